@@ -1,0 +1,47 @@
+/*
+ * Request and reply between the supervisor and one instructor (nng REQ/REP over IPC, or the front socket the other way
+ * round). Only rpc_client.c and rpc_server.c include nng. The options and orders of calls in them are those that
+ * docs/rpc.md gives reasons for: no re-send, size caps, non-blocking dial, one context per outstanding operation.
+ * Frames are opaque here (common/wire.h makes them).
+ */
+#ifndef HEP_COMMON_RPC_H
+#define HEP_COMMON_RPC_H
+
+#include "common/status.h"
+
+/* ---- client: one per peer and generation ------------------------------------------------------------------------ */
+struct hep_rpc_client;
+struct hep_rpc_pending; /* one outstanding request */
+
+/* Called on an nng thread when a request has ended: status OK and the reply's frame (valid during the call only), or
+   OUTCOME_UNKNOWN (peer died), TIMEOUT, CANCELLED, BAD_FRAME. Must only copy and signal. */
+typedef void hep_rpc_done(void *context, enum hep_status status, const void *frame, size_t bytes);
+
+/* path: of the peer's socket. Dials in the background; a request sent before the peer listens waits for it. */
+enum hep_status hep_rpc_client_create(const char *path, struct hep_rpc_client **client, struct hep_error *error);
+/* Sends; done is called exactly once, also when this client is destroyed. timeout_ms ≤ 0: none. */
+enum hep_status hep_rpc_client_send(struct hep_rpc_client *client, const void *frame, size_t bytes, int64_t timeout_ms,
+                                    hep_rpc_done *done, void *context, struct hep_rpc_pending **pending,
+                                    struct hep_error *error);
+/* Blocks until the reply; for tools and tests. *reply is malloc'ed. */
+enum hep_status hep_rpc_client_call(struct hep_rpc_client *client, const void *frame, size_t bytes, int64_t timeout_ms,
+                                    void **reply, size_t *reply_bytes, struct hep_error *error);
+/* Gives up on every outstanding request (their done is called with OUTCOME_UNKNOWN) and frees. NULL is accepted. */
+void hep_rpc_client_destroy(struct hep_rpc_client *client);
+
+/* ---- server ------------------------------------------------------------------------------------------------------ */
+struct hep_rpc_server;
+struct hep_rpc_request; /* one request in hand; must be answered exactly once */
+
+/* Called on an nng thread for each request. frame is valid until hep_rpc_reply(). */
+typedef void hep_rpc_serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes);
+
+/* Listens on path (its folder must be 0700; the socket is 0600; peers of other users are refused). parallel: how many
+   requests may be in hand at once. */
+enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_serve *serve, void *context,
+                                      struct hep_rpc_server **server, struct hep_error *error);
+/* Answers from any thread; frame is copied. The request is gone afterwards. */
+void hep_rpc_reply(struct hep_rpc_request *request, const void *frame, size_t bytes);
+void hep_rpc_server_destroy(struct hep_rpc_server *server);
+
+#endif

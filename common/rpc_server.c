@@ -1,0 +1,154 @@
+/*
+ * The answering side: listens on one path, hands each request to a callback, sends the answer when it comes, from any
+ * thread. Called by the skeleton and by the supervisor's front. Refuses peers of other users; starts to receive again
+ * only when the answer before it has been sent.
+ */
+#include "common/rpc.h"
+
+#include "common/limits.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/rep.h>
+#include <nng/transport/ipc/ipc.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum phase { PHASE_RECEIVING, PHASE_SERVING, PHASE_SENDING };
+
+struct hep_rpc_request {
+    struct hep_rpc_server *server;
+    nng_ctx context;
+    nng_aio *aio;
+    nng_msg *message; /* the request, held until it is answered */
+    enum phase phase;
+};
+
+struct hep_rpc_server {
+    nng_socket socket;
+    hep_rpc_serve *serve;
+    void *serve_context;
+    int parallel;
+    struct hep_rpc_request requests[HEP_OPERATIONS_IN_FLIGHT_MAX];
+};
+
+static void receive(struct hep_rpc_request *request)
+{
+    request->phase = PHASE_RECEIVING;
+    nng_ctx_recv(request->context, request->aio);
+}
+
+static void advance(void *context)
+{
+    struct hep_rpc_request *request = context;
+    int code = nng_aio_result(request->aio);
+    if (code == NNG_ECLOSED || code == NNG_ECANCELED)
+        return; /* the server is being destroyed */
+    if (request->phase == PHASE_SENDING) {
+        if (code != 0) { /* the asker is gone; nobody waits for this answer */
+            nng_msg_free(nng_aio_get_msg(request->aio));
+            nng_aio_set_msg(request->aio, NULL);
+        }
+        receive(request);
+        return;
+    }
+    if (code != 0) {
+        receive(request);
+        return;
+    }
+    request->message = nng_aio_get_msg(request->aio);
+    nng_aio_set_msg(request->aio, NULL);
+    request->phase = PHASE_SERVING;
+    request->server->serve(request->server->serve_context, request, nng_msg_body(request->message), nng_msg_len(request->message));
+}
+
+void hep_rpc_reply(struct hep_rpc_request *request, const void *frame, size_t bytes)
+{
+    nng_msg *answer = NULL;
+    hep_assert(request->phase == PHASE_SERVING);
+    nng_msg_free(hep_take(&request->message));
+    if (nng_msg_alloc(&answer, 0) != 0 || nng_msg_append(answer, frame, bytes) != 0) {
+        nng_msg_free(answer); /* without memory for an answer: the asker's timeout ends it */
+        receive(request);
+        return;
+    }
+    request->phase = PHASE_SENDING;
+    nng_aio_set_msg(request->aio, answer);
+    nng_ctx_send(request->context, request->aio);
+}
+
+/* nng holds the socket's lock here: look and decide, nothing else. */
+static void refuse_strangers(nng_pipe pipe, nng_pipe_ev event, void *context)
+{
+    uint64_t uid = UINT64_MAX;
+    (void)event;
+    (void)context;
+    if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) != 0 || (uid != geteuid() && uid != 0))
+        nng_pipe_close(pipe);
+}
+
+static int start(struct hep_rpc_server *server, const char *url)
+{
+    nng_listener listener;
+    int code;
+    if ((code = nng_rep0_open(&server->socket)) != 0)
+        return code;
+    if ((code = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, HEP_FRAME_MAX)) != 0 ||
+        (code = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, refuse_strangers, NULL)) != 0)
+        return code;
+    for (int i = 0; i < server->parallel; i++) {
+        server->requests[i].server = server;
+        if ((code = nng_ctx_open(&server->requests[i].context, server->socket)) != 0 ||
+            (code = nng_aio_alloc(&server->requests[i].aio, advance, &server->requests[i])) != 0)
+            return code;
+    }
+    if ((code = nng_listener_create(&listener, server->socket, url)) != 0 ||
+        (code = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0600)) != 0 ||
+        (code = nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, HEP_FRAME_MAX)) != 0)
+        return code;
+    for (int i = 0; i < server->parallel; i++)
+        receive(&server->requests[i]);
+    return nng_listener_start(listener, 0);
+}
+
+enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_serve *serve, void *context,
+                                      struct hep_rpc_server **server, struct hep_error *error)
+{
+    char url[NNG_MAXADDRLEN];
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        return hep_fail(error, HEP_E_BAD_CONFIG, "socket path %s is longer than the system allows", path);
+    snprintf(url, sizeof url, "ipc://%s", path);
+    struct hep_rpc_server *result = calloc(1, sizeof *result);
+    if (!result)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a server on %s", path);
+    result->serve = serve;
+    result->serve_context = context;
+    result->parallel = parallel < HEP_OPERATIONS_IN_FLIGHT_MAX ? parallel : HEP_OPERATIONS_IN_FLIGHT_MAX;
+    int code = start(result, url);
+    if (code != 0) {
+        hep_rpc_server_destroy(result);
+        return hep_fail(error, HEP_E_SYSTEM, "listening on %s: %s", path, nng_strerror(code));
+    }
+    *server = result;
+    return HEP_OK;
+}
+
+void hep_rpc_server_destroy(struct hep_rpc_server *server)
+{
+    if (!server)
+        return;
+    nng_close(server->socket);
+    for (int i = 0; i < server->parallel; i++) {
+        struct hep_rpc_request *request = &server->requests[i];
+        if (!request->aio)
+            continue;
+        nng_aio_stop(request->aio);
+        nng_aio_free(request->aio);
+        if (request->message)
+            nng_msg_free(request->message);
+    }
+    free(server);
+}

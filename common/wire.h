@@ -1,0 +1,28 @@
+/*
+ * The wire: messages between processes. A message is one JSON-like value in msgpack. wire.c is the only file that
+ * includes msgpack. Every frame is walked before it is decoded (common/limits.h: bytes, depth, objects, counts against
+ * the bytes left, UTF-8, no trailing bytes), so a hostile frame costs nothing.
+ */
+#ifndef HEP_COMMON_WIRE_H
+#define HEP_COMMON_WIRE_H
+
+#include "common/status.h"
+
+#include <jansson.h>
+
+/* Checks the frame without allocating: BAD_FRAME or TOO_LARGE with the offset of what is wrong. */
+enum hep_status hep_wire_check(const void *frame, size_t bytes, struct hep_error *error);
+/* Checks and decodes; *value is a new reference. Binary and extension types and NaN or infinite numbers are refused. */
+enum hep_status hep_wire_decode(const void *frame, size_t bytes, json_t **value, struct hep_error *error);
+/* A malloc'ed frame; the caller frees it. TOO_LARGE past HEP_FRAME_MAX. */
+enum hep_status hep_wire_encode(const json_t *value, void **frame, size_t *bytes, struct hep_error *error);
+/* JSON text from a stranger → value; size, depth and UTF-8 are checked. BAD_JSON names line and column. */
+enum hep_status hep_json_parse(const char *text, size_t bytes, json_t **value, struct hep_error *error);
+
+/* Small readers that accept NULL and wrong types (they give the fallback). */
+const char *hep_json_str(const json_t *object, const char *key, const char *fallback);
+int64_t hep_json_int(const json_t *object, const char *key, int64_t fallback);
+double hep_json_num(const json_t *object, const char *key, double fallback);
+bool hep_json_bool(const json_t *object, const char *key, bool fallback);
+
+#endif

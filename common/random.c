@@ -1,7 +1,8 @@
 /*
  * Philox4x32-10 and torch's CPU generator, each to standard normal values by Box-Muller. Called for initial latents and
  * for the noise of stochastic schedulers. Logarithm, sine and cosine are our own, from additions, multiplications,
- * divisions and square roots in double, because libm chooses its code by the processor and so does not promise its bits.
+ * divisions and square roots in double, because libm chooses its code by the processor and so does not promise its
+ * bits.
  */
 #include "common/random.h"
 
@@ -30,7 +31,8 @@ static double natural_log(double x)
     return exponent * ln2_high + (2.0 * s + (2.0 * s * sum + exponent * ln2_low));
 }
 
-/* sin x and cos x for 0 ≤ x < 7: the quarter turn nearest to x is taken off in two parts, the rest is a Taylor series. */
+/* sin x and cos x for 0 ≤ x < 7: the quarter turn nearest to x is taken off in two parts, the rest is a Taylor series.
+ */
 static void sine_cosine(double x, double *sine, double *cosine)
 {
     static const double quarter_high = 1.57079632673412561417, quarter_low = 6.07710050650619224932e-11;

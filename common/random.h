@@ -29,13 +29,13 @@ struct hep_torch_cpu {
 void hep_torch_cpu_seed(struct hep_torch_cpu *generator, uint64_t seed);
 /* The next 32 random bits. */
 uint32_t hep_torch_cpu_word(struct hep_torch_cpu *generator);
-/* The next torch.randn(count): 16 values and more go in blocks of 16 by 24-bit uniforms, and where count is no multiple of
-   16 the last 16 values are drawn again; fewer go by pairs of 53-bit uniforms. Equal to the goldens within 1e-6. */
+/* The next torch.randn(count): 16 values and more go in blocks of 16 by 24-bit uniforms, and where count is no multiple
+   of 16 the last 16 values are drawn again; fewer go by pairs of 53-bit uniforms. Equal to the goldens within 1e-6. */
 void hep_torch_cpu_normal(struct hep_torch_cpu *generator, size_t count, float *out);
 /* Leaves the generator where hep_torch_cpu_normal(generator, count, …) would. */
 void hep_torch_cpu_skip(struct hep_torch_cpu *generator, size_t count);
-/* Draw number `draw` (from 0) of a generator seeded with seed, each draw having count values: replays from the seed, so it
-   needs no state that a killed process could lose. O(draw · count). */
+/* Draw number `draw` (from 0) of a generator seeded with seed, each draw having count values: replays from the seed, so
+   it needs no state that a killed process could lose. O(draw · count). */
 void hep_torch_cpu_draw(uint64_t seed, uint32_t draw, size_t count, float *out);
 
 #endif

@@ -159,9 +159,8 @@ static enum hep_status check_header(const struct plan_header *header, const void
                         header->evaluations, header->steps, header->state_vectors);
     size_t total = layout_of(header->evaluations, header->state_vectors).total;
     if (header->total_bytes != total || total > bytes)
-        return hep_fail(error, HEP_E_BAD_FILE,
-                        "scheduler plan: needs %zu bytes, says %" PRIu64 ", and %zu are there", total,
-                        header->total_bytes, bytes);
+        return hep_fail(error, HEP_E_BAD_FILE, "scheduler plan: needs %zu bytes, says %" PRIu64 ", and %zu are there",
+                        total, header->total_bytes, bytes);
     if (header->crc32c != checksum(blob, total))
         return hep_fail(error, HEP_E_BAD_FILE, "scheduler plan: checksum mismatch");
     if (header->num_inference_steps < 1 || header->num_inference_steps > HEP_STEPS_MAX ||

@@ -17,7 +17,7 @@
 enum {
     HEP_PLAN_VERSION = 1,
     HEP_PLAN_EVALUATIONS_MAX = 4 * HEP_STEPS_MAX,
-    HEP_PLAN_VECTORS_MAX = 8,    /* state vectors                        */
+    HEP_PLAN_VECTORS_MAX = 8,     /* state vectors                        */
     HEP_PLAN_VECTOR_NAME_MAX = 24 /* bytes of a vector's name, with NUL  */
 };
 
@@ -33,23 +33,23 @@ struct hep_plan_info {
     int32_t num_inference_steps; /* as requested; steps is less than this when strength is below 1              */
     int32_t skipped_evaluations; /* evaluations of the full schedule that strength leaves out at its start      */
     enum hep_prediction prediction;
-    float init_noise_sigma; /* from pure noise: S[0] = init_noise_sigma · noise                            */
-    float final_sigma;      /* noise level after the last evaluation                                       */
-    char scheduler[HEP_NAME_MAX];                                      /* canonical name, "dpmpp_2m"            */
-    char vectors[HEP_PLAN_VECTORS_MAX][HEP_PLAN_VECTOR_NAME_MAX];      /* names; vectors[0] is "sample"         */
+    float init_noise_sigma;       /* from pure noise: S[0] = init_noise_sigma · noise                            */
+    float final_sigma;            /* noise level after the last evaluation                                       */
+    char scheduler[HEP_NAME_MAX]; /* canonical name, "dpmpp_2m"            */
+    char vectors[HEP_PLAN_VECTORS_MAX][HEP_PLAN_VECTOR_NAME_MAX]; /* names; vectors[0] is "sample"         */
 };
 
 /* A plan that was checked; the arrays lie in the blob, which must outlive it and which nobody may write any more. */
 struct hep_scheduler_plan {
     struct hep_plan_info info;
-    const float *timesteps;   /* [E] what the network is told; may be fractional                                */
-    const float *in_scale;    /* [E] network input = in_scale · sample                                          */
-    const float *sigmas;      /* [E + 1] noise level at the start of each evaluation, and after the last         */
-    const float *add_sample;  /* [E] a clean latent enters at e as add_sample[e] · latent + add_noise[e] · noise */
-    const float *add_noise;   /* [E]                                                                            */
-    const int32_t *steps_of;  /* [E] the step, 0 … steps - 1, that the evaluation belongs to; never decreases    */
-    const int32_t *draw_of;   /* [E] 0: draws no noise; k > 0: the k-th draw after the initial noise (draw 0)    */
-    const float *matrix;      /* [E][S][S + 2]; columns: state vectors, model output, noise                     */
+    const float *timesteps;  /* [E] what the network is told; may be fractional                                */
+    const float *in_scale;   /* [E] network input = in_scale · sample                                          */
+    const float *sigmas;     /* [E + 1] noise level at the start of each evaluation, and after the last         */
+    const float *add_sample; /* [E] a clean latent enters at e as add_sample[e] · latent + add_noise[e] · noise */
+    const float *add_noise;  /* [E]                                                                            */
+    const int32_t *steps_of; /* [E] the step, 0 … steps - 1, that the evaluation belongs to; never decreases    */
+    const int32_t *draw_of;  /* [E] 0: draws no noise; k > 0: the k-th draw after the initial noise (draw 0)    */
+    const float *matrix;     /* [E][S][S + 2]; columns: state vectors, model output, noise                     */
 };
 
 /* One evaluation in the writer's hands, in double precision. Only the first S rows and columns count. */

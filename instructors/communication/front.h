@@ -1,0 +1,24 @@
+/*
+ * The door's side of the front socket: communication is a client of the supervisor. Requests are messages {type,
+ * request_id, data}; answers come on another thread.
+ */
+#ifndef HEP_INSTRUCTORS_COMMUNICATION_FRONT_H
+#define HEP_INSTRUCTORS_COMMUNICATION_FRONT_H
+
+#include "common/status.h"
+
+#include <jansson.h>
+
+struct front_client;
+
+/* Called once per request on a thread of the rpc layer. data (borrowed, may be NULL) is the reply's data when status is
+   OK; else error says why, the supervisor's own words included. */
+typedef void front_done(void *context, enum hep_status status, json_t *data, const struct hep_error *error);
+
+enum hep_status front_client_create(const char *path, struct front_client **client, struct hep_error *error);
+void front_client_destroy(struct front_client *client); /* outstanding requests end first; NULL is accepted */
+/* type: "session.get"; takes data (an object, or NULL for none). On failure done is not called. */
+enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms, front_done *done,
+                              void *context, struct hep_error *error);
+
+#endif

@@ -1,0 +1,86 @@
+/* Host, Origin and token checks of the HTTP door. Pure but for reading the token file at start. */
+#include "instructors/communication/guard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+static enum hep_status read_token(struct guard *guard, const char *path, struct hep_error *error)
+{
+    struct stat state;
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s: %s", path, strerror(errno));
+        return HEP_E_BAD_CONFIG;
+    }
+    bool closed_to_others = fstat(fileno(file), &state) == 0 && (state.st_mode & 077) == 0;
+    bool read = fgets(guard->token, sizeof guard->token, file) != NULL;
+    fclose(file);
+    guard->token[strcspn(guard->token, "\r\n")] = '\0';
+    if (!closed_to_others) {
+        hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s is readable by others", path);
+        return hep_hint(error, "chmod 600 %s", path), HEP_E_BAD_CONFIG;
+    }
+    if (!read || strlen(guard->token) < 16)
+        return hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s must hold a token of at least 16 characters", path);
+    return HEP_OK;
+}
+
+enum hep_status guard_init(struct guard *guard, const char *address, const char *token_file, struct hep_error *error)
+{
+    memset(guard, 0, sizeof *guard);
+    snprintf(guard->address, sizeof guard->address, "%s", address);
+    guard->loopback = strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+    if (token_file[0])
+        HEP_TRY(read_token(guard, token_file, error));
+    if (!guard->loopback && !guard->token[0]) {
+        hep_fail(error, HEP_E_BAD_CONFIG, "http.address %s is not loopback, so a token is needed", address);
+        return hep_hint(error, "set http.token_file, or http.address = 127.0.0.1 behind a proxy"), HEP_E_BAD_CONFIG;
+    }
+    return HEP_OK;
+}
+
+/* "name", "name:port", "[::1]:port" */
+static bool host_is(const char *value, const char *host)
+{
+    size_t length = strlen(host);
+    return strncasecmp(value, host, length) == 0 && (value[length] == '\0' || (value[length] == ':' && strspn(value + length + 1, "0123456789") == strlen(value + length + 1)));
+}
+
+static bool is_own_host(const struct guard *guard, const char *value)
+{
+    char bracketed[72];
+    snprintf(bracketed, sizeof bracketed, "[%s]", guard->address);
+    return host_is(value, "localhost") || host_is(value, "127.0.0.1") || host_is(value, "[::1]") || host_is(value, guard->address) ||
+           host_is(value, bracketed);
+}
+
+/* Time does not tell how much of it was right. */
+static bool same_token(const char *given, const char *token)
+{
+    size_t length = strlen(token), given_length = strlen(given);
+    unsigned different = given_length != length;
+    for (size_t i = 0; i < length; i++)
+        different |= (unsigned char)token[i] ^ (unsigned char)given[i < given_length ? i : 0];
+    return different == 0;
+}
+
+enum hep_status guard_check(const struct guard *guard, const char *(*header)(void *context, const char *name), void *context,
+                            struct hep_error *error)
+{
+    const char *host = header(context, "Host"), *origin = header(context, "Origin"), *authorization = header(context, "Authorization");
+    if (guard->loopback && (!host || !is_own_host(guard, host)))
+        return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Host", "this server does not answer to the name \"%.60s\"", host ? host : "");
+    if (origin && guard->loopback) {
+        const char *authority = strstr(origin, "://");
+        if (!authority || !is_own_host(guard, authority + 3))
+            return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Origin", "pages of \"%.60s\" may not use this server", origin);
+    }
+    if (guard->token[0] && (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0 || !same_token(authorization + 7, guard->token))) {
+        hep_fail_field(error, HEP_E_NOT_ALLOWED, "Authorization", "the token is missing or wrong");
+        return hep_hint(error, "send \"Authorization: Bearer TOKEN\""), HEP_E_NOT_ALLOWED;
+    }
+    return HEP_OK;
+}

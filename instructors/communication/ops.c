@@ -1,0 +1,121 @@
+/*
+ * heptad-communication's operations: listen (where the door is), publish (events for subscribers). To add one: fields,
+ * row, handler, a line in the golden description, a test. The HTTP server runs on a thread of its own.
+ */
+#include "instructors/communication/http.h"
+#include "instructors/skeleton/instructor.h"
+
+#include "common/log.h"
+
+#include <stdlib.h>
+
+struct communication_state {
+    struct front_client *client;
+    struct http_server *server;
+    const char *address;
+};
+
+struct no_fields {
+    char unused;
+};
+struct listen_reply {
+    struct hep_str address;
+    int32_t port, connections, waiting;
+    uint64_t requests, refused;
+};
+
+static const struct hep_field listen_reply_fields[] = {
+    HEP_FIELD(STR, listen_reply, address, REQUIRED, .help = "IP address that HTTP is served on"),
+    HEP_FIELD(I32, listen_reply, port, REQUIRED, .help = "TCP port"),
+    HEP_FIELD(I32, listen_reply, connections, REQUIRED, .help = "open now"),
+    HEP_FIELD(I32, listen_reply, waiting, REQUIRED, .help = "of them, requests that wait for the supervisor"),
+    HEP_FIELD(U64, listen_reply, requests, REQUIRED, .help = "so far"),
+    HEP_FIELD(U64, listen_reply, refused, REQUIRED, .help = "of them, answered with an error"),
+};
+
+static enum hep_status listen_state(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
+{
+    struct communication_state *state = hep_instructor_state(hep_call_instructor(call));
+    struct listen_reply *reply = reply_;
+    struct http_counters counters;
+    (void)request;
+    (void)error;
+    http_counters(state->server, &counters);
+    *reply = (struct listen_reply){.address = hep_str_of(state->address), .port = counters.port, .connections = counters.connections,
+                                   .waiting = counters.waiting, .requests = counters.requests, .refused = counters.refused};
+    return HEP_OK;
+}
+
+static const char *setting(const struct hep_instructor *self, const char *key, const char *fallback)
+{
+    const char *value = hep_instructor_setting(self, key);
+    return value ? value : fallback;
+}
+
+static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
+{
+    if (!hep_instructor_front(self)[0]) { /* alone, in --stdio: no supervisor to be a client of */
+        *result = NULL;
+        return hep_fail(error, HEP_E_BAD_CONFIG, "communication needs --front, the supervisor's front socket");
+    }
+    struct communication_state *state = calloc(1, sizeof *state);
+    if (!state)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
+    state->address = setting(self, "http.address", "127.0.0.1");
+    enum hep_status status = front_client_create(hep_instructor_front(self), &state->client, error);
+    if (status != HEP_OK) {
+        free(state);
+        return status;
+    }
+    *result = state;
+    return HEP_OK;
+}
+
+static enum hep_status begin_listening(struct hep_instructor *self, struct hep_error *error)
+{
+    struct communication_state *state = hep_instructor_state(self);
+    struct http_options options = {.address = state->address,
+                                   .port = (int)hep_instructor_setting_int(self, "http.port", 7780),
+                                   .token_file = setting(self, "http.token_file", ""),
+                                   .images_dir = setting(self, "images.dir", hep_instructor_state_dir(self))};
+    struct http_counters counters;
+    HEP_TRY(http_start(&options, state->client, &state->server, error));
+    http_counters(state->server, &counters);
+    hep_log(HEP_INFO, "http.listening", "address=%s port=%d", state->address, counters.port);
+    return HEP_OK;
+}
+
+static void add_status(struct hep_instructor *self, json_t *into)
+{
+    struct communication_state *state = hep_instructor_state(self);
+    struct http_counters counters;
+    if (!state || !state->server)
+        return;
+    http_counters(state->server, &counters);
+    json_object_set_new(into, "http", json_pack("{s:s, s:i, s:i, s:i, s:I, s:I}", "address", state->address, "port", counters.port,
+                                                "connections", counters.connections, "waiting", counters.waiting, "requests",
+                                                (json_int_t)counters.requests, "refused", (json_int_t)counters.refused));
+}
+
+static void stop(struct hep_instructor *self)
+{
+    struct communication_state *state = hep_instructor_state(self);
+    front_client_destroy(state->client); /* resumes every connection that waits */
+    http_stop(state->server);
+    free(state);
+}
+
+static const struct hep_operation operations[] = {
+    {.name = "listen", .handler = listen_state, .request_size = sizeof(struct no_fields), .reply = listen_reply_fields,
+     .reply_count = HEP_COUNT_OF(listen_reply_fields), .reply_size = sizeof(struct listen_reply), .permission = HEP_CLIENT,
+     .deadline_ms = 2000, .pure = true, .aliases = (const char *const[]){"health_check", NULL}, .help = "where the door listens and what it does"},
+    {0},
+};
+
+static const struct hep_instructor_spec spec = {.role = HEP_ROLE_COMMUNICATION, .operations = operations, .start = start, .stop = stop,
+                                                .listen = begin_listening, .status = add_status};
+
+int main(int argc, char **argv)
+{
+    return hep_instructor_main(argc, argv, &spec);
+}

@@ -1,0 +1,100 @@
+/* The table of HTTP routes and its matching. Pure; no socket here. To add a route: a row. */
+#include "instructors/communication/routes.h"
+
+#include "common/limits.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORKFLOWS "/api/processing/workflows"
+#define SESSIONS  "/api/processing/sessions"
+const struct route routes[] = {
+    {"GET", "/healthz", ROUTE_ALIVE, NULL, 200, "", false, "the door answers"},
+    {"GET", "/readyz", ROUTE_READY, "status.get", 200, "", false, "every domain is ready and has shown progress"},
+    {"GET", "/api/status", ROUTE_OPERATION, "status.get", 200, "", false, "the whole daemon in one answer"},
+    {"GET", "/api/models", ROUTE_OPERATION, "model.list", 200, "", false, "models and their defaults"},
+    {"GET", "/api/schedulers", ROUTE_OPERATION, "scheduler.list", 200, "", false, "diffusion schedulers"},
+    {"GET", WORKFLOWS, ROUTE_OPERATION, "workflow.list", 200, "", false, "workflow templates"},
+    {"POST", WORKFLOWS "/execute", ROUTE_OPERATION, "workflow.execute", 202, "", true, "make images; answers when the request is durable"},
+    {"GET", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.get", 200, "", false, "one template"},
+    {"GET", SESSIONS, ROUTE_OPERATION, "session.list", 200, "limit:i status cursor", false, "sessions, newest first"},
+    {"GET", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.get", 200, "", false, "one session"},
+    {"POST", SESSIONS "/{session_id}/control", ROUTE_OPERATION, "session.control", 200, "", true, "pause, resume, cancel"},
+    {"DELETE", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.delete", 200, "", false, "forget an ended session"},
+    {"GET", SESSIONS "/{session_id}/images/{n}", ROUTE_IMAGE, "session.get", 200, "", false, "image n of a session, from 0"},
+};
+const size_t routes_count = HEP_COUNT_OF(routes);
+
+/* Takes the parts of path that stand for {names} into data; false if it is another path. */
+static bool match_path(const char *pattern, const char *path, json_t *data)
+{
+    json_object_clear(data);
+    while (*pattern && *path) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        const char *close = strchr(pattern, '}');
+        size_t length = strcspn(path, "/");
+        if (length == 0 || length >= HEP_NAME_MAX)
+            return false;
+        char name[HEP_NAME_MAX];
+        snprintf(name, sizeof name, "%.*s", (int)(close - pattern - 1), pattern + 1);
+        json_t *value = json_stringn(path, length);
+        if (!value)
+            return false; /* not UTF-8 */
+        json_object_set_new(data, name, value);
+        pattern = close + 1;
+        path += length;
+    }
+    return *pattern == *path;
+}
+
+enum hep_status route_find(const char *method, const char *path, struct route_match *match, char allow[64], struct hep_error *error)
+{
+    json_t *data = json_object();
+    allow[0] = '\0';
+    for (size_t i = 0; i < routes_count; i++) {
+        if (!match_path(routes[i].path, path, data))
+            continue;
+        if (strcmp(routes[i].method, method) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0)) {
+            *match = (struct route_match){&routes[i], data};
+            return HEP_OK;
+        }
+        size_t used = strlen(allow);
+        snprintf(allow + used, 64 - used, "%s%s", used ? ", " : "", routes[i].method);
+    }
+    json_decref(data);
+    if (allow[0])
+        return hep_fail(error, HEP_E_NOT_ALLOWED, "%.100s takes %s, not %.10s", path, allow, method);
+    hep_fail(error, HEP_E_NOT_FOUND, "there is nothing at %.100s", path);
+    return hep_hint(error, "the routes are listed in docs/http.md"), HEP_E_NOT_FOUND;
+}
+
+enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data, struct hep_error *error)
+{
+    size_t length = strlen(name);
+    for (const char *word = route->query; *word; word += strcspn(word, " "), word += *word == ' ') {
+        size_t word_length = strcspn(word, " :");
+        if (word_length != length || strncmp(word, name, length) != 0)
+            continue;
+        if (word[word_length] != ':') {
+            json_t *text = json_string(value ? value : "");
+            if (!text)
+                return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s is not UTF-8", name);
+            json_object_set_new(data, name, text);
+            return HEP_OK;
+        }
+        char *end;
+        errno = 0;
+        long long number = strtoll(value ? value : "", &end, 10);
+        if (!value || !*value || *end || errno)
+            return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s must be an integer", name);
+        json_object_set_new(data, name, json_integer(number));
+        return HEP_OK;
+    }
+    return hep_fail_field(error, HEP_E_UNKNOWN_FIELD, name, "there is no query parameter \"%.60s\" here", name);
+}

@@ -1,0 +1,175 @@
+/*
+ * heptad-conditioning's operations: tokenize, encode_prompt. To add one: fields, row, handler, a line in the golden
+ * description, a test.
+ */
+#include "instructors/conditioning/encode.h"
+#include "instructors/skeleton/instructor.h"
+
+#include "nn/cpu/isa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Worker thread only. */
+struct conditioning_state {
+    struct networks networks;
+};
+
+struct tokenize_request {
+    struct hep_str text;
+    struct hep_tensor_ref tokenizer;
+};
+struct tokenize_reply {
+    json_t *ids, *weights;
+    int32_t chunks;
+};
+struct encode_request {
+    struct hep_str prompt, negative_prompt;
+    int32_t clip_skip;
+    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, conditioning, pooled;
+};
+struct encode_reply {
+    int32_t chunks, tokens;
+};
+
+static const struct hep_field tokenize_fields[] = {
+    HEP_FIELD(STR, tokenize_request, text, REQUIRED, .max = HEP_PROMPT_MAX, .help = "a prompt, weights and BREAK included"),
+    HEP_FIELD(REF, tokenize_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "files from model.load"),
+};
+static const struct hep_field tokenize_reply_fields[] = {
+    HEP_FIELD(I32, tokenize_reply, chunks, REQUIRED, .help = "chunks of 77 tokens"),
+    HEP_FIELD(JSON, tokenize_reply, ids, REQUIRED, .help = "[chunks][77] token ids, start, end and padding included"),
+    HEP_FIELD(JSON, tokenize_reply, weights, REQUIRED, .help = "[chunks][77] weight of each token"),
+};
+static const struct hep_field encode_fields[] = {
+    HEP_FIELD(STR, encode_request, prompt, REQUIRED, .max = HEP_PROMPT_MAX, .help = "what to show"),
+    HEP_FIELD(STR, encode_request, negative_prompt, OPTIONAL, .max = HEP_PROMPT_MAX, .help = "what to avoid"),
+    HEP_FIELD(I32, encode_request, clip_skip, DEFAULTED, .fallback = 1, .min = 1, .max = 32,
+              .help = "layer of the text encoder from the end: 1 is the last, as web UIs count"),
+    HEP_FIELD(REF, encode_request, text_encoder, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "weights from model.load"),
+    HEP_FIELD(REF, encode_request, text_encoder_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "SDXL's second text encoder"),
+    HEP_FIELD(REF, encode_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "files from model.load"),
+    HEP_FIELD(REF, encode_request, tokenizer_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "SDXL's second tokenizer"),
+    HEP_FIELD(REF, encode_request, conditioning, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 3,
+              .help = "out: [2, tokens, width]; 0 is the negative prompt, 1 the positive"),
+    HEP_FIELD(REF, encode_request, pooled, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 2,
+              .help = "out: [2, width] of SDXL's pooled embedding; [2, 1] zeros for others"),
+};
+static const struct hep_field encode_reply_fields[] = {
+    HEP_FIELD(I32, encode_reply, chunks, REQUIRED, .help = "chunks of 77 tokens"),
+    HEP_FIELD(I32, encode_reply, tokens, REQUIRED, .help = "77 times the chunks"),
+};
+
+static enum hep_status tokenize(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+{
+    const struct tokenize_request *request = request_;
+    struct tokenize_reply *reply = reply_;
+    struct hep_tensor bundle = hep_call_map(call, &request->tokenizer);
+    struct hep_tokenizer *tokenizer = NULL;
+    struct prompt_chunks chunks = {0};
+    HEP_TRY(tokenizer_from_bundle(&bundle, &tokenizer, error));
+    enum hep_status status = prompt_chunks_make(tokenizer, request->text.data, request->text.length, &chunks, error);
+    if (status == HEP_OK) {
+        reply->chunks = (int32_t)chunks.count;
+        reply->ids = json_array();
+        reply->weights = json_array();
+        for (size_t chunk = 0; chunk < chunks.count; chunk++) {
+            json_t *ids = json_array(), *weights = json_array();
+            for (size_t i = chunk * CHUNK_LENGTH; i < (chunk + 1) * CHUNK_LENGTH; i++) {
+                json_array_append_new(ids, json_integer(chunks.ids[i]));
+                json_array_append_new(weights, json_real((double)chunks.weights[i]));
+            }
+            json_array_append_new(reply->ids, ids);
+            json_array_append_new(reply->weights, weights);
+        }
+    }
+    prompt_chunks_clear(&chunks);
+    hep_tokenizer_destroy(tokenizer);
+    return status;
+}
+
+static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request, struct encoding *encoding,
+                                     struct hep_error *error)
+{
+    struct hep_instructor *self = hep_call_instructor(call);
+    struct conditioning_state *state = hep_instructor_state(self);
+    struct hep_tensor tokenizer = hep_call_map(call, &request->tokenizer);
+    HEP_TRY(encoding_add(encoding, &state->networks, self, &tokenizer, &request->text_encoder, request->prompt, request->negative_prompt, error));
+    if (hep_ref_is_placed(&request->text_encoder_2)) {
+        if (!hep_ref_is_placed(&request->tokenizer_2))
+            return hep_fail_field(error, HEP_E_MISSING_FIELD, "tokenizer_2", "text_encoder_2 comes with a tokenizer_2");
+        tokenizer = hep_call_map(call, &request->tokenizer_2);
+        HEP_TRY(encoding_add(encoding, &state->networks, self, &tokenizer, &request->text_encoder_2, request->prompt, request->negative_prompt,
+                             error));
+    }
+    return encoding_plan(encoding, request->clip_skip, request->negative_prompt.length == 0, error);
+}
+
+static enum hep_status measure_encode(struct hep_call *call, const void *request, struct hep_output_plan *plan, struct hep_error *error)
+{
+    struct encoding encoding = {0};
+    enum hep_status status = open_encoding(call, request, &encoding, error);
+    if (status == HEP_OK)
+        status = encoding_cost(&encoding, &plan->flops, &plan->memory_bytes, error);
+    if (status == HEP_OK) {
+        hep_output_add(plan, "conditioning", HEP_F32, HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim));
+        hep_output_add(plan, "pooled", HEP_F32, HEP_SHAPE(2, encoding.pooled_dim));
+    }
+    encoding_clear(&encoding);
+    return status;
+}
+
+static enum hep_status encode_prompt(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+{
+    const struct encode_request *request = request_;
+    struct encode_reply *reply = reply_;
+    struct hep_tensor conditioning = hep_call_map(call, &request->conditioning), pooled = hep_call_map(call, &request->pooled);
+    struct encoding encoding = {0};
+    enum hep_status status = open_encoding(call, request, &encoding, error);
+    if (status == HEP_OK) {
+        struct hep_shape wanted = HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim);
+        struct hep_shape wanted_pooled = HEP_SHAPE(2, encoding.pooled_dim);
+        char has[64], wants[64];
+        if (!hep_shape_equal(&conditioning.shape, &wanted) || !hep_shape_equal(&pooled.shape, &wanted_pooled))
+            status = hep_fail_field(error, HEP_E_BAD_REFERENCE, "conditioning", "conditioning is %s, these prompts need %s",
+                                    hep_shape_text(&conditioning.shape, has, sizeof has), hep_shape_text(&wanted, wants, sizeof wants));
+    }
+    if (status == HEP_OK)
+        status = encoding_run(&encoding, conditioning.data, pooled.data, error);
+    reply->chunks = (int32_t)encoding.chunks;
+    reply->tokens = reply->chunks * CHUNK_LENGTH;
+    encoding_clear(&encoding);
+    return status;
+}
+
+static enum hep_status start(struct hep_instructor *self, void **state, struct hep_error *error)
+{
+    (void)self;
+    HEP_TRY(hep_isa_check(error));
+    *state = calloc(1, sizeof(struct conditioning_state));
+    return *state ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
+}
+
+static void stop(struct hep_instructor *self)
+{
+    struct conditioning_state *state = hep_instructor_state(self);
+    networks_clear(&state->networks, self);
+    free(state);
+}
+
+static const struct hep_operation operations[] = {
+    HEP_OPERATION("tokenize", tokenize, tokenize_request, tokenize_fields, tokenize_reply, tokenize_reply_fields,
+                  .permission = HEP_OPERATOR, .deadline_ms = 2000, .pure = true, .help = "token ids and weights of a prompt"),
+    HEP_OPERATION("encode_prompt", encode_prompt, encode_request, encode_fields, encode_reply, encode_reply_fields, .measure = measure_encode,
+                  .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
+                  .aliases = (const char *const[]){"process_prompt", NULL}, .help = "prompts to the conditioning of a UNet"),
+    {0},
+};
+
+static const struct hep_instructor_spec spec = {
+    .role = HEP_ROLE_CONDITIONING, .operations = operations, .start = start, .stop = stop};
+
+int main(int argc, char **argv)
+{
+    return hep_instructor_main(argc, argv, &spec);
+}

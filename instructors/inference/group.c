@@ -1,0 +1,196 @@
+/*
+ * Picks the rows of one evaluation and runs it: gather inputs, one call of the UNet, guidance, each row's own scheduler
+ * matrix, commit. The order of rows in the call changes nothing in their bytes. Called by batch.c.
+ */
+#include "instructors/inference/group.h"
+
+#include "common/clock.h"
+#include "nn/cpu/kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- picking ---------------------------------------------------------------------------------------------------------- */
+static bool can_run(const struct job *job)
+{
+    for (int i = 0; i < job->row_count; i++)
+        if (job->rows[i].state == ROW_RUNNING)
+            return true;
+    return false;
+}
+
+static bool goes_before(const struct job *a, const struct job *b)
+{
+    return a->priority != b->priority ? a->priority > b->priority : a->age < b->age;
+}
+
+static bool same_shape(const struct row_shape *a, const struct row_shape *b)
+{
+    return a->channels == b->channels && a->height == b->height && a->width == b->width && a->tokens == b->tokens &&
+           a->context_dim == b->context_dim && a->pooled_dim == b->pooled_dim;
+}
+
+/* The job after `after` in the order of dispatch; NULL gives the first. */
+static struct job *next_job(const struct batch *batch, const struct job *after)
+{
+    struct job *best = NULL;
+    for (struct job *job = batch->jobs; job; job = job->next)
+        if (can_run(job) && (!after || goes_before(after, job)) && (!best || goes_before(job, best)))
+            best = job;
+    return best;
+}
+
+static void take_rows(struct group *group, struct job *job, int limit)
+{
+    for (int i = 0; i < job->row_count && group->count < limit; i++)
+        if (job->rows[i].state == ROW_RUNNING && same_shape(&job->rows[i].shape, &group->shape)) {
+            group->rows[group->count] = &job->rows[i];
+            group->jobs[group->count++] = job;
+        }
+}
+
+static int runnable_rows(const struct batch *batch)
+{
+    int count = 0;
+    for (const struct job *job = batch->jobs; job; job = job->next)
+        for (int i = 0; i < job->row_count; i++)
+            count += job->rows[i].state == ROW_RUNNING;
+    return count;
+}
+
+enum hep_status group_pick(struct batch *batch, struct group *group, struct job **first, struct hep_error *error)
+{
+    memset(group, 0, sizeof *group);
+    *first = next_job(batch, NULL);
+    if (!*first)
+        return HEP_OK;
+    struct hep_instructor *self = hep_call_instructor((*first)->call);
+    HEP_TRY(batch_unet(batch, self, &(*first)->request->unet, &group->network, &group->config, error));
+    group->shape = (*first)->rows[0].shape;
+    int limit = batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch), 2);
+    for (struct job *job = *first; job && group->count < limit; job = next_job(batch, job))
+        if (strcmp(job->request->unet.segment, (*first)->request->unet.segment) == 0)
+            take_rows(group, job, limit);
+    return HEP_OK;
+}
+
+/* ---- running ---------------------------------------------------------------------------------------------------------- */
+/* Where the parts of the workspace lie, in floats from its start. */
+struct layout {
+    size_t sample, timestep, context, pooled, time_ids, out, noise, scratch, total;
+};
+
+static size_t place(size_t *at, size_t floats)
+{
+    size_t offset = *at;
+    *at += (floats + 15) / 16 * 16;
+    return offset;
+}
+
+static struct layout layout_of(const struct group *group, size_t samples)
+{
+    const struct row_shape *shape = &group->shape;
+    size_t elements = (size_t)(shape->channels * shape->height * shape->width), at = 0;
+    struct layout layout;
+    layout.sample = place(&at, samples * elements);
+    layout.timestep = place(&at, samples);
+    layout.context = place(&at, samples * (size_t)(shape->tokens * shape->context_dim));
+    layout.pooled = place(&at, samples * (size_t)shape->pooled_dim);
+    layout.time_ids = place(&at, samples * 6);
+    layout.out = place(&at, samples * elements);
+    layout.noise = place(&at, elements);
+    layout.scratch = place(&at, (size_t)group->count * HEP_PLAN_VECTORS_MAX * elements);
+    layout.total = at;
+    return layout;
+}
+
+static enum hep_status grow_workspace(struct batch *batch, size_t floats, struct hep_error *error)
+{
+    if (floats <= batch->workspace_floats)
+        return HEP_OK;
+    free(batch->workspace);
+    batch->workspace_floats = 0;
+    batch->workspace = aligned_alloc(HEP_ALIGN, floats * sizeof(float));
+    if (!batch->workspace)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu values of network input", floats);
+    batch->workspace_floats = floats;
+    return HEP_OK;
+}
+
+/* One sample of the network: the row's input with one of its two conditionings. */
+static void put_sample(float *space, const struct layout *layout, const struct row *row, const float *state, size_t sample, bool positive)
+{
+    const struct row_shape *shape = &row->shape;
+    size_t context = (size_t)(shape->tokens * shape->context_dim), pooled = (size_t)shape->pooled_dim;
+    row_input(row, state, space + layout->sample + sample * (size_t)row_elements(row));
+    space[layout->timestep + sample] = row->plan->timesteps[row->evaluation];
+    memcpy(space + layout->context + sample * context, positive ? row->positive : row->negative, context * sizeof(float));
+    memcpy(space + layout->pooled + sample * pooled, positive ? row->pooled_positive : row->pooled_negative, pooled * sizeof(float));
+    memcpy(space + layout->time_ids + sample * 6, row->time_ids, 6 * sizeof(float));
+}
+
+static enum hep_status run_network(struct group *group, float *space, const struct layout *layout, size_t samples, struct hep_plan *plan,
+                                   struct hep_error *error)
+{
+    const struct row_shape *shape = &group->shape;
+    int64_t n = (int64_t)samples;
+    struct hep_shape latents = HEP_SHAPE(n, shape->channels, shape->height, shape->width);
+    struct hep_argument inputs[] = {
+        {"sample", {space + layout->sample, HEP_F32, latents}},
+        {"timestep", {space + layout->timestep, HEP_F32, HEP_SHAPE(n)}},
+        {"encoder_hidden_states", {space + layout->context, HEP_F32, HEP_SHAPE(n, shape->tokens, shape->context_dim)}},
+        {"text_embeds", {space + layout->pooled, HEP_F32, HEP_SHAPE(n, shape->pooled_dim)}},
+        {"time_ids", {space + layout->time_ids, HEP_F32, HEP_SHAPE(n, 6)}},
+    };
+    struct hep_argument output = {"out", {space + layout->out, HEP_F32, latents}};
+    size_t used = hep_unet_text_embeds_width(group->config) > 0 ? 5 : 3;
+    return hep_plan_run(plan, inputs, used, &output, 1, error);
+}
+
+static void commit_rows(struct group *group, float *space, const struct layout *layout, const float *const *states)
+{
+    size_t sample = 0;
+    for (int i = 0; i < group->count; i++) {
+        struct row *row = group->rows[i];
+        size_t elements = (size_t)row_elements(row);
+        float *first = space + layout->out + sample * elements; /* the negative's, or the only one */
+        if (row_is_guided(row))
+            hep_kernels()->guidance[HEP_F32].run(&(struct hep_guidance_args){.count = (int64_t)elements,
+                                                                            .uncond = first,
+                                                                            .cond = first + elements,
+                                                                            .guidance = (float)row->guidance_scale,
+                                                                            .out = first});
+        row_step(row, states[i], first, space + layout->noise);
+        sample += row_is_guided(row) ? 2 : 1;
+        group->jobs[i]->evaluated++;
+    }
+}
+
+enum hep_status group_run(struct batch *batch, struct group *group, struct hep_error *error)
+{
+    const float *states[ROWS_TOGETHER_MAX];
+    struct hep_plan *plan;
+    size_t samples = 0;
+    for (int i = 0; i < group->count; i++)
+        samples += row_is_guided(group->rows[i]) ? 2 : 1;
+    struct layout layout = layout_of(group, samples);
+    HEP_TRY(grow_workspace(batch, layout.total, error));
+    HEP_TRY(batch_plan(group->network, group->config, &group->shape, (int64_t)samples, true, &plan, error));
+    float *space = batch->workspace;
+    int64_t began = hep_now_us();
+    samples = 0;
+    for (int i = 0; i < group->count; i++) {
+        struct row *row = group->rows[i];
+        states[i] = row_state_vectors(row, space + layout.scratch + (size_t)i * HEP_PLAN_VECTORS_MAX * (size_t)row_elements(row));
+        if (group->jobs[i]->first_us == 0)
+            group->jobs[i]->first_us = began;
+        if (row_is_guided(row))
+            put_sample(space, &layout, row, states[i], samples++, false);
+        put_sample(space, &layout, row, states[i], samples++, true);
+    }
+    HEP_TRY(run_network(group, space, &layout, samples, plan, error));
+    commit_rows(group, space, &layout, states);
+    double seconds = (double)(hep_now_us() - began) / 1e6, rate = plan->flops / 1e9 / (seconds > 0 ? seconds : 1e-6);
+    batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;
+    return HEP_OK;
+}

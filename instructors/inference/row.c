@@ -1,0 +1,100 @@
+/*
+ * One row's arithmetic: initial noise, network input, the scheduler's matrix, the commit of a step. Pure functions of the
+ * request and the committed slot. Called by the batch between two runs of the network; allocates nothing.
+ */
+#include "instructors/inference/row.h"
+
+#include "common/random.h"
+#include "nn/cpu/kernels.h"
+
+#include <string.h>
+
+int64_t row_elements(const struct row *row)
+{
+    return row->shape.channels * row->shape.height * row->shape.width;
+}
+
+bool row_is_guided(const struct row *row)
+{
+    return row->guidance_scale > 1;
+}
+
+static void draw(const struct row *row, int32_t number, float *noise)
+{
+    size_t elements = (size_t)row_elements(row);
+    if (row->rng == RNG_PHILOX)
+        hep_philox_normal(row->seed, (uint32_t)number, 0, elements, noise);
+    else
+        hep_torch_cpu_draw(row->seed, (uint32_t)number, elements, noise);
+}
+
+void row_resume(struct row *row, enum hep_slot_result *found)
+{
+    uint32_t step = 0;
+    const float *state;
+    *found = hep_slot_committed(row->slots, row->index, &step, &state);
+    row->evaluation = *found == HEP_SLOT_OK && step <= (uint32_t)row->plan->info.evaluations ? (int32_t)step : 0;
+    row->state = row_is_finished(row) ? ROW_DONE : ROW_RUNNING;
+}
+
+const float *row_state_vectors(const struct row *row, float *scratch)
+{
+    uint32_t step;
+    const float *state;
+    size_t elements = (size_t)row_elements(row);
+    if (row->evaluation > 0) {
+        hep_assert(hep_slot_committed(row->slots, row->index, &step, &state) == HEP_SLOT_OK);
+        return state;
+    }
+    draw(row, 0, scratch);
+    for (size_t i = 0; i < elements; i++)
+        scratch[i] *= row->plan->info.init_noise_sigma;
+    memset(scratch + elements, 0, ((size_t)row->plan->info.state_vectors - 1) * elements * sizeof *scratch);
+    return scratch;
+}
+
+void row_input(const struct row *row, const float *state, float *input)
+{
+    float scale = row->plan->in_scale[row->evaluation];
+    for (int64_t i = 0; i < row_elements(row); i++)
+        input[i] = scale * state[i];
+}
+
+void row_step(struct row *row, const float *state, const float *model, float *noise)
+{
+    const struct hep_scheduler_plan *plan = row->plan;
+    int32_t e = row->evaluation, vectors = plan->info.state_vectors, number = plan->draw_of[e];
+    size_t elements = (size_t)row_elements(row);
+    const float *from[HEP_PLAN_VECTORS_MAX];
+    float *to[HEP_PLAN_VECTORS_MAX], *next = hep_slot_begin(row->slots, row->index);
+    if (number > 0)
+        draw(row, number, noise);
+    for (int32_t v = 0; v < vectors; v++) {
+        from[v] = state + (size_t)v * elements;
+        to[v] = next + (size_t)v * elements;
+    }
+    hep_kernels()->update[HEP_F32].run(&(struct hep_update_args){.count = (int64_t)elements,
+                                                                .vectors = vectors,
+                                                                .matrix = hep_scheduler_plan_row(plan, e, 0),
+                                                                .state = from,
+                                                                .model = model,
+                                                                .noise = number > 0 ? noise : NULL,
+                                                                .out = to});
+    memset(next + (size_t)vectors * elements, 0, (row->slots->state_floats - (size_t)vectors * elements) * sizeof *next);
+    hep_slot_commit(row->slots, row->index, (uint32_t)++row->evaluation);
+    if (row_is_finished(row))
+        row->state = ROW_DONE;
+}
+
+bool row_is_finished(const struct row *row)
+{
+    return row->evaluation == row->plan->info.evaluations;
+}
+
+void row_latents(const struct row *row, float *latents)
+{
+    uint32_t step;
+    const float *state;
+    hep_assert(hep_slot_committed(row->slots, row->index, &step, &state) == HEP_SLOT_OK);
+    memcpy(latents, state, (size_t)row_elements(row) * sizeof *latents);
+}

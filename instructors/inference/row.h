@@ -1,0 +1,53 @@
+/*
+ * A row: one image to denoise. What it needs from its request, where its state lies, how far it is. A row knows nothing of
+ * the rows beside it: its bytes depend on its own request only.
+ */
+#ifndef HEP_INSTRUCTORS_INFERENCE_ROW_H
+#define HEP_INSTRUCTORS_INFERENCE_ROW_H
+
+#include "common/scheduler_plan.h"
+#include "instructors/skeleton/instructor.h"
+#include "shm/slots.h"
+
+enum row_state { ROW_RUNNING, ROW_PAUSED, ROW_DONE, ROW_CANCELLED };
+enum rng { RNG_PHILOX, RNG_TORCH_CPU };
+
+/* Shape of a row's latents and conditioning: rows of one shape and one UNet may run together. */
+struct row_shape {
+    int64_t channels, height, width; /* of the latents                             */
+    int64_t tokens, context_dim;     /* of the conditioning                        */
+    int64_t pooled_dim;              /* 1: the UNet takes no pooled embedding      */
+};
+
+struct row {
+    uint32_t index;                   /* image of its request, from 0                               */
+    enum row_state state;
+    struct row_shape shape;
+    const struct hep_scheduler_plan *plan;
+    const struct hep_slots *slots;    /* of its request                                             */
+    const float *negative, *positive; /* conditioning, [tokens, context_dim] each                   */
+    const float *pooled_negative, *pooled_positive; /* [pooled_dim] each                            */
+    float time_ids[6];                /* SDXL's size conditioning, pixels                           */
+    double guidance_scale;            /* > 1: two samples of the network per evaluation             */
+    uint64_t seed;                    /* of this image                                              */
+    enum rng rng;
+    int32_t evaluation;               /* committed evaluations                                      */
+};
+
+int64_t row_elements(const struct row *row); /* of one state vector                                 */
+bool row_is_guided(const struct row *row);
+/* Looks at the committed slot and goes on from there, or from the start: `found` says what was there. */
+void row_resume(struct row *row, enum hep_slot_result *found);
+/* The state before the present evaluation, [state_vectors][elements]: the committed one, or the initial noise in scratch
+   ([state_vectors][elements] f32) when nothing is committed. */
+const float *row_state_vectors(const struct row *row, float *scratch);
+/* Writes the network's input of the present evaluation, in_scale · S[0], [elements]. */
+void row_input(const struct row *row, const float *state, float *input);
+/* Applies the evaluation: model [elements] is the network's output after guidance; commits the new state; counts on.
+   noise: scratch, [elements]. */
+void row_step(struct row *row, const float *state, const float *model, float *noise);
+bool row_is_finished(const struct row *row);
+/* Copies the finished sample, [channels, height, width] f32. */
+void row_latents(const struct row *row, float *latents);
+
+#endif

@@ -1,0 +1,283 @@
+/*
+ * The ledger of published segments inside heptad-model: find, publish, evict the least recently used that nobody holds,
+ * adopt. Called on the worker thread (load, unload) only. Memory of what is removed goes when the last process unmaps.
+ */
+#include "instructors/model/cache.h"
+
+#include "common/build.h"
+#include "common/log.h"
+#include "common/wire.h"
+#include "nn/bundle/bundle.h"
+#include "nn/cpu/isa.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes)
+{
+    memset(cache, 0, sizeof *cache);
+    snprintf(cache->instance, sizeof cache->instance, "%s", instance);
+    cache->generation = generation;
+    cache->budget_bytes = budget_bytes;
+}
+
+static enum hep_status add(struct cache *cache, const struct about *about, const struct hep_tensor_ref *ref,
+                           const struct cache_entry **entry, struct hep_error *error)
+{
+    if (cache->count == CACHE_ENTRIES_MAX)
+        return hep_fail(error, HEP_E_NO_MEMORY, "%d components are published, no more are kept", CACHE_ENTRIES_MAX);
+    struct cache_entry *added = &cache->entries[cache->count++];
+    *added = (struct cache_entry){*about, *ref, ++cache->clock};
+    cache->bytes += (uint64_t)ref->shape.dims[0];
+    *entry = added;
+    return HEP_OK;
+}
+
+static void remove_at(struct cache *cache, int index, const char *why)
+{
+    struct cache_entry *entry = &cache->entries[index];
+    struct hep_segment_name name;
+    if (hep_segment_name_parse(entry->ref.segment, &name, NULL) == HEP_OK)
+        hep_segment_unlink(&name, NULL);
+    hep_log(HEP_INFO, "model.unpublished", "model=%s component=%s bytes=%" PRId64 " why=%s", entry->about.model,
+            entry->about.component, entry->ref.shape.dims[0], why);
+    cache->bytes -= (uint64_t)entry->ref.shape.dims[0];
+    cache->entries[index] = cache->entries[--cache->count];
+}
+
+/* ---- adoption ------------------------------------------------------------------------------------------------------- */
+static bool digest_from_text(const char *text, uint8_t digest[SHA256_BYTES])
+{
+    for (int i = 0; i < SHA256_BYTES; i++) {
+        unsigned byte;
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+            return false;
+        digest[i] = (uint8_t)byte;
+    }
+    return true;
+}
+
+static bool read_about(const void *memory, uint64_t bytes, struct about *about)
+{
+    const struct hep_bundle_header *bundle;
+    json_t *json = NULL;
+    if (hep_bundle_open(memory, bytes, &bundle, NULL) != HEP_OK || hep_bundle_json(bundle, "about.json", &json, NULL) != HEP_OK)
+        return false;
+    memset(about, 0, sizeof *about);
+    snprintf(about->model, sizeof about->model, "%s", hep_json_str(json, "model", ""));
+    snprintf(about->component, sizeof about->component, "%s", hep_json_str(json, "component", ""));
+    about->dtype = hep_dtype_from_name(hep_json_str(json, "dtype", ""));
+    bool ours = strcmp(hep_json_str(json, "build", ""), hep_build_id()) == 0 &&
+                strcmp(hep_json_str(json, "isa", ""), hep_isa_name(hep_isa_level())) == 0 && about->model[0] && about->component[0] &&
+                digest_from_text(hep_json_str(json, "identity", ""), about->identity) &&
+                digest_from_text(hep_json_str(json, "digest", ""), about->digest);
+    json_decref(json);
+    return ours;
+}
+
+struct adoption {
+    struct cache *cache;
+    int adopted, removed;
+};
+
+static bool adopt_one(const struct hep_segment_entry *found, void *context)
+{
+    struct adoption *adoption = context;
+    struct about about;
+    struct hep_mapping mapping = {0};
+    const struct cache_entry *entry;
+    int fd = -1;
+    uint64_t bytes = 0;
+    bool ours = false;
+    if (found->name.kind != HEP_SEGMENT_WEIGHTS)
+        return true;
+    char text[HEP_SEGMENT_NAME_MAX];
+    hep_segment_name_text(&found->name, text);
+    if (found->complete && hep_segment_open(&found->name, false, &fd, &bytes, NULL) == HEP_OK &&
+        hep_mapping_of_fd(fd, text, bytes, false, &mapping, NULL) == HEP_OK)
+        ours = read_about(mapping.data, bytes, &about);
+    hep_mapping_clear(&mapping);
+    if (fd >= 0)
+        close(fd);
+    struct hep_tensor_ref ref = {.generation = found->name.generation, .dtype = HEP_U8, .shape = HEP_SHAPE((int64_t)bytes)};
+    snprintf(ref.segment, sizeof ref.segment, "%s", text);
+    if (ours && add(adoption->cache, &about, &ref, &entry, NULL) == HEP_OK) {
+        adoption->adopted++;
+    } else {
+        hep_segment_unlink(&found->name, NULL);
+        adoption->removed++;
+    }
+    return true;
+}
+
+enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, struct hep_error *error)
+{
+    struct adoption adoption = {.cache = cache};
+    HEP_TRY(hep_segment_list(cache->instance, adopt_one, &adoption, error));
+    *adopted = adoption.adopted;
+    *removed = adoption.removed;
+    return HEP_OK;
+}
+
+/* ---- pins and eviction ------------------------------------------------------------------------------------------------ */
+bool cache_is_pinned(const struct cache *cache, const char *model)
+{
+    for (int i = 0; i < cache->pin_count; i++)
+        if (strcmp(cache->pins[i].model, model) == 0)
+            return true;
+    return false;
+}
+
+bool cache_is_loaded(const struct cache *cache, const char *model)
+{
+    for (int i = 0; i < cache->count; i++)
+        if (strcmp(cache->entries[i].about.model, model) == 0)
+            return true;
+    return false;
+}
+
+enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error)
+{
+    for (int i = 0; i < cache->pin_count; i++)
+        if (strcmp(cache->pins[i].session, session) == 0 && strcmp(cache->pins[i].model, model) == 0)
+            return HEP_OK;
+    if (cache->pin_count == PINS_MAX)
+        return hep_fail(error, HEP_E_BUSY, "%d sessions hold models already", PINS_MAX);
+    struct cache_pin *pin = &cache->pins[cache->pin_count++];
+    snprintf(pin->session, sizeof pin->session, "%s", session);
+    snprintf(pin->model, sizeof pin->model, "%s", model);
+    return HEP_OK;
+}
+
+void cache_release(struct cache *cache, const char *session)
+{
+    for (int i = cache->pin_count - 1; i >= 0; i--)
+        if (strcmp(cache->pins[i].session, session) == 0)
+            cache->pins[i] = cache->pins[--cache->pin_count];
+}
+
+uint64_t cache_unload(struct cache *cache, const char *model)
+{
+    uint64_t before = cache->bytes;
+    for (int i = cache->count - 1; i >= 0; i--) {
+        const char *name = cache->entries[i].about.model;
+        if (model ? strcmp(name, model) == 0 : !cache_is_pinned(cache, name))
+            remove_at(cache, i, "unloaded");
+    }
+    return before - cache->bytes;
+}
+
+static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char *keep, struct hep_error *error)
+{
+    while (cache->budget_bytes && cache->bytes + bytes > cache->budget_bytes) {
+        int oldest = -1;
+        for (int i = 0; i < cache->count; i++) {
+            const char *model = cache->entries[i].about.model;
+            if (strcmp(model, keep) != 0 && !cache_is_pinned(cache, model) &&
+                (oldest < 0 || cache->entries[i].last_used < cache->entries[oldest].last_used))
+                oldest = i;
+        }
+        if (oldest < 0) {
+            hep_fail(error, HEP_E_NO_MEMORY, "weights need %" PRIu64 " bytes; %" PRIu64 " of the budget of %" PRIu64 " are held by sessions",
+                     bytes, cache->bytes, cache->budget_bytes);
+            return hep_hint(error, "raise models.memory_budget, or wait until sessions end"), HEP_E_NO_MEMORY;
+        }
+        remove_at(cache, oldest, "evicted");
+    }
+    return HEP_OK;
+}
+
+/* ---- lookup and publication --------------------------------------------------------------------------------------------- */
+/* The list of a component's files: with contents (slow, once) or with sizes and times only. */
+static enum hep_status digest_files(const struct hep_model *model, const char *name, bool contents, uint8_t digest[SHA256_BYTES],
+                                    struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    char path[HEP_PATH_MAX], line[HEP_PATH_MAX + 160], all[SHA256_TEXT + sizeof line];
+    uint8_t running[SHA256_BYTES] = {0}, file[SHA256_BYTES];
+    char text[SHA256_TEXT];
+    if (!publish_is_files(name))
+        HEP_TRY(hep_model_component(model, name, NULL, &component, error));
+    for (size_t i = 0; publish_file(name, component, i, path); i++) {
+        struct stat state;
+        if (!hep_folder_has_file(hep_model_folder(model), path))
+            continue; /* an optional tokenizer file */
+        if (fstatat(hep_model_folder(model), path, &state, 0) != 0)
+            return hep_fail(error, HEP_E_BAD_MODEL, "%s cannot be read", path);
+        snprintf(line, sizeof line, "%s %lld %lld %lld.%09ld %llu", path, (long long)state.st_size, (long long)state.st_dev,
+                 (long long)state.st_mtim.tv_sec, state.st_mtim.tv_nsec, (unsigned long long)state.st_ino);
+        if (contents) {
+            HEP_TRY(checksum_file(hep_model_folder(model), path, NULL, NULL, file, NULL, error));
+            snprintf(line, sizeof line, "%s %s", path, checksum_text(file, text));
+        }
+        int length = snprintf(all, sizeof all, "%s\n%s", checksum_text(running, text), line);
+        checksum_bytes(all, (size_t)length, running);
+    }
+    memcpy(digest, running, SHA256_BYTES);
+    return HEP_OK;
+}
+
+static struct cache_entry *find(struct cache *cache, const struct about *about)
+{
+    for (int i = 0; i < cache->count; i++) {
+        struct cache_entry *entry = &cache->entries[i];
+        if (strcmp(entry->about.model, about->model) != 0 || strcmp(entry->about.component, about->component) != 0 ||
+            entry->about.dtype != about->dtype)
+            continue;
+        if (memcmp(entry->about.identity, about->identity, SHA256_BYTES) == 0)
+            return entry;
+        remove_at(cache, i, "files_changed");
+        return NULL;
+    }
+    return NULL;
+}
+
+static enum hep_status publish(struct cache *cache, const struct hep_model *model, const struct about *about,
+                               const struct cache_entry **entry, struct hep_error *error)
+{
+    struct publication *publication = NULL;
+    struct hep_segment_name name;
+    struct hep_tensor_ref ref;
+    char id[HEP_SEGMENT_ID_MAX + 16], whose[HEP_NAME_MAX + SHA256_TEXT], text[SHA256_TEXT];
+    uint8_t hash[SHA256_BYTES]; /* two models may hold the same files: each has segments of its own */
+    int length = snprintf(whose, sizeof whose, "%s %s", about->model, checksum_text(about->digest, text));
+    checksum_bytes(whose, (size_t)length, hash);
+    HEP_TRY(publication_create(model, about, &publication, error));
+    enum hep_status status = make_room(cache, publication_bytes(publication), about->model, error);
+    snprintf(id, sizeof id, "%s-%s-%02x%02x%02x%02x", about->component, hep_dtype_name(about->dtype), hash[0], hash[1], hash[2], hash[3]);
+    if (status == HEP_OK)
+        status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->generation, &name, error);
+    if (status == HEP_OK)
+        status = publication_write(publication, &name, &ref, error);
+    publication_destroy(publication);
+    if (status != HEP_OK)
+        return status;
+    cache->packed++;
+    hep_log(HEP_INFO, "model.published", "model=%s component=%s dtype=%s bytes=%" PRId64, about->model, about->component,
+            hep_dtype_name(about->dtype), ref.shape.dims[0]);
+    return add(cache, about, &ref, entry, error);
+}
+
+enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name, const char *component,
+                          enum hep_dtype dtype, void (*progress)(void *context, const char *note), void *context,
+                          const struct cache_entry **entry, struct hep_error *error)
+{
+    struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : dtype};
+    snprintf(about.model, sizeof about.model, "%s", model_name);
+    snprintf(about.component, sizeof about.component, "%s", component);
+    HEP_TRY(digest_files(model, component, false, about.identity, error));
+    struct cache_entry *found = find(cache, &about);
+    if (found) {
+        found->last_used = ++cache->clock;
+        *entry = found;
+        return HEP_OK;
+    }
+    if (progress)
+        progress(context, component);
+    HEP_TRY(digest_files(model, component, true, about.digest, error));
+    if (progress)
+        progress(context, component);
+    return publish(cache, model, &about, entry, error);
+}

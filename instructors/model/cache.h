@@ -1,0 +1,56 @@
+/*
+ * The published segments: which components of which models are in shared memory, who needs them, and what goes when the
+ * budget is reached. A restarted heptad-model finds the segments of the one before it and takes over those that this
+ * build wrote; the others are removed.
+ */
+#ifndef HEP_INSTRUCTORS_MODEL_CACHE_H
+#define HEP_INSTRUCTORS_MODEL_CACHE_H
+
+#include "instructors/model/catalogue.h"
+#include "instructors/model/publish.h"
+
+#include <jansson.h>
+
+enum { CACHE_ENTRIES_MAX = 256, PINS_MAX = 256 };
+
+/* One published component. */
+struct cache_entry {
+    struct about about;
+    struct hep_tensor_ref ref; /* the whole segment                  */
+    uint64_t last_used;        /* of cache.clock                     */
+};
+/* A session that holds a model. */
+struct cache_pin {
+    char session[HEP_SESSION_ID_MAX];
+    char model[HEP_NAME_MAX];
+};
+struct cache {
+    char instance[32];
+    uint64_t generation;   /* of this process, for names             */
+    uint64_t budget_bytes; /* 0 = no limit but /dev/shm's            */
+    uint64_t bytes;        /* published now                          */
+    uint64_t clock;        /* counts uses                            */
+    uint64_t packed;       /* components packed by this process      */
+    int count;
+    struct cache_entry entries[CACHE_ENTRIES_MAX];
+    int pin_count;
+    struct cache_pin pins[PINS_MAX];
+};
+
+void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes);
+/* Takes over what earlier processes of this instance published; *adopted, *removed count segments. */
+enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, struct hep_error *error);
+/* The component's segment, published now if it is not there. progress (may be NULL) is called between long parts.
+   NO_MEMORY: the budget is reached and what is there is pinned. */
+enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name, const char *component,
+                          enum hep_dtype dtype, void (*progress)(void *context, const char *note), void *context,
+                          const struct cache_entry **entry, struct hep_error *error);
+/* A session needs the model until it is released. Pinning twice is once. BUSY: too many pins. */
+enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error);
+void cache_release(struct cache *cache, const char *session);
+bool cache_is_pinned(const struct cache *cache, const char *model);
+bool cache_is_loaded(const struct cache *cache, const char *model);
+/* Removes a model's segments (all models' that nobody holds: model NULL); returns the bytes. */
+uint64_t cache_unload(struct cache *cache, const char *model);
+
+#endif

@@ -1,0 +1,181 @@
+/* Finds models below the configured folders and reads what their small files say. Never reads a weight. */
+#include "instructors/model/catalogue.h"
+
+#include "common/log.h"
+#include "common/wire.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+void catalogue_init(struct catalogue *catalogue, const char *paths)
+{
+    memset(catalogue, 0, sizeof *catalogue);
+    snprintf(catalogue->paths, sizeof catalogue->paths, "%s", paths);
+}
+
+void catalogue_clear(struct catalogue *catalogue)
+{
+    free(hep_take(&catalogue->entries));
+    catalogue->count = 0;
+}
+
+/* The family follows from shapes, never from the folder's name: 768 wide contexts are SD 1.x, a second text encoder SDXL. */
+static const char *family_of(const struct hep_model *model, const json_t *unet)
+{
+    if (hep_model_has(model, "text_encoder_2"))
+        return "sdxl";
+    return hep_json_bool(unet, "use_linear_projection", false) ? "sd2" : "sd1";
+}
+
+static const char *const weight_components[] = {"text_encoder", "text_encoder_2", "unet", "vae", NULL};
+
+static enum hep_status read_components(const struct hep_model *model, struct catalogue_entry *entry, struct hep_error *error)
+{
+    for (const char *const *name = weight_components; *name; name++) {
+        HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+        if (!hep_model_has(model, *name))
+            continue;
+        HEP_TRY(hep_model_component(model, *name, NULL, &component, error));
+        entry->bytes += hep_component_bytes(component);
+        if (strcmp(*name, "unet") == 0) {
+            const json_t *config = hep_component_config(component);
+            entry->dtype = hep_component_dtype(component);
+            entry->context_dim = (int)hep_json_int(config, "cross_attention_dim", 0);
+            entry->in_channels = (int)hep_json_int(config, "in_channels", 4);
+            entry->family = family_of(model, config);
+        }
+        if (strcmp(*name, "vae") == 0)
+            entry->latent_channels = (int)hep_json_int(hep_component_config(component), "latent_channels", 4);
+    }
+    return HEP_OK;
+}
+
+static enum hep_status read_model(const char *path, struct catalogue_entry *entry, struct hep_error *error)
+{
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    static const char *const required[] = {"text_encoder", "tokenizer", "unet", "vae", "scheduler"};
+    json_t *scheduler = NULL;
+    HEP_TRY(hep_model_open(path, &model, error));
+    for (size_t i = 0; i < HEP_COUNT_OF(required); i++)
+        if (!hep_model_has(model, required[i]))
+            return hep_fail(error, HEP_E_BAD_MODEL, "model_index.json names no %s", required[i]);
+    HEP_TRY(read_components(model, entry, error));
+    HEP_TRY(hep_model_scheduler_config(model, &scheduler, error));
+    snprintf(entry->prediction_type, sizeof entry->prediction_type, "%s", hep_json_str(scheduler, "prediction_type", "epsilon"));
+    json_decref(scheduler);
+    entry->vae_scale_factor = hep_model_vae_scale_factor(model);
+    entry->defaults = *hep_model_defaults(model);
+    return HEP_OK;
+}
+
+static bool looks_like_model(const char *path)
+{
+    char index[HEP_PATH_MAX + 32];
+    struct stat state;
+    snprintf(index, sizeof index, "%s/model_index.json", path);
+    return stat(index, &state) == 0;
+}
+
+static bool has_name(const struct catalogue *catalogue, const char *name)
+{
+    for (int i = 0; i < catalogue->count; i++)
+        if (strcmp(catalogue->entries[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* A name twice: the first folder in the configured order wins. */
+static enum hep_status add(struct catalogue *catalogue, const char *folder, const char *name, struct hep_error *error)
+{
+    if (catalogue->count == MODELS_MAX || strlen(name) >= HEP_NAME_MAX || has_name(catalogue, name))
+        return HEP_OK;
+    struct catalogue_entry *grown = realloc(catalogue->entries, (size_t)(catalogue->count + 1) * sizeof *grown);
+    if (!grown)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
+    catalogue->entries = grown;
+    struct catalogue_entry *entry = &grown[catalogue->count];
+    memset(entry, 0, sizeof *entry);
+    entry->family = "";
+    if ((size_t)snprintf(entry->path, sizeof entry->path, "%s/%s", folder, name) >= sizeof entry->path || !looks_like_model(entry->path))
+        return HEP_OK;
+    snprintf(entry->name, sizeof entry->name, "%s", name);
+    if (read_model(entry->path, entry, &entry->problem) != HEP_OK) {
+        char quoted[HEP_ERROR_MESSAGE_MAX];
+        entry->family = "";
+        hep_log(HEP_WARNING, "model.unusable", "model=%s code=%s reason=%s", name, hep_status_name(entry->problem.code),
+                hep_log_quote(entry->problem.message, quoted, sizeof quoted));
+    }
+    catalogue->count++;
+    return HEP_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct catalogue_entry *)a)->name, ((const struct catalogue_entry *)b)->name);
+}
+
+static enum hep_status scan_folder(struct catalogue *catalogue, const char *folder, struct hep_error *error)
+{
+    DIR *directory = opendir(folder);
+    enum hep_status status = HEP_OK;
+    if (!directory) {
+        hep_log(HEP_WARNING, "model.path_missing", "path=%s", folder);
+        return HEP_OK;
+    }
+    for (struct dirent *item; status == HEP_OK && (item = readdir(directory));)
+        if (item->d_name[0] != '.')
+            status = add(catalogue, folder, item->d_name, error);
+    closedir(directory);
+    return status;
+}
+
+enum hep_status catalogue_scan(struct catalogue *catalogue, int *found, struct hep_error *error)
+{
+    char paths[HEP_PATH_MAX], *rest = paths, *folder;
+    snprintf(paths, sizeof paths, "%s", catalogue->paths);
+    catalogue_clear(catalogue);
+    while ((folder = strsep(&rest, ":")))
+        if (folder[0])
+            HEP_TRY(scan_folder(catalogue, folder, error));
+    if (catalogue->count > 1)
+        qsort(catalogue->entries, (size_t)catalogue->count, sizeof *catalogue->entries, by_name);
+    *found = catalogue->count;
+    return HEP_OK;
+}
+
+static enum hep_status not_found(const struct catalogue *catalogue, const char *name, struct hep_error *error)
+{
+    char names[HEP_ERROR_HINT_MAX] = "";
+    for (int i = 0; i < catalogue->count; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", catalogue->entries[i].name);
+    }
+    hep_fail_field(error, HEP_E_NOT_FOUND, "model", "there is no model \"%.60s\" below %.200s", name, catalogue->paths);
+    if (names[0])
+        hep_hint(error, "models here: %.200s", names);
+    else
+        hep_hint(error, "put a diffusers model folder below %.180s, then `heptctl call model.scan`", catalogue->paths);
+    return HEP_E_NOT_FOUND;
+}
+
+enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **entry,
+                               struct hep_error *error)
+{
+    for (int i = 0; i < catalogue->count; i++) {
+        const struct catalogue_entry *candidate = &catalogue->entries[i];
+        bool wanted = name[0] ? strcmp(candidate->name, name) == 0 : candidate->problem.code == HEP_OK;
+        if (!wanted)
+            continue;
+        if (candidate->problem.code != HEP_OK) {
+            if (error)
+                *error = candidate->problem;
+            return hep_prefix(error, "model %s", candidate->name), candidate->problem.code;
+        }
+        *entry = candidate;
+        return HEP_OK;
+    }
+    return not_found(catalogue, name, error);
+}

@@ -1,0 +1,391 @@
+/*
+ * heptad-model's operations: which models there are, what they are, publishing and removing their weights. To add one:
+ * fields, row, handler, a line in the golden description, a test.
+ */
+#include "instructors/model/cache.h"
+#include "instructors/skeleton/instructor.h"
+
+#include "common/log.h"
+#include "nn/cpu/isa.h"
+#include "nn/graph/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* All of it belongs to the worker thread; every operation here is heavy. */
+struct model_state {
+    struct catalogue catalogue;
+    struct cache cache;
+    enum hep_dtype dtype; /* what "auto" means: the configuration's dtype, or this machine's best */
+};
+
+/* ---- requests and replies --------------------------------------------------------------------------------------------- */
+struct no_fields {
+    char unused;
+};
+struct name_request {
+    struct hep_str model;
+};
+struct load_request {
+    struct hep_str model, dtype, session;
+};
+struct release_request {
+    struct hep_str session;
+};
+struct json_reply {
+    json_t *value;
+};
+struct scan_reply {
+    int32_t found;
+};
+struct unload_reply {
+    uint64_t freed_bytes;
+};
+struct info_reply {
+    struct hep_str name, family, dtype, path, prediction_type;
+    uint64_t bytes;
+    int32_t latent_channels, vae_scale_factor, context_dim;
+    bool loaded, usable;
+    json_t *defaults, *problem;
+};
+struct load_reply {
+    struct hep_str model, dtype, fingerprint, prediction_type, family;
+    uint64_t bytes;
+    int32_t latent_channels, vae_scale_factor;
+    json_t *defaults;
+    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae, scheduler;
+};
+
+static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
+static const struct hep_field name_fields[] = {
+    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "name of the model; the first usable one if empty"),
+};
+static const struct hep_field load_fields[] = {
+    HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, load_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = dtype_choices,
+              .help = "type to compute in; auto: the configured one, or the best of this machine"),
+    HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1, .help = "session that holds the model until model.release"),
+};
+static const struct hep_field release_fields[] = {
+    HEP_FIELD(STR, release_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "session that needs its models no more"),
+};
+static const struct hep_field scan_reply_fields[] = {
+    HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "model folders found, unusable ones included"),
+};
+static const struct hep_field unload_reply_fields[] = {
+    HEP_FIELD(U64, unload_reply, freed_bytes, REQUIRED, .help = "bytes of shared memory that were given up"),
+};
+static const struct hep_field list_reply_fields[] = {
+    {.name = "models", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+     .help = "each as model.info describes it"},
+};
+static const struct hep_field verify_reply_fields[] = {
+    {.name = "files", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+     .help = "path, bytes and SHA-256 of each weight file"},
+};
+static const struct hep_field info_reply_fields[] = {
+    HEP_FIELD(STR, info_reply, name, REQUIRED, .help = "name of its folder"),
+    HEP_FIELD(BOOL, info_reply, usable, REQUIRED, .help = "whether it can be loaded"),
+    HEP_FIELD(BOOL, info_reply, loaded, REQUIRED, .help = "whether some of it is in shared memory"),
+    HEP_FIELD(STR, info_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl"),
+    HEP_FIELD(STR, info_reply, dtype, OPTIONAL, .help = "of the UNet's weights as stored"),
+    HEP_FIELD(U64, info_reply, bytes, REQUIRED, .help = "of all weight files"),
+    HEP_FIELD(STR, info_reply, path, REQUIRED, .help = "its folder"),
+    HEP_FIELD(STR, info_reply, prediction_type, OPTIONAL, .help = "epsilon, v_prediction, sample"),
+    HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
+    HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
+    HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
+    HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
+    HEP_FIELD(JSON, info_reply, problem, OPTIONAL, .help = "why it is not usable"),
+};
+static const struct hep_field load_reply_fields[] = {
+    HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
+    HEP_FIELD(STR, load_reply, family, REQUIRED, .help = "sd1, sd2, sdxl"),
+    HEP_FIELD(STR, load_reply, dtype, REQUIRED, .help = "type that it computes in"),
+    HEP_FIELD(STR, load_reply, fingerprint, REQUIRED, .help = "SHA-256 over the contents of all its files"),
+    HEP_FIELD(STR, load_reply, prediction_type, REQUIRED, .help = "epsilon, v_prediction, sample"),
+    HEP_FIELD(U64, load_reply, bytes, REQUIRED, .help = "of its segments"),
+    HEP_FIELD(I32, load_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
+    HEP_FIELD(I32, load_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
+    HEP_FIELD(JSON, load_reply, defaults, REQUIRED, .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
+    HEP_FIELD(REF, load_reply, text_encoder, REQUIRED, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, text_encoder_2, OPTIONAL, .help = "published weights; SDXL only"),
+    HEP_FIELD(REF, load_reply, tokenizer, REQUIRED, .help = "published files"),
+    HEP_FIELD(REF, load_reply, tokenizer_2, OPTIONAL, .help = "published files; SDXL only"),
+    HEP_FIELD(REF, load_reply, unet, REQUIRED, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, vae, REQUIRED, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, scheduler, REQUIRED, .help = "published configuration"),
+};
+
+/* ---- handlers ----------------------------------------------------------------------------------------------------------- */
+static struct model_state *state_of(struct hep_call *call)
+{
+    return hep_instructor_state(hep_call_instructor(call));
+}
+
+static json_t *defaults_to_json(const struct hep_model_defaults *defaults)
+{
+    return json_pack("{s:i, s:f, s:i, s:i, s:s}", "num_inference_steps", defaults->num_inference_steps, "guidance_scale",
+                     defaults->guidance_scale, "width", defaults->width, "height", defaults->height, "scheduler", defaults->scheduler);
+}
+
+static void describe(const struct model_state *state, const struct catalogue_entry *entry, struct info_reply *reply)
+{
+    *reply = (struct info_reply){.name = hep_str_of(entry->name), .family = hep_str_of(entry->family), .path = hep_str_of(entry->path),
+                                 .bytes = entry->bytes, .latent_channels = entry->latent_channels,
+                                 .vae_scale_factor = entry->vae_scale_factor, .context_dim = entry->context_dim,
+                                 .prediction_type = hep_str_of(entry->prediction_type), .usable = entry->problem.code == HEP_OK,
+                                 .loaded = cache_is_loaded(&state->cache, entry->name)};
+    if (reply->usable) {
+        reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
+        reply->defaults = defaults_to_json(&entry->defaults);
+    } else {
+        reply->problem = hep_error_to_json(&entry->problem);
+    }
+}
+
+static enum hep_status model_list(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct model_state *state = state_of(call);
+    json_t *models = json_array();
+    (void)request;
+    (void)error;
+    for (int i = 0; i < state->catalogue.count; i++) {
+        struct info_reply info;
+        describe(state, &state->catalogue.entries[i], &info);
+        json_array_append_new(models, hep_encode(info_reply_fields, HEP_COUNT_OF(info_reply_fields), &info));
+    }
+    ((struct json_reply *)reply)->value = models;
+    return HEP_OK;
+}
+
+static enum hep_status model_info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct name_request *info = request;
+    const struct catalogue_entry *entry;
+    HEP_TRY(catalogue_find(&state_of(call)->catalogue, info->model.data, &entry, error));
+    describe(state_of(call), entry, reply);
+    return HEP_OK;
+}
+
+static enum hep_status model_scan(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    int found;
+    (void)request;
+    HEP_TRY(catalogue_scan(&state_of(call)->catalogue, &found, error));
+    ((struct scan_reply *)reply)->found = found;
+    return HEP_OK;
+}
+
+static enum hep_status resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype, struct hep_error *error)
+{
+    *dtype = strcmp(name, "auto") == 0 ? state->dtype : hep_dtype_from_name(name);
+    if (*dtype == HEP_BF16 && hep_backend_auto_dtype() != HEP_BF16) {
+        hep_fail_field(error, HEP_E_UNSUPPORTED_HARDWARE, "dtype", "bf16 needs AVX-512 BF16; this machine is at level %s",
+                       hep_isa_name(hep_isa_level()));
+        return hep_hint(error, "use dtype auto or f32"), HEP_E_UNSUPPORTED_HARDWARE;
+    }
+    return HEP_OK;
+}
+
+static void tell_progress(void *context, const char *note)
+{
+    hep_call_progress(context, 0, 0, note);
+}
+
+/* The components in the order of the reply's references. */
+static const struct component_row {
+    const char *name;
+    size_t offset; /* of the reference in struct load_reply */
+} component_rows[] = {
+    {"text_encoder", offsetof(struct load_reply, text_encoder)}, {"text_encoder_2", offsetof(struct load_reply, text_encoder_2)},
+    {"tokenizer", offsetof(struct load_reply, tokenizer)},       {"tokenizer_2", offsetof(struct load_reply, tokenizer_2)},
+    {"unet", offsetof(struct load_reply, unet)},                 {"vae", offsetof(struct load_reply, vae)},
+    {"scheduler", offsetof(struct load_reply, scheduler)},
+};
+
+static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name, enum hep_dtype dtype,
+                                       struct load_reply *reply, struct hep_error *error)
+{
+    struct model_state *state = state_of(call);
+    uint8_t running[SHA256_BYTES] = {0}, both[2 * SHA256_BYTES];
+    char text[SHA256_TEXT];
+    for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
+        const struct cache_entry *entry;
+        if (!hep_model_has(model, component_rows[i].name))
+            continue;
+        HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, dtype, tell_progress, call, &entry, error));
+        *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;
+        reply->bytes += (uint64_t)entry->ref.shape.dims[0];
+        memcpy(both, running, SHA256_BYTES);
+        memcpy(both + SHA256_BYTES, entry->about.digest, SHA256_BYTES);
+        checksum_bytes(both, sizeof both, running);
+    }
+    reply->fingerprint = hep_call_text(call, "%s", checksum_text(running, text));
+    return HEP_OK;
+}
+
+static enum hep_status model_load(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
+{
+    const struct load_request *load = request;
+    struct load_reply *reply = reply_;
+    struct model_state *state = state_of(call);
+    const struct catalogue_entry *entry;
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    enum hep_dtype dtype;
+    bool pinned_before;
+    HEP_TRY(catalogue_find(&state->catalogue, load->model.data, &entry, error));
+    HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
+    HEP_TRY(hep_model_open(entry->path, &model, error));
+    pinned_before = cache_is_pinned(&state->cache, entry->name);
+    if (load->session.length)
+        HEP_TRY(cache_pin(&state->cache, load->session.data, entry->name, error));
+    enum hep_status status = load_components(call, model, entry->name, dtype, reply, error);
+    if (status != HEP_OK) { /* nothing half-loaded stays, unless another session uses it */
+        cache_release(&state->cache, load->session.data);
+        if (!pinned_before)
+            cache_unload(&state->cache, entry->name);
+        return hep_prefix(error, "model %s", entry->name), status;
+    }
+    reply->model = hep_str_of(entry->name);
+    reply->family = hep_str_of(entry->family);
+    reply->dtype = hep_str_of(hep_dtype_name(dtype));
+    reply->prediction_type = hep_str_of(entry->prediction_type);
+    reply->latent_channels = entry->latent_channels;
+    reply->vae_scale_factor = entry->vae_scale_factor;
+    reply->defaults = defaults_to_json(&entry->defaults);
+    return HEP_OK;
+}
+
+static enum hep_status model_unload(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct name_request *unload = request;
+    struct model_state *state = state_of(call);
+    const struct catalogue_entry *entry = NULL;
+    if (unload->model.length) {
+        HEP_TRY(catalogue_find(&state->catalogue, unload->model.data, &entry, error));
+        if (cache_is_pinned(&state->cache, entry->name))
+            return hep_fail_field(error, HEP_E_NOT_NOW, "model", "model %s is in use by a session", entry->name);
+    }
+    ((struct unload_reply *)reply)->freed_bytes = cache_unload(&state->cache, entry ? entry->name : NULL);
+    return HEP_OK;
+}
+
+static enum hep_status model_release(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)reply;
+    (void)error;
+    cache_release(&state_of(call)->cache, ((const struct release_request *)request)->session.data);
+    return HEP_OK;
+}
+
+static enum hep_status verify_component(struct hep_call *call, const struct hep_model *model, const char *name, json_t *files,
+                                        struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    char path[HEP_PATH_MAX], text[SHA256_TEXT];
+    if (!publish_is_files(name))
+        HEP_TRY(hep_model_component(model, name, NULL, &component, error)); /* checks the files' structure */
+    for (size_t i = 0; publish_file(name, component, i, path); i++) {
+        uint8_t digest[SHA256_BYTES];
+        uint64_t bytes;
+        if (!hep_folder_has_file(hep_model_folder(model), path))
+            continue;
+        hep_call_progress(call, 0, 0, path);
+        HEP_TRY(checksum_file(hep_model_folder(model), path, NULL, NULL, digest, &bytes, error));
+        json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes", (json_int_t)bytes, "sha256",
+                                               checksum_text(digest, text)));
+    }
+    return HEP_OK;
+}
+
+static enum hep_status model_verify(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct name_request *verify = request;
+    const struct catalogue_entry *entry;
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    HEP_TRY(catalogue_find(&state_of(call)->catalogue, verify->model.data, &entry, error));
+    HEP_TRY(hep_model_open(entry->path, &model, error));
+    json_t *files = json_array();
+    for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
+        if (!hep_model_has(model, component_rows[i].name))
+            continue;
+        enum hep_status status = verify_component(call, model, component_rows[i].name, files, error);
+        if (status != HEP_OK) {
+            json_decref(files);
+            return status;
+        }
+    }
+    ((struct json_reply *)reply)->value = files;
+    return HEP_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
+{
+    const char *paths = hep_instructor_setting(self, "models.paths"), *dtype = hep_instructor_setting(self, "models.dtype");
+    int found, adopted, removed;
+    HEP_TRY(hep_isa_check(error));
+    struct model_state *state = calloc(1, sizeof *state);
+    if (!state)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
+    state->dtype = hep_backend_auto_dtype();
+    if (dtype && strcmp(dtype, "auto") != 0)
+        state->dtype = hep_dtype_from_name(dtype);
+    catalogue_init(&state->catalogue, paths ? paths : "share/models");
+    cache_init(&state->cache, hep_instructor_instance(self), hep_instructor_generation(self),
+               (uint64_t)hep_instructor_setting_int(self, "models.memory_budget", 0));
+    enum hep_status status = catalogue_scan(&state->catalogue, &found, error);
+    if (status == HEP_OK)
+        status = cache_adopt(&state->cache, &adopted, &removed, error);
+    if (status != HEP_OK) {
+        catalogue_clear(&state->catalogue);
+        free(state);
+        return status;
+    }
+    hep_log(HEP_INFO, "model.started", "models=%d adopted=%d removed=%d isa=%s dtype=%s", found, adopted, removed,
+            hep_isa_name(hep_isa_level()), hep_dtype_name(state->dtype));
+    *result = state;
+    return HEP_OK;
+}
+
+static void stop(struct hep_instructor *self)
+{
+    struct model_state *state = hep_instructor_state(self);
+    catalogue_clear(&state->catalogue);
+    free(state);
+}
+
+#define NO_REQUEST .request_size = sizeof(struct no_fields)
+static const struct hep_operation operations[] = {
+    {.name = "list", .handler = model_list, NO_REQUEST, .reply = list_reply_fields, .reply_count = 1,
+     .reply_size = sizeof(struct json_reply), .heavy = true, .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
+     .help = "the models below the configured paths"},
+    {.name = "scan", .handler = model_scan, NO_REQUEST, .reply = scan_reply_fields, .reply_count = 1,
+     .reply_size = sizeof(struct scan_reply), .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 60000,
+     .help = "look for models again"},
+    HEP_OPERATION("info", model_info, name_request, name_fields, info_reply, info_reply_fields, .heavy = true,
+                  .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
+                  .aliases = (const char *const[]){"get_model_info", NULL}, .help = "what one model is and its defaults"),
+    HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
+                  .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
+                  .aliases = (const char *const[]){"load_model", NULL}, .help = "publish a model's weights, packed for this machine"),
+    {.name = "release", .handler = model_release, .request = release_fields, .request_count = 1,
+     .request_size = sizeof(struct release_request), .heavy = true, .permission = HEP_INTERNAL, .deadline_ms = 5000, .pure = true,
+     .help = "a session needs its models no more"},
+    HEP_OPERATION("unload", model_unload, name_request, name_fields, unload_reply, unload_reply_fields, .heavy = true,
+                  .permission = HEP_OPERATOR, .deadline_ms = 5000, .aliases = (const char *const[]){"unload_model", NULL},
+                  .help = "remove a model's weights from shared memory; all unused ones if none is named"),
+    HEP_OPERATION("verify", model_verify, name_request, name_fields, json_reply, verify_reply_fields, .heavy = true,
+                  .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true, .help = "check and hash a model's files (SHA-256)"),
+    {0},
+};
+
+static const struct hep_instructor_spec spec = {
+    .role = HEP_ROLE_MODEL, .operations = operations, .start = start, .stop = stop};
+
+int main(int argc, char **argv)
+{
+    return hep_instructor_main(argc, argv, &spec);
+}

@@ -1,0 +1,45 @@
+/*
+ * From a component of a model folder to a published read-only segment: weights converted and packed for this machine's
+ * kernels, beside the config files that a process needs to build the same graph. A bundle (nn/bundle/bundle.h) per component.
+ *
+ *   unet                        config.json, about.json, packed.unet
+ *   vae                         config.json, about.json, packed.decoder, packed.encoder
+ *   text_encoder, …_2           config.json, about.json, packed.text_encoder
+ *   tokenizer, tokenizer_2      about.json, vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json
+ *   scheduler                   about.json, scheduler_config.json
+ */
+#ifndef HEP_INSTRUCTORS_MODEL_PUBLISH_H
+#define HEP_INSTRUCTORS_MODEL_PUBLISH_H
+
+#include "instructors/model/checksum.h"
+#include "nn/weights/folder.h"
+#include "nn/weights/model_folder.h"
+#include "shm/weights.h"
+
+/* What about.json says of a segment: whether a restarted process may take it over. */
+struct about {
+    char model[HEP_NAME_MAX];
+    char component[32];
+    enum hep_dtype dtype;           /* of the plan: f32 or bf16; F32 for files                     */
+    uint8_t identity[SHA256_BYTES]; /* of the files' paths, sizes and times: cheap to compare      */
+    uint8_t digest[SHA256_BYTES];   /* of the files' contents                                      */
+};
+
+/* The segment that a component becomes, planned but not yet made. */
+struct publication;
+
+/* Opens the component and plans it. about is copied. BAD_MODEL, BAD_FILE, UNSUPPORTED, UNSUPPORTED_HARDWARE. */
+enum hep_status publication_create(const struct hep_model *model, const struct about *about, struct publication **publication,
+                                   struct hep_error *error);
+uint64_t publication_bytes(const struct publication *publication); /* of the segment */
+/* Creates the segment, packs into it, publishes it. Errors as hep_weights_create and hep_packed_write. */
+enum hep_status publication_write(struct publication *publication, const struct hep_segment_name *name, struct hep_tensor_ref *ref,
+                                  struct hep_error *error);
+void publication_destroy(struct publication *publication); /* NULL is accepted; the segment stays */
+
+/* Components that are published as files, not as packed weights. */
+bool publish_is_files(const char *component);
+/* Files of a component below the model folder, index 0 …; false past the end. component may be NULL for file components. */
+bool publish_file(const char *name, const struct hep_component *component, size_t index, char path[HEP_PATH_MAX]);
+
+#endif

@@ -1,0 +1,161 @@
+/*
+ * heptad-postprocessing's operations: decode latents to pixels, encode pixels to image files. To add one: fields, row,
+ * handler, a line in the golden description, a test.
+ */
+#include "instructors/postprocessing/decode.h"
+#include "instructors/postprocessing/save.h"
+#include "instructors/skeleton/instructor.h"
+
+#include "nn/cpu/isa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Worker thread only. */
+struct postprocessing_state {
+    struct networks networks;
+};
+
+struct decode_request {
+    struct hep_tensor_ref vae, latents, image;
+};
+struct decode_reply {
+    int32_t width, height, count;
+};
+struct encode_request {
+    struct hep_tensor_ref image;
+    struct hep_str format, path;
+    int32_t quality, first_index;
+    json_t *recipe;
+};
+struct encode_reply {
+    json_t *files;
+};
+
+static const char *const format_choices[] = {"png", "jpeg", "webp", NULL};
+static const struct hep_field decode_fields[] = {
+    HEP_FIELD(REF, decode_request, vae, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "weights from model.load"),
+    HEP_FIELD(REF, decode_request, latents, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 4, .help = "[count, channels, h, w], scaled"),
+    HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4, .help = "out: [count, height, width, 3]"),
+};
+static const struct hep_field decode_reply_fields[] = {
+    HEP_FIELD(I32, decode_reply, width, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, decode_reply, height, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, decode_reply, count, REQUIRED, .help = "images"),
+};
+static const struct hep_field encode_fields[] = {
+    HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4, .help = "[count, height, width, 3]"),
+    HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = format_choices, .help = "file format"),
+    HEP_FIELD(I32, encode_request, quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100, .help = "JPEG, WebP (100 is lossless); 0 = the format's default"),
+    HEP_FIELD(STR, encode_request, path, REQUIRED, .min = 2, .max = HEP_PATH_MAX - 64, .help = "absolute path of the files without -N.ext"),
+    HEP_FIELD(I32, encode_request, first_index, DEFAULTED, .fallback = 0, .min = 0, .max = 1000000, .help = "N of the first file"),
+    HEP_FIELD(JSON, encode_request, recipe, OPTIONAL, .help = "the request, kept in the file; its seed is the first image's"),
+};
+static const struct hep_field encode_reply_fields[] = {
+    HEP_FIELD(JSON, encode_reply, files, REQUIRED, .help = "path, bytes, sha256, width, height, format, seed of each"),
+};
+
+static enum hep_status open_decoder(struct hep_call *call, const struct decode_request *request, struct decoder *decoder, struct hep_error *error)
+{
+    struct hep_instructor *self = hep_call_instructor(call);
+    struct postprocessing_state *state = hep_instructor_state(self);
+    HEP_TRY(decoder_open(&state->networks, self, &request->vae, decoder, error));
+    if (request->latents.shape.dims[1] != decoder->config->latent_channels)
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "latents have %" PRId64 " channels, the VAE takes %d",
+                              request->latents.shape.dims[1], decoder->config->latent_channels);
+    return HEP_OK;
+}
+
+static struct hep_shape image_shape(const struct decode_request *request, const struct decoder *decoder)
+{
+    int64_t factor = hep_vae_scale_factor(decoder->config);
+    return HEP_SHAPE(request->latents.shape.dims[0], request->latents.shape.dims[2] * factor, request->latents.shape.dims[3] * factor, 3);
+}
+
+static enum hep_status measure_decode(struct hep_call *call, const void *request_, struct hep_output_plan *outputs, struct hep_error *error)
+{
+    const struct decode_request *request = request_;
+    struct decoder decoder;
+    HEP_TRY(open_decoder(call, request, &decoder, error));
+    HEP_TRY(decoder_cost(&decoder, request->latents.shape.dims[2], request->latents.shape.dims[3], &outputs->flops, &outputs->memory_bytes, error));
+    outputs->flops *= (double)request->latents.shape.dims[0];
+    hep_output_add(outputs, "image", HEP_U8, image_shape(request, &decoder));
+    return HEP_OK;
+}
+
+static enum hep_status decode(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+{
+    const struct decode_request *request = request_;
+    struct decode_reply *reply = reply_;
+    struct hep_tensor latents = hep_call_map(call, &request->latents), image = hep_call_map(call, &request->image);
+    struct decoder decoder;
+    HEP_TRY(open_decoder(call, request, &decoder, error));
+    struct hep_shape wanted = image_shape(request, &decoder);
+    if (!hep_shape_equal(&image.shape, &wanted))
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "image does not have the shape that these latents decode to");
+    int64_t count = wanted.dims[0], height = latents.shape.dims[2], width = latents.shape.dims[3];
+    size_t latent_elements = (size_t)(latents.shape.dims[1] * height * width), pixels = (size_t)(wanted.dims[1] * wanted.dims[2] * 3);
+    for (int64_t i = 0; i < count; i++) {
+        if (hep_call_cancelled(call))
+            return hep_fail(error, HEP_E_DOMAIN_DOWN, "postprocessing is draining");
+        HEP_TRY(decoder_run(&decoder, (const float *)latents.data + (size_t)i * latent_elements, height, width,
+                            (uint8_t *)image.data + (size_t)i * pixels, error));
+        hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "decode");
+    }
+    *reply = (struct decode_reply){(int32_t)wanted.dims[2], (int32_t)wanted.dims[1], (int32_t)count};
+    return HEP_OK;
+}
+
+static enum hep_status encode(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct encode_request *request = request_;
+    struct hep_tensor image = hep_call_map(call, &request->image);
+    struct save_options options = {.path = request->path.data, .quality = request->quality, .first_index = request->first_index,
+                                   .recipe = request->recipe};
+    json_t *files = json_array();
+    if (image.shape.dims[3] != 3 || !image_format_from_name(request->format.data, &options.format))
+        return json_decref(files), hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "image must be [count, height, width, 3]");
+    for (int64_t i = 0; i < image.shape.dims[0]; i++) {
+        json_t *file = NULL;
+        enum hep_status status = save_image(&image, i, &options, &file, error);
+        if (status != HEP_OK) {
+            json_decref(files);
+            return status;
+        }
+        json_array_append_new(files, file);
+        hep_call_progress(call, (int32_t)i + 1, (int32_t)image.shape.dims[0], "encode");
+    }
+    ((struct encode_reply *)reply)->files = files;
+    return HEP_OK;
+}
+
+static enum hep_status start(struct hep_instructor *self, void **state, struct hep_error *error)
+{
+    (void)self;
+    HEP_TRY(hep_isa_check(error));
+    *state = calloc(1, sizeof(struct postprocessing_state));
+    return *state ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
+}
+
+static void stop(struct hep_instructor *self)
+{
+    struct postprocessing_state *state = hep_instructor_state(self);
+    networks_clear(&state->networks, self);
+    free(state);
+}
+
+static const struct hep_operation operations[] = {
+    HEP_OPERATION("decode", decode, decode_request, decode_fields, decode_reply, decode_reply_fields, .measure = measure_decode,
+                  .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true, .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
+    HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields, .permission = HEP_INTERNAL,
+                  .deadline_ms = 60000, .pure = true, .heavy = true, .help = "images to files that carry their recipe, each whole or not there"),
+    {0},
+};
+
+static const struct hep_instructor_spec spec = {
+    .role = HEP_ROLE_POSTPROCESSING, .operations = operations, .start = start, .stop = stop};
+
+int main(int argc, char **argv)
+{
+    return hep_instructor_main(argc, argv, &spec);
+}

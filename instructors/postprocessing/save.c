@@ -1,0 +1,122 @@
+/* Recipe and file of one image. Called by the encode operation; running it again writes the same bytes. */
+#include "instructors/postprocessing/save.h"
+
+#include "common/wire.h"
+#include "instructors/postprocessing/recipe.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A1111 names sampler and noise schedule apart: "DPM++ 2M Karras" is the sampler "DPM++ 2M" with schedule "Karras". */
+static void split_sampler(const char *title, char sampler[HEP_NAME_MAX], char schedule[HEP_NAME_MAX])
+{
+    static const char *const schedules[] = {"Karras", "Exponential", "Beta", NULL};
+    snprintf(sampler, HEP_NAME_MAX, "%s", title);
+    snprintf(schedule, HEP_NAME_MAX, "Automatic");
+    for (const char *const *name = schedules; *name; name++) {
+        size_t length = strlen(sampler), tail = strlen(*name);
+        if (length > tail + 1 && strcmp(sampler + length - tail, *name) == 0 && sampler[length - tail - 1] == ' ') {
+            sampler[length - tail - 1] = '\0';
+            snprintf(schedule, HEP_NAME_MAX, "%s", *name);
+            return;
+        }
+    }
+}
+
+/* Seeds above 2^63 − 1 ride as text. */
+static uint64_t seed_of(const json_t *recipe)
+{
+    const char *text = hep_json_str(recipe, "seed", NULL);
+    return text ? strtoull(text, NULL, 10) : (uint64_t)hep_json_int(recipe, "seed", 0);
+}
+
+static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_t width, int32_t height, char **parameters,
+                                     struct hep_error *error)
+{
+    char sampler[HEP_NAME_MAX], schedule[HEP_NAME_MAX];
+    char hash[11];
+    split_sampler(hep_json_str(recipe, "sampler", ""), sampler, schedule);
+    snprintf(hash, sizeof hash, "%s", hep_json_str(recipe, "fingerprint", ""));
+    struct image_recipe image = {
+        .prompt = hep_str_of(hep_json_str(recipe, "prompt", "")),
+        .negative_prompt = hep_str_of(hep_json_str(recipe, "negative_prompt", "")),
+        .steps = (int32_t)hep_json_int(recipe, "num_inference_steps", 0),
+        .sampler = hep_str_of(sampler),
+        .schedule_type = hep_str_of(sampler[0] ? schedule : ""),
+        .guidance_scale = hep_json_num(recipe, "guidance_scale", 0),
+        .seed = seed,
+        .width = width,
+        .height = height,
+        .model_hash = hep_str_of(hash),
+        .model = hep_str_of(hep_json_str(recipe, "model", "")),
+        .clip_skip = (int32_t)hep_json_int(recipe, "clip_skip", 1),
+        .rng = hep_str_of(strcmp(hep_json_str(recipe, "rng", ""), "torch-cpu") == 0 ? "CPU" : ""),
+    };
+    return image_recipe_parameters(&image, parameters, error);
+}
+
+/* The request that gives this one image: its own seed, count 1. */
+static char *request_of(const json_t *recipe, uint64_t seed)
+{
+    char text[24];
+    json_t *copy = json_copy((json_t *)(uintptr_t)recipe);
+    snprintf(text, sizeof text, "%" PRIu64, seed);
+    json_object_set_new(copy, "seed", seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
+    json_object_set_new(copy, "count", json_integer(1));
+    char *dumped = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(copy);
+    return dumped;
+}
+
+static json_t *describe(const char *path, const struct image_bytes *bytes, const struct image_source *source, enum image_format format,
+                        uint64_t seed)
+{
+    unsigned char digest[32];
+    char hex[65], text[24];
+    hep_assert(EVP_Digest(bytes->data, bytes->size, digest, NULL, EVP_sha256(), NULL) == 1);
+    for (int i = 0; i < 32; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    snprintf(text, sizeof text, "%" PRIu64, seed);
+    return json_pack("{s:s, s:I, s:s, s:i, s:i, s:s, s:o}", "path", path, "bytes", (json_int_t)bytes->size, "sha256", hex, "width",
+                     source->width, "height", source->height, "format", image_format_name(format), "seed",
+                     seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
+}
+
+static enum hep_status write_file(const char *path, const struct image_bytes *bytes, struct hep_error *error)
+{
+    char folder[HEP_PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    *slash = '\0';
+    return image_save_file(folder[0] ? folder : "/", slash + 1, bytes->data, bytes->size, error);
+}
+
+enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options, json_t **file,
+                           struct hep_error *error)
+{
+    struct image_source source = {.width = (int32_t)images->shape.dims[2], .height = (int32_t)images->shape.dims[1]};
+    struct image_bytes bytes = {0};
+    char path[HEP_PATH_MAX], *parameters = NULL, *request = NULL;
+    uint64_t seed = seed_of(options->recipe) + (uint64_t)index;
+    enum hep_status status = HEP_OK;
+    if (options->path[0] != '/')
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "path", "path must be absolute");
+    snprintf(path, sizeof path, "%s-%" PRId64 ".%s", options->path, options->first_index + index, image_format_extension(options->format));
+    source.pixels = (const uint8_t *)images->data + (size_t)index * (size_t)(source.width * (int64_t)source.height * 3);
+    if (options->recipe) {
+        HEP_TRY(parameters_of(options->recipe, seed, source.width, source.height, &parameters, error));
+        request = request_of(options->recipe, seed);
+    }
+    source.parameters = parameters;
+    source.request = request;
+    HEP_TRY_DONE(status, image_encode(options->format, &source, options->quality, &bytes, error));
+    HEP_TRY_DONE(status, write_file(path, &bytes, error));
+    *file = describe(path, &bytes, &source, options->format, seed);
+done:
+    image_bytes_clear(&bytes);
+    free(parameters);
+    free(request);
+    return status;
+}

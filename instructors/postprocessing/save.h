@@ -1,0 +1,24 @@
+/* One image of a tensor to one file with its recipe. */
+#ifndef HEP_INSTRUCTORS_POSTPROCESSING_SAVE_H
+#define HEP_INSTRUCTORS_POSTPROCESSING_SAVE_H
+
+#include "instructors/postprocessing/image_file.h"
+
+#include "common/tensor.h"
+
+#include <jansson.h>
+
+struct save_options {
+    const char *path;   /* absolute, without "-N.ext"                                  */
+    enum image_format format;
+    int quality;        /* 0 = the format's default                                     */
+    int32_t first_index; /* N of image 0                                                */
+    json_t *recipe;     /* the request, borrowed; may be NULL. seed is image 0's        */
+};
+
+/* Writes image number index of images [count, height, width, 3] u8 as <path>-<first_index + index>.<ext>; *file is a new
+   object {path, bytes, sha256, width, height, format, seed}. Errors of image_encode and image_save_file. */
+enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options, json_t **file,
+                           struct hep_error *error);
+
+#endif

@@ -1,0 +1,180 @@
+/* The operations that every domain has: get_status, ping, describe, cleanup. They answer on the loop thread. */
+#include "instructors/skeleton/internal.h"
+
+#include "common/clock.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct no_request {
+    char unused;
+};
+struct json_reply {
+    json_t *value;
+};
+struct ping_request {
+    json_t *echo;
+};
+struct ping_reply {
+    json_t *echo;
+    uint64_t generation;
+};
+
+static const struct hep_field ping_request_fields[] = {
+    HEP_FIELD(JSON, ping_request, echo, OPTIONAL, .help = "any value; comes back"),
+};
+static const struct hep_field ping_reply_fields[] = {
+    HEP_FIELD(JSON, ping_reply, echo, OPTIONAL, .help = "the value sent"),
+    HEP_FIELD(U64, ping_reply, generation, REQUIRED, .help = "generation of the process that answered"),
+};
+static const struct hep_field status_reply_fields[] = {
+    {.name = "status", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+     .help = "state, progress, operation in hand, queue, memory, CPU time, counts and latencies"},
+};
+static const struct hep_field describe_reply_fields[] = {
+    {.name = "operations", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+     .help = "the operation table"},
+};
+static const struct hep_field cleanup_reply_fields[] = {
+    {.name = "freed", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+     .help = "what was dropped"},
+};
+
+static int compare_i64(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static json_t *stats_to_json(const struct operation_stats *stats)
+{
+    int64_t sorted[LATENCIES_KEPT];
+    size_t kept = stats->count < LATENCIES_KEPT ? (size_t)stats->count : LATENCIES_KEPT;
+    memcpy(sorted, stats->latency_us, kept * sizeof sorted[0]);
+    qsort(sorted, kept, sizeof sorted[0], compare_i64);
+    json_t *object = json_pack("{s:I, s:I, s:f, s:f, s:f}", "count", (json_int_t)stats->count, "errors", (json_int_t)stats->errors,
+                               "p50_ms", (double)sorted[kept / 2] / 1000, "p99_ms", (double)sorted[kept - 1 - kept / 100] / 1000,
+                               "cpu_ms", (double)stats->cpu_us / 1000);
+    if (stats->last_error[0])
+        json_object_set_new(object, "last_error", json_string(stats->last_error));
+    return object;
+}
+
+static json_t *all_stats(const struct hep_instructor *self)
+{
+    json_t *object = json_object();
+    size_t at = 0;
+    for (const struct hep_operation *row = self->spec->operations; row->name; row++, at++)
+        if (self->stats[at].count)
+            json_object_set_new(object, row->name, stats_to_json(&self->stats[at]));
+    for (const struct hep_operation *row = builtin_operations; row->name; row++, at++)
+        if (self->stats[at].count)
+            json_object_set_new(object, row->name, stats_to_json(&self->stats[at]));
+    return object;
+}
+
+static json_t *calls_in_hand(const struct hep_instructor *self)
+{
+    json_t *array = json_array();
+    int64_t now = hep_now_us();
+    for (const struct hep_call *call = self->in_hand; call; call = call->next_in_hand)
+        if (!call->builtin)
+            json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:I, s:i, s:i, s:i}", "request_id", call->request_id,
+                                                   "session", call->session, "operation", call->row->name, "attempt", call->attempt,
+                                                   "for_ms", (json_int_t)((now - call->started_us) / 1000), "deadline_ms",
+                                                   call->row->deadline_ms, "step", call->step, "steps", call->steps));
+    return array;
+}
+
+static int64_t resident_bytes(int64_t *shared)
+{
+    long pages = 0, resident = 0, shared_pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file) {
+        if (fscanf(file, "%ld %ld %ld", &pages, &resident, &shared_pages) != 3)
+            resident = shared_pages = 0;
+        fclose(file);
+    }
+    *shared = (int64_t)shared_pages * sysconf(_SC_PAGESIZE);
+    return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+json_t *instructor_status(struct hep_instructor *self)
+{
+    int64_t shared, resident = resident_bytes(&shared);
+    pthread_mutex_lock(&self->lock);
+    json_t *hand = calls_in_hand(self), *stats = all_stats(self);
+    int queued = self->queued;
+    pthread_mutex_unlock(&self->lock);
+    const char *state = atomic_load(&self->draining) ? "draining" : json_array_size(hand) ? "busy" : "ready";
+    json_t *status = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o}", "domain",
+                               hep_role_name(self->spec->role), "state", state, "pid", (int)getpid(), "generation",
+                               (json_int_t)self->options.generation, "uptime_ms", (json_int_t)((hep_now_us() - self->started_us) / 1000),
+                               "progress", (json_int_t)atomic_load(&self->progress), "queue", queued, "rss_bytes", (json_int_t)resident,
+                               "shared_bytes", (json_int_t)shared, "shm_bytes", (json_int_t)hep_resolver_stats(self->resolver).bytes,
+                               "cpu_ms", (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats);
+    if (self->spec->status)
+        self->spec->status(self, status);
+    return status;
+}
+
+json_t *instructor_description(struct hep_instructor *self)
+{
+    json_t *all = hep_describe(self->spec->operations), *builtin = hep_describe(builtin_operations);
+    json_array_extend(all, builtin);
+    json_decref(builtin);
+    return all;
+}
+
+static enum hep_status get_status(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)request;
+    (void)error;
+    ((struct json_reply *)reply)->value = instructor_status(call->self);
+    return HEP_OK;
+}
+
+static enum hep_status describe(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)request;
+    (void)error;
+    ((struct json_reply *)reply)->value = instructor_description(call->self);
+    return HEP_OK;
+}
+
+static enum hep_status ping(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct ping_request *ping_request = request;
+    struct ping_reply *ping_reply = reply;
+    (void)error;
+    ping_reply->echo = json_incref(ping_request->echo);
+    ping_reply->generation = call->self->options.generation;
+    return HEP_OK;
+}
+
+static enum hep_status cleanup(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)request;
+    (void)error;
+    json_t *freed = json_object();
+    json_object_set_new(freed, "mapped_bytes", json_integer((json_int_t)hep_resolver_trim(call->self->resolver, true)));
+    if (call->self->spec->cleanup)
+        call->self->spec->cleanup(call->self, freed);
+    ((struct json_reply *)reply)->value = freed;
+    return HEP_OK;
+}
+
+#define STATUS_ROW(text, function, fields, rights, what)                                                               \
+    {.name = text, .handler = function, .request_size = sizeof(struct no_request), .reply = fields, .reply_count = 1,  \
+     .reply_size = sizeof(struct json_reply), .permission = rights, .deadline_ms = 2000, .help = what}
+const struct hep_operation builtin_operations[] = {
+    STATUS_ROW("get_status", get_status, status_reply_fields, HEP_CLIENT, "state, progress, memory and latencies of this domain"),
+    STATUS_ROW("describe", describe, describe_reply_fields, HEP_CLIENT, "the table of this domain's operations"),
+    STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, "drop caches and unused mappings"),
+    HEP_OPERATION("ping", ping, ping_request, ping_request_fields, ping_reply, ping_reply_fields, .permission = HEP_CLIENT,
+                  .deadline_ms = 2000, .pure = true, .help = "answers; a full round trip through the domain"),
+    {0},
+};

@@ -1,0 +1,366 @@
+/*
+ * One request from arrival to answer: find its row, decode and validate by the table, map its tensors, run the handler
+ * on the right thread, answer, account. Called by the loop thread and the worker thread.
+ */
+#include "instructors/skeleton/internal.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/wire.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct hep_call *call_create(struct hep_instructor *self, json_t *message, answer_function *answer)
+{
+    struct hep_call *call = calloc(1, sizeof *call);
+    if (!call) {
+        json_decref(message);
+        return NULL;
+    }
+    call->self = self;
+    call->message = message;
+    call->answer = answer;
+    call->request_id = hep_json_str(message, "request_id", "");
+    call->session = hep_json_str(message, "session", "");
+    call->attempt = (int32_t)hep_json_int(message, "attempt", 1);
+    call->measure = hep_json_bool(message, "measure", false);
+    call->string_errors = strcmp(hep_json_str(message, "error_format", ""), "string") == 0;
+    call->arrived_us = hep_now_us();
+    size_t index;
+    json_t *core;
+    json_array_foreach(json_object_get(json_object_get(message, "lease"), "cores"), index, core)
+        if (json_is_integer(core) && call->core_count < CORES_MAX)
+            call->cores[call->core_count++] = (int)json_integer_value(core);
+    return call;
+}
+
+static void call_destroy(struct hep_call *call)
+{
+    if (call->reply && call->row)
+        hep_reply_clear(call->row->reply, call->row->reply_count, call->reply);
+    for (int i = 0; i < call->mapped_count; i++)
+        hep_resolver_release(call->self->resolver, &call->mapped[i].tensor);
+    for (struct text_node *node = call->texts, *next; node; node = next) {
+        next = node->next;
+        free(node);
+    }
+    free(call->request);
+    free(call->reply);
+    json_decref(call->message);
+    free(call);
+}
+
+/* ---- the list of calls in hand, for get_status and the watchdog ---------------------------------------------------- */
+static void enter_hand(struct hep_call *call)
+{
+    struct hep_instructor *self = call->self;
+    pthread_mutex_lock(&self->lock);
+    call->next_in_hand = self->in_hand;
+    self->in_hand = call;
+    pthread_mutex_unlock(&self->lock);
+    report_send(&self->report,
+                json_pack("{s:s, s:s, s:s, s:s, s:i, s:i}", "kind", "begin", "request_id", call->request_id, "session",
+                          call->session, "operation", call->row->name, "attempt", call->attempt, "deadline_ms",
+                          call->row->deadline_ms),
+                true);
+}
+
+static struct operation_stats *stats_of(const struct hep_call *call)
+{
+    size_t rows = 0;
+    while (call->self->spec->operations[rows].name)
+        rows++;
+    return call->builtin ? &call->self->stats[rows + (size_t)(call->row - builtin_operations)]
+                         : &call->self->stats[call->row - call->self->spec->operations];
+}
+
+static void leave_hand(struct hep_call *call, const struct hep_error *error)
+{
+    struct hep_instructor *self = call->self;
+    int64_t duration = hep_now_us() - call->started_us, cpu = hep_process_cpu_us() - call->cpu_started_us;
+    struct operation_stats *stats = stats_of(call);
+    pthread_mutex_lock(&self->lock);
+    for (struct hep_call **link = &self->in_hand; *link; link = &(*link)->next_in_hand)
+        if (*link == call) {
+            *link = call->next_in_hand;
+            break;
+        }
+    stats->latency_us[stats->count++ % LATENCIES_KEPT] = duration;
+    stats->cpu_us += cpu;
+    if (error) {
+        stats->errors++;
+        snprintf(stats->last_error, sizeof stats->last_error, "%s: %.80s", hep_status_name(error->code), error->message);
+    }
+    pthread_mutex_unlock(&self->lock);
+    atomic_fetch_add(&self->progress, 1);
+    report_send(&self->report,
+                json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "kind", "end", "request_id", call->request_id, "session",
+                          call->session, "operation", call->row->name, "success", error == NULL, "duration_us",
+                          (json_int_t)duration, "cpu_us", (json_int_t)cpu, "progress", (json_int_t)atomic_load(&self->progress)),
+                true);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------------------------- */
+static json_t *error_reply(const struct hep_call *call, const struct hep_error *error)
+{
+    char text[HEP_ERROR_MESSAGE_MAX + 64];
+    if (!call->string_errors)
+        return json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 0, "error", hep_error_to_json(error));
+    snprintf(text, sizeof text, "%s: %s", hep_status_name(error->code), error->message);
+    return json_pack("{s:s, s:b, s:s}", "request_id", call->request_id, "success", 0, "error", text);
+}
+
+static void answer(struct hep_call *call, json_t *data, const struct hep_error *error)
+{
+    struct hep_instructor *self = call->self;
+    json_t *reply = error ? error_reply(call, error)
+                          : json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 1, "data", data);
+    call->answer(call, reply);
+    json_decref(reply);
+    call_destroy(call);
+    pthread_mutex_lock(&self->lock);
+    self->answered_count++;
+    pthread_cond_broadcast(&self->answered);
+    pthread_mutex_unlock(&self->lock);
+}
+
+static void answer_error(struct hep_call *call, struct hep_error *error)
+{
+    snprintf(error->domain, sizeof error->domain, "%s", hep_role_name(call->self->spec->role));
+    if (call->row)
+        snprintf(error->operation, sizeof error->operation, "%s", call->row->name);
+    answer(call, NULL, error);
+}
+
+static json_t *outputs_to_json(const struct hep_output_plan *plan)
+{
+    json_t *outputs = json_object();
+    for (int i = 0; i < plan->count; i++) {
+        struct hep_tensor_ref ref = {.dtype = plan->outputs[i].dtype, .shape = plan->outputs[i].shape};
+        json_object_set_new(outputs, plan->outputs[i].field, hep_ref_to_json(&ref));
+    }
+    return json_pack("{s:o, s:I, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops", plan->flops);
+}
+
+static void execute_measure(struct hep_call *call)
+{
+    struct hep_error error = {0};
+    struct hep_output_plan plan = {0};
+    enum hep_status status = HEP_OK;
+    if (call->row->measure)
+        status = call->row->measure(call, call->request, &plan, &error);
+    leave_hand(call, status == HEP_OK ? NULL : &error);
+    if (status != HEP_OK)
+        answer_error(call, &error);
+    else
+        answer(call, outputs_to_json(&plan), NULL);
+}
+
+void call_execute(struct hep_call *call)
+{
+    struct hep_error error = {0};
+    call->started_us = hep_now_us();
+    call->cpu_started_us = hep_process_cpu_us();
+    enter_hand(call);
+    if (call->measure) {
+        execute_measure(call);
+        return;
+    }
+    enum hep_status status = call->row->handler(call, call->request, call->reply, &error);
+    /* A deferred call may be gone by now: `status` alone tells, nothing of *call is read. */
+    if (status != HEP_STATUS_COUNT)
+        hep_call_finish(call, status, &error);
+}
+
+void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_error copy = {0};
+    if (status == HEP_OK) {
+        json_t *data = hep_encode(call->row->reply, call->row->reply_count, call->reply);
+        memset(call->reply, 0, call->row->reply_size); /* its JSON members are the answer's now */
+        leave_hand(call, NULL);
+        answer(call, data, NULL);
+        return;
+    }
+    if (error)
+        copy = *error;
+    copy.code = status;
+    leave_hand(call, &copy);
+    answer_error(call, &copy);
+}
+
+enum hep_status hep_call_defer(struct hep_call *call)
+{
+    call->deferred = true;
+    return HEP_STATUS_COUNT;
+}
+
+/* ---- before the handler -------------------------------------------------------------------------------------------- */
+static enum hep_status map_references(struct hep_call *call, struct hep_error *error)
+{
+    const char *members = call->request;
+    for (size_t i = 0; i < call->row->request_count; i++) {
+        const struct hep_field *field = &call->row->request[i];
+        const struct hep_tensor_ref *ref = (const void *)(members + field->offset);
+        if (field->type != HEP_FIELD_REF || !hep_ref_is_placed(ref))
+            continue;
+        hep_assert(call->mapped_count < MAPPED_MAX);
+        struct mapped *mapped = &call->mapped[call->mapped_count];
+        enum hep_status status = hep_resolve(call->self->resolver, ref, field->access == HEP_WRITE ? HEP_WRITE : HEP_READ,
+                                             &mapped->tensor, error);
+        if (status != HEP_OK) {
+            hep_prefix(error, "%s", field->name);
+            if (error)
+                snprintf(error->field, sizeof error->field, "%s", field->name);
+            return status;
+        }
+        mapped->ref = ref;
+        call->mapped_count++;
+    }
+    return HEP_OK;
+}
+
+static enum hep_status find_row(struct hep_call *call, struct hep_error *error)
+{
+    const char *type = hep_json_str(call->message, "type", ""), *dot = strchr(type, '.');
+    const char *domain = hep_role_name(call->self->spec->role);
+    if (!dot || strlen(domain) != (size_t)(dot - type) || strncmp(type, domain, strlen(domain)) != 0)
+        return hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "this is %s; it has no operation \"%.60s\"", domain, type);
+    call->row = hep_operation_find(call->self->spec->operations, dot + 1);
+    if (!call->row) {
+        call->row = hep_operation_find(builtin_operations, dot + 1);
+        call->builtin = call->row != NULL;
+    }
+    if (!call->row)
+        return hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "%s has no operation \"%.60s\"", domain, dot + 1);
+    return HEP_OK;
+}
+
+static enum hep_status prepare(struct hep_call *call, struct hep_error *error)
+{
+    HEP_TRY(find_row(call, error));
+    const struct hep_operation *row = call->row;
+    call->request = calloc(1, row->request_size ? row->request_size : 1);
+    call->reply = calloc(1, row->reply_size ? row->reply_size : 1);
+    if (!call->request || !call->reply)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the request");
+    HEP_TRY(hep_decode(row->request, row->request_count, json_object_get(call->message, "data"), call->measure, call->request,
+                       row->request_size, error));
+    return map_references(call, error);
+}
+
+bool call_is_heavy(const struct hep_call *call)
+{
+    return call->row && call->row->heavy;
+}
+
+void call_run(struct hep_call *call)
+{
+    struct hep_error error = {0};
+    struct hep_instructor *self = call->self;
+    if (prepare(call, &error) != HEP_OK) {
+        answer_error(call, &error);
+        return;
+    }
+    if (call_is_heavy(call) && atomic_load(&self->draining)) {
+        hep_fail(&error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(self->spec->role));
+        answer_error(call, &error);
+        return;
+    }
+    if (call_is_heavy(call))
+        worker_push(self, call);
+    else
+        call_execute(call);
+}
+
+/* ---- what handlers ask --------------------------------------------------------------------------------------------- */
+struct hep_instructor *hep_call_instructor(struct hep_call *call)
+{
+    return call->self;
+}
+
+const char *hep_call_session(const struct hep_call *call)
+{
+    return call->session;
+}
+
+int32_t hep_call_attempt(const struct hep_call *call)
+{
+    return call->attempt;
+}
+
+int32_t hep_call_cores(const struct hep_call *call)
+{
+    return call->core_count > 0 ? call->core_count : 1;
+}
+
+void *hep_call_reply(struct hep_call *call)
+{
+    return call->reply;
+}
+
+const void *hep_call_request(const struct hep_call *call)
+{
+    return call->request;
+}
+
+struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_ref *ref)
+{
+    for (int i = 0; i < call->mapped_count; i++)
+        if (call->mapped[i].ref == ref)
+            return call->mapped[i].tensor;
+    hep_assert(!"the reference is part of the request and placed");
+}
+
+enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref, struct hep_tensor *tensor,
+                                    struct hep_error *error)
+{
+    return hep_resolve(self->resolver, ref, HEP_READ, tensor, error);
+}
+
+void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor *tensor)
+{
+    hep_resolver_release(self->resolver, tensor);
+}
+
+struct hep_str hep_call_text(struct hep_call *call, const char *format, ...)
+{
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    struct text_node *node = malloc(sizeof *node + (size_t)length + 1);
+    struct hep_str result = {"", 0};
+    if (node) {
+        vsnprintf(node->text, (size_t)length + 1, format, again);
+        node->next = call->texts;
+        call->texts = node;
+        result = (struct hep_str){node->text, (size_t)length};
+    }
+    va_end(again);
+    return result;
+}
+
+void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const char *note)
+{
+    struct hep_instructor *self = call->self;
+    uint64_t counter = atomic_fetch_add(&self->progress, 1) + 1;
+    pthread_mutex_lock(&self->lock);
+    call->step = step;
+    call->steps = steps;
+    pthread_mutex_unlock(&self->lock);
+    report_send(&self->report,
+                json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "kind", "progress", "counter", (json_int_t)counter,
+                          "request_id", call->request_id, "session", call->session, "operation", call->row->name, "attempt",
+                          call->attempt, "step", step, "steps", steps, "note", note),
+                false);
+}
+
+bool hep_call_cancelled(const struct hep_call *call)
+{
+    return atomic_load(&call->cancelled) || atomic_load(&call->self->draining);
+}

@@ -1,0 +1,35 @@
+/*
+ * The networks that an instructor has mapped: found by their segment and blob, opened at first use, the longest unused
+ * closed when there are too many. For conditioning, inference and postprocessing; worker thread only.
+ */
+#ifndef HEP_INSTRUCTORS_SKELETON_NETWORKS_H
+#define HEP_INSTRUCTORS_SKELETON_NETWORKS_H
+
+#include "instructors/skeleton/instructor.h"
+#include "nn/run/network.h"
+
+enum { NETWORKS_KEPT = 6 };
+
+/* Zero-initialised is empty. */
+struct networks {
+    uint64_t clock;
+    struct open_network {
+        char segment[HEP_SEGMENT_NAME_MAX]; /* "" = free */
+        char blob[32];
+        struct hep_tensor tensor; /* the bundle, held as long as the network is open */
+        struct hep_network *network;
+        void *extra;        /* what the instructor keeps with it: a parsed config; freed with free() */
+        uint64_t last_used;
+    } open[NETWORKS_KEPT];
+};
+
+/* The network `blob` of the bundle that ref names; *extra (may be NULL) is the address of the instructor's own pointer, NULL
+   at first. Both hold until NETWORKS_KEPT others were asked for. Errors of hep_resolver_map and hep_network_open. */
+enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
+                             struct hep_network **network, void ***extra, struct hep_error *error);
+/* Closes all; returns the bytes of activations given back. */
+size_t networks_clear(struct networks *networks, struct hep_instructor *self);
+/* Bytes of activations of all. */
+size_t networks_bytes(const struct networks *networks);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * The report channel from an instructor to the supervisor: one packet per report, never blocking. Any thread sends.
+ * Packets that must arrive (begin, end, ready) wait here while the channel is full; the others are dropped, because the
+ * next one says more.
+ */
+#include "instructors/skeleton/internal.h"
+
+#include "common/wire.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+void report_init(struct report *report, int fd)
+{
+    report->fd = fd;
+    pthread_mutex_init(&report->lock, NULL);
+}
+
+/* true: sent, or the channel is gone (nobody will ever read it). */
+static bool send_packet(const struct report *report, const void *frame, size_t bytes)
+{
+    ssize_t sent;
+    do
+        sent = send(report->fd, frame, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS);
+}
+
+static void flush_held(struct report *report)
+{
+    int sent = 0;
+    while (sent < report->held_count && send_packet(report, report->held[sent].frame, report->held[sent].bytes))
+        free(report->held[sent++].frame);
+    for (int i = sent; i < report->held_count; i++)
+        report->held[i - sent] = report->held[i];
+    report->held_count -= sent;
+}
+
+void report_send(struct report *report, json_t *packet, bool must_arrive)
+{
+    void *frame = NULL;
+    size_t bytes = 0;
+    if (report->fd < 0 || !packet || hep_wire_encode(packet, &frame, &bytes, NULL) != HEP_OK || bytes > HEP_REPORT_MAX) {
+        free(frame);
+        json_decref(packet);
+        return;
+    }
+    json_decref(packet);
+    pthread_mutex_lock(&report->lock);
+    flush_held(report);
+    bool sent = report->held_count == 0 && send_packet(report, frame, bytes);
+    if (!sent && must_arrive && report->held_count < HELD_REPORTS_MAX)
+        report->held[report->held_count++] = (struct held_report){hep_take(&frame), bytes};
+    pthread_mutex_unlock(&report->lock);
+    free(frame);
+}
+
+void report_flush(struct report *report)
+{
+    if (report->fd < 0)
+        return;
+    pthread_mutex_lock(&report->lock);
+    flush_held(report);
+    pthread_mutex_unlock(&report->lock);
+}

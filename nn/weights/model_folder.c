@@ -1,0 +1,283 @@
+/*
+ * Opens model folders and reads their defaults; called by heptad-model, the evaluation programs and tests. It reads no
+ * weights and knows no network beyond two numbers of its configs: the latent's side and the VAE's factor.
+ */
+#include "nn/weights/model_folder.h"
+
+#include "nn/weights/folder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct hep_model {
+    char *path;
+    int folder;
+    json_t *index;
+    struct hep_model_defaults defaults;
+    int vae_scale_factor;
+};
+
+/* ---- heptad.json ---- */
+
+/* To add a default: a member of struct hep_model_defaults and a row. */
+static const struct default_row {
+    const char *key;
+    enum { INTEGER, REAL, NAME } type;
+    size_t offset;
+    double min, max; /* of numbers; bytes of a name */
+} default_rows[] = {
+    {"num_inference_steps", INTEGER, offsetof(struct hep_model_defaults, num_inference_steps), 1, HEP_STEPS_MAX},
+    {"guidance_scale", REAL, offsetof(struct hep_model_defaults, guidance_scale), 0, 100},
+    {"width", INTEGER, offsetof(struct hep_model_defaults, width), HEP_IMAGE_SIDE_MIN, HEP_IMAGE_SIDE_MAX},
+    {"height", INTEGER, offsetof(struct hep_model_defaults, height), HEP_IMAGE_SIDE_MIN, HEP_IMAGE_SIDE_MAX},
+    {"scheduler", NAME, offsetof(struct hep_model_defaults, scheduler), 0, HEP_NAME_MAX - 1},
+};
+
+static enum hep_status read_default(struct hep_model *model, const char *key, const json_t *value,
+                                    struct hep_error *error)
+{
+    const struct default_row *row = NULL;
+    for (size_t i = 0; i < HEP_COUNT_OF(default_rows); i++)
+        if (strcmp(default_rows[i].key, key) == 0)
+            row = &default_rows[i];
+    if (!row)
+        return hep_fail(error, HEP_E_BAD_MODEL, "'heptad.json': there is no default '%.60s'", key);
+    char *to = (char *)&model->defaults + row->offset;
+    if (row->type == NAME) {
+        if (!json_is_string(value) || json_string_length(value) > (size_t)row->max)
+            return hep_fail(error, HEP_E_BAD_MODEL, "'heptad.json': '%s' is not a string of at most %g bytes", key,
+                            row->max);
+        snprintf(to, HEP_NAME_MAX, "%s", json_string_value(value));
+        return HEP_OK;
+    }
+    double number = json_number_value(value);
+    if (row->type == INTEGER ? !json_is_integer(value) : !json_is_number(value))
+        return hep_fail(error, HEP_E_BAD_MODEL, "'heptad.json': '%s' is not %s", key,
+                        row->type == INTEGER ? "an integer" : "a number");
+    if (!(number >= row->min && number <= row->max))
+        return hep_fail(error, HEP_E_BAD_MODEL, "'heptad.json': '%s' is %g, outside %g … %g", key, number, row->min,
+                        row->max);
+    if (row->type == INTEGER)
+        *(int *)(void *)to = (int)number;
+    else
+        *(double *)(void *)to = number;
+    return HEP_OK;
+}
+
+static enum hep_status read_heptad_json(struct hep_model *model, struct hep_error *error)
+{
+    json_t *object, *value;
+    const char *key;
+    if (!hep_folder_has_file(model->folder, "heptad.json"))
+        return HEP_OK;
+    HEP_TRY(hep_folder_read_json(model->folder, "heptad.json", &object, error));
+    enum hep_status status = HEP_OK;
+    json_object_foreach(object, key, value)
+    {
+        if (strcmp(key, "defaults") != 0 || !json_is_object(value)) {
+            status =
+                hep_fail(error, HEP_E_BAD_MODEL, "'heptad.json' may hold an object \"defaults\", not '%.60s'", key);
+            break;
+        }
+    }
+    json_object_foreach(json_object_get(object, "defaults"), key, value)
+    {
+        if (status != HEP_OK || (status = read_default(model, key, value, error)) != HEP_OK)
+            break;
+    }
+    json_decref(object);
+    return status;
+}
+
+/* ---- defaults that follow from the configs ---- */
+
+static enum hep_status read_config(const struct hep_model *model, const char *component, json_t **config,
+                                   struct hep_error *error)
+{
+    char path[HEP_NAME_MAX + 16];
+    snprintf(path, sizeof path, "%.*s/config.json", HEP_NAME_MAX, component);
+    return hep_folder_read_json(model->folder, path, config, error);
+}
+
+/* Each level of the VAE but the first halves the image. */
+static enum hep_status read_vae_factor(struct hep_model *model, struct hep_error *error)
+{
+    json_t *config;
+    HEP_TRY(read_config(model, "vae", &config, error));
+    size_t levels = json_array_size(json_object_get(config, "block_out_channels"));
+    json_decref(config);
+    if (levels < 1 || levels > 8)
+        return hep_fail(error, HEP_E_BAD_MODEL, "'vae/config.json': 'block_out_channels' has %zu levels, not 1 … 8",
+                        levels);
+    model->vae_scale_factor = 1 << (levels - 1);
+    return HEP_OK;
+}
+
+/* sample_size is a number, or [height, width]; older files leave it out. */
+static enum hep_status read_sample_size(struct hep_model *model, struct hep_error *error)
+{
+    json_t *config;
+    HEP_TRY(read_config(model, "unet", &config, error));
+    const json_t *size = json_object_get(config, "sample_size");
+    const json_t *height = json_is_array(size) ? json_array_get(size, 0) : size;
+    const json_t *width = json_is_array(size) ? json_array_get(size, 1) : size;
+    json_int_t h = 64, w = 64, most = HEP_IMAGE_SIDE_MAX / model->vae_scale_factor;
+    if (size && !json_is_null(size)) {
+        h = json_integer_value(height);
+        w = json_integer_value(width);
+    }
+    json_decref(config);
+    if (h < 1 || w < 1 || h > most || w > most)
+        return hep_fail(error, HEP_E_BAD_MODEL,
+                        "'unet/config.json': 'sample_size' is not a number from 1 to %" JSON_INTEGER_FORMAT, most);
+    model->defaults.width = (int)w * model->vae_scale_factor;
+    model->defaults.height = (int)h * model->vae_scale_factor;
+    return HEP_OK;
+}
+
+static enum hep_status read_defaults(struct hep_model *model, struct hep_error *error)
+{
+    model->defaults = (struct hep_model_defaults){.num_inference_steps = 20,
+                                                  .guidance_scale = hep_model_has(model, "text_encoder_2") ? 5.0 : 7.5};
+    HEP_TRY(read_vae_factor(model, error));
+    HEP_TRY(read_sample_size(model, error));
+    HEP_TRY(read_heptad_json(model, error));
+    const struct hep_model_defaults *defaults = &model->defaults;
+    if (defaults->width % model->vae_scale_factor || defaults->height % model->vae_scale_factor)
+        return hep_fail(error, HEP_E_BAD_MODEL, "'heptad.json': %d × %d is not a multiple of %d, the VAE's factor",
+                        defaults->width, defaults->height, model->vae_scale_factor);
+    return HEP_OK;
+}
+
+/* ---- model_index.json ---- */
+
+/* Whether word is one of the space-separated words of list. */
+static bool in_list(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *at = list; length > 0 && (at = strstr(at, word)); at += length)
+        if ((at == list || at[-1] == ' ') && (at[length] == '\0' || at[length] == ' '))
+            return true;
+    return false;
+}
+
+static enum hep_status check_index(const struct hep_model *model, struct hep_error *error)
+{
+    static const char *const required[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};
+    if (!json_is_string(json_object_get(model->index, "_class_name")))
+        return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json' has no '_class_name'");
+    for (size_t i = 0; i < HEP_COUNT_OF(required); i++)
+        if (!hep_model_has(model, required[i]))
+            return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json' names no '%s'", required[i]);
+    const struct hep_component_kind *kind;
+    for (size_t i = 0; (kind = hep_component_kind_at(i)); i++) {
+        if (!hep_model_has(model, kind->name))
+            continue;
+        const char *class = json_string_value(json_array_get(json_object_get(model->index, kind->name), 1));
+        if (!in_list(kind->class, class))
+            return hep_fail(error, HEP_E_UNSUPPORTED, "'model_index.json': '%s' is of class '%.80s', not %s",
+                            kind->name, class, kind->class);
+    }
+    return HEP_OK;
+}
+
+enum hep_status hep_model_open(const char *path, struct hep_model **model, struct hep_error *error)
+{
+    HEP_CLEANUP(hep_model_close) struct hep_model *opened = calloc(1, sizeof *opened);
+    if (!opened)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path);
+    opened->folder = -1;
+    opened->path = strdup(path);
+    if (!opened->path)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path);
+    HEP_TRY(hep_folder_open(path, &opened->folder, error));
+    enum hep_status status = hep_folder_read_json(opened->folder, "model_index.json", &opened->index, error);
+    if (status == HEP_E_NOT_FOUND) {
+        status = hep_fail(error, HEP_E_BAD_MODEL, "'%.200s' has no model_index.json", path);
+        hep_hint(error, "a model is a folder in the diffusers layout");
+    }
+    HEP_TRY(status);
+    status = check_index(opened, error);
+    if (status == HEP_OK)
+        status = read_defaults(opened, error);
+    if (status == HEP_E_NOT_FOUND) { /* inside a model a missing file is the model's defect */
+        status = HEP_E_BAD_MODEL;
+        if (error)
+            error->code = status;
+    }
+    if (status != HEP_OK) {
+        hep_prefix(error, "model '%.150s'", path);
+        return status;
+    }
+    *model = hep_take(&opened);
+    return HEP_OK;
+}
+
+void hep_model_close(struct hep_model *model)
+{
+    if (!model)
+        return;
+    if (model->folder >= 0)
+        close(model->folder);
+    json_decref(model->index);
+    free(model->path);
+    free(model);
+}
+
+const char *hep_model_path(const struct hep_model *model)
+{
+    return model->path;
+}
+
+int hep_model_folder(const struct hep_model *model)
+{
+    return model->folder;
+}
+
+const json_t *hep_model_index(const struct hep_model *model)
+{
+    return model->index;
+}
+
+const char *hep_model_pipeline(const struct hep_model *model)
+{
+    return json_string_value(json_object_get(model->index, "_class_name"));
+}
+
+bool hep_model_has(const struct hep_model *model, const char *component)
+{
+    /* [library, class]; an absent component is [null, null] */
+    return json_is_string(json_array_get(json_object_get(model->index, component), 1));
+}
+
+const struct hep_model_defaults *hep_model_defaults(const struct hep_model *model)
+{
+    return &model->defaults;
+}
+
+int hep_model_vae_scale_factor(const struct hep_model *model)
+{
+    return model->vae_scale_factor;
+}
+
+enum hep_status hep_model_component(const struct hep_model *model, const char *name, const char *variant,
+                                    struct hep_component **component, struct hep_error *error)
+{
+    if (!hep_model_has(model, name))
+        return hep_fail(error, HEP_E_BAD_MODEL, "model '%.150s' has no '%.60s'", model->path, name);
+    enum hep_status status = hep_component_open(model->folder, name, name, variant, component, error);
+    if (status != HEP_OK)
+        hep_prefix(error, "model '%.150s'", model->path);
+    return status;
+}
+
+enum hep_status hep_model_scheduler_config(const struct hep_model *model, json_t **config, struct hep_error *error)
+{
+    enum hep_status status = hep_folder_read_json(model->folder, "scheduler/scheduler_config.json", config, error);
+    if (status != HEP_OK)
+        hep_prefix(error, "model '%.150s'", model->path);
+    return status;
+}

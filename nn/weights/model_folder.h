@@ -1,0 +1,44 @@
+/*
+ * A model in diffusers' folder layout: model_index.json says which components it has; heptad.json, which is optional,
+ * gives the model's own defaults. Opening reads and checks these small files only; weights are opened per component.
+ */
+#ifndef HEP_NN_WEIGHTS_MODEL_FOLDER_H
+#define HEP_NN_WEIGHTS_MODEL_FOLDER_H
+
+#include "nn/weights/component.h"
+
+struct hep_model;
+
+/* What a request gets where it says nothing. From heptad.json's "defaults"; else num_inference_steps 20, guidance_scale
+   7.5 (5 with two text encoders), the UNet's sample_size × vae_scale_factor, and the model's own scheduler. */
+struct hep_model_defaults {
+    int num_inference_steps;
+    double guidance_scale;
+    int width;                    /* pixels, a multiple of vae_scale_factor                       */
+    int height;                   /* pixels, a multiple of vae_scale_factor                       */
+    char scheduler[HEP_NAME_MAX]; /* a name of the scheduler table, or "": scheduler_config.json's */
+};
+
+/* Opens the folder at path. NOT_FOUND: no such folder. BAD_MODEL: not a diffusers model, or an entry of heptad.json
+   that is unknown or out of range (named). BAD_FILE: JSON errors. UNSUPPORTED: a component of an unknown class (named).
+ */
+enum hep_status hep_model_open(const char *path, struct hep_model **model, struct hep_error *error);
+void hep_model_close(struct hep_model *model);
+HEP_DEFINE_CLEANUP(struct hep_model *, hep_model_close)
+
+const char *hep_model_path(const struct hep_model *model);
+int hep_model_folder(const struct hep_model *model);           /* descriptor, borrowed            */
+const json_t *hep_model_index(const struct hep_model *model);  /* model_index.json, borrowed      */
+const char *hep_model_pipeline(const struct hep_model *model); /* "StableDiffusionPipeline"       */
+/* Whether model_index.json names the component ("unet", "tokenizer_2", "safety_checker"): present and not null. */
+bool hep_model_has(const struct hep_model *model, const char *component);
+const struct hep_model_defaults *hep_model_defaults(const struct hep_model *model);
+int hep_model_vae_scale_factor(const struct hep_model *model); /* pixels per latent, 8 for SD; 4 … */
+
+/* Opens a component of the model (see hep_component_open). BAD_MODEL if model_index.json does not name it. */
+enum hep_status hep_model_component(const struct hep_model *model, const char *name, const char *variant,
+                                    struct hep_component **component, struct hep_error *error);
+/* scheduler/scheduler_config.json; the caller decrefs it. */
+enum hep_status hep_model_scheduler_config(const struct hep_model *model, json_t **config, struct hep_error *error);
+
+#endif

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PATH_LENGTH_MAX = 1024 };
 #define NO_LIMIT_V1 (UINT64_C(1) << 62) /* version 1 says "none" with a number near 2^63 */
@@ -121,7 +120,7 @@ static bool group_path(const char *cgroups, const char *controller, char path[PA
             continue;
         memcpy(controllers, colon + 1, (size_t)(second - colon - 1));
         end = second + strcspn(second, "\n");
-        if (*controller ? !list_has(controllers, controller) : controllers[0] != '\0')
+        if (*controller ? !list_has(controllers, controller) : strncmp(line, "0::", 3) != 0)
             continue;
         if ((size_t)(end - second) > PATH_LENGTH_MAX - 1)
             return false;
@@ -149,12 +148,6 @@ static bool mount_of(const char *mountinfo, const char *controller, char part[PA
     return false;
 }
 
-static bool directory_exists(const char *root, const char *directory)
-{
-    char full[HEP_PATH_MAX];
-    return (size_t)snprintf(full, sizeof full, "%s%s", root, directory) < sizeof full && access(full, F_OK) == 0;
-}
-
 static void read_hierarchy(const char *root, const struct hierarchy *hierarchy, const char *cgroups,
                            const char *mountinfo, struct device_cgroup *into)
 {
@@ -162,10 +155,9 @@ static void read_hierarchy(const char *root, const struct hierarchy *hierarchy, 
     if (!group_path(cgroups, hierarchy->controller, path) || !mount_of(mountinfo, hierarchy->controller, part, point))
         return;
     size_t skipped = strcmp(part, "/") == 0 ? 0 : strlen(part);
-    const char *below = strncmp(path, part, skipped) == 0 ? path + skipped : "";
-    snprintf(directory, sizeof directory, "%s%s", point, strcmp(below, "/") == 0 ? "" : below);
-    if (strlen(directory) >= PATH_LENGTH_MAX || !directory_exists(root, directory)) /* a namespace that hides it */
-        snprintf(directory, sizeof directory, "%s", point);
+    bool hidden = strncmp(path, part, skipped) != 0 || strstr(path, "/.."); /* by a namespace */
+    const char *below = hidden || strcmp(path, "/") == 0 ? "" : path + skipped;
+    snprintf(directory, sizeof directory, "%s%s", point, below);
     for (;;) {
         hierarchy->read(root, directory, into);
         char *slash = strrchr(directory, '/');

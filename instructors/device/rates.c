@@ -4,9 +4,9 @@
  */
 #include "instructors/device/rates.h"
 #include "common/clock.h"
+#include "nn/cpu/onednn.h"
 
 #include <omp.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,22 +112,19 @@ static double time_it(dnnl_stream_t stream, const struct multiplication *m, int6
 enum hep_status device_rates_measure(int threads, double budget_ms, struct device_rates *rates, struct hep_error *error)
 {
     struct device_rates measured = {{0}, 0};
-    dnnl_engine_t engine = NULL;
-    dnnl_stream_t stream = NULL;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
     int64_t start = hep_now_us(), share_us = (int64_t)(budget_ms * 1e3) / (int64_t)HEP_COUNT_OF(kinds);
+    HEP_TRY(hep_onednn_start(&engine, &stream, error));
     int threads_before = omp_get_max_threads();
     omp_set_num_threads(threads);
-    if (dnnl_engine_create(&engine, dnnl_cpu, 0) == dnnl_success &&
-        dnnl_stream_create(&stream, engine, dnnl_stream_default_flags) == dnnl_success)
-        for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++) {
-            struct multiplication m = {0};
-            int64_t before = hep_now_us();
-            if (prepare(engine, &kinds[i], &m))
-                measured.gflops[kinds[i].dtype] = time_it(stream, &m, share_us - (hep_now_us() - before));
-            clear(&m);
-        }
-    dnnl_stream_destroy(stream);
-    dnnl_engine_destroy(engine);
+    for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++) {
+        struct multiplication m = {0};
+        int64_t before = hep_now_us();
+        if (prepare(engine, &kinds[i], &m))
+            measured.gflops[kinds[i].dtype] = time_it(stream, &m, share_us - (hep_now_us() - before));
+        clear(&m);
+    }
     omp_set_num_threads(threads_before);
     if (measured.gflops[HEP_F32] <= 0)
         return hep_fail(error, HEP_E_SYSTEM, "oneDNN cannot multiply f32 matrices on this machine");

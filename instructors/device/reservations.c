@@ -8,12 +8,18 @@ void device_reservations_init(struct device_reservations *ledger, uint64_t capac
     *ledger = (struct device_reservations){.capacity = capacity};
 }
 
-static struct device_reservation *find(struct device_reservations *ledger, const char *session)
+const struct device_reservation *device_reservation_of(const struct device_reservations *ledger, const char *session)
 {
     for (int i = 0; i < DEVICE_RESERVATIONS_MAX; i++)
         if (ledger->list[i].id != 0 && strcmp(ledger->list[i].session, session) == 0)
             return &ledger->list[i];
     return NULL;
+}
+
+static struct device_reservation *find(struct device_reservations *ledger, const char *session)
+{
+    const struct device_reservation *found = device_reservation_of(ledger, session);
+    return found ? &ledger->list[found - ledger->list] : NULL;
 }
 
 static struct device_reservation *free_place(struct device_reservations *ledger)
@@ -61,12 +67,4 @@ uint64_t device_unreserve(struct device_reservations *ledger, const char *sessio
     ledger->reserved -= bytes;
     *own = (struct device_reservation){0};
     return bytes;
-}
-
-const struct device_reservation *device_reservation_of(const struct device_reservations *ledger, const char *session)
-{
-    for (int i = 0; i < DEVICE_RESERVATIONS_MAX; i++)
-        if (ledger->list[i].id != 0 && strcmp(ledger->list[i].session, session) == 0)
-            return &ledger->list[i];
-    return NULL;
 }

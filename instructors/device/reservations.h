@@ -24,6 +24,8 @@ struct device_reservations {
 };
 
 void device_reservations_init(struct device_reservations *ledger, uint64_t capacity);
+/* NULL if the session has none. Holds until the ledger changes. */
+const struct device_reservation *device_reservation_of(const struct device_reservations *ledger, const char *session);
 /* Reserves bytes for a session. Asking again changes the session's reservation to the new size and keeps its id; on
    failure it keeps what it had. BAD_FIELD: no or too long a session; NO_MEMORY: more than there is at all; BUSY: more
    than is free now, or too many sessions. */
@@ -31,7 +33,5 @@ enum hep_status device_reserve(struct device_reservations *ledger, const char *s
                                struct hep_error *error);
 /* Gives a session's reservation back; returns its bytes, 0 if it has none. */
 uint64_t device_unreserve(struct device_reservations *ledger, const char *session);
-/* NULL if the session has none. Holds until the ledger changes. */
-const struct device_reservation *device_reservation_of(const struct device_reservations *ledger, const char *session);
 
 #endif

@@ -24,13 +24,14 @@ static enum hep_status load(const struct device_view *view, hwloc_topology_t *to
     return HEP_OK;
 }
 
-/* The threads that we may use: hwloc leaves out what the control groups forbid; our affinity may forbid more. */
+/* The threads that we may use: hwloc leaves out what the control groups forbid; this thread's affinity may forbid more.
+ */
 static hwloc_bitmap_t usable_threads(hwloc_topology_t topology)
 {
     hwloc_bitmap_t usable = hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(topology));
     hwloc_bitmap_t bound = hwloc_bitmap_alloc();
     if (usable && bound && hwloc_topology_is_thissystem(topology) &&
-        hwloc_get_cpubind(topology, bound, HWLOC_CPUBIND_PROCESS) == 0)
+        hwloc_get_cpubind(topology, bound, HWLOC_CPUBIND_THREAD) == 0)
         hwloc_bitmap_and(usable, usable, bound);
     hwloc_bitmap_free(bound);
     return usable;
@@ -146,7 +147,7 @@ enum hep_status device_topology_read(const struct device_view *view, struct devi
                                      struct hep_error *error)
 {
     struct device_topology read = {.isa = hep_isa_level()};
-    hwloc_topology_t source;
+    hwloc_topology_t source = NULL;
     HEP_TRY(load(view, &source, error));
     hwloc_bitmap_t usable = usable_threads(source);
     if (usable)

@@ -1,6 +1,6 @@
 /*
  * The processors that we may use: sockets, cores, threads, caches, NUMA nodes, instruction set. Cores that the control
- * groups or the affinity of this process exclude do not appear.
+ * groups or the affinity of the calling thread exclude do not appear.
  */
 #ifndef HEP_INSTRUCTORS_DEVICE_TOPOLOGY_H
 #define HEP_INSTRUCTORS_DEVICE_TOPOLOGY_H

@@ -117,7 +117,7 @@ static enum hep_status parse_plan(struct settings *s, const char *text, struct h
 static enum hep_status parse_option(struct settings *s, int option, const char *text, struct hep_error *error)
 {
     char *end;
-    int threads;
+    int threads = 0;
     switch (option) {
     case 'd':
         s->options.dtype = hep_dtype_from_name(text);

@@ -1,7 +1,7 @@
 /*
- * A stand-in for an instructor that speaks the contract of common/contract.h and misbehaves on request, for the tests of
- * supervisor/proc. Its domain is the end of the name that it was started by (heptad-<domain>); what it does is in the
- * environment: HEPTAD_FAKE="device=never_ready model=exit_125 …". To add a behaviour: a row in the table below.
+ * A stand-in for an instructor that speaks the contract of common/contract.h and misbehaves on request, for the tests
+ * of supervisor/proc. Its domain is the end of the name that it was started by (heptad-<domain>); what it does is in
+ * the environment: HEPTAD_FAKE="device=never_ready model=exit_125 …". To add a behaviour: a row in the table below.
  *
  * Operations: ping and echo answer; crash dies by SIGSEGV and hang stops making progress, both with the operation in
  * hand; slow reports progress for as many times as data.times says, every 100 ms, then answers.
@@ -41,11 +41,12 @@ static void report(json_t *packet)
     json_decref(packet);
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------- */
+/* ---- operations ----------------------------------------------------------------------------------------------------
+ */
 static void answer(struct hep_rpc_request *request, const json_t *message)
 {
-    json_t *reply = json_pack("{s:s, s:b, s:O}", "request_id", hep_json_str(message, "request_id", ""), "success", 1, "data",
-                              json_object_get(message, "data"));
+    json_t *reply = json_pack("{s:s, s:b, s:O}", "request_id", hep_json_str(message, "request_id", ""), "success", 1,
+                              "data", json_object_get(message, "data"));
     void *frame;
     size_t bytes;
     if (hep_wire_encode(reply, &frame, &bytes, NULL) == HEP_OK) {
@@ -57,15 +58,17 @@ static void answer(struct hep_rpc_request *request, const json_t *message)
 
 static void begin(const json_t *message, const char *operation)
 {
-    report(json_pack("{s:s, s:s, s:s, s:s, s:i, s:I}", "kind", "begin", "request_id", hep_json_str(message, "request_id", ""),
-                     "session", hep_json_str(message, "session", ""), "operation", operation, "attempt",
-                     (int)hep_json_int(message, "attempt", 1), "deadline_ms", (json_int_t)hang_deadline_ms));
+    report(json_pack("{s:s, s:s, s:s, s:s, s:i, s:I}", "kind", "begin", "request_id",
+                     hep_json_str(message, "request_id", ""), "session", hep_json_str(message, "session", ""),
+                     "operation", operation, "attempt", (int)hep_json_int(message, "attempt", 1), "deadline_ms",
+                     (json_int_t)hang_deadline_ms));
 }
 
 static void end(const json_t *message, const char *operation)
 {
-    report(json_pack("{s:s, s:s, s:s, s:b, s:i, s:i}", "kind", "end", "request_id", hep_json_str(message, "request_id", ""),
-                     "operation", operation, "success", 1, "duration_us", 5, "cpu_us", 3));
+    report(json_pack("{s:s, s:s, s:s, s:b, s:i, s:i}", "kind", "end", "request_id",
+                     hep_json_str(message, "request_id", ""), "operation", operation, "success", 1, "duration_us", 5,
+                     "cpu_us", 3));
 }
 
 static void progress(const char *operation)
@@ -83,11 +86,13 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     begin(message, operation);
     if (strcmp(operation, "crash") == 0) {
         fprintf(stderr, "about to crash in %s\n", hep_json_str(message, "session", "no session"));
+        signal(SIGSEGV, SIG_DFL); /* a sanitizer would make it an exit */
         raise(SIGSEGV);
     }
     if (strcmp(operation, "hang") == 0)
         pause();
-    for (int64_t i = hep_json_int(json_object_get(message, "data"), "times", 0); strcmp(operation, "slow") == 0 && i > 0; i--) {
+    for (int64_t i = hep_json_int(json_object_get(message, "data"), "times", 0);
+         strcmp(operation, "slow") == 0 && i > 0; i--) {
         usleep(100 * 1000);
         progress(operation);
     }
@@ -98,17 +103,19 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
 
 static void report_ready(void)
 {
-    report(json_pack("{s:s, s:I, s:i, s:s, s:s, s:s, s:[{s:s}]}", "kind", "ready", "generation", (json_int_t)generation, "pid",
-                     (int)getpid(), "version", HEP_VERSION, "build", build, "isa", "none", "operations", "name", "echo"));
+    report(json_pack("{s:s, s:I, s:i, s:s, s:s, s:s, s:[{s:s}]}", "kind", "ready", "generation", (json_int_t)generation,
+                     "pid", (int)getpid(), "version", HEP_VERSION, "build", build, "isa", "none", "operations", "name",
+                     "echo"));
 }
 
 static void report_status(void)
 {
-    report(json_pack("{s:s, s:i, s:i, s:i, s:{s:{s:i}}, s:s}", "kind", "status", "queue", 3, "rss_bytes", 4096, "cpu_ms", 7,
-                     "operations", "echo", "count", 1, "color", "green"));
+    report(json_pack("{s:s, s:i, s:i, s:i, s:{s:{s:i}}, s:s}", "kind", "status", "queue", 3, "rss_bytes", 4096,
+                     "cpu_ms", 7, "operations", "echo", "count", 1, "color", "green"));
 }
 
-/* ---- behaviours at the start: return to go on as a good child ------------------------------------------------------ */
+/* ---- behaviours at the start: return to go on as a good child ------------------------------------------------------
+ */
 static void never_ready(void)
 {
     for (;;)
@@ -182,9 +189,11 @@ static const struct behaviour {
     const char *name;
     void (*run)(void);
 } behaviours[] = {
-    {"never_ready", never_ready}, {"slow_start", slow_start}, {"exit_125", exit_125},
-    {"abort_at_start", abort_at_start}, {"wrong_build", wrong_build}, {"stubborn", stubborn},
-    {"garbage", garbage}, {"flood", flood}, {"killed_once", killed_once}, {"print_descriptors", print_descriptors},
+    {"never_ready", never_ready}, {"slow_start", slow_start},
+    {"exit_125", exit_125},       {"abort_at_start", abort_at_start},
+    {"wrong_build", wrong_build}, {"stubborn", stubborn},
+    {"garbage", garbage},         {"flood", flood},
+    {"killed_once", killed_once}, {"print_descriptors", print_descriptors},
 };
 
 static void behave(void)

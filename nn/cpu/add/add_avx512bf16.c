@@ -1,0 +1,13 @@
+/* add for the level avx512bf16: see add_tmpl.h. */
+#include "nn/cpu/simd/avx512bf16.h"
+#include "nn/cpu/add/add_tmpl.h"
+
+void hep_add_f32__avx512bf16(const struct hep_add_args *a)
+{
+    add_run(a, add_rows_f32, add_segments_f32);
+}
+
+void hep_add_bf16__avx512bf16(const struct hep_add_args *a)
+{
+    add_run(a, add_rows_bf16, add_segments_bf16);
+}

@@ -1,0 +1,168 @@
+/*
+ * Convolution and linear as oneDNN primitives. The constructor asks for the implementation and its scratch; bind makes the
+ * primitive and its memory handles for the present number of threads; run executes. Weights may lie in read-only memory:
+ * oneDNN writes zeros into the padding of a blocked memory whenever its handle is set, so their handles are described as
+ * plain bytes; primitives read shapes from their own description, not from the handle's.
+ */
+#include "nn/cpu/onednn.h"
+
+#include "nn/graph/ir.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGS_MAX 6
+
+struct state {
+    struct hep_onednn_shape shape;
+    char symbol[64];
+    dnnl_stream_t stream;
+    dnnl_primitive_t primitive;
+    int count;
+    dnnl_exec_arg_t args[ARGS_MAX];
+    enum hep_slot slots[ARGS_MAX];  /* of each argument          */
+    const void *data[ARGS_MAX];     /* that each handle is set to */
+};
+
+static struct hep_onednn_shape shape_of(const struct hep_problem *p)
+{
+    const struct hep_operand *x = &p->operand[HEP_SLOT_A], *out = &p->operand[HEP_SLOT_OUT];
+    const struct hep_onednn_layout *l = p->layout->state;
+    struct hep_onednn_shape s = {.method = l->method, .src = x->dtype, .weight = p->layout->key.dtype, .dst = out->dtype,
+                                 .n = 1, .h = 1, .w = hep_rows(&x->shape), .c = hep_row(&x->shape),
+                                 .out = hep_row(&out->shape), .kernel = 1, .stride = 1,
+                                 .bias = p->operand[HEP_SLOT_BIAS].dtype != HEP_DTYPE_UNDEF, .activation = p->activation,
+                                 .residual = p->operand[HEP_SLOT_RESIDUAL].dtype != HEP_DTYPE_UNDEF,
+                                 .in_place = p->in_place};
+    if (l->method == HEP_ONEDNN_CONV) {
+        s.n = x->shape.dims[0];
+        s.h = x->shape.dims[1];
+        s.w = x->shape.dims[2];
+        s.kernel = p->attr.kernel;
+        s.stride = p->attr.stride;
+        memcpy(s.pads, p->attr.pads, sizeof s.pads);
+    }
+    return s;
+}
+
+static void release(struct state *state)
+{
+    for (int i = 0; i < state->count; i++)
+        dnnl_memory_destroy(state->args[i].memory);
+    dnnl_primitive_destroy(state->primitive);
+    state->count = 0;
+    state->primitive = NULL;
+}
+
+static void clear(struct hep_kernel *kernel)
+{
+    if (kernel->state)
+        release(kernel->state);
+    free(kernel->state);
+    kernel->state = NULL;
+}
+
+/* Adds one argument whose memory is described by md, or as plain bytes for weights. */
+static enum hep_status add(struct state *state, enum hep_slot slot, int id, const dnnl_memory_desc_t *md, bool bytes,
+                           void *data, dnnl_engine_t engine, struct hep_error *error)
+{
+    dnnl_memory_desc_t flat;
+    size_t size = dnnl_memory_desc_get_size(md);
+    if (bytes) {
+        const dnnl_dims_t dims = {(dnnl_dim_t)size};
+        HEP_TRY(hep_onednn_check(dnnl_memory_desc_init_by_tag(&flat, 1, dims, dnnl_u8, dnnl_a), "describe weights", error));
+        md = &flat;
+    }
+    hep_assert(state->count < ARGS_MAX);
+    dnnl_memory_t memory;
+    HEP_TRY(hep_onednn_check(dnnl_memory_create(&memory, md, engine, data ? data : DNNL_MEMORY_NONE), "bind", error));
+    state->args[state->count] = (dnnl_exec_arg_t){id, memory};
+    state->slots[state->count] = slot;
+    state->data[state->count++] = data;
+    return HEP_OK;
+}
+
+static enum hep_status add_all(struct hep_kernel *kernel, const_dnnl_primitive_desc_t desc, void *const *at,
+                               dnnl_engine_t engine, struct hep_error *error)
+{
+    struct state *s = kernel->state;
+    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(desc, dnnl_query_src_md, 0);
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *bias = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1);
+    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
+    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+    HEP_TRY(add(s, HEP_SLOT_A, DNNL_ARG_SRC, src, false, at[HEP_SLOT_A], engine, error));
+    HEP_TRY(add(s, HEP_SLOT_WEIGHT, DNNL_ARG_WEIGHTS, weights, true, at[HEP_SLOT_WEIGHT], engine, error));
+    HEP_TRY(add(s, HEP_SLOT_OUT, DNNL_ARG_DST, dst, false, at[HEP_SLOT_OUT], engine, error));
+    if (s->shape.bias)
+        HEP_TRY(add(s, HEP_SLOT_BIAS, DNNL_ARG_BIAS, bias, false, at[HEP_SLOT_BIAS], engine, error));
+    if (s->shape.residual && !s->shape.in_place)
+        HEP_TRY(add(s, HEP_SLOT_RESIDUAL, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, dst, false,
+                    at[HEP_SLOT_RESIDUAL], engine, error));
+    size_t bytes = dnnl_memory_desc_get_size(scratch);
+    if (bytes > kernel->scratch_bytes)
+        return hep_fail(error, HEP_E_INTERNAL, "oneDNN: %s wants %zu bytes of scratch, %zu were planned", s->symbol, bytes,
+                        kernel->scratch_bytes);
+    if (bytes)
+        HEP_TRY(add(s, HEP_SLOT_SCRATCH, DNNL_ARG_SCRATCHPAD, scratch, false, at[HEP_SLOT_SCRATCH], engine, error));
+    return HEP_OK;
+}
+
+static enum hep_status bind(struct hep_kernel *kernel, void *const *at, struct hep_error *error)
+{
+    struct state *state = kernel->state;
+    const struct hep_onednn_layout *l = kernel->problem.layout->state;
+    dnnl_engine_t engine;
+    enum hep_status status;
+    release(state);
+    HEP_TRY(hep_onednn_start(&engine, &state->stream, error));
+    dnnl_primitive_desc_t desc = hep_onednn_describe(&state->shape, &l->packed, engine);
+    if (!desc)
+        return hep_fail(error, HEP_E_INTERNAL, "oneDNN: %s was there at planning and is not at binding", state->symbol);
+    HEP_TRY_DONE(status, hep_onednn_check(dnnl_primitive_create(&state->primitive, desc), "create", error));
+    HEP_TRY_DONE(status, add_all(kernel, desc, at, engine, error));
+done:
+    dnnl_primitive_desc_destroy(desc);
+    if (status != HEP_OK)
+        release(state);
+    return status;
+}
+
+static void run(const struct hep_kernel *kernel, void *const *at)
+{
+    struct state *state = kernel->state;
+    for (int i = 0; i < state->count; i++) {
+        if (state->data[i] == at[state->slots[i]])
+            continue;
+        state->data[i] = at[state->slots[i]]; /* a tensor of the caller */
+        hep_assert(dnnl_memory_set_data_handle(state->args[i].memory, at[state->slots[i]]) == dnnl_success);
+    }
+    hep_assert(dnnl_primitive_execute(state->primitive, state->stream, state->count, state->args) == dnnl_success);
+}
+
+enum hep_status hep_onednn_kernel_create(struct hep_kernel *kernel, struct hep_error *error)
+{
+    const struct hep_onednn_layout *l = kernel->problem.layout->state;
+    char text[160];
+    const char *name = "";
+    dnnl_engine_t engine;
+    struct state *state = calloc(1, sizeof *state);
+    if (!state)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a kernel");
+    kernel->state = state;
+    kernel->clear = clear;
+    HEP_TRY(hep_onednn_start(&engine, &state->stream, error));
+    state->shape = shape_of(&kernel->problem);
+    dnnl_primitive_desc_t desc = hep_onednn_describe(&state->shape, &l->packed, engine);
+    if (!desc)
+        return hep_fail(error, HEP_E_UNSUPPORTED, "oneDNN has no implementation of %s with weights as %s",
+                        hep_problem_text(&kernel->problem, text, sizeof text), kernel->problem.layout->id);
+    (void)dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, (void *)&name);
+    snprintf(state->symbol, sizeof state->symbol, "onednn:%s", name);
+    kernel->symbol = state->symbol;
+    kernel->scratch_bytes = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0));
+    kernel->run = run;
+    kernel->bind = bind;
+    dnnl_primitive_desc_destroy(desc);
+    return HEP_OK;
+}

@@ -1,0 +1,170 @@
+/*
+ * Asks the model and scheduler domains what they have and keeps the answers. Called by engine.c when a domain is ready
+ * and by accept.c for each request. Checks nothing itself.
+ */
+#include "supervisor/engine/catalog.h"
+
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/operation.h"
+#include "common/wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { INFOS_MAX = 256 }; /* models whose info is kept */
+
+struct hep_catalog {
+    struct hep_dispatch *dispatch;
+    json_t *models;     /* model.list                 */
+    json_t *schedulers; /* scheduler.list             */
+    json_t *infos;      /* {name: reply of model.info} */
+};
+
+/* One hep_catalog_model() under way. */
+struct question {
+    struct hep_catalog *catalog;
+    char name[HEP_NAME_MAX]; /* as it was asked for; "" = the first usable one  */
+    hep_catalog_done *done;
+    void *context;
+};
+
+enum hep_status hep_catalog_create(struct hep_dispatch *dispatch, struct hep_catalog **catalog, struct hep_error *error)
+{
+    struct hep_catalog *result = calloc(1, sizeof *result);
+    if (!result || !(result->infos = json_object())) {
+        free(result);
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the catalog");
+    }
+    result->dispatch = dispatch;
+    *catalog = result;
+    return HEP_OK;
+}
+
+void hep_catalog_destroy(struct hep_catalog *catalog)
+{
+    if (!catalog)
+        return;
+    json_decref(catalog->models);
+    json_decref(catalog->schedulers);
+    json_decref(catalog->infos);
+    free(catalog);
+}
+
+json_t *hep_catalog_schedulers(const struct hep_catalog *catalog)
+{
+    return catalog->schedulers;
+}
+
+json_t *hep_catalog_models(const struct hep_catalog *catalog)
+{
+    return catalog->models;
+}
+
+static enum hep_status ask(struct hep_catalog *catalog, enum hep_role role, const char *operation, json_t *data,
+                           hep_errand_done *done, void *context, struct hep_error *error)
+{
+    struct hep_errand *errand;
+    struct hep_errand_spec spec = {.role = role, .priority = 1 << 20, .done = done, .context = context};
+    spec.message = json_pack("{s:o, s:o}", "type", json_sprintf("%s.%s", hep_role_name(role), operation), "data", data);
+    if (!spec.message)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a message");
+    return hep_dispatch_submit(catalog->dispatch, &spec, &errand, error);
+}
+
+/* The data of a reply that says success; else NULL with error. */
+static json_t *data_of(enum hep_status status, json_t *reply, const struct hep_error *said, struct hep_error *error)
+{
+    if (status == HEP_OK && hep_json_bool(reply, "success", false))
+        return json_object_get(reply, "data");
+    if (status == HEP_OK)
+        hep_error_from_json(json_object_get(reply, "error"), error);
+    else
+        *error = *said;
+    return NULL;
+}
+
+/* ---- lists ------------------------------------------------------------------------------------------------------- */
+static void keep_list(json_t **list, const char *key, enum hep_status status, json_t *reply, const struct hep_error *said)
+{
+    struct hep_error error = {0};
+    json_t *array = json_object_get(data_of(status, reply, said, &error), key);
+    if (!json_is_array(array)) {
+        hep_log(HEP_WARNING, "catalog.unknown", "list=%s code=%s", key, hep_status_name(error.code));
+        return;
+    }
+    json_decref(*list);
+    *list = json_incref(array);
+}
+
+static void on_models(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct hep_catalog *catalog = context;
+    keep_list(&catalog->models, "models", status, reply, error);
+}
+
+static void on_schedulers(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct hep_catalog *catalog = context;
+    keep_list(&catalog->schedulers, "schedulers", status, reply, error);
+}
+
+void hep_catalog_on_ready(struct hep_catalog *catalog, enum hep_role role)
+{
+    struct hep_error error;
+    enum hep_status status = HEP_OK;
+    if (role == HEP_ROLE_MODEL)
+        status = ask(catalog, role, "list", json_object(), on_models, catalog, &error);
+    else if (role == HEP_ROLE_SCHEDULER)
+        status = ask(catalog, role, "list", json_object(), on_schedulers, catalog, &error);
+    if (status != HEP_OK)
+        hep_log(HEP_WARNING, "catalog.unknown", "domain=%s reason=\"%s\"", hep_role_name(role), error.message);
+}
+
+/* ---- one model --------------------------------------------------------------------------------------------------- */
+static void answer(struct question *question, json_t *info, const struct hep_error *error)
+{
+    question->done(question->context, info, error);
+    free(question);
+}
+
+static void on_info(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
+{
+    struct question *question = context;
+    struct hep_catalog *catalog = question->catalog;
+    struct hep_error error = {0};
+    json_t *info = data_of(status, reply, said, &error);
+    if (info) {
+        if (json_object_size(catalog->infos) >= INFOS_MAX)
+            json_object_clear(catalog->infos);
+        if (!json_object_get(info, "name"))
+            json_object_set_new(info, "name", json_string(question->name));
+        json_object_set(catalog->infos, question->name, info);
+    } else if (error.code == HEP_E_DOMAIN_DOWN || error.code == HEP_E_OUTCOME_UNKNOWN) {
+        info = json_object_get(catalog->infos, question->name); /* as it was when the domain was last there */
+    }
+    if (info && !hep_json_bool(info, "usable", true)) {
+        json_t *problem = json_object_get(info, "problem");
+        hep_fail(&error, HEP_E_BAD_MODEL, "model %s cannot be used: %s", hep_json_str(info, "name", question->name),
+                 hep_json_str(problem, "message", json_is_string(problem) ? json_string_value(problem) : "it is damaged"));
+        info = NULL;
+    }
+    snprintf(error.field, sizeof error.field, "model");
+    answer(question, info, info ? NULL : &error);
+}
+
+enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, hep_catalog_done *done,
+                                  void *context, struct hep_error *error)
+{
+    struct question *question = calloc(1, sizeof *question);
+    if (!question)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
+    *question = (struct question){.catalog = catalog, .done = done, .context = context};
+    snprintf(question->name, sizeof question->name, "%s", name[0] ? name : fallback);
+    enum hep_status status =
+        ask(catalog, HEP_ROLE_MODEL, "info", json_pack("{s:s}", "model", question->name), on_info, question, error);
+    if (status != HEP_OK)
+        free(question);
+    return status;
+}

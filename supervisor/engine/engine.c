@@ -1,0 +1,469 @@
+/*
+ * The engine's frame: made and destroyed by heptad's main, told by supervisor/proc what the domains do, and settled at
+ * the end of every callback. Knows the order of things (store, announce, send); what a session does is in its own files.
+ */
+#include "supervisor/engine/engine.h"
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/wire.h"
+#include "shm/segment.h"
+#include "supervisor/engine/core.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { SESSIONS_MAX = 4, SESSIONS_KEPT = 10000, TRIM_EVERY = 100, STORE_RETRY_MS = 1000, SETTLE_ROUNDS = 8 };
+
+/* ---- settling ---------------------------------------------------------------------------------------------------- */
+uint64_t hep_engine_budget(const struct hep_engine *engine)
+{
+    return engine->memory_bytes ? engine->memory_bytes : engine->device_limit;
+}
+
+static struct hep_session *next_in_queue(const struct hep_engine *engine)
+{
+    struct hep_session *best = NULL;
+    for (struct hep_session *s = engine->sessions; s; s = s->next)
+        if (s->state == HEP_SESSION_QUEUED && (!best || s->priority > best->priority))
+            best = s; /* the list is by age */
+    return best;
+}
+
+/* A session that has been planned begins only if its memory fits; nobody overtakes it, or it might wait for ever. */
+static bool fits(const struct hep_engine *engine, const struct hep_session *session)
+{
+    uint64_t used = hep_session_memory(session), budget = hep_engine_budget(engine);
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        used += s != session && s->room ? hep_session_memory(s) : 0;
+    return budget == 0 || used <= budget || used == hep_session_memory(session);
+}
+
+void hep_engine_admit(struct hep_engine *engine)
+{
+    int running = 0;
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        running += s->state == HEP_SESSION_RUNNING;
+    while (!engine->draining && running < engine->sessions_max) {
+        struct hep_session *session = next_in_queue(engine);
+        if (!session || !fits(engine, session))
+            return;
+        hep_session_take(session, HEP_SESSION_EVENT_BEGIN, NULL);
+        running++;
+    }
+}
+
+static bool is_dirty(const struct hep_session *session)
+{
+    for (size_t i = 0; i < session->workflow->step_count; i++)
+        if (session->steps[i].dirty)
+            return true;
+    return session->dirty;
+}
+
+static bool has_changes(const struct hep_engine *engine)
+{
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        if (is_dirty(s))
+            return true;
+    return hep_events_pending_durable(engine->events);
+}
+
+static enum hep_status save_changes(struct hep_engine *engine, struct hep_error *error)
+{
+    enum hep_status status = hep_store_begin(engine->store, error);
+    for (struct hep_session *s = engine->sessions; s && status == HEP_OK; s = s->next)
+        status = hep_session_save(s, error);
+    if (status == HEP_OK)
+        status = hep_events_store(engine->events, error);
+    if (status == HEP_OK && engine->ended_since_trim >= TRIM_EVERY) {
+        status = hep_store_trim(engine->store, engine->sessions_kept, HEP_EVENTS_STORED, error);
+        engine->ended_since_trim = 0;
+    }
+    if (status != HEP_OK) {
+        hep_store_rollback(engine->store);
+        return status;
+    }
+    HEP_TRY(hep_store_commit(engine->store, error));
+    for (struct hep_session *s = engine->sessions; s; s = s->next)
+        hep_session_saved(s);
+    return HEP_OK;
+}
+
+static void on_store_timer(void *context)
+{
+    struct hep_engine *engine = context;
+    engine->store_timer = NULL;
+    hep_engine_settle(engine, NULL);
+}
+
+static void store_broke(struct hep_engine *engine, const struct hep_error *error)
+{
+    if (engine->store_error.code == HEP_OK)
+        hep_log(HEP_ERROR_LEVEL, "store.broken", "code=%s reason=\"%s\"", hep_status_name(error->code), error->message);
+    engine->store_error = *error;
+    if (!engine->store_timer)
+        engine->store_timer = hep_loop_after(engine->loop, STORE_RETRY_MS, on_store_timer, engine);
+}
+
+/* After a commit: what was decided is sent, what has ended is wound up. True if that has changed something again. */
+static void carry_out(struct hep_engine *engine)
+{
+    for (struct hep_session *s = engine->sessions, *next; s; s = next) {
+        next = s->next;
+        if (s->outgoing && s->state == HEP_SESSION_RUNNING)
+            hep_session_submit(s);
+        else if (hep_session_is_ended(s->state) && hep_session_wind_up(s) && !is_dirty(s))
+            hep_engine_drop_session(engine, s);
+    }
+}
+
+enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *error)
+{
+    if (engine->settling || !engine->events)
+        return HEP_OK;
+    engine->settling = true;
+    bool told = false;
+    for (int round = 0; round < SETTLE_ROUNDS; round++) {
+        struct hep_error reason = {0};
+        if (engine->proc) {
+            hep_engine_admit(engine);
+            for (struct hep_session *s = engine->sessions; s; s = s->next)
+                hep_session_advance(s);
+        }
+        bool changes = has_changes(engine);
+        if (changes && save_changes(engine, &reason) != HEP_OK) {
+            store_broke(engine, &reason);
+            break;
+        }
+        if (changes && engine->store_error.code != HEP_OK) {
+            hep_log(HEP_NOTICE, "store.works", "path=%s", hep_store_path(engine->store));
+            engine->store_error = (struct hep_error){0};
+        }
+        told = told || hep_events_pending(engine->events);
+        hep_events_announce(engine->events);
+        carry_out(engine);
+        if (!changes)
+            break;
+    }
+    if (engine->store_error.code == HEP_OK)
+        hep_dispatch_pump(engine->dispatch);
+    engine->settling = false;
+    if (told && engine->changed)
+        engine->changed(engine->changed_context);
+    if (error)
+        *error = engine->store_error;
+    return engine->store_error.code;
+}
+
+void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable, json_t *fields)
+{
+    if (!fields)
+        fields = json_object();
+    if (session)
+        json_object_set_new(fields, "session", json_string(session->id));
+    uint64_t seq = hep_events_add(engine->events, name, durable, fields);
+    if (session)
+        session->change_seq = seq;
+}
+
+/* ---- sessions in memory ------------------------------------------------------------------------------------------ */
+void hep_engine_add_session(struct hep_engine *engine, struct hep_session *session)
+{
+    struct hep_session **place = &engine->sessions;
+    while (*place && (*place)->seq < session->seq)
+        place = &(*place)->next;
+    session->next = *place;
+    *place = session;
+    if (session->seq > engine->last_seq)
+        engine->last_seq = session->seq;
+}
+
+void hep_engine_drop_session(struct hep_engine *engine, struct hep_session *session)
+{
+    struct hep_session **place = &engine->sessions;
+    while (*place != session)
+        place = &(*place)->next;
+    *place = session->next;
+    hep_session_free(session);
+}
+
+struct hep_session *hep_engine_find(const struct hep_engine *engine, const char *id)
+{
+    struct hep_session *session = engine->sessions;
+    while (session && strcmp(session->id, id) != 0)
+        session = session->next;
+    return session;
+}
+
+static void on_told(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    (void)context;
+    (void)reply;
+    if (status != HEP_OK)
+        hep_log(HEP_DEBUG, "engine.not_told", "reason=\"%s\"", error->message);
+}
+
+void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *operation, const char *session, json_t *data)
+{
+    struct hep_errand *errand;
+    struct hep_error error;
+    struct hep_errand_spec spec = {.role = role, .priority = 1 << 20, .done = on_told};
+    spec.message = json_pack("{s:o, s:s, s:o}", "type", json_sprintf("%s.%s", hep_role_name(role), operation), "session",
+                             session, "data", data);
+    if (!spec.message || hep_dispatch_submit(engine->dispatch, &spec, &errand, &error) != HEP_OK)
+        hep_log(HEP_WARNING, "engine.not_told", "domain=%s operation=%s", hep_role_name(role), operation);
+}
+
+/* ---- what proc tells --------------------------------------------------------------------------------------------- */
+static json_t *data_of(enum hep_status status, json_t *reply)
+{
+    return status == HEP_OK && hep_json_bool(reply, "success", false) ? json_object_get(reply, "data") : NULL;
+}
+
+static void on_devices(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct hep_engine *engine = context;
+    json_t *cores = json_object_get(data_of(status, reply), "cores");
+    (void)error;
+    if (json_array_size(cores) > 0)
+        hep_lease_set_cores(hep_dispatch_ledger(engine->dispatch), cores);
+    else
+        hep_log(HEP_ERROR_LEVEL, "engine.no_cores", "device.list names no cores: heavy operations wait");
+    hep_engine_settle(engine, NULL);
+}
+
+static void on_memory(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct hep_engine *engine = context;
+    json_t *data = data_of(status, reply);
+    (void)error;
+    if (data)
+        engine->device_limit = (uint64_t)hep_json_int(data, "limit", 0);
+    hep_engine_settle(engine, NULL);
+}
+
+static void ask_device(struct hep_engine *engine, const char *operation, hep_errand_done *done)
+{
+    struct hep_errand *errand;
+    struct hep_errand_spec spec = {.role = HEP_ROLE_DEVICE, .priority = 1 << 20, .done = done, .context = engine};
+    spec.message = json_pack("{s:o, s:{}}", "type", json_sprintf("device.%s", operation), "data");
+    if (!spec.message || hep_dispatch_submit(engine->dispatch, &spec, &errand, NULL) != HEP_OK)
+        hep_log(HEP_WARNING, "engine.not_asked", "operation=device.%s", operation);
+}
+
+static void on_ready(void *context, enum hep_role role, uint64_t generation, json_t *operations)
+{
+    struct hep_engine *engine = context;
+    engine->domains[role] = (struct hep_engine_domain){generation, hep_now_ms()};
+    hep_router_learn(engine->router, role, operations);
+    hep_catalog_on_ready(engine->catalog, role);
+    if (role == HEP_ROLE_DEVICE) {
+        ask_device(engine, "list", on_devices);
+        ask_device(engine, "get_memory", on_memory);
+    }
+    hep_engine_event(engine, NULL, "domain.ready", true,
+                     json_pack("{s:s, s:I}", "domain", hep_role_name(role), "generation", (json_int_t)generation));
+    hep_engine_settle(engine, NULL);
+}
+
+static void on_died(void *context, enum hep_role role, uint64_t generation, json_t *obituary)
+{
+    struct hep_engine *engine = context;
+    (void)generation;
+    engine->domains[role].report_ms = 0;
+    for (struct hep_session *s = engine->sessions; s; s = s->next)
+        hep_session_on_death(s, role, obituary);
+    hep_engine_event(engine, NULL, "domain.died", true, json_pack("{s:s, s:O}", "domain", hep_role_name(role), "obituary", obituary));
+    hep_engine_settle(engine, NULL);
+}
+
+/* {kind:"progress", session, step, steps, …} and {kind:"event", name, …}; the rest only shows that it is alive. */
+static void on_report(void *context, enum hep_role role, uint64_t generation, json_t *report)
+{
+    struct hep_engine *engine = context;
+    const char *kind = hep_json_str(report, "kind", ""), *name = hep_json_str(report, "name", "");
+    if (generation != engine->domains[role].generation)
+        return;
+    engine->domains[role].report_ms = hep_now_ms();
+    struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
+    if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
+        hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1), (int)hep_json_int(report, "steps", 0));
+    if (strcmp(kind, "event") == 0 && name[0]) {
+        json_t *fields = json_copy(report);
+        json_object_del(fields, "kind");
+        json_object_del(fields, "name");
+        json_object_del(fields, "seq");
+        json_object_set_new(fields, "domain", json_string(hep_role_name(role)));
+        hep_engine_event(engine, NULL, name, false, fields);
+    }
+    if (hep_events_pending(engine->events))
+        hep_engine_settle(engine, NULL);
+}
+
+static void on_state(void *context, enum hep_role role, const char *from, const char *to, const char *why)
+{
+    struct hep_engine *engine = context;
+    bool routine = (strcmp(from, "ready") == 0 && strcmp(to, "busy") == 0) || (strcmp(from, "busy") == 0 && strcmp(to, "ready") == 0);
+    if (routine)
+        return;
+    hep_engine_event(engine, NULL, "domain.state", false,
+                     json_pack("{s:s, s:s, s:s, s:s}", "domain", hep_role_name(role), "from", from, "to", to, "why", why ? why : ""));
+    hep_engine_settle(engine, NULL);
+}
+
+static void on_all_stopped(void *context)
+{
+    struct hep_engine *engine = context;
+    if (engine->all_stopped)
+        engine->all_stopped(engine->context);
+}
+
+const struct hep_proc_events *hep_engine_events(struct hep_engine *engine)
+{
+    return &engine->proc_events;
+}
+
+/* ---- begin and end ----------------------------------------------------------------------------------------------- */
+static void load_live(void *context, const struct hep_store_session *row)
+{
+    struct hep_engine *engine = context;
+    struct hep_session *session = NULL;
+    struct hep_error error = {0};
+    if (hep_session_load(engine, row, &session, &error) != HEP_OK) {
+        hep_log(HEP_ERROR_LEVEL, "session.unreadable", "session=%.60s reason=\"%s\"", row->id, error.message);
+        return;
+    }
+    hep_engine_add_session(engine, session);
+}
+
+/* Sessions of the last life: what was in hand is asked again, what is done stays done if the arena is still there. */
+static void resume_session(struct hep_session *session)
+{
+    for (size_t i = 0; i < session->workflow->step_count; i++)
+        if (session->steps[i].state == HEP_STEP_RUNNING) {
+            session->steps[i].state = HEP_STEP_PENDING;
+            session->steps[i].dirty = true;
+        }
+    hep_session_check_arena(session);
+    session->room = session->arena_there;
+    hep_log(HEP_NOTICE, "session.resumed", "session=%s state=%s arena=%s", session->id, hep_session_state_name(session->state),
+            session->arena_there ? "there" : "none");
+}
+
+static bool keeps_segment(const struct hep_segment_entry *entry, void *context)
+{
+    const struct hep_engine *engine = context;
+    if (entry->name.kind != HEP_SEGMENT_ARENA)
+        return true; /* the weights are the model domain's */
+    const struct hep_session *session = hep_engine_find(engine, entry->name.id);
+    return session && session->arena_there && (uint64_t)session->arena_generation == entry->name.generation;
+}
+
+static enum hep_status load_sessions(struct hep_engine *engine, struct hep_error *error)
+{
+    struct hep_segment_sweep swept = {0};
+    HEP_TRY(hep_store_live_sessions(engine->store, load_live, engine, error));
+    for (struct hep_session *s = engine->sessions; s; s = s->next)
+        resume_session(s);
+    HEP_TRY(hep_segment_sweep(engine->instance, keeps_segment, engine, &swept, error));
+    if (swept.removed)
+        hep_log(HEP_NOTICE, "engine.swept", "segments=%" PRIu32 " bytes=%" PRIu64, swept.removed, swept.removed_bytes);
+    engine->last_seq = hep_store_value(engine->store, "sessions.seq", engine->last_seq);
+    return HEP_OK;
+}
+
+static enum hep_status take_options(struct hep_engine *engine, const struct hep_engine_options *options, struct hep_error *error)
+{
+    engine->instance = strdup(options->instance);
+    engine->state_dir = strdup(options->state_dir);
+    engine->output_dir = strdup(options->output_dir);
+    engine->default_model = strdup(options->default_model ? options->default_model : "");
+    if (!engine->instance || !engine->state_dir || !engine->output_dir || !engine->default_model)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the engine");
+    engine->memory_bytes = options->memory_bytes;
+    engine->sessions_max = options->sessions_max > 0 ? options->sessions_max : SESSIONS_MAX;
+    engine->queue_max = options->queue_max > 0 ? options->queue_max : HEP_QUEUE_MAX;
+    engine->sessions_kept = options->sessions_kept > 0 ? options->sessions_kept : SESSIONS_KEPT;
+    engine->all_stopped = options->all_stopped;
+    engine->context = options->context;
+    engine->proc_events = (struct hep_proc_events){.context = engine,
+                                                   .ready = on_ready,
+                                                   .died = on_died,
+                                                   .report = on_report,
+                                                   .state = on_state,
+                                                   .all_stopped = on_all_stopped};
+    if (mkdir(engine->output_dir, 0750) != 0 && errno != EEXIST) {
+        hep_fail(error, HEP_E_BAD_CONFIG, "cannot make the folder of images %s: %s", engine->output_dir, strerror(errno));
+        return hep_hint(error, "set the folder of the images in heptad.conf");
+    }
+    return HEP_OK;
+}
+
+enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine_options *options,
+                                  struct hep_engine **engine, struct hep_error *error)
+{
+    char path[HEP_PATH_MAX];
+    enum hep_status status = HEP_OK;
+    struct hep_engine *result = calloc(1, sizeof *result);
+    if (!result)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the engine");
+    result->loop = loop;
+    result->created_ms = hep_now_ms();
+    HEP_TRY_DONE(status, take_options(result, options, error));
+    if (snprintf(path, sizeof path, "%s/heptad.db", result->state_dir) >= (int)sizeof path)
+        HEP_TRY_DONE(status, hep_fail(error, HEP_E_BAD_CONFIG, "the path of the state folder is too long"));
+    HEP_TRY_DONE(status, hep_store_open(path, &result->store, error));
+    HEP_TRY_DONE(status, hep_workflows_load(options->workflows_dir, &result->workflows, error));
+    HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
+    HEP_TRY_DONE(status, hep_router_create(&result->router, error));
+    HEP_TRY_DONE(status, hep_dispatch_create(loop, &result->dispatch, error));
+    HEP_TRY_DONE(status, hep_catalog_create(result->dispatch, &result->catalog, error));
+    HEP_TRY_DONE(status, load_sessions(result, error));
+    *engine = hep_take(&result);
+done:
+    hep_engine_destroy(result);
+    return status;
+}
+
+void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc)
+{
+    engine->proc = proc;
+    hep_dispatch_attach(engine->dispatch, proc);
+    hep_engine_settle(engine, NULL);
+}
+
+void hep_engine_drain(struct hep_engine *engine)
+{
+    engine->draining = true;
+    hep_dispatch_stop(engine->dispatch);
+    hep_engine_event(engine, NULL, "daemon.draining", true, NULL);
+    hep_engine_settle(engine, NULL);
+}
+
+void hep_engine_destroy(struct hep_engine *engine)
+{
+    if (!engine)
+        return;
+    engine->draining = true;
+    engine->settling = true; /* nothing is stored or sent any more */
+    engine->changed = NULL;
+    hep_dispatch_destroy(engine->dispatch);
+    hep_catalog_destroy(engine->catalog);
+    while (engine->sessions)
+        hep_engine_drop_session(engine, engine->sessions);
+    hep_loop_cancel(engine->store_timer);
+    hep_events_destroy(engine->events);
+    hep_router_destroy(engine->router);
+    hep_workflows_destroy(engine->workflows);
+    hep_store_close(engine->store);
+    free(engine->instance);
+    free(engine->state_dir);
+    free(engine->output_dir);
+    free(engine->default_model);
+    free(engine);
+}

@@ -1,0 +1,144 @@
+/*
+ * The ring of events and their numbers. Called by sessions and by the engine's callbacks; read by events.poll. Writes to
+ * the store only inside the engine's transaction.
+ */
+#include "supervisor/engine/events.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/wire.h"
+
+#include <stdlib.h>
+
+/* Numbers are reserved in the store in blocks, because events that are not durable use them too. */
+enum { BLOCK = 100000 };
+static const char reserve_key[] = "events.reserved";
+
+struct entry {
+    json_t *data; /* the whole event */
+    bool durable;
+};
+struct hep_events {
+    struct hep_store *store;
+    struct entry ring[HEP_EVENTS_RING]; /* of seq s at s % HEP_EVENTS_RING                             */
+    uint64_t next;                      /* seq of the next event                                       */
+    uint64_t seen;                      /* newest announced                                            */
+    uint64_t first;                     /* oldest that the ring can have: numbers of this process      */
+    uint64_t stored;                    /* up to here durable ones are in the store (or announced)     */
+    uint64_t reserved;                  /* numbers below this are reserved in the store                */
+    uint64_t reserving;                 /* what the open transaction reserves                          */
+};
+
+enum hep_status hep_events_create(struct hep_store *store, struct hep_events **events, struct hep_error *error)
+{
+    struct hep_events *result = calloc(1, sizeof *result);
+    if (!result)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the events");
+    result->store = store;
+    result->reserved = (uint64_t)hep_store_value(store, reserve_key, 1);
+    result->next = result->first = result->reserved;
+    result->seen = result->stored = result->next - 1;
+    *events = result;
+    return HEP_OK;
+}
+
+void hep_events_destroy(struct hep_events *events)
+{
+    for (size_t i = 0; events && i < HEP_EVENTS_RING; i++)
+        json_decref(events->ring[i].data);
+    free(events);
+}
+
+uint64_t hep_events_add(struct hep_events *events, const char *name, bool durable, json_t *fields)
+{
+    char text[32];
+    uint64_t seq = events->next++;
+    struct entry *entry = &events->ring[seq % HEP_EVENTS_RING];
+    int64_t now = hep_wall_ms();
+    json_t *data = json_pack("{s:I, s:I, s:s, s:s}", "seq", (json_int_t)seq, "time_ms", (json_int_t)now, "time",
+                             hep_wall_text(now, text, sizeof text), "name", name);
+    if (fields)
+        json_object_update(data, fields);
+    json_decref(fields);
+    json_decref(entry->data);
+    *entry = (struct entry){data, durable};
+    return seq;
+}
+
+bool hep_events_pending(const struct hep_events *events)
+{
+    return events->seen + 1 < events->next;
+}
+
+/* The oldest pending event that the ring still has: with the store broken for long, old ones are overwritten. */
+static uint64_t first_pending(const struct hep_events *events)
+{
+    uint64_t oldest = events->next > HEP_EVENTS_RING ? events->next - HEP_EVENTS_RING : 0;
+    return events->stored + 1 > oldest ? events->stored + 1 : oldest;
+}
+
+bool hep_events_pending_durable(const struct hep_events *events)
+{
+    if (events->next > events->reserved)
+        return true;
+    for (uint64_t seq = first_pending(events); seq < events->next; seq++)
+        if (events->ring[seq % HEP_EVENTS_RING].durable)
+            return true;
+    return false;
+}
+
+enum hep_status hep_events_store(struct hep_events *events, struct hep_error *error)
+{
+    events->reserving = events->reserved;
+    if (events->next > events->reserved) {
+        events->reserving = events->next + BLOCK;
+        HEP_TRY(hep_store_put_value(events->store, reserve_key, (int64_t)events->reserving, error));
+    }
+    for (uint64_t seq = first_pending(events); seq < events->next; seq++) {
+        const struct entry *entry = &events->ring[seq % HEP_EVENTS_RING];
+        if (entry->durable)
+            HEP_TRY(hep_store_put_event(events->store, seq, hep_json_int(entry->data, "time_ms", 0),
+                                        hep_json_str(entry->data, "name", ""), entry->data, error));
+    }
+    return HEP_OK;
+}
+
+void hep_events_announce(struct hep_events *events)
+{
+    if (events->reserving > events->reserved)
+        events->reserved = events->reserving;
+    events->seen = events->stored = events->next - 1;
+}
+
+uint64_t hep_events_last(const struct hep_events *events)
+{
+    return events->seen;
+}
+
+static void append_event(void *context, uint64_t seq, json_t *data)
+{
+    (void)seq;
+    if (data)
+        json_array_append(context, data);
+}
+
+json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit)
+{
+    json_t *list = json_array();
+    uint64_t oldest = events->next > HEP_EVENTS_RING ? events->next - HEP_EVENTS_RING : 0;
+    if (oldest < events->first)
+        oldest = events->first;
+    if (after + 1 < oldest) {
+        struct hep_error error;
+        if (hep_store_events(events->store, after, limit, append_event, list, &error) != HEP_OK)
+            hep_log(HEP_WARNING, "events.unreadable", "reason=\"%s\"", error.message);
+        size_t count = json_array_size(list);
+        uint64_t last = (uint64_t)hep_json_int(json_array_get(list, count - (count > 0)), "seq", 0);
+        if (count >= (size_t)limit)
+            return list;
+        after = last + 1 < oldest ? oldest - 1 : last;
+    }
+    for (uint64_t seq = after + 1; seq <= events->seen && json_array_size(list) < (size_t)limit; seq++)
+        json_array_append(list, events->ring[seq % HEP_EVENTS_RING].data);
+    return list;
+}

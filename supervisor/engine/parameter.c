@@ -1,0 +1,400 @@
+/*
+ * Reads the declarations of a workflow's parameters and checks configurations against them. Called by workflow.c when a
+ * file is loaded and by accept.c for each request. Asks nobody: what it must know of models and schedulers is handed in.
+ */
+#include "supervisor/engine/parameter.h"
+
+#include "common/limits.h"
+#include "supervisor/engine/reference.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const type_names[HEP_PARAMETER_TYPE_COUNT] = {
+#define HEP_PARAMETER_NAME(id, name, help) name,
+    HEP_PARAMETER_TYPES(HEP_PARAMETER_NAME)
+#undef HEP_PARAMETER_NAME
+};
+
+const char *hep_parameter_type_name(enum hep_parameter_type type)
+{
+    return type_names[type];
+}
+
+static bool is_numeric(enum hep_parameter_type type)
+{
+    return type == HEP_PARAMETER_INTEGER || type == HEP_PARAMETER_NUMBER;
+}
+
+static bool is_text(enum hep_parameter_type type)
+{
+    return type == HEP_PARAMETER_STRING || type == HEP_PARAMETER_MODEL || type == HEP_PARAMETER_SCHEDULER;
+}
+
+/* ---- declarations ------------------------------------------------------------------------------------------------ */
+__attribute__((format(printf, 2, 3))) static void problem(json_t *problems, const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    json_array_append_new(problems, json_string(text));
+}
+
+/* A limit is a number or a reference to the model. */
+static bool is_limit(const json_t *value)
+{
+    return json_is_number(value) || (json_is_string(value) && strncmp(json_string_value(value), "${model.", 8) == 0);
+}
+
+static bool is_list_of_strings(const json_t *value)
+{
+    size_t index;
+    json_t *member;
+    json_array_foreach(value, index, member)
+        if (!json_is_string(member))
+            return false;
+    return json_array_size(value) > 0;
+}
+
+static bool take_key(struct hep_parameter *p, const char *key, json_t *value)
+{
+    struct {
+        const char *key;
+        json_t **to;
+        bool good;
+    } rows[] = {
+        {"default", &p->fallback, !json_is_object(value) && !json_is_array(value)},
+        {"min", &p->min, is_limit(value) && (is_numeric(p->type) || is_text(p->type))},
+        {"max", &p->max, is_limit(value) && (is_numeric(p->type) || is_text(p->type))},
+        {"above", &p->above, is_limit(value) && is_numeric(p->type)},
+        {"multiple_of", &p->multiple_of, is_limit(value) && p->type == HEP_PARAMETER_INTEGER},
+        {"choices", &p->choices, is_list_of_strings(value) && p->type == HEP_PARAMETER_STRING},
+        {"aliases", &p->aliases, is_list_of_strings(value)},
+    };
+    if (strcmp(key, "type") == 0)
+        return true; /* read before */
+    if (strcmp(key, "required") == 0) {
+        p->required = json_is_true(value);
+        return json_is_boolean(value);
+    }
+    if (strcmp(key, "help") == 0) {
+        p->help = json_string_value(value);
+        return p->help != NULL;
+    }
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++)
+        if (strcmp(key, rows[i].key) == 0) {
+            *rows[i].to = value;
+            return rows[i].good;
+        }
+    return false;
+}
+
+void hep_parameter_parse(const char *name, json_t *declaration, struct hep_parameter *parameter, json_t *problems)
+{
+    const char *key, *type = json_string_value(json_object_get(declaration, "type"));
+    json_t *value;
+    *parameter = (struct hep_parameter){.name = name, .type = HEP_PARAMETER_TYPE_COUNT, .help = ""};
+    for (int i = 0; type && i < HEP_PARAMETER_TYPE_COUNT; i++)
+        if (strcmp(type, type_names[i]) == 0)
+            parameter->type = (enum hep_parameter_type)i;
+    if (!name[0] || strlen(name) >= HEP_NAME_MAX || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
+        problem(problems, "parameter \"%.60s\": a name is made of a-z 0-9 _", name);
+    if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
+        problem(problems, "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, scheduler",
+                name, type ? type : "");
+        return;
+    }
+    json_object_foreach(declaration, key, value)
+        if (!take_key(parameter, key, value))
+            problem(problems, "parameter %.60s: key \"%.40s\" is unknown, or not for type %s, or has a wrong value", name, key, type);
+    if (parameter->required && parameter->fallback)
+        problem(problems, "parameter %.60s: required, so its default is never used", name);
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+static const struct hep_parameter *parameter_named(const struct hep_parameter *parameters, size_t count, const char *key)
+{
+    size_t index;
+    json_t *alias;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(parameters[i].name, key) == 0)
+            return &parameters[i];
+        json_array_foreach(parameters[i].aliases, index, alias)
+            if (strcmp(json_string_value(alias), key) == 0)
+                return &parameters[i];
+    }
+    return NULL;
+}
+
+static enum hep_status unknown_field(const struct hep_parameter *parameters, size_t count, const char *key,
+                                     struct hep_error *error)
+{
+    char list[HEP_ERROR_HINT_MAX - 32] = "";
+    for (size_t i = 0, used = 0; i < count && used < sizeof list; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", parameters[i].name);
+    hep_fail_field(error, HEP_E_UNKNOWN_FIELD, key, "the workflow has no parameter \"%.60s\"", key);
+    return hep_hint(error, "it has: %s", list), HEP_E_UNKNOWN_FIELD;
+}
+
+enum hep_status hep_parameters_name(const struct hep_parameter *parameters, size_t count, json_t *configuration,
+                                    json_t **canonical, struct hep_error *error)
+{
+    const char *key;
+    json_t *value;
+    if (configuration && !json_is_object(configuration))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "configuration", "configuration must be an object");
+    json_t *result = json_object();
+    json_object_foreach(configuration, key, value)
+    {
+        const struct hep_parameter *parameter = parameter_named(parameters, count, key);
+        enum hep_status status = HEP_OK;
+        if (!parameter)
+            status = unknown_field(parameters, count, key, error);
+        else if (json_object_get(result, parameter->name))
+            status = hep_fail_field(error, HEP_E_CONFLICT, key, "%s is given twice: \"%.60s\" is another name for it",
+                                    parameter->name, key);
+        else if (!json_is_null(value))
+            json_object_set(result, parameter->name, value);
+        if (status != HEP_OK) {
+            json_decref(result);
+            return status;
+        }
+    }
+    *canonical = result;
+    return HEP_OK;
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------------ */
+json_t *hep_model_info_follow(json_t *info, const char *path)
+{
+    json_t *value = hep_reference_follow(info, path);
+    if (!value && strncmp(path, "default_", 8) == 0)
+        value = json_object_get(json_object_get(info, "defaults"), path + 8);
+    return value;
+}
+
+static json_t *lookup_model(void *context, const char *path, struct hep_error *error)
+{
+    const struct hep_parameter_scope *scope = context;
+    const char *rest;
+    if (!hep_reference_is(path, "model", &rest) || !rest[0]) {
+        hep_fail(error, HEP_E_BAD_FIELD, "a default or a limit can only refer to ${model.…}, not to ${%s}", path);
+        return NULL;
+    }
+    json_t *value = hep_model_info_follow(scope->model_info, rest);
+    return value ? json_incref(value) : json_null();
+}
+
+/* The number behind a limit; false if there is none. */
+static bool limit_of(json_t *limit, const struct hep_parameter_scope *scope, double *number)
+{
+    json_t *value = NULL;
+    if (!limit || hep_reference_resolve(limit, lookup_model, (void *)(uintptr_t)scope, &value, NULL) != HEP_OK)
+        return false;
+    bool found = json_is_number(value);
+    if (found)
+        *number = json_number_value(value);
+    json_decref(value);
+    return found;
+}
+
+static enum hep_status wrong_type(const struct hep_parameter *p, const json_t *value, struct hep_error *error)
+{
+    static const char *const names[] = {"an object", "an array", "a string", "an integer", "a number", "true", "false", "null"};
+    return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s must be of type %s, not %s", p->name, type_names[p->type],
+                          names[json_typeof(value)]);
+}
+
+static enum hep_status check_number(const struct hep_parameter *p, double value, const struct hep_parameter_scope *scope,
+                                    struct hep_error *error)
+{
+    double limit;
+    if (!isfinite(value))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s must be a finite number", p->name);
+    if (limit_of(p->min, scope, &limit) && value < limit)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, at least %.10g is needed", p->name, value, limit);
+    if (limit_of(p->above, scope, &limit) && !(value > limit))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, it must be greater than %.10g", p->name, value, limit);
+    if (limit_of(p->max, scope, &limit) && value > limit)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, at most %.10g is allowed", p->name, value, limit);
+    if (limit_of(p->multiple_of, scope, &limit) && limit >= 1 && fmod(value, limit) != 0)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, it must be a multiple of %.10g", p->name, value, limit);
+    return HEP_OK;
+}
+
+static bool is_choice(const json_t *choices, const char *text, char *list, size_t size)
+{
+    size_t index, used = 0;
+    json_t *choice;
+    json_array_foreach(choices, index, choice)
+    {
+        if (strcmp(json_string_value(choice), text) == 0)
+            return true;
+        if (used < size)
+            used += (size_t)snprintf(list + used, size - used, "%s%s", used ? ", " : "", json_string_value(choice));
+    }
+    return choices == NULL;
+}
+
+static bool is_scheduler(const json_t *schedulers, const char *text, char *list, size_t size)
+{
+    size_t index, other, used = 0;
+    json_t *row, *alias;
+    json_array_foreach(schedulers, index, row)
+    {
+        const char *name = json_string_value(json_object_get(row, "name"));
+        if (!name)
+            continue;
+        if (strcasecmp(name, text) == 0)
+            return true;
+        json_array_foreach(json_object_get(row, "aliases"), other, alias)
+            if (json_is_string(alias) && strcasecmp(json_string_value(alias), text) == 0)
+                return true;
+        if (used < size)
+            used += (size_t)snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+    }
+    return schedulers == NULL || text[0] == '\0';
+}
+
+static enum hep_status check_text(const struct hep_parameter *p, const json_t *value, const struct hep_parameter_scope *scope,
+                                  struct hep_error *error)
+{
+    double limit;
+    char list[200] = "";
+    if (!json_is_string(value))
+        return wrong_type(p, value, error);
+    const char *text = json_string_value(value);
+    size_t bytes = json_string_length(value);
+    if (strlen(text) != bytes)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s holds a NUL character", p->name);
+    if (!limit_of(p->max, scope, &limit))
+        limit = p->type == HEP_PARAMETER_STRING ? HEP_PROMPT_MAX : HEP_NAME_MAX - 1;
+    if ((double)bytes > limit)
+        return hep_fail_field(error, HEP_E_TOO_LARGE, p->name, "%s has %zu bytes, at most %.0f are allowed", p->name, bytes, limit);
+    if (limit_of(p->min, scope, &limit) && (double)bytes < limit)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s has %zu bytes, at least %.0f are needed", p->name, bytes, limit);
+    bool allowed = p->type == HEP_PARAMETER_SCHEDULER ? is_scheduler(scope->schedulers, text, list, sizeof list)
+                                                      : is_choice(p->choices, text, list, sizeof list);
+    if (!allowed)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is \"%.60s\", which is not one of: %s", p->name, text, list);
+    return HEP_OK;
+}
+
+/* A seed in its canonical form: an integer, or decimal text above 2^63 - 1 (JSON integers are signed here). */
+static json_t *seed_value(uint64_t seed)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, seed);
+    return seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed);
+}
+
+static enum hep_status read_seed(const struct hep_parameter *p, const json_t *value, const struct hep_parameter_scope *scope,
+                                 json_t **seed, struct hep_error *error)
+{
+    if (json_is_integer(value) && json_integer_value(value) == -1) {
+        *seed = seed_value(scope->seed);
+        return HEP_OK;
+    }
+    if (json_is_integer(value) && json_integer_value(value) < 0)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1, or -1",
+                              p->name, json_integer_value(value));
+    if (json_is_integer(value)) {
+        *seed = seed_value((uint64_t)json_integer_value(value));
+        return HEP_OK;
+    }
+    if (!json_is_string(value))
+        return wrong_type(p, value, error);
+    const char *text = json_string_value(value);
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s is not a whole number", p->name);
+    if (errno)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is larger than 2^64 - 1", p->name);
+    *seed = seed_value(number);
+    return HEP_OK;
+}
+
+/* Checks a value that is there; *to: a new reference to it in canonical form. */
+static enum hep_status read_value(const struct hep_parameter *p, json_t *value, const struct hep_parameter_scope *scope,
+                                  json_t **to, struct hep_error *error)
+{
+    switch (p->type) {
+    case HEP_PARAMETER_STRING:
+    case HEP_PARAMETER_MODEL:
+    case HEP_PARAMETER_SCHEDULER:
+        HEP_TRY(check_text(p, value, scope, error));
+        break;
+    case HEP_PARAMETER_INTEGER:
+        if (!json_is_integer(value))
+            return wrong_type(p, value, error);
+        HEP_TRY(check_number(p, (double)json_integer_value(value), scope, error));
+        break;
+    case HEP_PARAMETER_NUMBER:
+        if (!json_is_number(value))
+            return wrong_type(p, value, error);
+        HEP_TRY(check_number(p, json_number_value(value), scope, error));
+        break;
+    case HEP_PARAMETER_BOOLEAN:
+        if (!json_is_boolean(value))
+            return wrong_type(p, value, error);
+        break;
+    case HEP_PARAMETER_SEED:
+        return read_seed(p, value, scope, to, error);
+    case HEP_PARAMETER_TYPE_COUNT:
+        hep_assert(!"a parameter without type");
+    }
+    *to = json_incref(value);
+    return HEP_OK;
+}
+
+/* The value of a parameter that the request leaves out: a new reference, JSON null for none. */
+static enum hep_status missing_value(const struct hep_parameter *p, const struct hep_parameter_scope *scope, json_t **value,
+                                     struct hep_error *error)
+{
+    if (p->required)
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, p->name, "%s is required", p->name);
+    if (p->type == HEP_PARAMETER_SEED)
+        *value = json_integer(-1);
+    else if (p->type == HEP_PARAMETER_MODEL && scope->model)
+        *value = json_string(scope->model);
+    else if (p->fallback)
+        return hep_reference_resolve(p->fallback, lookup_model, (void *)(uintptr_t)scope, value, error);
+    else
+        *value = json_null();
+    return HEP_OK;
+}
+
+enum hep_status hep_parameters_fill(const struct hep_parameter *parameters, size_t count, json_t *canonical,
+                                    const struct hep_parameter_scope *scope, json_t **complete, struct hep_error *error)
+{
+    json_t *result = json_object(), *value = NULL, *checked = NULL;
+    enum hep_status status = HEP_OK;
+    for (size_t i = 0; i < count; i++) {
+        const struct hep_parameter *p = &parameters[i];
+        value = json_object_get(canonical, p->name);
+        if (value)
+            json_incref(value);
+        else
+            HEP_TRY_DONE(status, missing_value(p, scope, &value, error));
+        if (json_is_null(value)) {
+            json_decref(hep_take(&value));
+            continue;
+        }
+        HEP_TRY_DONE(status, read_value(p, value, scope, &checked, error));
+        json_object_set_new(result, p->name, hep_take(&checked));
+        json_decref(hep_take(&value));
+    }
+    *complete = json_incref(result);
+done:
+    json_decref(value);
+    json_decref(result);
+    return status;
+}

@@ -1,0 +1,64 @@
+/*
+ * Parameters of a workflow: what a request's configuration may hold, and the check of a configuration against them.
+ * Everything here points into the workflow's JSON, which outlives it.
+ */
+#ifndef HEP_SUPERVISOR_ENGINE_PARAMETER_H
+#define HEP_SUPERVISOR_ENGINE_PARAMETER_H
+
+#include "common/status.h"
+
+#include <jansson.h>
+
+/* To add a type: a row here, and its check in parameter.c.   HEP_PARAMETER(id, name in workflow files, help) */
+#define HEP_PARAMETER_TYPES(X)                                                                                         \
+    X(STRING, "string", "UTF-8 text; max counts bytes")                                                                \
+    X(INTEGER, "integer", "a whole number")                                                                            \
+    X(NUMBER, "number", "a finite number")                                                                             \
+    X(BOOLEAN, "boolean", "true or false")                                                                             \
+    X(SEED, "seed", "0 to 2^64 - 1, as a number or as decimal text; -1 or nothing: one is chosen and kept")            \
+    X(MODEL, "model", "name of a model; nothing: the default model")                                                   \
+    X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")
+
+enum hep_parameter_type {
+#define HEP_PARAMETER_ID(id, name, help) HEP_PARAMETER_##id,
+    HEP_PARAMETER_TYPES(HEP_PARAMETER_ID)
+#undef HEP_PARAMETER_ID
+        HEP_PARAMETER_TYPE_COUNT
+};
+
+struct hep_parameter {
+    const char *name;             /* key of the configuration                                                    */
+    enum hep_parameter_type type;
+    bool required;                /* missing is an error                                                         */
+    json_t *fallback;             /* value if missing, may hold "${model.…}"; NULL = none                        */
+    json_t *min, *max;            /* inclusive; numbers, or for strings bytes; may be "${model.…}"; NULL = none  */
+    json_t *above;                /* numbers: must be greater; NULL = none                                       */
+    json_t *multiple_of;          /* integers; may be "${model.…}"; NULL = any                                   */
+    json_t *choices;              /* strings: array of the allowed ones; NULL = any                              */
+    json_t *aliases;              /* array of other keys for it; NULL = none                                     */
+    const char *help;             /* one line                                                                    */
+};
+
+/* What a check knows beside the workflow. */
+struct hep_parameter_scope {
+    json_t *model_info; /* reply of model.info for the chosen model; NULL = not known     */
+    json_t *schedulers; /* array of scheduler.list; NULL = not known, names pass unchecked */
+    const char *model;  /* the chosen model                                               */
+    uint64_t seed;      /* for a request that leaves it to us                             */
+};
+
+const char *hep_parameter_type_name(enum hep_parameter_type type);
+/* Reads one parameter's declaration. Problems (texts) are appended to problems, prefixed with the name. */
+void hep_parameter_parse(const char *name, json_t *declaration, struct hep_parameter *parameter, json_t *problems);
+/* A configuration (object or NULL) under the parameters' own names: aliases are replaced, nulls dropped. New reference
+   in *canonical. UNKNOWN_FIELD; CONFLICT if a name and its alias are both there; BAD_FIELD if it is no object. */
+enum hep_status hep_parameters_name(const struct hep_parameter *parameters, size_t count, json_t *configuration,
+                                    json_t **canonical, struct hep_error *error);
+/* Checks a canonical configuration and fills in what is missing. New reference in *complete: a member for each parameter
+   that has a value. MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, TOO_LARGE, each with the field's name. */
+enum hep_status hep_parameters_fill(const struct hep_parameter *parameters, size_t count, json_t *canonical,
+                                    const struct hep_parameter_scope *scope, json_t **complete, struct hep_error *error);
+/* "${model.path}" in info: the member of that path, or for "default_x" the member x of defaults. Borrowed, NULL = none. */
+json_t *hep_model_info_follow(json_t *info, const char *path);
+
+#endif

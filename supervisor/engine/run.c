@@ -1,0 +1,459 @@
+/*
+ * A session's way through its steps: what is next, what an answer means, what a death means, and the end. Called by
+ * hep_engine_settle and by the ends of errands. Every change is only marked here; settle stores it, and only then is
+ * anything sent.
+ */
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/wire.h"
+#include "supervisor/engine/core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BACKOFF_MAX_MS = 5000, OBITUARY_DUE_MS = 5000, PROGRESS_EVERY_MS = 50 };
+
+/* Errors that may pass by themselves: how often the step is tried again (0 = until it is cancelled), and how long the
+   first wait is; each further one is twice as long. To add one: a row. */
+static const struct {
+    enum hep_status code;
+    int tries;
+    int64_t first_ms;
+} patience[] = {
+    {HEP_E_DOMAIN_DOWN, 0, 20}, /* it waits for the domain by itself             */
+    {HEP_E_CANCELLED, 0, 50},   /* the domain drained                            */
+    {HEP_E_BUSY, 0, 100},
+    {HEP_E_NO_SPACE, 0, 500},   /* finished images are kept until there is space */
+    {HEP_E_NO_SHM, 20, 200},
+    {HEP_E_NO_MEMORY, 20, 200},
+    {HEP_E_OUTCOME_UNKNOWN, 5, 100}, /* a broken connection without a death      */
+    {HEP_E_TIMEOUT, 3, 100},
+    {HEP_E_IO, 3, 200},
+};
+
+/* ---- what is next ------------------------------------------------------------------------------------------------ */
+static const struct hep_workflow_step *workflow_step(const struct hep_session *session, int index)
+{
+    return &session->workflow->steps[index];
+}
+
+/* Whether the effect of a done step is still wanted: a later step refers to it, or still computes. */
+static bool is_needed(const struct hep_session *session, int index)
+{
+    const char *id = workflow_step(session, index)->id;
+    for (size_t i = (size_t)index + 1; i < session->workflow->step_count; i++) {
+        if (session->steps[i].state == HEP_STEP_DONE)
+            continue;
+        if (hep_step_refers_to(&session->workflow->steps[i], id) || hep_session_flops(session, (int)i) > 0)
+            return true;
+    }
+    return false;
+}
+
+static bool must_renew(const struct hep_session *session, int index)
+{
+    const struct hep_workflow_step *what = workflow_step(session, index);
+    struct hep_engine *engine = session->engine;
+    return what->renew && session->steps[index].generation != engine->domains[what->role].generation &&
+           hep_proc_is_ready(engine->proc, what->role) && is_needed(session, index);
+}
+
+/* Index of the step to ask, -1 if all are done. */
+static int next_step(struct hep_session *session)
+{
+    for (size_t i = 0; i < session->workflow->step_count; i++)
+        if (session->steps[i].state != HEP_STEP_DONE || must_renew(session, (int)i))
+            return (int)i;
+    return -1;
+}
+
+static void step_back(struct hep_session *session, int index)
+{
+    struct hep_session_step *step = &session->steps[index];
+    step->state = HEP_STEP_PENDING;
+    step->inner = step->inner_steps = 0;
+    step->dirty = true;
+}
+
+static void finish(struct hep_session *session)
+{
+    struct hep_error error = {0};
+    json_t *results = NULL;
+    if (session->workflow->results && hep_session_fill(session, session->workflow->results, &results, &error) != HEP_OK) {
+        hep_session_fail(session, &error, NULL);
+        return;
+    }
+    json_decref(session->results);
+    session->results = results ? results : json_object();
+    hep_session_take(session, HEP_SESSION_EVENT_FINISH, NULL);
+}
+
+/* Room for the memory of its plan beside the others. */
+static bool claim_room(struct hep_session *session)
+{
+    struct hep_engine *engine = session->engine;
+    uint64_t budget = hep_engine_budget(engine), need = hep_session_memory(session), used = 0;
+    struct hep_error error;
+    if (session->room)
+        return true;
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        used += s->room ? hep_session_memory(s) : 0;
+    if (budget == 0 || used + need <= budget) {
+        session->room = true;
+        return true;
+    }
+    if (need > budget) {
+        hep_fail(&error, HEP_E_NO_MEMORY, "it needs %" PRIu64 " MiB, all sessions together may take %" PRIu64 " MiB", need >> 20,
+                 budget >> 20);
+        hep_session_fail(session, &error, NULL);
+    } else {
+        hep_session_note(session, "waits for memory: it needs %" PRIu64 " MiB, %" PRIu64 " MiB of %" PRIu64 " are taken",
+                         need >> 20, used >> 20, budget >> 20);
+        hep_session_take(session, HEP_SESSION_EVENT_NO_ROOM, NULL);
+    }
+    return false;
+}
+
+static void prepare_step(struct hep_session *session, int index)
+{
+    const struct hep_workflow_step *what = workflow_step(session, index);
+    struct hep_session_step *step = &session->steps[index];
+    struct hep_error error = {0};
+    json_t *data = NULL;
+    if (hep_session_place(session, &error) != HEP_OK) {
+        hep_session_trouble(session, index, &error);
+        return;
+    }
+    if (hep_session_resolve(session, what, false, &data, &error) != HEP_OK) {
+        hep_session_fail(session, &error, NULL);
+        return;
+    }
+    step->attempt++;
+    step->state = HEP_STEP_RUNNING;
+    step->queued = hep_wall_ms();
+    step->dirty = true;
+    session->step = index;
+    session->outgoing = hep_session_message(session, what, step->attempt, data);
+    hep_engine_event(session->engine, session, "session.step", false,
+                     json_pack("{s:s, s:s, s:i}", "step", what->id, "status", "queued", "attempt", step->attempt));
+}
+
+void hep_session_advance(struct hep_session *session)
+{
+    struct hep_engine *engine = session->engine;
+    if (session->state != HEP_SESSION_RUNNING || engine->draining || session->errand || session->outgoing || session->timer ||
+        session->lost != HEP_ROLE_NONE)
+        return;
+    int index = next_step(session);
+    if (index < 0) {
+        finish(session);
+        return;
+    }
+    const struct hep_workflow_step *what = workflow_step(session, index);
+    if (!hep_router_knows(engine->router, what->role)) {
+        hep_session_note(session, "waits for the domain %s", hep_role_name(what->role));
+        return;
+    }
+    if (!hep_router_operation(engine->router, what->role, what->operation)) {
+        struct hep_error error;
+        hep_fail(&error, HEP_E_UNKNOWN_OPERATION, "step %s: %s has no operation \"%s\"", what->id, hep_role_name(what->role),
+                 what->operation);
+        hep_session_fail(session, &error, NULL);
+        return;
+    }
+    if (hep_step_needs_plan(session, what)) {
+        if (!hep_session_is_planned(session) && (hep_session_measure(session) || !hep_session_is_planned(session)))
+            return;
+        if (!claim_room(session))
+            return;
+    }
+    prepare_step(session, index);
+}
+
+/* ---- the end of a step ------------------------------------------------------------------------------------------- */
+static void step_done(struct hep_session *session, json_t *data, int64_t sent_ms)
+{
+    const struct hep_workflow_step *what = workflow_step(session, session->step);
+    struct hep_session_step *step = &session->steps[session->step];
+    step->state = HEP_STEP_DONE;
+    step->ended = hep_wall_ms();
+    step->duration_us = (hep_now_ms() - sent_ms) * 1000;
+    step->started = step->ended - step->duration_us / 1000;
+    step->retries = 0;
+    step->generation = session->engine->domains[what->role].generation;
+    step->dirty = true;
+    json_decref(step->result);
+    step->result = data ? json_incref(data) : json_object();
+    hep_session_note(session, "%s", "");
+    hep_engine_event(session->engine, session, "session.step", true,
+                     json_pack("{s:s, s:s, s:s, s:i, s:I}", "step", what->id, "status", "done", "domain",
+                               hep_role_name(what->role), "attempt", step->attempt, "duration_ms",
+                               (json_int_t)(step->duration_us / 1000)));
+}
+
+static void on_step_end(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
+{
+    struct hep_session *session = context;
+    struct hep_error error = {0};
+    int64_t sent_ms = session->errand ? hep_errand_sent_ms(session->errand) : hep_now_ms();
+    session->errand = NULL;
+    session->stopping = false;
+    if (hep_session_is_ended(session->state)) {
+        /* cancelled meanwhile: nobody needs it */
+    } else if (status == HEP_OK && hep_json_bool(reply, "success", false)) {
+        step_done(session, json_object_get(reply, "data"), sent_ms);
+    } else if (status == HEP_E_OUTCOME_UNKNOWN) {
+        hep_session_lose(session, session->step, said);
+    } else {
+        if (status == HEP_OK)
+            hep_error_from_json(json_object_get(reply, "error"), &error);
+        else
+            error = *said;
+        hep_session_trouble(session, session->step, &error);
+    }
+    hep_engine_settle(session->engine, NULL);
+}
+
+void hep_session_submit(struct hep_session *session)
+{
+    const struct hep_workflow_step *what = workflow_step(session, session->step);
+    struct hep_error error = {0};
+    struct hep_errand_spec spec = {.role = what->role,
+                                   .heavy = hep_router_needs_lease(session->engine->router, what->role, what->operation),
+                                   .alone = session->steps[session->step].crashes > 0,
+                                   .patient = true,
+                                   .ordered = true,
+                                   .priority = session->priority,
+                                   .remaining = (int)session->workflow->step_count - session->step,
+                                   .age = (uint64_t)session->seq,
+                                   .message = hep_take(&session->outgoing),
+                                   .done = on_step_end,
+                                   .context = session};
+    if (hep_dispatch_submit(session->engine->dispatch, &spec, &session->errand, &error) != HEP_OK)
+        hep_session_trouble(session, session->step, &error);
+}
+
+/* ---- trouble ----------------------------------------------------------------------------------------------------- */
+void hep_session_fail(struct hep_session *session, const struct hep_error *error, json_t *details)
+{
+    json_decref(session->error);
+    session->error = hep_error_to_json(error);
+    if (details)
+        json_object_update(session->error, details);
+    json_decref(details);
+    char quoted[600];
+    hep_log(HEP_WARNING, "session.failed", "session=%s code=%s message=%s", session->id, hep_status_name(error->code),
+            hep_log_quote(error->message, quoted, sizeof quoted));
+    hep_session_take(session, HEP_SESSION_EVENT_FAIL, NULL);
+}
+
+static void on_timer(void *context)
+{
+    struct hep_session *session = context;
+    session->timer = NULL;
+    session->lost = HEP_ROLE_NONE;
+    hep_engine_settle(session->engine, NULL);
+}
+
+static void wait_for(struct hep_session *session, int64_t ms)
+{
+    hep_loop_cancel(session->timer);
+    session->timer = hep_loop_after(session->engine->loop, ms, on_timer, session);
+}
+
+static void keep_error(struct hep_session_step *step, const struct hep_error *error)
+{
+    json_decref(step->error);
+    step->error = hep_error_to_json(error);
+    json_object_set_new(step->error, "attempt", json_integer(step->attempt));
+    step->dirty = true;
+}
+
+/* A reference does not hold any more: the arena is gone, or weights were published anew. Does the steps again that give
+   what this one refers to. False if there are none. */
+static bool redo_sources(struct hep_session *session, int index)
+{
+    const struct hep_workflow_step *what = workflow_step(session, index);
+    bool found = false;
+    if (session->steps[index].redos++ >= HEP_STEP_REDOS_MAX)
+        return false;
+    if (session->arena_there) {
+        session->arena_there = false;
+        hep_session_check_arena(session);
+        found = !session->arena_there;
+    }
+    for (int i = 0; i < index; i++)
+        if (workflow_step(session, i)->renew && hep_step_refers_to(what, workflow_step(session, i)->id)) {
+            step_back(session, i);
+            found = true;
+        }
+    return found;
+}
+
+void hep_session_trouble(struct hep_session *session, int index, const struct hep_error *error)
+{
+    struct hep_session_step *step = &session->steps[index];
+    step_back(session, index);
+    keep_error(step, error);
+    hep_engine_event(session->engine, session, "session.step", true,
+                     json_pack("{s:s, s:s, s:i, s:o}", "step", workflow_step(session, index)->id, "status", "error", "attempt",
+                               step->attempt, "error", hep_error_to_json(error)));
+    if (error->code == HEP_E_STALE || error->code == HEP_E_NOT_FOUND || error->code == HEP_E_BAD_REFERENCE) {
+        if (redo_sources(session, index))
+            return;
+    }
+    for (size_t i = 0; i < HEP_COUNT_OF(patience); i++) {
+        if (patience[i].code != error->code || (patience[i].tries && step->retries >= patience[i].tries))
+            continue;
+        int shift = step->retries < 10 ? step->retries : 10;
+        int64_t wait = patience[i].first_ms << shift;
+        step->retries++;
+        hep_session_note(session, "step %s is asked again: %.150s", workflow_step(session, index)->id, error->message);
+        wait_for(session, wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
+        return;
+    }
+    step->state = HEP_STEP_FAILED;
+    hep_session_fail(session, error, NULL);
+}
+
+void hep_session_lose(struct hep_session *session, int index, const struct hep_error *error)
+{
+    step_back(session, index);
+    keep_error(&session->steps[index], error);
+    session->step = index;
+    session->lost = workflow_step(session, index)->role;
+    wait_for(session, OBITUARY_DUE_MS);
+}
+
+/* An end that was asked for is nobody's fault, and a request that the process had not begun did not kill it. */
+static bool is_suspect(const struct hep_session *session, json_t *obituary)
+{
+    json_t *in_hand = json_object_get(obituary, "in_hand"), *item;
+    size_t index;
+    if (session->engine->draining || strcmp(hep_json_str(obituary, "cause", ""), "restarted by the operator") == 0)
+        return false;
+    json_array_foreach(in_hand, index, item)
+        if (strcmp(hep_json_str(item, "session", ""), session->id) == 0)
+            return true;
+    return json_array_size(in_hand) == 0;
+}
+
+void hep_session_on_death(struct hep_session *session, enum hep_role role, json_t *obituary)
+{
+    struct hep_session_step *step = &session->steps[session->step];
+    const struct hep_workflow_step *what = workflow_step(session, session->step);
+    struct hep_error error;
+    if (session->lost != role || hep_session_is_ended(session->state))
+        return;
+    session->lost = HEP_ROLE_NONE;
+    hep_loop_cancel(hep_take(&session->timer));
+    hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "%s died (%s) with step %s in hand, attempt %d", hep_role_name(role),
+             hep_json_str(obituary, "signal", hep_json_str(obituary, "cause", "unknown")), what->id, step->attempt);
+    snprintf(error.domain, sizeof error.domain, "%s", hep_role_name(role));
+    snprintf(error.operation, sizeof error.operation, "%s", what->operation);
+    keep_error(step, &error);
+    json_object_set(step->error, "obituary", obituary);
+    if (!is_suspect(session, obituary))
+        return;
+    step->crashes = step->position > step->crash_position ? 1 : step->crashes + 1;
+    step->crash_position = step->position;
+    hep_session_note(session, "%s died (%s) in step %s: it is asked again", hep_role_name(role),
+                     hep_json_str(obituary, "signal", hep_json_str(obituary, "cause", "unknown")), what->id);
+    if (step->crashes < HEP_STEP_CRASHES_MAX)
+        return;
+    step->state = HEP_STEP_FAILED;
+    hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "step %s killed the domain %s %d times", what->id, hep_role_name(role), step->crashes);
+    hep_hint(&error, "the obituary says how it died; `heptctl logs` has its last words");
+    snprintf(error.domain, sizeof error.domain, "%s", hep_role_name(role));
+    snprintf(error.operation, sizeof error.operation, "%s", what->operation);
+    hep_session_fail(session, &error, json_pack("{s:O, s:b}", "obituary", obituary, "retryable", false));
+}
+
+void hep_session_on_progress(struct hep_session *session, enum hep_role role, int inner, int inner_steps)
+{
+    struct hep_session_step *step = &session->steps[session->step];
+    int64_t now = hep_now_ms();
+    if (!session->errand || session->measuring || workflow_step(session, session->step)->role != role || inner < 0 ||
+        inner > inner_steps)
+        return;
+    if (step->inner_steps != inner_steps || inner < step->inner) {
+        session->step_began_ms = now;
+        session->step_began_at = inner;
+    }
+    step->inner = inner;
+    step->inner_steps = inner_steps;
+    if (inner > step->position)
+        step->position = inner;
+    if (now - session->progress_told_ms < PROGRESS_EVERY_MS && inner < inner_steps)
+        return;
+    session->progress_told_ms = now;
+    hep_engine_event(session->engine, session, "session.progress", false,
+                     json_pack("{s:s, s:i, s:i, s:f, s:I}", "step", workflow_step(session, session->step)->id, "denoising_step",
+                               inner, "denoising_steps", inner_steps, "progress", hep_session_progress(session), "eta_ms",
+                               (json_int_t)hep_session_eta_ms(session)));
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
+void hep_session_stop(struct hep_session *session)
+{
+    const struct hep_workflow_step *what = workflow_step(session, session->step);
+    bool waits = session->outgoing != NULL;
+    json_decref(hep_take(&session->outgoing));
+    if (session->errand && hep_dispatch_withdraw(session->errand)) {
+        session->errand = NULL;
+        waits = !session->measuring;
+        session->measuring = false;
+    }
+    if (waits) { /* it was never asked */
+        step_back(session, session->step);
+        session->steps[session->step].attempt--;
+    }
+    if (session->errand && what->role == HEP_ROLE_INFERENCE && !session->stopping && !session->measuring) {
+        session->stopping = true;
+        hep_engine_tell(session->engine, HEP_ROLE_INFERENCE, "control", session->id,
+                        json_pack("{s:s, s:s}", "session", session->id, "action", "cancel"));
+    }
+}
+
+static void on_final_end(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct hep_session *session = context;
+    (void)error;
+    if (status != HEP_OK || !hep_json_bool(reply, "success", false))
+        hep_log(HEP_DEBUG, "session.final_step", "session=%s code=%s", session->id,
+                status != HEP_OK ? hep_status_name(status) : hep_json_str(json_object_get(reply, "error"), "code", ""));
+    session->finals_in_hand--;
+    hep_engine_settle(session->engine, NULL);
+}
+
+static void send_finals(struct hep_session *session)
+{
+    session->finals_sent = true;
+    for (size_t i = 0; i < session->workflow->final_count; i++) {
+        const struct hep_workflow_step *what = &session->workflow->finals[i];
+        json_t *data = NULL;
+        struct hep_errand *errand;
+        if (session->engine->draining || !hep_router_operation(session->engine->router, what->role, what->operation) ||
+            hep_session_resolve(session, what, true, &data, NULL) != HEP_OK)
+            continue;
+        struct hep_errand_spec spec = {.role = what->role,
+                                       .message = hep_session_message(session, what, 1, data),
+                                       .done = on_final_end,
+                                       .context = session};
+        session->finals_in_hand += hep_dispatch_submit(session->engine->dispatch, &spec, &errand, NULL) == HEP_OK;
+    }
+}
+
+bool hep_session_wind_up(struct hep_session *session)
+{
+    hep_session_stop(session);
+    hep_loop_cancel(hep_take(&session->timer));
+    if (session->errand)
+        return false;
+    hep_session_unplace(session);
+    session->room = false;
+    if (!session->finals_sent)
+        send_finals(session);
+    return session->finals_in_hand == 0;
+}

@@ -1,0 +1,174 @@
+/*
+ * A session: one accepted request on its way through the steps of its workflow. Its life is the table in session.c;
+ * stepping is run.c, the measure pass and the arena are plan.c, acceptance is accept.c, its JSON is view.c.
+ */
+#ifndef HEP_SUPERVISOR_ENGINE_SESSION_H
+#define HEP_SUPERVISOR_ENGINE_SESSION_H
+
+#include "common/limits.h"
+#include "supervisor/engine/dispatch.h"
+#include "supervisor/engine/store.h"
+#include "supervisor/engine/workflow.h"
+
+struct hep_engine;
+
+/* HEP_SESSION_STATE(id, name): a session's states. The last three are ends. */
+#define HEP_SESSION_STATES(X)                                                                                          \
+    X(QUEUED, "queued")                                                                                                \
+    X(RUNNING, "running")                                                                                              \
+    X(PAUSED, "paused")                                                                                                \
+    X(COMPLETED, "completed")                                                                                          \
+    X(FAILED, "failed")                                                                                                \
+    X(CANCELLED, "cancelled")
+/* What can happen to it. */
+#define HEP_SESSION_EVENTS(X)                                                                                          \
+    X(BEGIN, "begin")     /* there is room: its steps may run                  */                                      \
+    X(NO_ROOM, "no_room") /* its memory does not fit beside the others         */                                      \
+    X(PAUSE, "pause")                                                                                                  \
+    X(RESUME, "resume")                                                                                                \
+    X(CANCEL, "cancel")                                                                                                \
+    X(FINISH, "finish")   /* the last step is done                             */                                      \
+    X(FAIL, "fail")       /* a step cannot be done                             */
+
+enum hep_session_state {
+#define HEP_SESSION_STATE_ID(id, name) HEP_SESSION_##id,
+    HEP_SESSION_STATES(HEP_SESSION_STATE_ID)
+#undef HEP_SESSION_STATE_ID
+        HEP_SESSION_STATE_COUNT
+};
+enum hep_session_event {
+#define HEP_SESSION_EVENT_ID(id, name) HEP_SESSION_EVENT_##id,
+    HEP_SESSION_EVENTS(HEP_SESSION_EVENT_ID)
+#undef HEP_SESSION_EVENT_ID
+        HEP_SESSION_EVENT_COUNT
+};
+enum hep_step_state { HEP_STEP_PENDING, HEP_STEP_RUNNING, HEP_STEP_DONE, HEP_STEP_FAILED, HEP_STEP_STATE_COUNT };
+
+enum { HEP_STEP_CRASHES_MAX = 3, HEP_STEP_REDOS_MAX = 5 };
+
+struct hep_session_step {
+    enum hep_step_state state;
+    int attempt;            /* how often it was asked                                                     */
+    int crashes;            /* deaths with it in hand, without progress between                           */
+    int retries;            /* errors that may pass, since the last success                               */
+    int redos;              /* how often its result was lost                                              */
+    int position;           /* furthest inner step (of denoising) that was reported                       */
+    int crash_position;     /* position at the last death                                                 */
+    int inner, inner_steps; /* reported by the attempt in hand                                            */
+    uint64_t generation;    /* of the process that gave the result; 0 = before this start                 */
+    int64_t queued, started, ended; /* wall ms                                                            */
+    int64_t duration_us;
+    json_t *result, *error; /* NULL = none                                                                */
+    bool dirty;             /* differs from its row                                                       */
+};
+
+struct hep_session {
+    struct hep_engine *engine;
+    struct hep_session *next;       /* the engine's list, by seq                                          */
+    char id[HEP_SESSION_ID_MAX];
+    int64_t seq;                    /* age                                                                */
+    enum hep_session_state state;
+    int priority;
+    char *key;                      /* Idempotency-Key or NULL                                            */
+    struct hep_workflow *workflow;
+    json_t *request, *configuration, *model, *plan, *results, *error; /* as in struct hep_store_session  */
+    char note[256];
+    int64_t arena_generation;
+    bool arena_there;               /* a segment of this generation exists                                */
+    int64_t created, started, ended;
+    struct hep_session_step *steps; /* one per workflow step                                              */
+    bool dirty;                     /* differs from its row                                               */
+    uint64_t change_seq;            /* event number of the last change                                    */
+
+    struct hep_errand *errand;      /* on its way or in hand; NULL = none                                 */
+    json_t *outgoing;               /* message to submit after the commit; NULL = none                    */
+    int step;                       /* index that errand or outgoing is for                               */
+    bool measuring;                 /* errand is of the measure pass                                      */
+    bool stopping;                  /* inference has been told to stop it                                 */
+    bool room;                      /* its memory is counted among the sessions that run                  */
+    enum hep_role lost;             /* waits for the obituary of this domain; HEP_ROLE_NONE               */
+    struct hep_loop_timer *timer;   /* until the next try                                                 */
+    int finals_in_hand;             /* final steps on their way                                           */
+    bool finals_sent;
+    int64_t step_began_ms;          /* monotonic: first inner step of the attempt in hand                 */
+    int step_began_at;              /* inner step then                                                    */
+    int64_t progress_told_ms;       /* monotonic: last session.progress event                             */
+};
+
+const char *hep_session_state_name(enum hep_session_state state);
+const char *hep_step_state_name(enum hep_step_state state);
+/* HEP_SESSION_STATE_COUNT if there is none. */
+enum hep_session_state hep_session_state_from_name(const char *name);
+bool hep_session_is_ended(enum hep_session_state state);
+
+/* A session with empty steps; takes no reference it does not hold itself. NULL when out of memory. */
+struct hep_session *hep_session_create(struct hep_engine *engine, struct hep_workflow *workflow);
+void hep_session_free(struct hep_session *session); /* NULL is accepted; nothing may be in hand */
+/* A session as the store has it, not in the engine's list. BAD_FILE if its row cannot be understood. */
+enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_store_session *row,
+                                 struct hep_session **session, struct hep_error *error);
+/* Writes what is dirty inside a transaction; the flags are cleared by hep_session_saved. */
+enum hep_status hep_session_save(struct hep_session *session, struct hep_error *error);
+void hep_session_saved(struct hep_session *session);
+/* Adds the new row and its steps inside a transaction. */
+enum hep_status hep_session_insert(struct hep_session *session, struct hep_error *error);
+/* Takes the event by the table. NOT_NOW (nothing has changed) if the state does not have it. */
+enum hep_status hep_session_take(struct hep_session *session, enum hep_session_event event, struct hep_error *error);
+/* Sets note (printf), which the person sees in the session. */
+__attribute__((format(printf, 2, 3))) void hep_session_note(struct hep_session *session, const char *format, ...);
+
+/* run.c: decides what is next: a measure, the plan's room, the next step (outgoing), or the end. */
+void hep_session_advance(struct hep_session *session);
+/* run.c: after the commit: submits outgoing. */
+void hep_session_submit(struct hep_session *session);
+/* run.c: takes back what waits; tells inference to stop at the next boundary what it has in hand. */
+void hep_session_stop(struct hep_session *session);
+/* run.c: of an ended session after the commit: when nothing is in hand any more, frees the arena and sends the final
+   steps. True when all of that is over. */
+bool hep_session_wind_up(struct hep_session *session);
+/* run.c: ends in failed with this error; details (may be NULL) are added to it and taken. */
+void hep_session_fail(struct hep_session *session, const struct hep_error *error, json_t *details);
+/* run.c: an error of the step: tries again later, does earlier steps again, or fails the session. */
+void hep_session_trouble(struct hep_session *session, int step, const struct hep_error *error);
+/* run.c: a request ended with OUTCOME_UNKNOWN: what happened is known when the obituary comes. */
+void hep_session_lose(struct hep_session *session, int step, const struct hep_error *error);
+/* run.c: a domain's process has died. */
+void hep_session_on_death(struct hep_session *session, enum hep_role role, json_t *obituary);
+/* run.c: progress of the step in hand. */
+void hep_session_on_progress(struct hep_session *session, enum hep_role role, int inner, int inner_steps);
+/* resolve.c: data of a step with its references and its outputs put in. measuring: outputs are left out, references may
+   be unplaced, what is not known yet is left out. */
+enum hep_status hep_session_resolve(struct hep_session *session, const struct hep_workflow_step *step, bool measuring,
+                                    json_t **data, struct hep_error *error);
+/* resolve.c: any value with references. */
+enum hep_status hep_session_fill(struct hep_session *session, const json_t *value, json_t **filled, struct hep_error *error);
+/* resolve.c: {type, session, attempt, deadline_ms, data}. NULL when out of memory. data is taken. */
+json_t *hep_session_message(const struct hep_session *session, const struct hep_workflow_step *step, int attempt, json_t *data);
+/* resolve.c: whether step refers to a field of the earlier step with this id. */
+bool hep_step_refers_to(const struct hep_workflow_step *step, const char *id);
+
+/* plan.c: whether the step must wait for the plan, and whether there is one. */
+bool hep_step_needs_plan(const struct hep_session *session, const struct hep_workflow_step *step);
+bool hep_session_is_planned(const struct hep_session *session);
+/* plan.c: asks the next measure (or waits for a domain to be known): true. False when all are in, and then the plan is
+   complete, or when there was trouble. */
+bool hep_session_measure(struct hep_session *session);
+/* plan.c: lays the arena out and creates it if it is not there. NO_SHM and others. */
+enum hep_status hep_session_place(struct hep_session *session, struct hep_error *error);
+void hep_session_unplace(struct hep_session *session); /* unlinks the arena */
+/* plan.c: whether the arena of the plan is there; if not, what was written in it is to be done again. */
+void hep_session_check_arena(struct hep_session *session);
+/* plan.c: memory that the session takes: arena and the largest operation. 0 before the plan. */
+uint64_t hep_session_memory(const struct hep_session *session);
+/* plan.c: floating point operations of a step, of all its evaluations. 0 = light, or not known yet. */
+double hep_session_flops(const struct hep_session *session, int step);
+/* plan.c: reference to what a step writes; borrowed, NULL = it writes no such field. */
+json_t *hep_session_output(const struct hep_session *session, const char *step_id, const char *field);
+
+/* view.c: 0 … 1, and ms to the end (-1 = not known). */
+double hep_session_progress(const struct hep_session *session);
+int64_t hep_session_eta_ms(const struct hep_session *session);
+/* view.c: the whole session (session.get) or one line of a list. New reference. */
+json_t *hep_session_to_json(const struct hep_session *session, bool whole);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * The front: the supervisor's own operations (workflow.*, session.*, status.*, domain.*, config.*, events.*, log.*,
+ * daemon.*) and the two sockets that they are asked through. <runtime_dir>/front.sock (nng, clients: the door) and
+ * <runtime_dir>/control.sock (AF_UNIX SEQPACKET, operators: heptctl). Any `<domain>.<operation>` is passed on.
+ */
+#ifndef HEP_SUPERVISOR_FRONT_FRONT_H
+#define HEP_SUPERVISOR_FRONT_FRONT_H
+
+#include "supervisor/engine/engine.h"
+
+struct hep_front;
+
+/* Copied by hep_front_create. */
+struct hep_front_options {
+    const char *front_path;   /* of the front socket; its folder is 0700; "" = none                         */
+    const char *control_path; /* of the control socket, made 0660 ("" = none); a stale one is replaced: the
+                                 instance lock must be held                                                   */
+    const char *log_path;     /* of the log file that log.tail reads; "" = the log goes elsewhere            */
+    /* config.get: new reference to the configuration in force, an object. NULL = not there.                 */
+    json_t *(*config)(void *context);
+    /* daemon.stop: begin to end the daemon (answered at once, before it ends). NULL = not there.            */
+    void (*stop)(void *context, int64_t drain_ms);
+    void *context;
+};
+
+enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine, const struct hep_front_options *options,
+                                 struct hep_front **front, struct hep_error *error);
+/* Answers what is outstanding with NOT_NOW, closes both sockets and removes them. NULL is accepted. */
+void hep_front_destroy(struct hep_front *front);
+
+#endif

@@ -1,0 +1,254 @@
+/*
+ * Puts the supervisor together and takes it apart: lock, loop, engine, domains, front, signals. Called by main. The
+ * order of creation is the order of dependence; the end is its reverse, after every domain is reaped.
+ */
+#include "supervisor/main/server.h"
+
+#include "common/log.h"
+#include "supervisor/engine/engine.h"
+#include "supervisor/front/front.h"
+#include "supervisor/main/daemon.h"
+#include "supervisor/proc/config.h"
+#include "supervisor/proc/lock.h"
+#include "supervisor/proc/log_sink.h"
+#include "supervisor/proc/proc.h"
+#include "supervisor/proc/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct hep_server {
+    struct hep_config *config; /* not owned */
+    struct hep_lock *lock;
+    struct hep_loop *loop;
+    struct hep_engine *engine;
+    struct hep_proc *proc;
+    struct hep_front *front;
+    int signal_fd;
+    struct hep_loop_source *signals;
+    bool log_to_file;
+    int stops; /* how often we were asked to end */
+    bool pid_file_written;
+};
+
+/* ---- the end
+ * ------------------------------------------------------------------------------------------------------------ */
+static void on_all_stopped(void *context)
+{
+    struct hep_server *server = context;
+    hep_loop_quit(server->loop);
+}
+
+static void stop(struct hep_server *server, int64_t drain_ms)
+{
+    if (server->stops++ > 0)
+        drain_ms = 0;
+    hep_log(HEP_NOTICE, "daemon.stopping", "drain_ms=%" PRId64 " asked=%d", drain_ms, server->stops);
+    hep_notify("STOPPING=1\nSTATUS=stopping");
+    hep_engine_drain(server->engine);
+    hep_proc_stop(server->proc, drain_ms);
+}
+
+static void on_stop_asked(void *context, int64_t drain_ms)
+{
+    struct hep_server *server = context;
+    stop(server, drain_ms >= 0 ? drain_ms : hep_config_int(server->config, HEP_CONFIG_INSTANCE_DRAIN_MS));
+}
+
+/* ---- signals
+ * -------------------------------------------------------------------------------------------------------------- */
+static void apply_level(const struct hep_config *config)
+{
+    enum hep_log_level level;
+    if (hep_log_level_from_name(hep_config_text(config, HEP_CONFIG_LOG_LEVEL), &level))
+        hep_log_set_level(level);
+}
+
+static void log_changes(const json_t *changed)
+{
+    size_t index;
+    json_t *change;
+    char from[256], to[256];
+    json_array_foreach(changed, index, change)
+        hep_log(HEP_NOTICE, "config.changed", "key=%s from=%s to=%s applies=\"%s\"",
+                json_string_value(json_object_get(change, "key")),
+                hep_log_quote(json_string_value(json_object_get(change, "from")), from, sizeof from),
+                hep_log_quote(json_string_value(json_object_get(change, "to")), to, sizeof to),
+                json_string_value(json_object_get(change, "applies")));
+}
+
+static void reload(struct hep_server *server)
+{
+    struct hep_error error = {0};
+    json_t *changed = NULL;
+    char quoted[HEP_ERROR_MESSAGE_MAX];
+    if (hep_config_reload(server->config, &changed, &error) != HEP_OK) {
+        hep_log(HEP_ERROR_LEVEL, "config.refused", "reason=%s hint=\"%s\" effect=\"the old one stays\"",
+                hep_log_quote(error.message, quoted, sizeof quoted), error.hint);
+        return;
+    }
+    char path[4400];
+    snprintf(path, sizeof path, "%s", hep_config_text(server->config, HEP_CONFIG_LOG_FILE));
+    if (!path[0] && server->log_to_file)
+        snprintf(path, sizeof path, "%s/heptad.log", hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR));
+    if (hep_log_sink_open(path, &error) != HEP_OK)
+        hep_log(HEP_ERROR_LEVEL, "log.not_opened", "reason=%s", hep_log_quote(error.message, quoted, sizeof quoted));
+    apply_level(server->config);
+    hep_log(HEP_NOTICE, "config.reloaded", "changes=%zu", json_array_size(changed));
+    log_changes(changed);
+    json_decref(changed);
+    hep_proc_reload(server->proc);
+}
+
+static void on_signal(void *context, uint32_t events)
+{
+    struct hep_server *server = context;
+    struct signalfd_siginfo info;
+    (void)events;
+    while (read(server->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGCHLD)
+            hep_proc_reap_strays(server->proc);
+        else if (info.ssi_signo == SIGHUP)
+            reload(server);
+        else
+            stop(server, hep_config_int(server->config, HEP_CONFIG_INSTANCE_DRAIN_MS));
+    }
+}
+
+static enum hep_status take_signals(struct hep_server *server, struct hep_error *error)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread: they inherit it */
+    signal(SIGPIPE, SIG_IGN);
+    server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (server->signal_fd < 0)
+        return hep_fail_errno(error, errno, "signalfd");
+    return hep_loop_watch(server->loop, server->signal_fd, EPOLLIN, on_signal, server, &server->signals, error);
+}
+
+/* ---- the start
+ * ------------------------------------------------------------------------------------------------------------ */
+static enum hep_status prepare_folders(struct hep_server *server, struct hep_error *error)
+{
+    const char *state = hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR);
+    const char *runtime = hep_config_text(server->config, HEP_CONFIG_INSTANCE_RUNTIME_DIR);
+    size_t removed = 0;
+    HEP_TRY(hep_lock_take(state, &server->lock, error));
+    HEP_TRY(hep_folder_make(runtime, error));
+    HEP_TRY(hep_runtime_sweep(runtime, &removed, error));
+    if (removed > 0)
+        hep_log(HEP_NOTICE, "runtime.swept", "sockets=%zu", removed);
+    return HEP_OK;
+}
+
+static enum hep_status write_pid_file(struct hep_server *server, struct hep_error *error)
+{
+    const char *path = hep_config_text(server->config, HEP_CONFIG_INSTANCE_PID_FILE);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return hep_fail_errno(error, errno, "writing the pid file %s", path);
+    dprintf(fd, "%d\n", (int)getpid());
+    close(fd);
+    server->pid_file_written = true;
+    return HEP_OK;
+}
+
+static json_t *config_for_front(void *context)
+{
+    return hep_config_to_json(((struct hep_server *)context)->config);
+}
+
+static enum hep_status create_engine(struct hep_server *server, struct hep_error *error)
+{
+    const struct hep_config *config = server->config;
+    const struct hep_engine_options options = {
+        .instance = hep_config_instance(config),
+        .state_dir = hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR),
+        .workflows_dir = hep_config_text(config, HEP_CONFIG_WORKFLOWS_DIR),
+        .output_dir = hep_config_text(config, HEP_CONFIG_IMAGES_DIR),
+        .default_model = hep_config_text(config, HEP_CONFIG_MODELS_DEFAULT),
+        .memory_bytes = (uint64_t)hep_config_int(config, HEP_CONFIG_SESSIONS_MEMORY),
+        .sessions_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_RUNNING_MAX),
+        .queue_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_QUEUE_MAX),
+        .sessions_kept = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_KEPT),
+        .all_stopped = on_all_stopped,
+        .context = server,
+    };
+    return hep_engine_create(server->loop, &options, &server->engine, error);
+}
+
+static enum hep_status create_parts(struct hep_server *server, const char *log_path, struct hep_error *error)
+{
+    HEP_TRY(prepare_folders(server, error));
+    HEP_TRY(hep_loop_create(&server->loop, error));
+    HEP_TRY(take_signals(server, error));
+    HEP_TRY(create_engine(server, error));
+    HEP_TRY(hep_proc_create(server->loop, server->config, hep_engine_events(server->engine), &server->proc, error));
+    hep_proc_set_lock(server->proc, server->lock);
+    hep_engine_attach(server->engine, server->proc);
+    const struct hep_front_options front = {.front_path = hep_config_front_socket(server->config),
+                                            .control_path = hep_config_control_socket(server->config),
+                                            .log_path = log_path,
+                                            .config = config_for_front,
+                                            .stop = on_stop_asked,
+                                            .context = server};
+    HEP_TRY(hep_front_create(server->loop, server->engine, &front, &server->front, error));
+    HEP_TRY(write_pid_file(server, error));
+    return hep_proc_start(server->proc, error);
+}
+
+enum hep_status hep_server_create(struct hep_config *config, const char *log_path, struct hep_server **server,
+                                  struct hep_error *error)
+{
+    struct hep_server *made = calloc(1, sizeof *made);
+    if (!made)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the supervisor");
+    made->config = config;
+    made->signal_fd = -1;
+    made->log_to_file = log_path[0] != '\0';
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a domain leaves behind comes to us to be reaped */
+    enum hep_status status = create_parts(made, log_path, error);
+    if (status != HEP_OK) {
+        hep_server_destroy(made);
+        return status;
+    }
+    *server = made;
+    return HEP_OK;
+}
+
+int hep_server_run(struct hep_server *server)
+{
+    hep_notify("READY=1\nSTATUS=accepts requests, domains are starting");
+    hep_loop_run(server->loop);
+    hep_log(HEP_NOTICE, "daemon.stopped", "pid=%d", (int)getpid());
+    return 0;
+}
+
+void hep_server_destroy(struct hep_server *server)
+{
+    if (!server)
+        return;
+    hep_front_destroy(server->front);
+    hep_proc_destroy(server->proc);
+    hep_engine_destroy(server->engine);
+    hep_loop_unwatch(server->signals);
+    if (server->signal_fd >= 0)
+        close(server->signal_fd);
+    hep_loop_destroy(server->loop);
+    if (server->pid_file_written)
+        unlink(hep_config_text(server->config, HEP_CONFIG_INSTANCE_PID_FILE));
+    hep_lock_destroy(server->lock);
+    free(server);
+}

@@ -1,0 +1,109 @@
+/* Lines of a child's standard error. Called by child.c; writes to the log through log_sink.h and never blocks. */
+#include "supervisor/proc/lines.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "supervisor/proc/log_sink.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include <utf8proc.h>
+
+enum { READ_AT_ONCE = 16384, READS_PER_TURN = 4 };
+
+void hep_lines_init(struct hep_lines *lines, int fd)
+{
+    memset(lines, 0, sizeof *lines);
+    lines->fd = fd;
+}
+
+static void copy_to_log(struct hep_lines *lines, const char *line, const char *who)
+{
+    int64_t second = hep_now_ms() / 1000;
+    if (second != lines->second) {
+        lines->second = second;
+        lines->in_second = 0;
+    }
+    if (lines->in_second >= HEP_LINES_PER_SECOND) {
+        lines->dropped++;
+        return;
+    }
+    if (lines->dropped > 0 && lines->in_second == 0) {
+        hep_log(HEP_WARNING, "log.dropped", "domain=%s lines=%" PRIu64, who, lines->dropped);
+        lines->dropped = 0;
+    }
+    lines->in_second++;
+    hep_log_sink_line(line);
+}
+
+static void end_line(struct hep_lines *lines, const char *who)
+{
+    lines->partial[lines->partial_length] = '\0';
+    if (lines->partial_length > 0) {
+        memcpy(lines->kept[lines->count++ % HEP_LINES_KEPT], lines->partial, lines->partial_length + 1);
+        copy_to_log(lines, lines->partial, who);
+    }
+    lines->partial_length = 0;
+}
+
+void hep_lines_take(struct hep_lines *lines, const char *bytes, size_t count, const char *who)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        if (byte == '\n')
+            end_line(lines, who);
+        else if (lines->partial_length < HEP_LINE_MAX - 1) /* the log's reader must not be steered by a child's bytes */
+            lines->partial[lines->partial_length++] = byte < 0x20 || byte == 0x7f ? ' ' : (char)byte;
+    }
+}
+
+bool hep_lines_read(struct hep_lines *lines, const char *who)
+{
+    char buffer[READ_AT_ONCE];
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        ssize_t got = read(lines->fd, buffer, sizeof buffer);
+        if (got < 0)
+            return errno == EAGAIN || errno == EINTR;
+        if (got == 0)
+            return false;
+        hep_lines_take(lines, buffer, (size_t)got, who);
+    }
+    return true;
+}
+
+/* JSON text must be UTF-8; a child's words need not be. */
+static json_t *text_of(const char *line)
+{
+    char clean[HEP_LINE_MAX];
+    const unsigned char *p = (const unsigned char *)line;
+    utf8proc_int32_t point;
+    size_t used = 0;
+    while (*p) {
+        utf8proc_ssize_t length = utf8proc_iterate(p, -1, &point);
+        if (length <= 0) {
+            clean[used++] = '?';
+            p++;
+            continue;
+        }
+        memcpy(clean + used, p, (size_t)length);
+        used += (size_t)length;
+        p += length;
+    }
+    return json_stringn(clean, used);
+}
+
+json_t *hep_lines_to_json(const struct hep_lines *lines)
+{
+    json_t *array = json_array();
+    uint64_t first = lines->count > HEP_LINES_KEPT ? lines->count - HEP_LINES_KEPT : 0;
+    for (uint64_t i = first; i < lines->count; i++)
+        json_array_append_new(array, text_of(lines->kept[i % HEP_LINES_KEPT]));
+    if (lines->partial_length > 0) {
+        char rest[HEP_LINE_MAX];
+        memcpy(rest, lines->partial, lines->partial_length);
+        rest[lines->partial_length] = '\0';
+        json_array_append_new(array, text_of(rest));
+    }
+    return array;
+}

@@ -1,0 +1,34 @@
+/*
+ * What a child writes to its standard error: read without blocking, copied line by line to the log, the last ones kept
+ * for its obituary. A flood is copied up to a rate and counted beyond it.
+ */
+#ifndef HEP_SUPERVISOR_PROC_LINES_H
+#define HEP_SUPERVISOR_PROC_LINES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { HEP_LINES_KEPT = 20, HEP_LINE_MAX = 1024, HEP_LINES_PER_SECOND = 200 };
+
+struct hep_lines {
+    int fd;                                  /* the pipe, not owned                        */
+    char kept[HEP_LINES_KEPT][HEP_LINE_MAX]; /* ring of the last lines, NUL-terminated     */
+    uint64_t count;                          /* lines so far                               */
+    char partial[HEP_LINE_MAX];              /* the line that has no end yet               */
+    size_t partial_length;
+    int64_t second; /* of the rate                                */
+    unsigned in_second;
+    uint64_t dropped; /* not copied since the last report of it     */
+};
+
+void hep_lines_init(struct hep_lines *lines, int fd);
+/* Reads what is there, at most a fixed amount. False at the end of the pipe. who: named when lines were dropped. */
+bool hep_lines_read(struct hep_lines *lines, const char *who);
+/* Takes bytes as if they had been read. */
+void hep_lines_take(struct hep_lines *lines, const char *bytes, size_t count, const char *who);
+/* The kept lines, oldest first, with the unfinished one; a new array. */
+json_t *hep_lines_to_json(const struct hep_lines *lines);
+
+#endif

@@ -1,0 +1,34 @@
+/* The folders of a daemon: the state folder, the run folder with its sockets, generation numbers. */
+#ifndef HEP_SUPERVISOR_PROC_RUNTIME_H
+#define HEP_SUPERVISOR_PROC_RUNTIME_H
+
+#include "common/roles.h"
+#include "common/status.h"
+
+#include <stddef.h>
+
+struct hep_config;
+
+/* Makes the folder (and those above it) with mode 0700 if it is not there. BAD_CONFIG if it is there and belongs to
+   somebody else, is open to others for writing, or is no folder; IO. */
+enum hep_status hep_folder_make(const char *path, struct hep_error *error);
+/* Removes what an earlier daemon left in the run folder: domain sockets of any generation, front.sock, control.sock.
+   Call it under the instance lock only. removed may be NULL. */
+enum hep_status hep_runtime_sweep(const char *runtime_dir, size_t *removed, struct hep_error *error);
+/* <runtime_dir>/<domain>.<generation>.s */
+void hep_runtime_socket(const char *runtime_dir, enum hep_role role, uint64_t generation, char *path, size_t size);
+
+enum { HEP_GENERATIONS_RESERVED = 1000 };
+
+/* Generation numbers of a state folder: each is larger than every one before, also across restarts. <state>/generation
+   holds the end of a reserved range, so that a full disk cannot stop a domain from being started again. */
+struct hep_generations {
+    char path[4160];    /* of the file               */
+    uint64_t next, end; /* reserved: [next, end)     */
+};
+/* Nothing is reserved yet. */
+void hep_generations_init(struct hep_generations *generations, const char *state_dir);
+/* IO, NO_SPACE, BAD_FILE: the file could not be read or written when a new range was needed. */
+enum hep_status hep_generation_next(struct hep_generations *generations, uint64_t *generation, struct hep_error *error);
+
+#endif

@@ -1,0 +1,310 @@
+/* The program heptad with fake children: start, refusal of a second start, signals, exit statuses, systemd's protocol.
+ */
+#include "common/clock.h"
+#include "supervisor/proc/config.h"
+#include "supervisor/proc/lock.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ARGUMENTS_MAX = 16 };
+
+static char folder[64], state[80], binaries[512], config_file[96];
+static char said[8192]; /* what the last run() wrote to standard output and error */
+
+static void setup(void)
+{
+    strcpy(folder, "/tmp/heptad-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(state, sizeof state, "%s/state", folder);
+    snprintf(config_file, sizeof config_file, "%s/heptad.conf", folder);
+    snprintf(binaries, sizeof binaries, "domains.bin_dir=%s/../tests/fake", HEP_BIN_DIR);
+    setenv("HEPTAD_FAKE", "", 1);
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* a detached daemon becomes our child: its end is seen by waitpid */
+}
+
+static void teardown(void)
+{
+    char command[128];
+    ck_assert_msg(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "a process is left");
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void write_config(const char *text)
+{
+    FILE *file = fopen(config_file, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* Starts heptad with --state, the fake children and the arguments up to NULL; output: its standard output and error. */
+static pid_t start(int output, const char *first, va_list rest)
+{
+    const char *arguments[ARGUMENTS_MAX] = {"heptad", "--state", state, "--set", binaries};
+    int count = 5;
+    for (const char *next = first; next; next = va_arg(rest, const char *))
+        arguments[count++] = next;
+    arguments[count] = NULL;
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(output, STDOUT_FILENO);
+        dup2(output, STDERR_FILENO);
+        execv(HEP_BIN_DIR "/heptad", (char *const *)arguments);
+        _exit(99);
+    }
+    return pid;
+}
+
+/* Runs it to its end (of the first process) and returns the exit status; said holds what it said. */
+static int run(const char *first, ...)
+{
+    va_list rest;
+    int ends[2], status;
+    size_t used = 0;
+    ssize_t got;
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    va_start(rest, first);
+    pid_t pid = start(ends[1], first, rest);
+    va_end(rest);
+    close(ends[1]);
+    while ((got = read(ends[0], said + used, sizeof said - 1 - used)) > 0)
+        used += (size_t)got;
+    said[used] = '\0';
+    close(ends[0]);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static pid_t start_foreground(void)
+{
+    const char *arguments[] = {"heptad",   "--state",   state,          "--set", binaries,
+                               "--config", config_file, "--foreground", NULL};
+    pid_t pid = fork();
+    if (pid == 0) {
+        int log = open("/dev/null", O_WRONLY);
+        dup2(log, STDERR_FILENO);
+        execv(HEP_BIN_DIR "/heptad", (char *const *)arguments);
+        _exit(99);
+    }
+    return pid;
+}
+
+static pid_t daemon_pid(void)
+{
+    char path[128];
+    int pid = 0;
+    snprintf(path, sizeof path, "%s/run/heptad.pid", state);
+    FILE *file = fopen(path, "r");
+    if (!file || fscanf(file, "%d", &pid) != 1)
+        pid = 0;
+    if (file)
+        fclose(file);
+    return pid;
+}
+
+static bool log_has(const char *text)
+{
+    char path[128];
+    static char content[1 << 18];
+    snprintf(path, sizeof path, "%s/heptad.log", state);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return false;
+    content[fread(content, 1, sizeof content - 1, file)] = '\0';
+    fclose(file);
+    return strstr(content, text) != NULL;
+}
+
+static bool wait_for_log(const char *text)
+{
+    for (int i = 0; i < 500; i++, usleep(10 * 1000))
+        if (log_has(text))
+            return true;
+    return false;
+}
+
+static int stop_and_wait(pid_t pid)
+{
+    int status;
+    kill(pid, SIGTERM);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+START_TEST(it_detaches_and_a_second_start_is_refused)
+{
+    char expected[64];
+    ck_assert_msg(run(NULL) == 0, "%s", said);
+    ck_assert_str_eq(said, "");
+    pid_t daemon = daemon_pid();
+    ck_assert_int_gt(daemon, 0);
+    ck_assert_int_eq(run(NULL), 1);
+    snprintf(expected, sizeof expected, "as process %d", (int)daemon);
+    ck_assert_msg(strstr(said, expected) != NULL, "%s", said);
+    ck_assert(wait_for_log("to=ready"));
+    ck_assert_int_eq(daemon_pid(), daemon);
+    ck_assert_int_eq(stop_and_wait(daemon), 0);
+    ck_assert(log_has("daemon.stopped"));
+    ck_assert_int_eq(daemon_pid(), 0);
+}
+END_TEST
+
+START_TEST(of_ten_starts_at_once_one_wins)
+{
+    enum { STARTS = 10 };
+    int null = open("/dev/null", O_WRONLY), won = 0, status;
+    pid_t pids[STARTS];
+    const char *arguments[] = {"heptad", "--state", state, "--set", binaries, NULL};
+    for (int i = 0; i < STARTS; i++)
+        if ((pids[i] = fork()) == 0) {
+            dup2(null, STDERR_FILENO);
+            execv(HEP_BIN_DIR "/heptad", (char *const *)arguments);
+            _exit(99);
+        }
+    for (int i = 0; i < STARTS; i++) {
+        ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+        ck_assert(WIFEXITED(status) && WEXITSTATUS(status) <= 1);
+        won += WEXITSTATUS(status) == 0;
+    }
+    ck_assert_int_eq(won, 1);
+    ck_assert_int_eq(stop_and_wait(daemon_pid()), 0);
+}
+END_TEST
+
+START_TEST(it_starts_again_after_a_kill)
+{
+    ck_assert_int_eq(run(NULL), 0);
+    pid_t first = daemon_pid();
+    ck_assert(wait_for_log("domain.ready domain=communication"));
+    kill(first, SIGKILL);
+    ck_assert_int_eq(waitpid(first, NULL, 0), first);
+    ck_assert_msg(run(NULL) == 0, "%s", said);
+    ck_assert(log_has("runtime.swept"));
+    ck_assert_int_ne(daemon_pid(), first);
+    ck_assert_int_eq(stop_and_wait(daemon_pid()), 0);
+}
+END_TEST
+
+START_TEST(a_wrong_configuration_is_exit_status_125)
+{
+    char expected[160];
+    write_config("[http]\n\nport = many\n");
+    snprintf(expected, sizeof expected, "%s:3: http.port: \"many\" is not an integer", config_file);
+    ck_assert_int_eq(run("--config", config_file, NULL), 125);
+    ck_assert_msg(strstr(said, expected) != NULL, "%s", said);
+    ck_assert_int_eq(run("--config", config_file, "--check", NULL), 125);
+    write_config("[http]\nport = 0\n");
+    ck_assert_int_eq(run("--config", config_file, "--check", NULL), 0);
+    ck_assert_msg(strstr(said, "good") != NULL, "%s", said);
+    ck_assert_int_eq(run("--set", "no.such=1", NULL), 125);
+    ck_assert_int_eq(run("--no-such-option", NULL), 125);
+    ck_assert_int_eq(run("--config", "/nonexistent", NULL), 125);
+    ck_assert_int_ne(access(state, F_OK), 0); /* nothing was touched */
+}
+END_TEST
+
+START_TEST(the_printed_configuration_is_the_sample)
+{
+    static char content[sizeof said];
+    FILE *file = fopen(HEP_SOURCE_DIR "/etc/heptad.conf", "r");
+    ck_assert_ptr_nonnull(file);
+    content[fread(content, 1, sizeof content - 1, file)] = '\0';
+    fclose(file);
+    ck_assert_int_eq(run("--print-config", NULL), 0);
+    ck_assert_str_eq(said, content);
+}
+END_TEST
+
+START_TEST(a_bad_reload_changes_nothing)
+{
+    char log[128];
+    snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\n", state);
+    write_config(log);
+    pid_t pid = start_foreground();
+    ck_assert(wait_for_log("domain.ready domain=communication"));
+    write_config("[log]\nlevel = loud\n");
+    kill(pid, SIGHUP);
+    ck_assert(wait_for_log("config.refused"));
+    snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\nlevel = debug\n", state);
+    write_config(log);
+    kill(pid, SIGHUP);
+    ck_assert(wait_for_log("config.changed key=log.level from=\"info\" to=\"debug\""));
+    ck_assert_int_eq(stop_and_wait(pid), 0);
+}
+END_TEST
+
+START_TEST(a_stubborn_domain_is_ended_by_the_second_signal)
+{
+    char log[128];
+    setenv("HEPTAD_FAKE", "device=stubborn", 1);
+    snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\n", state);
+    write_config(log);
+    pid_t pid = start_foreground();
+    ck_assert(wait_for_log("domain.ready domain=communication"));
+    int64_t started = hep_now_ms();
+    kill(pid, SIGTERM);
+    ck_assert(wait_for_log("daemon.stopping"));
+    usleep(300 * 1000);
+    ck_assert_int_eq(waitpid(pid, NULL, WNOHANG), 0);
+    ck_assert_int_eq(stop_and_wait(pid), 0);
+    ck_assert_int_lt(hep_now_ms() - started, 5000);
+}
+END_TEST
+
+START_TEST(systemd_is_told)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char text[256] = "";
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/notify", folder);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    setenv("NOTIFY_SOCKET", address.sun_path, 1);
+    write_config("");
+    pid_t pid = start_foreground();
+    ssize_t got = recv(fd, text, sizeof text - 1, 0);
+    ck_assert_int_gt(got, 0);
+    ck_assert_msg(strncmp(text, "READY=1\n", 8) == 0, "%s", text);
+    ck_assert_int_eq(stop_and_wait(pid), 0);
+    got = recv(fd, text, sizeof text - 1, 0);
+    text[got > 0 ? got : 0] = '\0';
+    ck_assert_msg(strncmp(text, "STOPPING=1", 10) == 0, "%s", text);
+    close(fd);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("heptad");
+    TCase *program = tcase_create("program");
+    tcase_set_timeout(program, 30);
+    tcase_add_checked_fixture(program, setup, teardown);
+    tcase_add_test(program, it_detaches_and_a_second_start_is_refused);
+    tcase_add_test(program, of_ten_starts_at_once_one_wins);
+    tcase_add_test(program, it_starts_again_after_a_kill);
+    tcase_add_test(program, a_wrong_configuration_is_exit_status_125);
+    tcase_add_test(program, the_printed_configuration_is_the_sample);
+    tcase_add_test(program, a_bad_reload_changes_nothing);
+    tcase_add_test(program, a_stubborn_domain_is_ended_by_the_second_signal);
+    tcase_add_test(program, systemd_is_told);
+    suite_add_tcase(suite, program);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,634 @@
+/* The stand-ins of engine_fake.h. */
+#include "tests/unit/engine_fake.h"
+
+#include "common/wire.h"
+#include "shm/segment.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+uint64_t fake_random(uint64_t *seed)
+{
+    uint64_t x = *seed += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------------------- */
+struct hep_loop_timer {
+    struct hep_loop *loop;
+    struct hep_loop_timer *next;
+    int64_t due;
+    hep_loop_fire *fire;
+    void *context;
+};
+struct hep_loop {
+    struct hep_loop_timer *timers; /* by due */
+    int64_t now;
+};
+
+enum hep_status hep_loop_create(struct hep_loop **loop, struct hep_error *error)
+{
+    (void)error;
+    *loop = calloc(1, sizeof **loop);
+    return HEP_OK;
+}
+
+void hep_loop_destroy(struct hep_loop *loop)
+{
+    while (loop->timers)
+        hep_loop_cancel(loop->timers);
+    free(loop);
+}
+
+struct hep_loop_timer *hep_loop_after(struct hep_loop *loop, int64_t after_ms, hep_loop_fire *fire, void *context)
+{
+    struct hep_loop_timer *timer = malloc(sizeof *timer), **place = &loop->timers;
+    *timer = (struct hep_loop_timer){loop, NULL, loop->now + (after_ms > 0 ? after_ms : 0), fire, context};
+    while (*place && (*place)->due <= timer->due)
+        place = &(*place)->next;
+    timer->next = *place;
+    *place = timer;
+    return timer;
+}
+
+void hep_loop_cancel(struct hep_loop_timer *timer)
+{
+    if (!timer)
+        return;
+    struct hep_loop_timer **place = &timer->loop->timers;
+    while (*place != timer)
+        place = &(*place)->next;
+    *place = timer->next;
+    free(timer);
+}
+
+void hep_loop_post(struct hep_loop *loop, hep_loop_fire *fire, void *context)
+{
+    hep_loop_after(loop, 0, fire, context);
+}
+
+bool fake_turn(struct fake *fake)
+{
+    struct hep_loop_timer *timer = fake->loop->timers;
+    if (!timer)
+        return false;
+    struct hep_loop_timer fired = *timer;
+    fake->loop->timers = timer->next;
+    free(timer);
+    fake->loop->now = fired.due;
+    fired.fire(fired.context);
+    return true;
+}
+
+/* ---- the tables -------------------------------------------------------------------------------------------------- */
+/* Fields by name; those after ">" are tensors that it writes. */
+static const struct {
+    enum hep_role role;
+    const char *name;
+    bool heavy, measures;
+    const char *request, *reply;
+} table[] = {
+    {HEP_ROLE_DEVICE, "list", false, false, "", "devices cores"},
+    {HEP_ROLE_DEVICE, "get_memory", false, false, "", "limit"},
+    {HEP_ROLE_DEVICE, "reserve", false, false, "session memory_bytes", "reservation_id"},
+    {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
+    {HEP_ROLE_MODEL, "list", true, false, "", "models"},
+    {HEP_ROLE_MODEL, "info", true, false, "model", "name"},
+    {HEP_ROLE_MODEL, "load", true, false, "model session",
+     "model dtype fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae scheduler"},
+    {HEP_ROLE_MODEL, "release", true, false, "session", ""},
+    {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
+     "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled", "tokens"},
+    {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
+    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan", "scheduler evaluations"},
+    {HEP_ROLE_INFERENCE, "generate", true, true,
+     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority fingerprint >state >latents", "rows"},
+    {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
+    {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents >image", "width height"},
+    {HEP_ROLE_POSTPROCESSING, "encode", true, false, "image format quality path first_index recipe", "files"},
+    {HEP_ROLE_COMMUNICATION, "listen", false, false, "", "port"},
+};
+
+static json_t *fields_of(const char *names)
+{
+    json_t *fields = json_array();
+    char copy[400], *save = NULL;
+    snprintf(copy, sizeof copy, "%s", names);
+    for (char *name = strtok_r(copy, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
+        json_t *field = json_pack("{s:s, s:s}", "name", name + (name[0] == '>'), "type", "any");
+        if (name[0] == '>')
+            json_object_set_new(field, "access", json_string("write"));
+        json_array_append_new(fields, field);
+    }
+    return fields;
+}
+
+static json_t *operations_of(enum hep_role role)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
+        if (table[i].role == role)
+            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:[], s:o, s:o}", "name", table[i].name, "permission",
+                                                  "client", "deadline_ms", 1000, "heavy", table[i].heavy, "measures",
+                                                  table[i].measures, "aliases", "request", fields_of(table[i].request), "reply",
+                                                  fields_of(table[i].reply)));
+    return rows;
+}
+
+static bool table_has(const char *type, bool measuring)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(table); i++) {
+        char name[80];
+        snprintf(name, sizeof name, "%s.%s", hep_role_name(table[i].role), table[i].name);
+        if (strcmp(name, type) == 0)
+            return !measuring || table[i].measures;
+    }
+    return false;
+}
+
+/* ---- domains ----------------------------------------------------------------------------------------------------- */
+struct request {
+    struct hep_proc *proc;
+    struct request *next;
+    struct hep_loop_timer *timer;
+    enum hep_role role;
+    json_t *message;
+    hep_proc_done *done;
+    void *context;
+    int step, steps;        /* of generate */
+    struct fake_rule *rule; /* NULL = none */
+    bool cancelled;
+};
+struct hep_proc {
+    struct fake *fake;
+    struct hep_proc_events events;
+    bool ready[HEP_ROLE_COUNT];
+    uint64_t generation[HEP_ROLE_COUNT];
+    struct request *requests;
+    struct hep_loop_timer *starts[HEP_ROLE_COUNT];
+};
+static struct hep_proc *the_proc;
+
+static const char *text_of(const struct request *r, const char *key)
+{
+    return hep_json_str(r->message, key, "");
+}
+
+static json_t *ref(struct fake *fake, const char *what)
+{
+    char name[96];
+    snprintf(name, sizeof name, "/hep.%s.weights.%s.%d", fake->instance, what, (int)fake->weights_generation);
+    return json_pack("{s:s, s:i, s:I, s:s, s:[i]}", "segment", name, "offset", 0, "generation",
+                     (json_int_t)fake->weights_generation, "dtype", "u8", "shape", 4096);
+}
+
+static json_t *output(const char *dtype, json_t *shape)
+{
+    return json_pack("{s:s, s:o}", "dtype", dtype, "shape", shape);
+}
+
+static json_t *measure(const char *type, json_t *data)
+{
+    json_t *outputs = json_object();
+    int count = (int)hep_json_int(data, "count", 1), h = (int)hep_json_int(data, "height", 64) / 8, w = (int)hep_json_int(data, "width", 64) / 8;
+    double flops = 1e6;
+    if (strstr(type, "encode_prompt")) {
+        json_object_set_new(outputs, "conditioning", output("f32", json_pack("[iii]", 2, 77, 32)));
+        json_object_set_new(outputs, "pooled", output("f32", json_pack("[ii]", 2, 1)));
+    } else if (strstr(type, "scheduler")) {
+        json_object_set_new(outputs, "plan", output("u8", json_pack("[i]", 1000)));
+    } else if (strstr(type, "generate")) {
+        json_t *shape = json_object_get(json_object_get(data, "conditioning"), "shape");
+        ck_assert_int_eq(json_integer_value(json_array_get(shape, 1)), 77); /* the unplaced output of an earlier measure */
+        json_object_set_new(outputs, "state", output("u8", json_pack("[i]", 4096 * count)));
+        json_object_set_new(outputs, "latents", output("f32", json_pack("[iiii]", count, 4, h, w)));
+        flops = 1e8;
+    } else {
+        json_t *shape = json_object_get(json_object_get(data, "latents"), "shape");
+        ck_assert_int_eq(json_array_size(shape), 4);
+        json_object_set_new(outputs, "image",
+                            output("u8", json_pack("[IIIi]", json_integer_value(json_array_get(shape, 0)),
+                                                   8 * json_integer_value(json_array_get(shape, 2)),
+                                                   8 * json_integer_value(json_array_get(shape, 3)), 3)));
+        flops = 1e7;
+    }
+    return json_pack("{s:o, s:i, s:f}", "outputs", outputs, "memory_bytes", 1 << 20, "flops", flops);
+}
+
+static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
+{
+    if (strcmp(type, "device.list") == 0) {
+        json_t *cores = json_array();
+        for (int i = 0; i < fake->cores; i++)
+            json_array_append_new(cores, json_integer(i));
+        return json_pack("{s:[], s:o}", "devices", "cores", cores);
+    }
+    if (strcmp(type, "device.get_memory") == 0)
+        return json_pack("{s:I}", "limit", (json_int_t)fake->memory_limit);
+    if (strcmp(type, "model.list") == 0)
+        return json_pack("{s:[{s:s}]}", "models", "name", "emoji");
+    if (strcmp(type, "model.info") == 0)
+        return json_pack("{s:s, s:b, s:i, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1, "vae_scale_factor", 8, "defaults",
+                         "num_inference_steps", 20, "guidance_scale", 3.0, "width", 64, "height", 64);
+    if (strcmp(type, "model.load") == 0)
+        return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "model", "emoji", "dtype", "f32", "fingerprint", "ab12",
+                         "vae_scale_factor", 8, "text_encoder", ref(fake, "text"), "tokenizer", ref(fake, "tok"), "unet",
+                         ref(fake, "unet"), "vae", ref(fake, "vae"), "scheduler", ref(fake, "sched"));
+    if (strcmp(type, "scheduler.list") == 0)
+        return json_pack("{s:[{s:s, s:[s]}]}", "schedulers", "name", "ddim", "aliases", "DDIMScheduler");
+    if (strcmp(type, "scheduler.plan") == 0)
+        return json_pack("{s:s, s:I}", "scheduler", "ddim", "evaluations", (json_int_t)hep_json_int(data, "num_inference_steps", 0));
+    if (strcmp(type, "postprocessing.encode") == 0)
+        return json_pack("{s:[{s:o, s:i}]}", "files", "path", json_sprintf("%s-0.png", hep_json_str(data, "path", "?")), "bytes", 1);
+    return json_object();
+}
+
+/* Every placed reference must hold: an arena that exists, weights of the generation that is published. */
+static enum hep_status check_refs(struct fake *fake, json_t *data)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(data, key, value)
+    {
+        const char *segment = hep_json_str(value, "segment", NULL);
+        struct hep_segment_name name;
+        struct hep_error error;
+        uint64_t bytes;
+        int fd;
+        if (!segment)
+            continue;
+        ck_assert_int_eq(hep_segment_name_parse(segment, &name, &error), HEP_OK);
+        if (name.kind == HEP_SEGMENT_WEIGHTS) {
+            if (fake->published_generation && (int)name.generation < fake->published_generation)
+                return HEP_E_STALE;
+            continue;
+        }
+        if (hep_segment_open(&name, true, &fd, &bytes, &error) != HEP_OK)
+            return HEP_E_NOT_FOUND;
+        ck_assert_uint_lt((uint64_t)hep_json_int(value, "offset", 0), bytes);
+        close(fd);
+    }
+    return HEP_OK;
+}
+
+static void request_end(struct request *r, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct request **place = &r->proc->requests;
+    while (*place != r)
+        place = &(*place)->next;
+    *place = r->next;
+    if (r->timer)
+        hep_loop_cancel(r->timer);
+    r->done(r->context, status, reply, error);
+    json_decref(reply);
+    json_decref(r->message);
+    free(r);
+}
+
+static void reply_error(struct request *r, enum hep_status code)
+{
+    struct hep_error error;
+    hep_fail(&error, code, "the domain says %s", hep_status_name(code));
+    request_end(r, HEP_OK, json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 0, "error", hep_error_to_json(&error)),
+                NULL);
+}
+
+static void fire(void *context);
+
+static int64_t delay(struct fake *fake)
+{
+    return 1 + (int64_t)(fake_random(&fake->seed) % 20);
+}
+
+static void report_step(struct request *r)
+{
+    json_t *report = json_pack("{s:s, s:i, s:s, s:s, s:i, s:i}", "kind", "progress", "counter", r->step, "session",
+                               text_of(r, "session"), "operation", "generate", "step", r->step, "steps", r->steps);
+    r->proc->events.report(r->proc->events.context, r->role, r->proc->generation[r->role], report);
+    json_decref(report);
+}
+
+/* One denoising step; true if generate has more to do (or has ended otherwise). */
+static bool generate_step(struct request *r)
+{
+    if (r->cancelled) {
+        reply_error(r, HEP_E_CANCELLED);
+        return true;
+    }
+    if (r->step < r->steps) {
+        r->step++;
+        report_step(r);
+        if (r->rule && r->rule->dies && r->step > r->rule->after_steps) {
+            fake_kill(r->proc->fake, r->role);
+            return true;
+        }
+        r->timer = hep_loop_after(r->proc->fake->loop, delay(r->proc->fake), fire, r);
+        return true;
+    }
+    return false;
+}
+
+static void control(struct request *r)
+{
+    json_t *data = json_object_get(r->message, "data");
+    for (struct request *other = r->proc->requests; other; other = other->next)
+        if (strcmp(text_of(other, "type"), "inference.generate") == 0 &&
+            strcmp(text_of(other, "session"), hep_json_str(data, "session", "")) == 0)
+            other->cancelled = strcmp(hep_json_str(data, "action", ""), "cancel") == 0;
+}
+
+static void fire(void *context)
+{
+    struct request *r = context;
+    struct fake *fake = r->proc->fake;
+    const char *type = text_of(r, "type");
+    json_t *data = json_object_get(r->message, "data");
+    bool measuring = hep_json_bool(r->message, "measure", false);
+    r->timer = NULL;
+    if (r->rule && r->rule->dies && strcmp(type, "inference.generate") != 0) {
+        fake_kill(fake, r->role);
+        return;
+    }
+    if (r->rule && r->rule->code != HEP_OK) {
+        reply_error(r, r->rule->code);
+        return;
+    }
+    if (!measuring && check_refs(fake, data) != HEP_OK) {
+        reply_error(r, check_refs(fake, data));
+        return;
+    }
+    if (!measuring && strcmp(type, "inference.generate") == 0 && generate_step(r))
+        return;
+    if (strcmp(type, "inference.control") == 0)
+        control(r);
+    request_end(r, HEP_OK, json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 1, "data",
+                                     measuring ? measure(type, data) : answer_data(fake, type, data)), NULL);
+}
+
+/* ---- what the engine calls --------------------------------------------------------------------------------------- */
+bool hep_proc_is_ready(const struct hep_proc *proc, enum hep_role role)
+{
+    return proc->ready[role];
+}
+
+json_t *hep_proc_status(const struct hep_proc *proc)
+{
+    json_t *list = json_array();
+    for (int role = 0; role < HEP_ROLE_COUNT; role++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "domain", hep_role_name((enum hep_role)role), "state",
+                                              proc->ready[role] ? "ready" : "backoff", "next_try_ms", (json_int_t)20));
+    return list;
+}
+
+enum hep_status hep_proc_restart(struct hep_proc *proc, enum hep_role role, struct hep_error *error)
+{
+    (void)error;
+    fake_kill(proc->fake, role);
+    return HEP_OK;
+}
+
+static void check_lease(struct hep_proc *proc, enum hep_role role, json_t *message)
+{
+    json_t *cores = json_object_get(json_object_get(message, "lease"), "cores"), *core, *other_core;
+    size_t i, j;
+    ck_assert_int_gt(json_array_size(cores), 0);
+    for (struct request *other = proc->requests; other; other = other->next) {
+        json_t *others = json_object_get(json_object_get(other->message, "lease"), "cores");
+        if (!others || other->role == role)
+            continue;
+        proc->fake->overlaps++;
+        json_array_foreach(cores, i, core)
+            json_array_foreach(others, j, other_core)
+                ck_assert_msg(!json_equal(core, other_core), "%s and %s have the same core", hep_role_name(role), hep_role_name(other->role));
+    }
+}
+
+static struct fake_rule *rule_for(struct fake *fake, const char *type, const char *session)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(fake->rules); i++) {
+        struct fake_rule *rule = &fake->rules[i];
+        if (rule->type && rule->count != 0 && strcmp(rule->type, type) == 0 && (!rule->only || strcmp(rule->only, session) == 0)) {
+            rule->count -= rule->count > 0;
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json_t *message, hep_proc_done *done, void *context,
+                                 struct hep_error *error)
+{
+    struct fake *fake = proc->fake;
+    const char *type = hep_json_str(message, "type", "");
+    bool measuring = hep_json_bool(message, "measure", false);
+    if (!proc->ready[role])
+        return hep_fail(error, HEP_E_DOMAIN_DOWN, "%s is down", hep_role_name(role));
+    ck_assert_msg(table_has(type, measuring), "there is no %s", type);
+    struct request *r = calloc(1, sizeof *r);
+    *r = (struct request){.proc = proc, .role = role, .message = json_deep_copy(message), .done = done, .context = context};
+    r->steps = (int)hep_json_int(json_object_get(message, "data"), "num_inference_steps", 6);
+    if (!measuring) {
+        fake->requests[role]++;
+        r->rule = rule_for(fake, type, hep_json_str(message, "session", ""));
+    }
+    if (json_object_get(message, "lease")) {
+        check_lease(proc, role, message);
+        size_t used = strlen(fake->order);
+        snprintf(fake->order + used, sizeof fake->order - used, "%s:%s ", type, hep_json_str(message, "session", ""));
+    }
+    r->next = proc->requests;
+    proc->requests = r;
+    r->timer = hep_loop_after(fake->loop, delay(fake), fire, r);
+    return HEP_OK;
+}
+
+static void get_ready(void *context)
+{
+    struct hep_proc *proc = the_proc;
+    enum hep_role role = (enum hep_role)(intptr_t)context;
+    json_t *operations = operations_of(role);
+    proc->starts[role] = NULL;
+    proc->ready[role] = true;
+    proc->generation[role]++;
+    proc->events.ready(proc->events.context, role, proc->generation[role], operations);
+    json_decref(operations);
+}
+
+static json_t *in_hand_of(const struct hep_proc *proc, enum hep_role role)
+{
+    json_t *list = json_array();
+    for (const struct request *r = proc->requests; r; r = r->next)
+        if (r->role == role)
+            json_array_append_new(list, json_pack("{s:s, s:s}", "session", text_of(r, "session"), "operation", text_of(r, "type")));
+    return list;
+}
+
+bool fake_is_busy(enum hep_role role)
+{
+    for (const struct request *r = the_proc->requests; r; r = r->next)
+        if (r->role == role)
+            return true;
+    return false;
+}
+
+void fake_kill(struct fake *fake, enum hep_role role)
+{
+    struct hep_proc *proc = the_proc;
+    struct hep_error error;
+    if (!proc->ready[role])
+        return;
+    json_t *obituary = json_pack("{s:s, s:s, s:s, s:o}", "domain", hep_role_name(role), "cause", "killed by SIGSEGV", "signal", "SEGV",
+                                 "in_hand", in_hand_of(proc, role));
+    proc->ready[role] = false;
+    hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "%s died", hep_role_name(role));
+    for (bool found = true; found;) {
+        found = false;
+        for (struct request *r = proc->requests; r && !found; r = r->next)
+            if (r->role == role) {
+                found = true;
+                request_end(r, HEP_E_OUTCOME_UNKNOWN, NULL, &error);
+                break;
+            }
+    }
+    proc->events.died(proc->events.context, role, proc->generation[role], obituary);
+    json_decref(obituary);
+    if (!fake->down[role])
+        proc->starts[role] = hep_loop_after(fake->loop, 10, get_ready, (void *)(intptr_t)role);
+}
+
+/* ---- setting up -------------------------------------------------------------------------------------------------- */
+void fake_setup(struct fake *fake, uint64_t seed)
+{
+    static int counter;
+    *fake = (struct fake){.seed = seed, .cores = 2, .weights_generation = 1};
+    snprintf(fake->folder, sizeof fake->folder, "/tmp/hep-engine-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(fake->folder));
+    snprintf(fake->instance, sizeof fake->instance, "t%d-%d", (int)getpid(), counter++);
+}
+
+static void remove_folder(const char *folder)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+void fake_teardown(struct fake *fake)
+{
+    struct hep_segment_sweep swept;
+    if (fake->engine)
+        fake_crash(fake);
+    ck_assert_int_eq(hep_segment_sweep(fake->instance, NULL, NULL, &swept, NULL), HEP_OK);
+    remove_folder(fake->folder);
+}
+
+void fake_start(struct fake *fake, const struct hep_engine_options *changes)
+{
+    char output[80];
+    struct hep_error error;
+    struct hep_engine_options options = changes ? *changes : (struct hep_engine_options){0};
+    snprintf(output, sizeof output, "%s/images", fake->folder);
+    options.instance = fake->instance;
+    options.state_dir = fake->folder;
+    options.workflows_dir = HEP_SOURCE_DIR "/etc/workflows";
+    options.output_dir = output;
+    hep_loop_create(&fake->loop, NULL);
+    enum hep_status status = hep_engine_create(fake->loop, &options, &fake->engine, &error);
+    ck_assert_msg(status == HEP_OK, "%s", error.message);
+    the_proc = calloc(1, sizeof *the_proc);
+    *the_proc = (struct hep_proc){.fake = fake, .events = *hep_engine_events(fake->engine)};
+    hep_engine_attach(fake->engine, the_proc);
+    for (int role = 0; role < HEP_ROLE_COUNT; role++)
+        the_proc->starts[role] = hep_loop_after(fake->loop, delay(fake), get_ready, (void *)(intptr_t)role);
+}
+
+void fake_crash(struct fake *fake)
+{
+    struct hep_error error;
+    hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "the end");
+    fake->engine->draining = fake->engine->settling = true; /* nothing of this reaches the store */
+    while (the_proc->requests)
+        request_end(the_proc->requests, HEP_E_OUTCOME_UNKNOWN, NULL, &error);
+    hep_engine_destroy(hep_take(&fake->engine));
+    hep_loop_destroy(hep_take(&fake->loop));
+    free(hep_take(&the_proc));
+}
+
+enum hep_session_state fake_run_until(struct fake *fake, const char *session, enum hep_session_state state)
+{
+    enum hep_session_state now = HEP_SESSION_QUEUED;
+    for (int turn = 0; turn < 200000; turn++) {
+        json_t *view = fake_get(fake, session);
+        now = hep_session_state_from_name(hep_json_str(view, "status", ""));
+        json_decref(view);
+        if (now == state || hep_session_is_ended(now) || !fake_turn(fake))
+            break;
+    }
+    return now;
+}
+
+void fake_run(struct fake *fake, int turns)
+{
+    while (turns-- > 0 && fake_turn(fake))
+        ;
+}
+
+struct fake_rule *fake_rule(struct fake *fake, struct fake_rule rule)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(fake->rules); i++)
+        if (!fake->rules[i].type) {
+            fake->rules[i] = rule;
+            return &fake->rules[i];
+        }
+    ck_abort_msg("too many rules");
+}
+
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
+struct answered {
+    bool there;
+    enum hep_status status;
+    char id[HEP_SESSION_ID_MAX];
+    struct hep_error error;
+};
+
+static void on_answer(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct answered *answered = context;
+    answered->there = true;
+    answered->status = status;
+    snprintf(answered->id, sizeof answered->id, "%s", hep_json_str(reply, "session_id", ""));
+    if (error)
+        answered->error = *error;
+    json_decref(reply);
+}
+
+const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key, char id[HEP_SESSION_ID_MAX],
+                         struct hep_error *error)
+{
+    struct answered answered = {0};
+    json_t *json = json_loads(configuration, 0, NULL);
+    ck_assert_ptr_nonnull(json);
+    hep_engine_execute(fake->engine, "txt2img", json, priority, key, on_answer, &answered);
+    for (int turn = 0; !answered.there && turn < 100000; turn++)
+        fake_turn(fake);
+    ck_assert(answered.there);
+    json_decref(json);
+    snprintf(id, HEP_SESSION_ID_MAX, "%s", answered.id);
+    if (error)
+        *error = answered.error;
+    return id;
+}
+
+json_t *fake_get(struct fake *fake, const char *session)
+{
+    json_t *view = NULL;
+    struct hep_error error;
+    ck_assert_msg(hep_engine_get(fake->engine, session, &view, &error) == HEP_OK, "%s", error.message);
+    return view;
+}

@@ -1,0 +1,16 @@
+# The graph, its passes, the memory planner, the CPU backend and packed weights. What runs kernels is run at each ISA level.
+hep_test(test_planner SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_planner.c LIBS hep_nn_graph LABELS unit)
+hep_test(test_graph_build SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_graph_build.c
+  ${CMAKE_SOURCE_DIR}/tests/unit/graph_test.c LIBS hep_nn_graph LABELS unit)
+foreach(subject run bytes packed)
+  add_executable(test_graph_${subject} ${CMAKE_SOURCE_DIR}/tests/unit/test_graph_${subject}.c
+    ${CMAKE_SOURCE_DIR}/tests/unit/graph_test.c)
+  target_link_libraries(test_graph_${subject} PRIVATE hep_nn_graph PkgConfig::CHECK)
+  target_compile_options(test_graph_${subject} PRIVATE -Wno-conversion -Wno-pedantic)
+  set_target_properties(test_graph_${subject} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  foreach(level portable avx2 avx512bf16)
+    add_test(NAME test_graph_${subject}_${level} COMMAND test_graph_${subject})
+    set_tests_properties(test_graph_${subject}_${level} PROPERTIES ENVIRONMENT "HEP_ISA=${level}" TIMEOUT 200
+      SKIP_RETURN_CODE 77 LABELS unit)
+  endforeach()
+endforeach()

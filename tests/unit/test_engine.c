@@ -1,0 +1,690 @@
+/* The engine on domains without processes (engine_fake.h): sessions from acceptance to the end, and what may go wrong. */
+#include "tests/unit/engine_fake.h"
+
+#include "common/log.h"
+#include "common/wire.h"
+#include "shm/segment.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct fake fake;
+static char id[HEP_SESSION_ID_MAX], other[HEP_SESSION_ID_MAX];
+static const char apple[] = "{\"prompt\": \"a red apple\"}";
+
+static void setup(void)
+{
+    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
+    fake_setup(&fake, 1);
+}
+
+static void teardown(void)
+{
+    fake_teardown(&fake);
+}
+
+static bool segment_seen(const struct hep_segment_entry *entry, void *context)
+{
+    (void)entry;
+    ++*(int *)context;
+    return true;
+}
+
+static int segments(void)
+{
+    int count = 0;
+    ck_assert_int_eq(hep_segment_list(fake.instance, segment_seen, &count, NULL), HEP_OK);
+    return count;
+}
+
+static void expect_completed(const char *session)
+{
+    enum hep_session_state state = fake_run_until(&fake, session, HEP_SESSION_COMPLETED);
+    json_t *view = fake_get(&fake, session);
+    char *text = json_dumps(view, JSON_INDENT(1));
+    ck_assert_msg(state == HEP_SESSION_COMPLETED, "%s", text);
+    free(text);
+    json_decref(view);
+}
+
+static enum hep_status control(const char *session, const char *action)
+{
+    json_t *reply = NULL;
+    struct hep_error error = {0};
+    enum hep_status status = hep_engine_control(fake.engine, session, action, 0, &reply, &error);
+    json_decref(reply);
+    return status;
+}
+
+START_TEST(a_request_runs_to_its_image)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"a red apple\", \"steps\": 6, \"seed\": 7}", 0, NULL, id, NULL);
+    expect_completed(id);
+    json_t *view = fake_get(&fake, id), *file = json_array_get(json_object_get(json_object_get(view, "results"), "files"), 0);
+    ck_assert_ptr_nonnull(strstr(hep_json_str(file, "path", ""), id));
+    ck_assert(hep_json_num(view, "progress", 0) == 1.0);
+    ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "seed", 0), 7);
+    ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "width", 0), 64);
+    ck_assert_int_eq(json_array_size(json_object_get(view, "steps")), 7);
+    json_decref(view);
+    fake_run(&fake, 1000);
+    ck_assert_int_eq(segments(), 0); /* the arena is gone */
+    ck_assert_ptr_null(fake.engine->sessions);
+    ck_assert_int_eq(fake.overlaps, 0);
+}
+END_TEST
+
+START_TEST(progress_only_grows_and_names_the_step)
+{
+    double before = 0;
+    int denoising = 0;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 6}", 0, NULL, id, NULL);
+    for (int turn = 0; turn < 1000; turn++) {
+        json_t *view = fake_get(&fake, id);
+        double now = hep_json_num(view, "progress", -1);
+        ck_assert_msg(now >= before - 1e-9, "from %g to %g", before, now);
+        before = now;
+        denoising = (int)hep_json_int(view, "denoising_step", denoising);
+        json_decref(view);
+        if (!fake_turn(&fake))
+            break;
+    }
+    ck_assert_int_eq(denoising, 6);
+    ck_assert(before == 1.0);
+}
+END_TEST
+
+START_TEST(a_seed_is_chosen_once_and_kept)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    json_t *view = fake_get(&fake, id);
+    json_t *seed = json_incref(json_object_get(json_object_get(view, "configuration"), "seed"));
+    ck_assert(json_is_integer(seed));
+    json_decref(view);
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    expect_completed(id);
+    view = fake_get(&fake, id);
+    ck_assert(json_equal(seed, json_object_get(json_object_get(view, "results"), "seed")));
+    json_decref(seed);
+    json_decref(view);
+}
+END_TEST
+
+/* ---- bad requests ------------------------------------------------------------------------------------------------ */
+static const struct {
+    const char *configuration;
+    enum hep_status code;
+    const char *field;
+} bad[] = {
+    {"{}", HEP_E_MISSING_FIELD, "prompt"},
+    {"{\"prompt\": \"\"}", HEP_E_OUT_OF_RANGE, "prompt"},
+    {"{\"prompt\": 7}", HEP_E_BAD_FIELD, "prompt"},
+    {"{\"promt\": \"x\"}", HEP_E_UNKNOWN_FIELD, "promt"},
+    {"{\"prompt\": \"x\", \"width\": 0}", HEP_E_OUT_OF_RANGE, "width"},
+    {"{\"prompt\": \"x\", \"height\": 100000}", HEP_E_OUT_OF_RANGE, "height"},
+    {"{\"prompt\": \"x\", \"width\": 65}", HEP_E_OUT_OF_RANGE, "width"},
+    {"{\"prompt\": \"x\", \"width\": \"64\"}", HEP_E_BAD_FIELD, "width"},
+    {"{\"prompt\": \"x\", \"width\": 64.0}", HEP_E_BAD_FIELD, "width"},
+    {"{\"prompt\": \"x\", \"steps\": 0}", HEP_E_OUT_OF_RANGE, "num_inference_steps"},
+    {"{\"prompt\": \"x\", \"steps\": 5, \"num_inference_steps\": 5}", HEP_E_CONFLICT, "num_inference_steps"},
+    {"{\"prompt\": \"x\", \"guidance\": -1}", HEP_E_OUT_OF_RANGE, "guidance_scale"},
+    {"{\"prompt\": \"x\", \"guidance\": \"NaN\"}", HEP_E_BAD_FIELD, "guidance_scale"},
+    {"{\"prompt\": \"x\", \"count\": 65}", HEP_E_OUT_OF_RANGE, "count"},
+    {"{\"prompt\": \"x\", \"seed\": -2}", HEP_E_OUT_OF_RANGE, "seed"},
+    {"{\"prompt\": \"x\", \"seed\": 1.5}", HEP_E_BAD_FIELD, "seed"},
+    {"{\"prompt\": \"x\", \"seed\": \"18446744073709551616\"}", HEP_E_OUT_OF_RANGE, "seed"},
+    {"{\"prompt\": \"x\", \"rng\": \"dice\"}", HEP_E_OUT_OF_RANGE, "rng"},
+    {"{\"prompt\": \"x\", \"scheduler\": \"nope\"}", HEP_E_OUT_OF_RANGE, "scheduler"},
+    {"{\"prompt\": \"x\", \"model\": 3}", HEP_E_BAD_FIELD, "model"},
+    {"[]", HEP_E_BAD_FIELD, "configuration"},
+};
+
+START_TEST(a_bad_field_is_named)
+{
+    struct hep_error error;
+    fake_start(&fake, NULL);
+    fake_run(&fake, 40);
+    fake_execute(&fake, bad[_i].configuration, 0, NULL, id, &error);
+    ck_assert_str_eq(id, "");
+    ck_assert_msg(error.code == bad[_i].code, "%s: %s %s", bad[_i].configuration, hep_status_name(error.code), error.message);
+    ck_assert_str_eq(error.field, bad[_i].field);
+    ck_assert_int_ne(error.message[0], 0);
+    ck_assert_ptr_null(fake.engine->sessions);
+}
+END_TEST
+
+START_TEST(a_number_that_is_not_finite_is_refused)
+{
+    struct hep_error error;
+    json_t *configuration = json_pack("{s:s}", "prompt", "x"), *nan = json_real(0.0), *complete = NULL;
+    struct hep_workflow *workflow = NULL;
+    struct hep_parameter_scope scope = {0};
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(hep_workflows_find(fake.engine->workflows, "txt2img", &workflow, &error), HEP_OK);
+    json_real_set(nan, 1e308); /* jansson takes no NaN: what is left is the range */
+    json_object_set_new(configuration, "guidance_scale", nan);
+    ck_assert_int_eq(hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration, &scope, &complete, &error),
+                     HEP_E_OUT_OF_RANGE);
+    ck_assert_str_eq(error.field, "guidance_scale");
+    json_decref(configuration);
+}
+END_TEST
+
+START_TEST(the_largest_seed_survives)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"seed\": \"18446744073709551615\"}", 0, NULL, id, NULL);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_str_eq(hep_json_str(json_object_get(view, "configuration"), "seed", ""), "18446744073709551615");
+    json_decref(view);
+}
+END_TEST
+
+START_TEST(an_idempotency_key_makes_one_session)
+{
+    struct hep_error error;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, "key-1", id, NULL);
+    fake_execute(&fake, apple, 0, "key-1", other, NULL);
+    ck_assert_str_eq(id, other);
+    fake_execute(&fake, "{\"prompt\": \"a pear\"}", 0, "key-1", other, &error);
+    ck_assert_int_eq(error.code, HEP_E_CONFLICT);
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, "key-1", other, NULL);
+    ck_assert_str_eq(id, other);
+}
+END_TEST
+
+START_TEST(requests_are_accepted_while_the_model_domain_restarts)
+{
+    struct hep_error error;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, &error);
+    fake.down[HEP_ROLE_MODEL] = true;
+    fake_kill(&fake, HEP_ROLE_MODEL);
+    fake_execute(&fake, apple, 0, NULL, other, &error);
+    ck_assert_str_ne(other, "");
+}
+END_TEST
+
+/* ---- deaths ------------------------------------------------------------------------------------------------------ */
+START_TEST(a_killed_step_is_asked_again)
+{
+    static const char *const types[] = {"model.load",         "device.reserve",       "conditioning.encode_prompt", "scheduler.plan",
+                                        "inference.generate", "postprocessing.decode", "postprocessing.encode"};
+    fake_start(&fake, NULL);
+    fake_rule(&fake, (struct fake_rule){.type = types[_i], .count = 1, .dies = true, .after_steps = 3});
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    expect_completed(id);
+    json_t *view = fake_get(&fake, id), *error = json_array_get(json_object_get(view, "errors"), 0);
+    ck_assert_str_eq(hep_json_str(error, "code", ""), "OUTCOME_UNKNOWN");
+    ck_assert_str_eq(hep_json_str(json_object_get(error, "obituary"), "signal", ""), "SEGV");
+    json_decref(view);
+}
+END_TEST
+
+START_TEST(three_deaths_fail_the_session_and_the_others_go_on)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    fake_rule(&fake, (struct fake_rule){.type = "postprocessing.decode", .count = -1, .dies = true, .only = id});
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+    expect_completed(other);
+    json_t *view = fake_get(&fake, id), *error = json_object_get(view, "error");
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "3 times"));
+    ck_assert_str_eq(hep_json_str(json_object_get(error, "obituary"), "signal", ""), "SEGV");
+    json_decref(view);
+    fake_run(&fake, 1000);
+    ck_assert_int_eq(segments(), 0);
+}
+END_TEST
+
+START_TEST(the_count_of_deaths_survives_a_restart_of_the_supervisor)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_rule(&fake, (struct fake_rule){.type = "postprocessing.decode", .count = -1, .dies = true});
+    for (int deaths = 0; deaths < 2; deaths++) {
+        int seen = fake.requests[HEP_ROLE_POSTPROCESSING];
+        while (fake.requests[HEP_ROLE_POSTPROCESSING] == seen || fake_is_busy(HEP_ROLE_POSTPROCESSING))
+            fake_turn(&fake);
+    }
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    int seen = fake.requests[HEP_ROLE_POSTPROCESSING];
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_POSTPROCESSING] - seen, 1);
+}
+END_TEST
+
+START_TEST(deaths_with_progress_between_them_are_no_poison)
+{
+    fake_start(&fake, NULL);
+    for (int i = 0; i < 5; i++)
+        fake_rule(&fake, (struct fake_rule){.type = "inference.generate", .count = 1, .dies = true, .after_steps = i});
+    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 6}", 0, NULL, id, NULL);
+    expect_completed(id);
+}
+END_TEST
+
+START_TEST(a_session_waits_for_a_domain_that_is_down)
+{
+    fake_start(&fake, NULL);
+    fake_run(&fake, 40);
+    fake.down[HEP_ROLE_CONDITIONING] = true;
+    fake_kill(&fake, HEP_ROLE_CONDITIONING);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_run(&fake, 500);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_str_eq(hep_json_str(view, "status", ""), "running");
+    json_decref(view);
+    json_t *status = hep_engine_status(fake.engine);
+    ck_assert_str_eq(hep_json_str(status, "state", ""), "degraded");
+    ck_assert_ptr_nonnull(strstr(hep_json_str(status, "line", ""), "conditioning"));
+    json_decref(status);
+}
+END_TEST
+
+START_TEST(stale_weights_are_loaded_again)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    while (fake.requests[HEP_ROLE_CONDITIONING] == 0)
+        fake_turn(&fake);
+    fake.published_generation = 2; /* the model domain has published anew */
+    fake.weights_generation = 2;
+    expect_completed(id);
+}
+END_TEST
+
+START_TEST(an_arena_that_is_gone_is_made_again)
+{
+    struct hep_segment_sweep swept;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
+        fake_turn(&fake);
+    ck_assert_int_eq(hep_segment_sweep(fake.instance, NULL, NULL, &swept, NULL), HEP_OK);
+    ck_assert_int_eq(swept.removed, 1);
+    expect_completed(id);
+    fake_run(&fake, 1000);
+    ck_assert_int_eq(segments(), 0);
+}
+END_TEST
+
+START_TEST(a_full_disk_is_waited_for)
+{
+    fake_start(&fake, NULL);
+    fake_rule(&fake, (struct fake_rule){.type = "postprocessing.encode", .count = 40, .code = HEP_E_NO_SPACE});
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    expect_completed(id);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_INFERENCE], 1); /* the image was kept */
+}
+END_TEST
+
+START_TEST(an_error_that_cannot_pass_fails_the_session)
+{
+    fake_start(&fake, NULL);
+    fake_rule(&fake, (struct fake_rule){.type = "model.load", .count = -1, .code = HEP_E_BAD_MODEL});
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_str_eq(hep_json_str(json_object_get(view, "error"), "code", ""), "BAD_MODEL");
+    json_decref(view);
+}
+END_TEST
+
+/* ---- control ----------------------------------------------------------------------------------------------------- */
+START_TEST(a_cancelled_session_stops_and_stays_so)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 500}", 0, NULL, id, NULL);
+    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
+        fake_turn(&fake);
+    fake_run(&fake, 3);
+    ck_assert_int_eq(control(id, "cancel"), HEP_OK);
+    fake_run(&fake, 2000);
+    ck_assert_ptr_null(fake.engine->sessions);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_POSTPROCESSING], 0);
+    ck_assert_int_eq(segments(), 0);
+    ck_assert_int_eq(control(id, "cancel"), HEP_E_NOT_NOW);
+    ck_assert_int_eq(control("nobody", "cancel"), HEP_E_NOT_FOUND);
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_str_eq(hep_json_str(view, "status", ""), "cancelled");
+    json_decref(view);
+}
+END_TEST
+
+START_TEST(a_cancel_is_durable_at_once)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
+        fake_turn(&fake);
+    ck_assert_int_eq(control(id, "cancel"), HEP_OK);
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(segments(), 0); /* swept: no live session has it */
+    json_t *view = fake_get(&fake, id);
+    ck_assert_str_eq(hep_json_str(view, "status", ""), "cancelled");
+    json_decref(view);
+}
+END_TEST
+
+START_TEST(a_paused_session_goes_on_where_it_was)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 50}", 0, NULL, id, NULL);
+    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
+        fake_turn(&fake);
+    ck_assert_int_eq(control(id, "pause"), HEP_OK);
+    ck_assert_int_eq(control(id, "pause"), HEP_E_NOT_NOW);
+    fake_run(&fake, 2000);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_str_eq(hep_json_str(view, "status", ""), "paused");
+    json_decref(view);
+    ck_assert_int_eq(segments(), 1); /* its denoised steps are kept */
+    int texts = fake.requests[HEP_ROLE_CONDITIONING];
+    ck_assert_int_eq(control(id, "resume"), HEP_OK);
+    expect_completed(id);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_CONDITIONING], texts);
+}
+END_TEST
+
+START_TEST(priority_then_age_decides)
+{
+    char ids[4][HEP_SESSION_ID_MAX];
+    struct hep_engine_options options = {.sessions_max = 1};
+    static const int priorities[4] = {0, 0, 5, 0}, expected[4] = {0, 2, 1, 3};
+    fake_start(&fake, &options);
+    for (int i = 0; i < 4; i++)
+        fake_execute(&fake, apple, priorities[i], NULL, ids[i], NULL);
+    fake_run(&fake, 100000);
+    const char *at = fake.order;
+    for (int i = 0; i < 4; i++) {
+        char wanted[80];
+        snprintf(wanted, sizeof wanted, "inference.generate:%s ", ids[expected[i]]);
+        at = strstr(at, wanted);
+        ck_assert_msg(at != NULL, "%d of %s", i, fake.order);
+    }
+}
+END_TEST
+
+START_TEST(a_session_near_its_end_gets_the_cores_first)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
+        fake_turn(&fake);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    fake_run(&fake, 100000);
+    char mine[80], its[80];
+    snprintf(mine, sizeof mine, "postprocessing.decode:%s ", id);
+    snprintf(its, sizeof its, "conditioning.encode_prompt:%s ", other);
+    ck_assert(strstr(fake.order, mine) < strstr(fake.order, its));
+}
+END_TEST
+
+START_TEST(memory_limits_how_many_run)
+{
+    struct hep_engine_options options = {.memory_bytes = 3 << 19};
+    fake_start(&fake, &options);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    for (int turn = 0; turn < 5000 && fake_turn(&fake); turn++) {
+        int rooms = 0;
+        for (struct hep_session *s = fake.engine->sessions; s; s = s->next)
+            rooms += s->room;
+        ck_assert_int_le(rooms, 1);
+    }
+    expect_completed(id);
+    expect_completed(other);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 4096, \"height\": 4096}", 0, NULL, id, NULL);
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_str_eq(hep_json_str(json_object_get(view, "error"), "code", ""), "NO_MEMORY");
+    json_decref(view);
+}
+END_TEST
+
+/* ---- the supervisor's death -------------------------------------------------------------------------------------- */
+START_TEST(a_supervisor_killed_after_any_turn_resumes)
+{
+    int turns = 0;
+    for (bool ended = false; !ended; turns++) {
+        fake_start(&fake, NULL);
+        fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 4, \"seed\": 9}", 0, NULL, id, NULL);
+        ended = true;
+        for (int i = 0; i < turns; i++)
+            ended = fake_turn(&fake) && ended;
+        json_t *view = fake_get(&fake, id);
+        ended = strcmp(hep_json_str(view, "status", ""), "completed") == 0 && !fake.engine->sessions;
+        json_decref(view);
+        fake_crash(&fake);
+        fake_start(&fake, NULL);
+        expect_completed(id);
+        fake_run(&fake, 1000);
+        ck_assert_int_eq(segments(), 0);
+        ck_assert_ptr_null(fake.engine->sessions);
+        fake_crash(&fake);
+    }
+    ck_assert_int_gt(turns, 20);
+}
+END_TEST
+
+START_TEST(a_drained_engine_begins_nothing)
+{
+    struct hep_error error;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    while (fake.requests[HEP_ROLE_CONDITIONING] == 0)
+        fake_turn(&fake);
+    hep_engine_drain(fake.engine);
+    fake_execute(&fake, apple, 0, NULL, other, &error);
+    ck_assert_int_eq(error.code, HEP_E_NOT_NOW);
+    fake_run(&fake, 1000);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_INFERENCE], 0);
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    expect_completed(id);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_CONDITIONING], 1); /* what was done stayed done */
+}
+END_TEST
+
+START_TEST(a_full_disk_refuses_requests_and_loses_nothing)
+{
+    struct rlimit limit, small;
+    struct hep_error error;
+    signal(SIGXFSZ, SIG_IGN);
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    small = limit;
+    small.rlim_cur = 100;
+    setrlimit(RLIMIT_FSIZE, &small);
+    fake_execute(&fake, apple, 0, NULL, other, &error);
+    ck_assert_str_eq(other, "");
+    ck_assert(error.code == HEP_E_IO || error.code == HEP_E_NO_SPACE);
+    fake_run(&fake, 50);
+    json_t *status = hep_engine_status(fake.engine);
+    ck_assert_str_eq(hep_json_str(status, "state", ""), "degraded");
+    json_decref(status);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_INFERENCE], 0); /* nothing is sent that is not stored */
+    setrlimit(RLIMIT_FSIZE, &limit);
+    expect_completed(id);
+    fake_execute(&fake, apple, 0, NULL, other, &error);
+    expect_completed(other);
+}
+END_TEST
+
+/* ---- many at once ------------------------------------------------------------------------------------------------ */
+static void storm(uint64_t seed, int cores)
+{
+    char ids[6][HEP_SESSION_ID_MAX];
+    uint64_t dice = seed;
+    fake.seed = seed;
+    fake.cores = cores;
+    fake_start(&fake, NULL);
+    for (int i = 0; i < 6; i++)
+        fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 8}", (int)(fake_random(&dice) % 3), NULL, ids[i], NULL);
+    for (int turn = 0; turn < 1500 && fake_turn(&fake); turn++) {
+        uint64_t chance = fake_random(&dice) % 150;
+        if (chance < HEP_ROLE_COUNT && (turn % 4) == 0)
+            fake_kill(&fake, (enum hep_role)chance);
+        if (chance == 20) {
+            fake_crash(&fake);
+            fake_start(&fake, NULL);
+        }
+        if (chance == 30)
+            control(ids[chance % 6], "pause");
+    }
+    for (int i = 0; i < 6; i++) {
+        json_t *view = fake_get(&fake, ids[i]);
+        if (strcmp(hep_json_str(view, "status", ""), "paused") == 0)
+            ck_assert_int_eq(control(ids[i], "resume"), HEP_OK);
+        json_decref(view);
+    }
+    for (int i = 0; i < 6; i++) {
+        enum hep_session_state state = fake_run_until(&fake, ids[i], HEP_SESSION_COMPLETED);
+        json_t *view = fake_get(&fake, ids[i]);
+        const char *message = hep_json_str(json_object_get(view, "error"), "message", "");
+        ck_assert_msg(state == HEP_SESSION_COMPLETED || strstr(message, "3 times"), "seed %" PRIu64 ": session %d is %s: %s", seed, i,
+                      hep_session_state_name(state), message);
+        json_decref(view);
+    }
+    fake_run(&fake, 2000);
+    ck_assert_msg(segments() == 0 && !fake.engine->sessions, "seed %" PRIu64, seed);
+    json_t *leases = hep_lease_status(hep_dispatch_ledger(fake.engine->dispatch));
+    ck_assert_msg(json_array_size(leases) == 0, "seed %" PRIu64 ": a lease is left", seed);
+    json_decref(leases);
+    fake_crash(&fake);
+}
+
+START_TEST(no_two_domains_share_a_core_under_random_deaths)
+{
+    const char *given = getenv("HEP_TEST_SEED");
+    for (uint64_t seed = 1; seed <= 12; seed++)
+        storm(given ? strtoull(given, NULL, 10) : seed * 7919, seed % 3 == 0 ? 16 : 2);
+}
+END_TEST
+
+START_TEST(a_large_machine_decodes_while_it_denoises)
+{
+    fake.cores = 16;
+    fake_start(&fake, NULL);
+    char ids[4][HEP_SESSION_ID_MAX];
+    for (int i = 0; i < 4; i++)
+        fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 30}", 0, NULL, ids[i], NULL);
+    for (int i = 0; i < 4; i++)
+        expect_completed(ids[i]);
+    ck_assert_int_gt(fake.overlaps, 0);
+}
+END_TEST
+
+/* ---- events, status ---------------------------------------------------------------------------------------------- */
+START_TEST(events_have_numbers_that_never_go_back)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    expect_completed(id);
+    uint64_t last = hep_events_last(fake.engine->events);
+    json_t *list = hep_events_after(fake.engine->events, 0, 10000), *event;
+    size_t index;
+    int64_t before = 0;
+    bool completed = false;
+    json_array_foreach(list, index, event)
+    {
+        ck_assert_int_gt(hep_json_int(event, "seq", 0), before);
+        before = hep_json_int(event, "seq", 0);
+        completed = completed || strcmp(hep_json_str(event, "to", ""), "completed") == 0;
+    }
+    ck_assert(completed);
+    json_decref(list);
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    fake_run(&fake, 20);
+    ck_assert_uint_gt(hep_events_last(fake.engine->events), last);
+    list = hep_events_after(fake.engine->events, last, 10);
+    ck_assert_int_gt(hep_json_int(json_array_get(list, 0), "seq", 0), (int64_t)last);
+    json_decref(list);
+    list = hep_events_after(fake.engine->events, 0, 3); /* what the ring has lost comes from the store */
+    ck_assert_int_lt(hep_json_int(json_array_get(list, 0), "seq", 0), (int64_t)last);
+    json_decref(list);
+}
+END_TEST
+
+START_TEST(ready_means_every_domain)
+{
+    fake_start(&fake, NULL);
+    json_t *status = hep_engine_status(fake.engine);
+    ck_assert_str_ne(hep_json_str(status, "state", ""), "ready");
+    json_decref(status);
+    fake_run(&fake, 100);
+    status = hep_engine_status(fake.engine);
+    ck_assert_str_eq(hep_json_str(status, "line", ""), "ready");
+    ck_assert(hep_json_bool(status, "ready", false));
+    json_decref(status);
+    fake.engine->domains[HEP_ROLE_SCHEDULER].report_ms -= HEP_FRESH_MS + 1; /* silent */
+    status = hep_engine_status(fake.engine);
+    ck_assert(!hep_json_bool(status, "ready", true));
+    ck_assert_ptr_nonnull(strstr(hep_json_str(status, "line", ""), "scheduler silent"));
+    json_decref(status);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("engine");
+    TCase *cases = tcase_create("engine");
+    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_set_timeout(cases, 100);
+    tcase_add_test(cases, a_request_runs_to_its_image);
+    tcase_add_test(cases, progress_only_grows_and_names_the_step);
+    tcase_add_test(cases, a_seed_is_chosen_once_and_kept);
+    tcase_add_loop_test(cases, a_bad_field_is_named, 0, (int)HEP_COUNT_OF(bad));
+    tcase_add_test(cases, a_number_that_is_not_finite_is_refused);
+    tcase_add_test(cases, the_largest_seed_survives);
+    tcase_add_test(cases, an_idempotency_key_makes_one_session);
+    tcase_add_test(cases, requests_are_accepted_while_the_model_domain_restarts);
+    tcase_add_loop_test(cases, a_killed_step_is_asked_again, 0, 7);
+    tcase_add_test(cases, three_deaths_fail_the_session_and_the_others_go_on);
+    tcase_add_test(cases, the_count_of_deaths_survives_a_restart_of_the_supervisor);
+    tcase_add_test(cases, deaths_with_progress_between_them_are_no_poison);
+    tcase_add_test(cases, a_session_waits_for_a_domain_that_is_down);
+    tcase_add_test(cases, stale_weights_are_loaded_again);
+    tcase_add_test(cases, an_arena_that_is_gone_is_made_again);
+    tcase_add_test(cases, a_full_disk_is_waited_for);
+    tcase_add_test(cases, an_error_that_cannot_pass_fails_the_session);
+    tcase_add_test(cases, a_cancelled_session_stops_and_stays_so);
+    tcase_add_test(cases, a_cancel_is_durable_at_once);
+    tcase_add_test(cases, a_paused_session_goes_on_where_it_was);
+    tcase_add_test(cases, priority_then_age_decides);
+    tcase_add_test(cases, a_session_near_its_end_gets_the_cores_first);
+    tcase_add_test(cases, memory_limits_how_many_run);
+    tcase_add_test(cases, a_supervisor_killed_after_any_turn_resumes);
+    tcase_add_test(cases, a_drained_engine_begins_nothing);
+    tcase_add_test(cases, a_full_disk_refuses_requests_and_loses_nothing);
+    tcase_add_test(cases, no_two_domains_share_a_core_under_random_deaths);
+    tcase_add_test(cases, a_large_machine_decodes_while_it_denoises);
+    tcase_add_test(cases, events_have_numbers_that_never_go_back);
+    tcase_add_test(cases, ready_means_every_domain);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,156 @@
+/* Models that hep-bench writes: a small one of the same make loads, and its networks can be planned and run. */
+#include "nn/eval/bench.h"
+#include "nn/eval/write_model.h"
+#include "nn/eval/write_tokenizer.h"
+#include "nn/weights/folder.h"
+#include "nn/weights/model_folder.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* SDXL's make with two levels and few channels. */
+static const struct hep_arch tiny = {
+    "tiny",
+    "tiny",
+    32,
+    "StableDiffusionXLPipeline",
+    "EulerDiscreteScheduler",
+    "{\"_class_name\": \"EulerDiscreteScheduler\"}",
+    {"<|endoftext|>", "!"},
+    {{"text_encoder", "CLIPTextModel",
+      "{\"architectures\": [\"CLIPTextModel\"], \"hidden_size\": 16,"
+      " \"intermediate_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 2}"},
+     {"text_encoder_2", "CLIPTextModelWithProjection",
+      "{\"architectures\": [\"CLIPTextModelWithProjection\"],"
+      " \"hidden_size\": 16, \"intermediate_size\": 32, \"num_hidden_layers\": 2, \"num_attention_heads\": 2,"
+      " \"hidden_act\": \"gelu\", \"projection_dim\": 8}"},
+     {"unet", "UNet2DConditionModel",
+      "{\"block_out_channels\": [16, 32], \"norm_num_groups\": 8, \"sample_size\": 16,"
+      " \"down_block_types\": [\"DownBlock2D\", \"CrossAttnDownBlock2D\"],"
+      " \"up_block_types\": [\"CrossAttnUpBlock2D\", \"UpBlock2D\"], \"attention_head_dim\": [2, 4],"
+      " \"cross_attention_dim\": 32, \"addition_embed_type\": \"text_time\", \"addition_time_embed_dim\": 4,"
+      " \"projection_class_embeddings_input_dim\": 32}"},
+     {"vae", "AutoencoderKL",
+      "{\"block_out_channels\": [8, 16], \"norm_num_groups\": 4,"
+      " \"down_block_types\": [\"DownEncoderBlock2D\", \"DownEncoderBlock2D\"],"
+      " \"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"]}"}}};
+
+static char path[64];
+static struct hep_error error;
+
+static void make_model(void)
+{
+    strcpy(path, "/tmp/hep-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    ck_assert_msg(hep_write_model(&tiny, path, &error) == HEP_OK, "%s", error.message);
+}
+
+static void remove_model(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    ck_assert_int_eq(system(command), 0);
+}
+
+START_TEST(a_written_model_loads_and_runs)
+{
+    struct hep_model *model;
+    const struct hep_network_kind *network;
+    ck_assert_msg(hep_model_open(path, &model, &error) == HEP_OK, "%s", error.message);
+    ck_assert_int_eq(hep_model_vae_scale_factor(model), 2);
+    ck_assert_int_eq(hep_model_defaults(model)->width, 32);
+    hep_model_close(model);
+    for (size_t i = 0; (network = hep_network_kind_at(i)); i++) {
+        struct hep_bench_result result;
+        struct hep_bench_options options = {
+            .network = network->name, .model_dir = path, .size = {2, 8, 8, 77}, .dtype = HEP_F32, .runs = 1};
+        ck_assert_msg(hep_bench_run(&options, &result, &error) == HEP_OK, "%s: %s", network->name, error.message);
+        ck_assert_msg(result.finite, "%s", network->name);
+        ck_assert(result.ms > 0 && result.flops > 0 && result.parameters > 0 && result.class_count > 0);
+    }
+}
+END_TEST
+
+START_TEST(a_folder_that_holds_a_model_is_left_alone)
+{
+    ck_assert_int_eq(hep_write_model(&tiny, path, &error), HEP_E_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(error.message, path));
+}
+END_TEST
+
+START_TEST(the_vocabulary_has_the_published_size_and_every_merge_makes_a_token)
+{
+    int folder;
+    char *merges, *line, *rest;
+    size_t size, count = 0;
+    ck_assert_int_eq(hep_folder_open(path, &folder, &error), HEP_OK);
+    json_t *vocabulary;
+    ck_assert_msg(hep_folder_read_json(folder, "tokenizer_2/vocab.json", &vocabulary, &error) == HEP_OK, "%s",
+                  error.message);
+    ck_assert_uint_eq(json_object_size(vocabulary), 49408);
+    ck_assert_int_eq(json_integer_value(json_object_get(vocabulary, "!")), 0);
+    ck_assert_int_eq(json_integer_value(json_object_get(vocabulary, "<|startoftext|>")), 49406);
+    ck_assert_int_eq(json_integer_value(json_object_get(vocabulary, "<|endoftext|>")), 49407);
+    ck_assert_int_eq(hep_folder_read_file(folder, "tokenizer_2/merges.txt", 1 << 20, &merges, &size, &error), HEP_OK);
+    for (line = strtok_r(merges, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char left[32], right[32], both[64];
+        if (line[0] == '#' && count == 0 && strncmp(line, "#version", 8) == 0)
+            continue;
+        ck_assert_int_eq(sscanf(line, "%31s %31s", left, right), 2);
+        snprintf(both, sizeof both, "%s%s", left, right);
+        ck_assert_ptr_nonnull(json_object_get(vocabulary, left));
+        ck_assert_ptr_nonnull(json_object_get(vocabulary, right));
+        ck_assert_ptr_nonnull(json_object_get(vocabulary, both));
+        count++;
+    }
+    ck_assert_uint_eq(count, 48894);
+    free(merges);
+    json_decref(vocabulary);
+    close(folder);
+}
+END_TEST
+
+START_TEST(every_architecture_plans_at_its_published_work)
+{
+    static const struct {
+        const char *arch, *network;
+        int64_t side;
+        double gflop;
+    } known[] = {{"sd15", "unet", 64, 803.3},
+                 {"sd15", "vae_decoder", 64, 2514.5},
+                 {"sdxl", "unet", 128, 6761.2},
+                 {"sd15", "unet", 96, 2148.1}};
+    for (size_t i = 0; i < HEP_COUNT_OF(known); i++) {
+        struct hep_bench_result result;
+        struct hep_bench_options options = {.network = known[i].network,
+                                            .arch = known[i].arch,
+                                            .size = {1, known[i].side, known[i].side, 77},
+                                            .dtype = HEP_F32,
+                                            .plan_only = true};
+        ck_assert_msg(hep_bench_run(&options, &result, &error) == HEP_OK, "%s", error.message);
+        ck_assert_double_eq_tol(result.flops / 1e9, known[i].gflop, 0.1);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("write model");
+    TCase *tcase = tcase_create("tiny"), *plans = tcase_create("plans");
+    tcase_add_checked_fixture(tcase, make_model, remove_model);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, a_written_model_loads_and_runs);
+    tcase_add_test(tcase, a_folder_that_holds_a_model_is_left_alone);
+    tcase_add_test(tcase, the_vocabulary_has_the_published_size_and_every_merge_makes_a_token);
+    tcase_add_test(plans, every_architecture_plans_at_its_published_work);
+    suite_add_tcase(suite, tcase);
+    suite_add_tcase(suite, plans);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

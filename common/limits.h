@@ -7,7 +7,7 @@
 #define HEP_FRAME_OBJECTS_MAX  65536       /* values in one message                                      */
 #define HEP_REPORT_MAX         (128u << 10) /* one report of an instructor (SEQPACKET)                   */
 #define HEP_JSON_MAX           (1u << 20)  /* one JSON text from a client                                */
-#define HEP_JSON_DEPTH_MAX     16
+#define HEP_JSON_DEPTH_MAX     12          /* room for the message around it and the lists that show it  */
 #define HEP_PROMPT_MAX         16384       /* bytes of a prompt                                          */
 #define HEP_TENSOR_RANK_MAX    6           /* dimensions of a tensor                                     */
 #define HEP_SEGMENT_NAME_MAX   96          /* with NUL                                                   */
@@ -20,7 +20,7 @@
 #define HEP_STEPS_MAX          1000        /* denoising steps                                            */
 #define HEP_QUEUE_MAX          10000       /* sessions that wait                                         */
 #define HEP_OPERATIONS_IN_FLIGHT_MAX 64    /* per domain                                                 */
-#define HEP_HTTP_BODY_MAX      (2u << 20)
+#define HEP_HTTP_BODY_MAX      (2u << 20)  /* read and refused with 413 past HEP_JSON_MAX; past this, cut off */
 #define HEP_HTTP_CONNECTIONS_MAX 256
 #define HEP_HTTP_TIMEOUT_S     30
 #define HEP_SAFETENSORS_HEADER_MAX (100u << 20)

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 static const char *const type_names[] = {"string", "boolean", "integer", "integer", "integer", "number", "tensor", "any"};
 static const char *const permission_names[] = {"client", "operator", "internal"};
@@ -67,7 +68,7 @@ static enum hep_status check_number(const struct hep_field *field, double value,
     if (limited && !field->has_above && value < field->min)
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %g, at least %g is needed", field->name,
                               value, field->min);
-    if (limited && value > field->max)
+    if (limited && field->max >= field->min && value > field->max) /* a table may give a lower limit alone */
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %g, at most %g is allowed", field->name,
                               value, field->max);
     return HEP_OK;
@@ -91,23 +92,27 @@ static enum hep_status read_integer(const struct hep_field *field, const json_t 
 
 static enum hep_status read_unsigned(const struct hep_field *field, const json_t *value, uint64_t *to, struct hep_error *error)
 {
+    uint64_t number;
     if (json_is_string(value)) {
         const char *text = json_string_value(value);
         char *end;
         errno = 0;
-        unsigned long long number = strtoull(text, &end, 10);
-        if (text[0] < '0' || text[0] > '9' || *end || errno)
+        number = strtoull(text, &end, 10);
+        if (text[0] < '0' || text[0] > '9' || *end || errno || strlen(text) != json_string_length(value))
             return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s is not a number from 0 to 2^64 - 1", field->name);
-        *to = number;
-        return HEP_OK;
-    }
-    if (!json_is_integer(value))
+    } else if (!json_is_integer(value)) {
         return wrong_type(field, value, error);
-    if (json_integer_value(value) < 0)
+    } else if (json_integer_value(value) < 0) {
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" JSON_INTEGER_FORMAT ", it must not be negative",
                               field->name, json_integer_value(value));
-    HEP_TRY(check_number(field, (double)json_integer_value(value), error));
-    *to = (uint64_t)json_integer_value(value);
+    } else {
+        number = (uint64_t)json_integer_value(value);
+    }
+    HEP_TRY(check_number(field, (double)number, error));
+    if (field->multiple_of > 1 && number % (uint64_t)field->multiple_of != 0)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" PRIu64 ", it must be a multiple of %d",
+                              field->name, number, field->multiple_of);
+    *to = number;
     return HEP_OK;
 }
 
@@ -256,7 +261,7 @@ static json_t *field_to_json(const struct hep_field *field, const char *member)
     switch (field->type) {
     case HEP_FIELD_STR: {
         const struct hep_str *text = (const void *)member;
-        return json_stringn(text->data ? text->data : "", text->length);
+        return text->data ? hep_json_text(text->data) : json_string("");
     }
     case HEP_FIELD_BOOL:
         return json_boolean(*(const bool *)member);
@@ -304,10 +309,17 @@ json_t *hep_encode(const struct hep_field *fields, size_t count, const void *fro
 {
     const char *members = from;
     json_t *object = json_object();
-    for (size_t i = 0; object && i < count; i++)
-        if (!is_absent(&fields[i], members + fields[i].offset))
-            json_object_set_new(object, fields[i].name, field_to_json(&fields[i], members + fields[i].offset));
-    return object;
+    bool whole = object != NULL;
+    for (size_t i = 0; i < count; i++) { /* to the end also after a failure: every JSON member is taken */
+        const char *member = members + fields[i].offset;
+        if (!is_absent(&fields[i], member) &&
+            json_object_set_new(object, fields[i].name, field_to_json(&fields[i], member)) != 0)
+            whole = false;
+    }
+    if (whole)
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply)
@@ -364,12 +376,32 @@ enum hep_status hep_ref_from_json(json_t *json, struct hep_tensor_ref *ref, stru
     return HEP_OK;
 }
 
+json_t *hep_json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value)
+        return value;
+    size_t length = strlen(text);
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, length + 1);
+    for (size_t at = 0; at < length;) {
+        utf8proc_int32_t point;
+        utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)copy + at, (utf8proc_ssize_t)(length - at), &point);
+        if (used <= 0)
+            copy[at] = '?';
+        at += used > 0 ? (size_t)used : 1;
+    }
+    value = json_string(copy);
+    free(copy);
+    return value;
+}
+
 static void put_text(json_t *object, const char *key, const char *text)
 {
-    if (!text[0])
-        return;
-    json_t *value = json_string(text);
-    json_object_set_new(object, key, value ? value : json_string("(not UTF-8)"));
+    if (text[0])
+        json_object_set_new(object, key, hep_json_text(text));
 }
 
 json_t *hep_error_to_json(const struct hep_error *error)
@@ -407,15 +439,20 @@ void hep_error_from_json(json_t *json, struct hep_error *error)
 }
 
 /* ---- description -------------------------------------------------------------------------------------------------- */
+static json_t *describe_number(const struct hep_field *field, double number)
+{
+    return field->type == HEP_FIELD_F64 ? json_real(number) : json_integer((json_int_t)number);
+}
+
 static json_t *describe_limits(json_t *object, const struct hep_field *field)
 {
-    const char *min = field->type == HEP_FIELD_STR ? "min_bytes" : "min", *max = field->type == HEP_FIELD_STR ? "max_bytes" : "max";
+    bool text = field->type == HEP_FIELD_STR, limited = field->min != 0 || field->max != 0;
     if (field->has_above)
-        json_object_set_new(object, "above", json_real(field->above));
-    if (field->min != 0 || (field->max != 0 && !field->has_above && field->type != HEP_FIELD_STR))
-        json_object_set_new(object, min, json_real(field->min));
-    if (field->max != 0)
-        json_object_set_new(object, max, json_real(field->max));
+        json_object_set_new(object, "above", describe_number(field, field->above));
+    else if (field->min != 0 || (limited && !text))
+        json_object_set_new(object, text ? "min_bytes" : "min", describe_number(field, field->min));
+    if (limited && field->max >= field->min)
+        json_object_set_new(object, text ? "max_bytes" : "max", describe_number(field, field->max));
     if (field->multiple_of > 1)
         json_object_set_new(object, "multiple_of", json_integer(field->multiple_of));
     if (field->choices) {
@@ -446,6 +483,8 @@ static json_t *describe_field(const struct hep_field *field)
         json_object_set_new(object, "access", json_string(field->access == HEP_READ ? "read" : "write"));
     if (field->dtype != HEP_DTYPE_UNDEF)
         json_object_set_new(object, "dtype", json_string(hep_dtype_name(field->dtype)));
+    if (field->rank > 0)
+        json_object_set_new(object, "rank", json_integer(field->rank));
     if (field->help)
         json_object_set_new(object, "help", json_string(field->help));
     return object;

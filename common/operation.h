@@ -118,7 +118,8 @@ void hep_output_add(struct hep_output_plan *plan, const char *field, enum hep_dt
    UNKNOWN_FIELD, MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, BAD_REFERENCE. */
 enum hep_status hep_decode(const struct hep_field *fields, size_t count, json_t *data, bool measuring, void *to,
                            size_t size, struct hep_error *error);
-/* A new object with every field of the struct; OPTIONAL ones that are zero are left out. NULL when out of memory. */
+/* A new object with every field of the struct; OPTIONAL strings, references and JSON values that are zero are left out. Takes
+   the struct's JSON members in every case. NULL when out of memory. */
 json_t *hep_encode(const struct hep_field *fields, size_t count, const void *from);
 /* Releases what a reply struct owns (its JSON members) without encoding it. */
 void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply);
@@ -126,6 +127,10 @@ void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply);
 /* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, aliases, request:[{name,type,…}], reply:[…]}] */
 json_t *hep_describe(const struct hep_operation *table);
 const char *hep_permission_name(enum hep_permission permission);
+
+/* A JSON string of text that may not be UTF-8 (a file's name, a message cut in the middle of a letter): each bad byte
+   becomes '?'. NULL when out of memory. */
+json_t *hep_json_text(const char *text);
 
 /* Tensor references and errors as JSON objects. */
 json_t *hep_ref_to_json(const struct hep_tensor_ref *ref);

@@ -5,6 +5,7 @@
  */
 #include "common/rpc.h"
 
+#include "common/clock.h"
 #include "common/limits.h"
 
 #include <nng/nng.h>
@@ -23,6 +24,7 @@ struct hep_rpc_pending {
     nng_ctx context;
     nng_aio *aio;
     enum phase phase;
+    int64_t deadline_ms; /* CLOCK_MONOTONIC; 0 = none */
     hep_rpc_done *done;
     void *done_context;
     struct hep_rpc_pending *next_free;
@@ -43,13 +45,29 @@ static enum hep_status status_of_nng(int code)
         return HEP_OK;
     case NNG_ETIMEDOUT:
         return HEP_E_TIMEOUT;
-    case NNG_ECANCELED:
-        return HEP_E_CANCELLED;
     case NNG_ENOMEM:
         return HEP_E_NO_MEMORY;
-    default: /* ECONNRESET, ECLOSED, …: the peer may or may not have done it */
+    default: /* ECONNRESET, ECLOSED, ECANCELED (destroy), …: the peer may or may not have done it */
         return HEP_E_OUTCOME_UNKNOWN;
     }
+}
+
+static void give_back(struct hep_rpc_pending *pending)
+{
+    pthread_mutex_lock(&pending->client->lock);
+    pending->phase = PHASE_FREE;
+    pending->next_free = pending->client->free_list;
+    pending->client->free_list = pending;
+    pthread_mutex_unlock(&pending->client->lock);
+}
+
+static void set_timeout(struct hep_rpc_pending *pending)
+{
+    int64_t left = pending->deadline_ms - hep_now_ms();
+    nng_aio_set_timeout(pending->aio, pending->deadline_ms == 0 ? NNG_DURATION_INFINITE
+                                      : left < 1                ? 1
+                                      : left < INT32_MAX        ? (nng_duration)left
+                                                                : NNG_DURATION_INFINITE);
 }
 
 static void finish(struct hep_rpc_pending *pending, enum hep_status status, nng_msg *reply)
@@ -57,11 +75,7 @@ static void finish(struct hep_rpc_pending *pending, enum hep_status status, nng_
     pending->done(pending->done_context, status, reply ? nng_msg_body(reply) : NULL, reply ? nng_msg_len(reply) : 0);
     if (reply)
         nng_msg_free(reply);
-    pthread_mutex_lock(&pending->client->lock);
-    pending->phase = PHASE_FREE;
-    pending->next_free = pending->client->free_list;
-    pending->client->free_list = pending;
-    pthread_mutex_unlock(&pending->client->lock);
+    give_back(pending);
 }
 
 static void advance(void *context)
@@ -76,6 +90,7 @@ static void advance(void *context)
             return;
         }
         pending->phase = PHASE_RECEIVING;
+        set_timeout(pending); /* what is left of it: sending may have waited for the peer */
         nng_ctx_recv(pending->context, pending->aio);
         return;
     }
@@ -132,7 +147,7 @@ enum hep_status hep_rpc_client_create(const char *path, struct hep_rpc_client **
     if ((code = nng_socket_set_ms(result->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE)) != 0 ||
         (code = nng_socket_set_ms(result->socket, NNG_OPT_RECONNMINT, 2)) != 0 ||
         (code = nng_socket_set_ms(result->socket, NNG_OPT_RECONNMAXT, 50)) != 0 ||
-        (code = nng_socket_set_size(result->socket, NNG_OPT_RECVMAXSZ, HEP_FRAME_MAX)) != 0 ||
+        (code = nng_socket_set_size(result->socket, NNG_OPT_RECVMAXSZ, HEP_RPC_RECEIVE_MAX)) != 0 ||
         (code = nng_dial(result->socket, url, NULL, NNG_FLAG_NONBLOCK)) != 0) {
         hep_rpc_client_destroy(result);
         return hep_fail(error, HEP_E_SYSTEM, "dialling %s: %s", path, nng_strerror(code));
@@ -151,16 +166,16 @@ enum hep_status hep_rpc_client_send(struct hep_rpc_client *client, const void *f
     HEP_TRY(take_pending(client, &request, error));
     request->done = done;
     request->done_context = context;
-    request->phase = PHASE_SENDING;
-    if (nng_msg_alloc(&message, 0) != 0 || nng_msg_append(message, frame, bytes) != 0) {
-        pthread_mutex_lock(&client->lock);
-        request->next_free = client->free_list;
-        client->free_list = request;
-        pthread_mutex_unlock(&client->lock);
+    if (nng_msg_alloc(&message, bytes) != 0) {
+        give_back(request);
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a message of %zu bytes", bytes);
     }
-    nng_aio_set_timeout(request->aio, timeout_ms > 0 ? (nng_duration)timeout_ms : NNG_DURATION_INFINITE);
+    request->deadline_ms = timeout_ms > 0 ? hep_now_ms() + timeout_ms : 0;
+    set_timeout(request);
+    if (bytes > 0)
+        memcpy(nng_msg_body(message), frame, bytes);
     nng_aio_set_msg(request->aio, message);
+    request->phase = PHASE_SENDING;
     if (pending)
         *pending = request;
     nng_ctx_send(request->context, request->aio);
@@ -215,7 +230,9 @@ void hep_rpc_client_destroy(struct hep_rpc_client *client)
     nng_close(client->socket); /* ends every outstanding aio with ECLOSED */
     for (struct hep_rpc_pending *pending = client->all, *next; pending; pending = next) {
         next = pending->next_all;
-        nng_aio_stop(pending->aio);
+        nng_aio_stop(pending->aio); /* its callback has returned; a stopped aio starts no receive and tells nobody */
+        if (pending->phase != PHASE_FREE)
+            pending->done(pending->done_context, HEP_E_OUTCOME_UNKNOWN, NULL, 0);
         nng_aio_free(pending->aio);
         free(pending);
     }

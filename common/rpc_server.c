@@ -5,12 +5,14 @@
  */
 #include "common/rpc.h"
 
+#include "common/clock.h"
 #include "common/limits.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/transport/ipc/ipc.h>
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +34,7 @@ struct hep_rpc_server {
     hep_rpc_serve *serve;
     void *serve_context;
     int parallel;
+    atomic_int sending; /* answers that nng has and the peer's socket has not */
     struct hep_rpc_request requests[HEP_OPERATIONS_IN_FLIGHT_MAX];
 };
 
@@ -45,17 +48,16 @@ static void advance(void *context)
 {
     struct hep_rpc_request *request = context;
     int code = nng_aio_result(request->aio);
+    bool sent = request->phase == PHASE_SENDING;
+    if (sent && code != 0) { /* the asker is gone; nobody waits for this answer */
+        nng_msg_free(nng_aio_get_msg(request->aio));
+        nng_aio_set_msg(request->aio, NULL);
+    }
+    if (sent)
+        atomic_fetch_sub(&request->server->sending, 1);
     if (code == NNG_ECLOSED || code == NNG_ECANCELED)
         return; /* the server is being destroyed */
-    if (request->phase == PHASE_SENDING) {
-        if (code != 0) { /* the asker is gone; nobody waits for this answer */
-            nng_msg_free(nng_aio_get_msg(request->aio));
-            nng_aio_set_msg(request->aio, NULL);
-        }
-        receive(request);
-        return;
-    }
-    if (code != 0) {
+    if (sent || code != 0) {
         receive(request);
         return;
     }
@@ -68,13 +70,16 @@ static void advance(void *context)
 void hep_rpc_reply(struct hep_rpc_request *request, const void *frame, size_t bytes)
 {
     nng_msg *answer = NULL;
-    hep_assert(request->phase == PHASE_SERVING);
+    hep_assert(request->phase == PHASE_SERVING && bytes <= HEP_FRAME_MAX);
+    bool made = nng_msg_alloc(&answer, bytes) == 0;
+    if (made && bytes > 0)
+        memcpy(nng_msg_body(answer), frame, bytes); /* frame may lie in the request */
     nng_msg_free(hep_take(&request->message));
-    if (nng_msg_alloc(&answer, 0) != 0 || nng_msg_append(answer, frame, bytes) != 0) {
-        nng_msg_free(answer); /* without memory for an answer: the asker's timeout ends it */
+    if (!made) { /* without memory for an answer: the asker's timeout ends it */
         receive(request);
         return;
     }
+    atomic_fetch_add(&request->server->sending, 1);
     request->phase = PHASE_SENDING;
     nng_aio_set_msg(request->aio, answer);
     nng_ctx_send(request->context, request->aio);
@@ -96,7 +101,7 @@ static int start(struct hep_rpc_server *server, const char *url)
     int code;
     if ((code = nng_rep0_open(&server->socket)) != 0)
         return code;
-    if ((code = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, HEP_FRAME_MAX)) != 0 ||
+    if ((code = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, HEP_RPC_RECEIVE_MAX)) != 0 ||
         (code = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, refuse_strangers, NULL)) != 0)
         return code;
     for (int i = 0; i < server->parallel; i++) {
@@ -107,7 +112,7 @@ static int start(struct hep_rpc_server *server, const char *url)
     }
     if ((code = nng_listener_create(&listener, server->socket, url)) != 0 ||
         (code = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0600)) != 0 ||
-        (code = nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, HEP_FRAME_MAX)) != 0)
+        (code = nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, HEP_RPC_RECEIVE_MAX)) != 0)
         return code;
     for (int i = 0; i < server->parallel; i++)
         receive(&server->requests[i]);
@@ -134,6 +139,17 @@ enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_se
     }
     *server = result;
     return HEP_OK;
+}
+
+bool hep_rpc_server_flush(struct hep_rpc_server *server, int64_t timeout_ms)
+{
+    int64_t deadline = hep_now_ms() + timeout_ms;
+    while (atomic_load(&server->sending) > 0) {
+        if (hep_now_ms() >= deadline)
+            return false;
+        usleep(1000);
+    }
+    return true;
 }
 
 void hep_rpc_server_destroy(struct hep_rpc_server *server)

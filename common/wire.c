@@ -149,11 +149,8 @@ static json_t *map_of(const msgpack_object_map *map)
     json_t *result = json_object();
     for (uint32_t i = 0; result && i < map->size; i++) {
         const msgpack_object_str *key = &map->ptr[i].key.via.str;
-        char *name = strndup(key->ptr, key->size); /* Debian 12's jansson may lack json_object_setn */
-        bool stored = name && !json_object_get(result, name) &&
-                      json_object_set_new_nocheck(result, name, value_of(&map->ptr[i].val)) == 0;
-        free(name);
-        if (!stored) {
+        if (json_object_getn(result, key->ptr, key->size) ||
+            json_object_setn_new_nocheck(result, key->ptr, key->size, value_of(&map->ptr[i].val)) != 0) {
             json_decref(result);
             return NULL;
         }
@@ -259,10 +256,10 @@ enum hep_status hep_wire_encode(const json_t *value, void **frame, size_t *bytes
         msgpack_sbuffer_destroy(&buffer);
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a message");
     }
-    if (buffer.size > HEP_FRAME_MAX) {
-        size_t size = buffer.size;
+    enum hep_status status = hep_wire_check(buffer.data, buffer.size, error); /* the peer would refuse it: say so here */
+    if (status != HEP_OK) {
         msgpack_sbuffer_destroy(&buffer);
-        return hep_fail(error, HEP_E_TOO_LARGE, "message of %zu bytes, at most %u are allowed", size, HEP_FRAME_MAX);
+        return status;
     }
     *bytes = buffer.size;
     *frame = msgpack_sbuffer_release(&buffer);

@@ -14,7 +14,8 @@
 enum hep_status hep_wire_check(const void *frame, size_t bytes, struct hep_error *error);
 /* Checks and decodes; *value is a new reference. Binary and extension types and NaN or infinite numbers are refused. */
 enum hep_status hep_wire_decode(const void *frame, size_t bytes, json_t **value, struct hep_error *error);
-/* A malloc'ed frame; the caller frees it. TOO_LARGE past HEP_FRAME_MAX. */
+/* A malloc'ed frame; the caller frees it. What the peer's check would refuse is refused here: TOO_LARGE past HEP_FRAME_MAX,
+   BAD_FRAME (too deep, too many values, NUL in a string). */
 enum hep_status hep_wire_encode(const json_t *value, void **frame, size_t *bytes, struct hep_error *error);
 /* JSON text from a stranger → value; size, depth and UTF-8 are checked. BAD_JSON names line and column. */
 enum hep_status hep_json_parse(const char *text, size_t bytes, json_t **value, struct hep_error *error);

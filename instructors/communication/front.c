@@ -5,13 +5,17 @@
 #include "common/rpc.h"
 #include "common/wire.h"
 
-#include <stdatomic.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 struct front_client {
     struct hep_rpc_client *rpc;
-    atomic_uint_fast64_t next_id;
+    pthread_mutex_t lock; /* guards all below                          */
+    pthread_cond_t left;
+    bool closed;
+    int sending;          /* threads inside of hep_rpc_client_send     */
+    uint64_t next_id;
 };
 
 struct pending {
@@ -29,16 +33,51 @@ enum hep_status front_client_create(const char *path, struct front_client **clie
         free(result);
         return status;
     }
+    pthread_mutex_init(&result->lock, NULL);
+    pthread_cond_init(&result->left, NULL);
     *client = result;
     return HEP_OK;
+}
+
+void front_client_close(struct front_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    client->closed = true;
+    while (client->sending > 0)
+        pthread_cond_wait(&client->left, &client->lock);
+    pthread_mutex_unlock(&client->lock);
+    hep_rpc_client_destroy(hep_take(&client->rpc));
 }
 
 void front_client_destroy(struct front_client *client)
 {
     if (!client)
         return;
-    hep_rpc_client_destroy(client->rpc);
+    front_client_close(client);
+    pthread_cond_destroy(&client->left);
+    pthread_mutex_destroy(&client->lock);
     free(client);
+}
+
+/* Nobody sends while the rpc client is being destroyed. */
+static enum hep_status enter(struct front_client *client, uint64_t *id, struct hep_error *error)
+{
+    pthread_mutex_lock(&client->lock);
+    bool closed = client->closed;
+    if (!closed) {
+        client->sending++;
+        *id = client->next_id++;
+    }
+    pthread_mutex_unlock(&client->lock);
+    return closed ? hep_fail(error, HEP_E_DOMAIN_DOWN, "the door is closing") : HEP_OK;
+}
+
+static void leave(struct front_client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    if (--client->sending == 0)
+        pthread_cond_broadcast(&client->left);
+    pthread_mutex_unlock(&client->lock);
 }
 
 static void deliver(struct pending *pending, const json_t *message)
@@ -54,6 +93,14 @@ static void deliver(struct pending *pending, const json_t *message)
     pending->done(pending->context, error.code, NULL, &error);
 }
 
+/* A request that ends without an answer may have been done: an execute is asked again with its Idempotency-Key. */
+static void no_answer(enum hep_status status, struct hep_error *error)
+{
+    hep_fail(error, status, "the supervisor did not answer: %s", hep_status_meaning(status));
+    if (status == HEP_E_OUTCOME_UNKNOWN)
+        hep_hint(error, "look whether it was done; an execute with an Idempotency-Key may be sent again");
+}
+
 static void answered(void *context, enum hep_status status, const void *frame, size_t bytes)
 {
     struct pending *pending = context;
@@ -62,7 +109,7 @@ static void answered(void *context, enum hep_status status, const void *frame, s
     if (status == HEP_OK)
         status = hep_wire_decode(frame, bytes, &message, &error);
     else
-        hep_fail(&error, status == HEP_E_TIMEOUT ? HEP_E_TIMEOUT : HEP_E_DOMAIN_DOWN, "the supervisor did not answer");
+        no_answer(status, &error);
     if (status == HEP_OK)
         deliver(pending, message);
     else
@@ -71,23 +118,38 @@ static void answered(void *context, enum hep_status status, const void *frame, s
     free(pending);
 }
 
+static enum hep_status send_message(struct front_client *client, const json_t *message, int64_t timeout_ms, struct pending *pending,
+                                    struct hep_error *error)
+{
+    void *frame = NULL;
+    size_t bytes = 0;
+    HEP_TRY(hep_wire_encode(message, &frame, &bytes, error));
+    enum hep_status status = hep_rpc_client_send(client->rpc, frame, bytes, timeout_ms, answered, pending, NULL, error);
+    free(frame);
+    return status;
+}
+
 enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms, front_done *done,
                               void *context, struct hep_error *error)
 {
     char id[32];
-    void *frame = NULL;
-    size_t bytes = 0;
-    snprintf(id, sizeof id, "http-%" PRIuFAST64, atomic_fetch_add(&client->next_id, 1));
+    uint64_t number = 0;
+    enum hep_status status = enter(client, &number, error);
+    if (status != HEP_OK) {
+        json_decref(data);
+        return status;
+    }
+    snprintf(id, sizeof id, "http-%" PRIu64, number);
     json_t *message = json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", data ? data : json_object());
     struct pending *pending = malloc(sizeof *pending);
-    enum hep_status status = message && pending ? hep_wire_encode(message, &frame, &bytes, error)
-                                                : hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
-    json_decref(message);
-    if (status == HEP_OK) {
+    if (message && pending) {
         *pending = (struct pending){done, context};
-        status = hep_rpc_client_send(client->rpc, frame, bytes, timeout_ms, answered, pending, NULL, error);
+        status = send_message(client, message, timeout_ms, pending, error);
+    } else {
+        status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
     }
-    free(frame);
+    leave(client);
+    json_decref(message);
     if (status != HEP_OK)
         free(pending);
     return status;

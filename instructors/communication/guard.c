@@ -46,7 +46,10 @@ enum hep_status guard_init(struct guard *guard, const char *address, const char 
 static bool host_is(const char *value, const char *host)
 {
     size_t length = strlen(host);
-    return strncasecmp(value, host, length) == 0 && (value[length] == '\0' || (value[length] == ':' && strspn(value + length + 1, "0123456789") == strlen(value + length + 1)));
+    if (strncasecmp(value, host, length) != 0)
+        return false;
+    const char *rest = value + length;
+    return *rest == '\0' || (*rest == ':' && strspn(rest + 1, "0123456789") == strlen(rest + 1));
 }
 
 static bool is_own_host(const struct guard *guard, const char *value)
@@ -73,9 +76,9 @@ enum hep_status guard_check(const struct guard *guard, const char *(*header)(voi
     const char *host = header(context, "Host"), *origin = header(context, "Origin"), *authorization = header(context, "Authorization");
     if (guard->loopback && (!host || !is_own_host(guard, host)))
         return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Host", "this server does not answer to the name \"%.60s\"", host ? host : "");
-    if (origin && guard->loopback) {
+    if (origin && guard->loopback) { /* a page of this server, not of another port of this machine */
         const char *authority = strstr(origin, "://");
-        if (!authority || !is_own_host(guard, authority + 3))
+        if (!authority || strcasecmp(authority + 3, host) != 0)
             return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Origin", "pages of \"%.60s\" may not use this server", origin);
     }
     if (guard->token[0] && (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0 || !same_token(authorization + 7, guard->token))) {

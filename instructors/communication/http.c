@@ -9,28 +9,29 @@
 #include "common/log.h"
 #include "common/operation.h"
 #include "common/wire.h"
+#include "instructors/communication/events.h"
 #include "instructors/communication/guard.h"
+#include "instructors/communication/image.h"
 #include "instructors/communication/routes.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <microhttpd.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { ANSWER_MS = 60000, URL_MAX = 2048 };
+enum { ANSWER_MS = 60000, STREAM_BLOCK = 16384 };
 
 struct http_server {
     struct MHD_Daemon *daemon;
     struct front_client *client;
+    struct event_hub *events;
     struct guard guard;
     char images_dir[HEP_PATH_MAX];
-    int port;
+    int port, answer_ms, idle_s, keep_alive_ms;
     atomic_uint_fast64_t requests, refused;
     atomic_int connections, waiting;
 };
@@ -42,9 +43,11 @@ struct exchange {
     struct route_match match;
     char *body;
     size_t body_bytes;
-    bool too_large, asked;
+    bool refused;          /* from the headers: the body is read and dropped */
+    bool asked;
     int status;            /* HTTP status of the answer, once there is one */
     json_t *answer;        /* body of the answer                           */
+    struct subscriber *stream; /* or this stream; the response's afterwards */
     char image[HEP_PATH_MAX]; /* or this file                              */
     char allow[64];        /* for 405                                      */
     int retry_after;       /* seconds; 0 = no such header                  */
@@ -60,49 +63,78 @@ static void set_error(struct exchange *exchange, const struct hep_error *error)
     atomic_fetch_add(&exchange->server->refused, 1);
 }
 
-static const char *type_of(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    if (dot && strcmp(dot, ".png") == 0)
-        return "image/png";
-    if (dot && strcmp(dot, ".jpg") == 0)
-        return "image/jpeg";
-    return dot && strcmp(dot, ".webp") == 0 ? "image/webp" : "application/octet-stream";
-}
-
 static struct MHD_Response *file_response(struct exchange *exchange)
 {
     struct hep_error error = {0};
-    struct stat state;
-    int file = open(exchange->image, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (file >= 0 && fstat(file, &state) == 0 && S_ISREG(state.st_mode)) {
-        struct MHD_Response *response = MHD_create_response_from_fd64((uint64_t)state.st_size, file);
+    uint64_t bytes;
+    int file;
+    if (image_open(exchange->server->images_dir, exchange->image, &file, &bytes, &error) == HEP_OK) {
+        struct MHD_Response *response = MHD_create_response_from_fd64(bytes, file); /* closes it */
         if (response) {
-            MHD_add_response_header(response, "Content-Type", type_of(exchange->image));
+            MHD_add_response_header(response, "Content-Type", image_content_type(exchange->image));
             return response;
         }
-    }
-    hep_fail(&error, HEP_E_NOT_FOUND, "the image's file is gone: %s", exchange->image);
-    if (file >= 0)
         close(file);
+        hep_fail(&error, HEP_E_NO_MEMORY, "no memory for an answer");
+    }
     set_error(exchange, &error);
     return NULL;
 }
 
+static struct MHD_Response *json_response(const struct exchange *exchange)
+{
+    char *text = json_dumps(exchange->answer, JSON_COMPACT | JSON_ENCODE_ANY);
+    struct MHD_Response *response = text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
+    if (response)
+        MHD_add_response_header(response, "Content-Type", "application/json");
+    else
+        free(text);
+    return response;
+}
+
+/* ---- the stream of events: its connection sleeps while there is nothing to send ------------------------------------------ */
+static void pause_stream(void *connection)
+{
+    MHD_suspend_connection(connection);
+}
+
+static void wake_stream(void *connection)
+{
+    MHD_resume_connection(connection);
+}
+
+static ssize_t read_stream(void *stream, uint64_t position, char *buffer, size_t size)
+{
+    (void)position;
+    ssize_t bytes = subscriber_read(stream, buffer, size, pause_stream);
+    return bytes < 0 ? MHD_CONTENT_READER_END_OF_STREAM : bytes;
+}
+
+static void free_stream(void *stream)
+{
+    subscriber_destroy(stream);
+}
+
+static struct MHD_Response *stream_response(struct exchange *exchange)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, exchange->stream, free_stream);
+    if (response) {
+        exchange->stream = NULL;
+        MHD_add_response_header(response, "Content-Type", "text/event-stream");
+    }
+    return response;
+}
+
 static enum MHD_Result respond(struct exchange *exchange)
 {
-    struct MHD_Response *response = exchange->image[0] ? file_response(exchange) : NULL;
-    if (!response) {
-        char *text = json_dumps(exchange->answer, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY);
-        if (!text)
-            return MHD_NO;
-        response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
-        if (!response) {
-            free(text);
-            return MHD_NO;
-        }
-        MHD_add_response_header(response, "Content-Type", "application/json");
-    }
+    struct MHD_Response *response = exchange->stream     ? stream_response(exchange)
+                                    : exchange->image[0] ? file_response(exchange)
+                                                         : NULL;
+    if (!response && !exchange->stream)
+        response = json_response(exchange);
+    if (!response)
+        return MHD_NO;
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (exchange->allow[0])
@@ -130,9 +162,8 @@ static void take_image(struct exchange *exchange, const json_t *session)
     char *end;
     unsigned long index = strtoul(n, &end, 10);
     const json_t *files = json_object_get(json_object_get(session, "results"), "files");
-    const char *path = *end || !*n ? NULL : hep_json_str(json_array_get(files, index), "path", NULL);
-    size_t folder = strlen(exchange->server->images_dir);
-    if (!path || strncmp(path, exchange->server->images_dir, folder) != 0 || path[folder] != '/' || strstr(path, "/../")) {
+    const char *path = *n >= '0' && *n <= '9' && !*end ? hep_json_str(json_array_get(files, index), "path", NULL) : NULL;
+    if (!path || strlen(path) >= sizeof exchange->image) {
         hep_fail(&error, HEP_E_NOT_FOUND, "session %s has no image %.20s", hep_json_str(session, "session_id", "?"), n);
         hep_hint(&error, "it is %s and has %zu images", hep_json_str(session, "status", "?"), json_array_size(files));
         set_error(exchange, &error);
@@ -157,6 +188,7 @@ static void take_reply(struct exchange *exchange, json_t *data)
                                      hep_json_str(data, "line", ""));
         return;
     case ROUTE_OPERATION:
+    case ROUTE_EVENTS:
     case ROUTE_ALIVE:
         exchange->status = exchange->match.route->status;
         exchange->answer = data ? json_incref(data) : json_object();
@@ -192,11 +224,10 @@ static enum MHD_Result take_query(void *context, enum MHD_ValueKind kind, const 
 static enum hep_status take_body(struct exchange *exchange, struct hep_error *error)
 {
     json_t *body = NULL;
-    if (exchange->too_large)
-        return hep_fail(error, HEP_E_TOO_LARGE, "the body is larger than %u bytes", HEP_JSON_MAX);
-    if (!exchange->match.route->body) {
+    if (!exchange->match.route->body)
         return exchange->body_bytes ? hep_fail(error, HEP_E_BAD_FIELD, "this request takes no body") : HEP_OK;
-    }
+    if (exchange->body_bytes > HEP_JSON_MAX)
+        return hep_fail(error, HEP_E_TOO_LARGE, "the body is larger than %u bytes", HEP_JSON_MAX);
     HEP_TRY(hep_json_parse(exchange->body ? exchange->body : "", exchange->body_bytes, &body, error));
     if (!json_is_object(body)) {
         json_decref(body);
@@ -211,97 +242,146 @@ static enum hep_status take_body(struct exchange *exchange, struct hep_error *er
     return HEP_OK;
 }
 
-static enum hep_status ask(struct exchange *exchange, struct hep_error *error)
+static const char *header(void *connection, const char *name)
+{
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+/* The connection sleeps before the question leaves: its answer may come at once. */
+static void ask_supervisor(struct exchange *exchange)
+{
+    struct http_server *server = exchange->server;
+    const struct route *route = exchange->match.route;
+    struct hep_error error = {0};
+    json_t *data = json_copy(exchange->match.data);
+    if (route->kind == ROUTE_IMAGE)
+        json_object_del(data, "n");
+    exchange->asked = true;
+    atomic_fetch_add(&server->waiting, 1);
+    MHD_suspend_connection(exchange->connection);
+    if (front_request(server->client, route->operation, data, server->answer_ms, answered, exchange, &error) != HEP_OK)
+        answered(exchange, error.code, NULL, &error);
+}
+
+/* The browser's EventSource says where it was in a header, others in the query. */
+static enum hep_status subscribe(struct exchange *exchange, struct hep_error *error)
+{
+    const char *last = header(exchange->connection, "Last-Event-ID");
+    int64_t after = hep_json_int(exchange->match.data, "after_seq", -1);
+    char *end;
+    if (last) {
+        errno = 0;
+        after = strtoll(last, &end, 10);
+        if (*last < '0' || *last > '9' || *end || errno)
+            return hep_fail_field(error, HEP_E_BAD_FIELD, "Last-Event-ID", "Last-Event-ID must be the number of an event");
+    }
+    return event_hub_subscribe(exchange->server->events, after, wake_stream, exchange->connection, &exchange->stream, error);
+}
+
+/* Everything is here: query, body. Afterwards the exchange has an answer, or waits for one (`asked`). */
+static enum hep_status dispatch(struct exchange *exchange, struct hep_error *error)
 {
     struct query query = {.exchange = exchange};
     const struct route *route = exchange->match.route;
+    const char *key = route->key ? header(exchange->connection, "Idempotency-Key") : NULL;
     MHD_get_connection_values(exchange->connection, MHD_GET_ARGUMENT_KIND, take_query, &query);
     if (query.error.code != HEP_OK) {
         *error = query.error;
         return error->code;
     }
     HEP_TRY(take_body(exchange, error));
-    if (route->kind == ROUTE_ALIVE) {
-        exchange->status = MHD_HTTP_OK;
+    if (key)
+        json_object_set_new(exchange->match.data, route->key, hep_json_text(key));
+    exchange->status = MHD_HTTP_OK;
+    switch (route->kind) {
+    case ROUTE_ALIVE:
         exchange->answer = json_pack("{s:s}", "status", "alive");
         return HEP_OK;
+    case ROUTE_EVENTS:
+        return subscribe(exchange, error);
+    case ROUTE_OPERATION:
+    case ROUTE_IMAGE:
+    case ROUTE_READY:
+        ask_supervisor(exchange);
+        return HEP_OK;
     }
-    json_t *data = json_copy(exchange->match.data);
-    if (route->kind == ROUTE_IMAGE)
-        json_object_del(data, "n");
-    atomic_fetch_add(&exchange->server->waiting, 1);
-    MHD_suspend_connection(exchange->connection);
-    enum hep_status status = front_request(exchange->server->client, route->operation, data, ANSWER_MS, answered, exchange, error);
-    if (status != HEP_OK) {
-        set_error(exchange, error);
-        atomic_fetch_sub(&exchange->server->waiting, 1);
-        MHD_resume_connection(exchange->connection);
-    }
-    return HEP_OK;
+    return hep_fail(error, HEP_E_INTERNAL, "a route without a kind");
 }
 
-static enum MHD_Result refuse(struct exchange *exchange, const struct hep_error *error)
+/* What the headers alone tell: who asks, for what. A refusal is kept until the body has been read, or the client, still
+   sending, would see a broken connection instead of it. */
+static void examine(struct exchange *exchange, const char *url, const char *method)
 {
-    set_error(exchange, error);
-    if (strcmp(error->field, "Authorization") == 0)
-        exchange->status = MHD_HTTP_UNAUTHORIZED;
-    return respond(exchange);
-}
-
-static const char *header(void *connection, const char *name)
-{
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-}
-
-static struct exchange *begin(struct http_server *server, struct MHD_Connection *connection)
-{
-    struct exchange *exchange = calloc(1, sizeof *exchange);
-    if (exchange) {
-        exchange->server = server;
-        exchange->connection = connection;
-        atomic_fetch_add(&server->requests, 1);
-    }
-    return exchange;
-}
-
-static void take_upload(struct exchange *exchange, const char *data, size_t bytes)
-{
-    char *grown = exchange->body_bytes + bytes > HEP_JSON_MAX ? NULL : realloc(exchange->body, exchange->body_bytes + bytes);
-    if (!grown) {
-        exchange->too_large = true;
+    struct hep_error error = {0};
+    if (guard_check(&exchange->server->guard, header, exchange->connection, &error) == HEP_OK &&
+        route_find(method, url, &exchange->match, exchange->allow, &error) == HEP_OK) {
+        exchange->allow[0] = '\0';
         return;
     }
-    memcpy(grown + exchange->body_bytes, data, bytes);
-    exchange->body = grown;
+    exchange->refused = true;
+    set_error(exchange, &error);
+    if (strcmp(error.field, "Authorization") == 0)
+        exchange->status = MHD_HTTP_UNAUTHORIZED;
+}
+
+static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *connection, const char *url, const char *method,
+                             void **request)
+{
+    struct exchange *exchange = calloc(1, sizeof *exchange);
+    if (!exchange)
+        return MHD_NO;
+    *request = exchange;
+    exchange->server = server;
+    exchange->connection = connection;
+    atomic_fetch_add(&server->requests, 1);
+    examine(exchange, url, method);
+    const char *length = header(connection, "Content-Length");
+    if (length && strtoull(length, NULL, 10) > HEP_HTTP_BODY_MAX) {
+        struct hep_error error = {0};
+        hep_fail(&error, HEP_E_TOO_LARGE, "the body is larger than %u bytes", HEP_JSON_MAX);
+        json_decref(hep_take(&exchange->answer));
+        exchange->allow[0] = '\0';
+        set_error(exchange, &error);
+        return respond(exchange); /* before the body: MHD closes the connection after it */
+    }
+    return MHD_YES;
+}
+
+/* Keeps what may be a good body, counts the rest; past HEP_HTTP_BODY_MAX the connection is closed. */
+static enum MHD_Result take_upload(struct exchange *exchange, const char *data, size_t bytes)
+{
+    size_t before = exchange->body_bytes;
     exchange->body_bytes += bytes;
+    if (exchange->body_bytes > HEP_HTTP_BODY_MAX)
+        return MHD_NO;
+    if (exchange->refused || !exchange->match.route->body || exchange->body_bytes > HEP_JSON_MAX)
+        return MHD_YES;
+    char *grown = realloc(exchange->body, exchange->body_bytes);
+    if (!grown)
+        return MHD_NO;
+    memcpy(grown + before, data, bytes);
+    exchange->body = grown;
+    return MHD_YES;
 }
 
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
                               const char *upload, size_t *upload_bytes, void **request)
 {
-    struct http_server *server = context;
     struct exchange *exchange = *request;
     struct hep_error error = {0};
     (void)version;
-    if (!exchange) { /* headers only */
-        *request = begin(server, connection);
-        return *request ? MHD_YES : MHD_NO;
-    }
+    if (!exchange) /* headers only */
+        return begin(context, connection, url, method, request);
     if (*upload_bytes) {
-        take_upload(exchange, upload, *upload_bytes);
+        enum MHD_Result taken = take_upload(exchange, upload, *upload_bytes);
         *upload_bytes = 0;
-        return MHD_YES;
+        return taken;
     }
-    if (exchange->asked) /* resumed with the answer */
+    if (exchange->refused || exchange->asked) /* asked: resumed with the answer */
         return respond(exchange);
-    exchange->asked = true;
-    if (guard_check(&server->guard, header, connection, &error) != HEP_OK ||
-        route_find(method, url, &exchange->match, exchange->allow, &error) != HEP_OK)
-        return refuse(exchange, &error);
-    exchange->allow[0] = '\0';
-    if (ask(exchange, &error) != HEP_OK)
-        return refuse(exchange, &error);
-    return exchange->match.route->kind == ROUTE_ALIVE ? respond(exchange) : MHD_YES;
+    if (dispatch(exchange, &error) != HEP_OK)
+        set_error(exchange, &error);
+    return exchange->asked ? MHD_YES : respond(exchange);
 }
 
 static void complete(void *context, struct MHD_Connection *connection, void **request, enum MHD_RequestTerminationCode code)
@@ -312,6 +392,7 @@ static void complete(void *context, struct MHD_Connection *connection, void **re
     (void)code;
     if (!exchange)
         return;
+    subscriber_destroy(exchange->stream);
     json_decref(exchange->match.data);
     json_decref(exchange->answer);
     free(exchange->body);
@@ -355,11 +436,13 @@ static enum hep_status start_daemon(struct http_server *server, const struct htt
 {
     union address address;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+    if (options->port < 0 || options->port > UINT16_MAX)
+        return hep_fail(error, HEP_E_BAD_CONFIG, "http.port is %d, it must be from 0 to %d", options->port, UINT16_MAX);
     HEP_TRY(parse_address(options, &address, &flags, error));
     errno = 0;
     server->daemon = MHD_start_daemon(flags, (uint16_t)options->port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR, &address.any,
                                       MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                                      (unsigned)HEP_HTTP_TIMEOUT_S, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
+                                      (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
                                       MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
                                       MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
     if (!server->daemon) {
@@ -378,12 +461,17 @@ enum hep_status http_start(const struct http_options *options, struct front_clie
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the HTTP server");
     result->client = client;
+    result->answer_ms = options->answer_ms > 0 ? options->answer_ms : ANSWER_MS;
+    result->idle_s = options->idle_s > 0 ? options->idle_s : HEP_HTTP_TIMEOUT_S;
+    result->keep_alive_ms = options->keep_alive_ms > 0 ? options->keep_alive_ms : EVENTS_KEEP_ALIVE_MS;
     snprintf(result->images_dir, sizeof result->images_dir, "%s", options->images_dir);
     enum hep_status status = guard_init(&result->guard, options->address, options->token_file, error);
     if (status == HEP_OK)
+        status = event_hub_create(client, result->keep_alive_ms, &result->events, error);
+    if (status == HEP_OK)
         status = start_daemon(result, options, error);
     if (status != HEP_OK) {
-        free(result);
+        http_stop(result);
         return status;
     }
     *server = result;
@@ -394,12 +482,25 @@ void http_stop(struct http_server *server)
 {
     if (!server)
         return;
-    MHD_stop_daemon(server->daemon); /* nobody waits any more: the front client ended first */
+    if (server->events)
+        event_hub_stop(server->events); /* wakes the streams */
+    if (server->daemon)
+        MHD_stop_daemon(server->daemon); /* nobody sleeps any more: the front client was closed first */
+    event_hub_destroy(server->events);
     free(server);
+}
+
+int http_publish(struct http_server *server, const json_t *event)
+{
+    return event_hub_publish(server->events, event);
 }
 
 void http_counters(struct http_server *server, struct http_counters *counters)
 {
-    *counters = (struct http_counters){server->port, atomic_load(&server->requests), atomic_load(&server->refused),
-                                       atomic_load(&server->connections), atomic_load(&server->waiting)};
+    *counters = (struct http_counters){.port = server->port,
+                                       .requests = atomic_load(&server->requests),
+                                       .refused = atomic_load(&server->refused),
+                                       .connections = atomic_load(&server->connections),
+                                       .waiting = atomic_load(&server->waiting),
+                                       .subscribers = event_hub_subscribers(server->events)};
 }

@@ -13,20 +13,26 @@ struct http_options {
     const char *address;    /* IPv4 or IPv6 in digits; others than loopback need a token                  */
     int port;               /* 0 = any free one                                                           */
     const char *token_file; /* its first line is the token that "Authorization: Bearer" must carry; "" = none */
-    const char *images_dir; /* files outside it are never sent                                            */
+    const char *images_dir; /* files outside it are never sent; "" = none is                                 */
+    int answer_ms;          /* how long the supervisor may take before 504; 0 = 60000                      */
+    int idle_s;             /* a connection on which nothing moves for so long is closed; 0 = HEP_HTTP_TIMEOUT_S */
+    int keep_alive_ms;      /* see events.h; 0 = EVENTS_KEEP_ALIVE_MS                                      */
 };
 
 /* Counters for status. */
 struct http_counters {
     int port;
     uint64_t requests, refused;
-    int connections, waiting;
+    int connections, waiting, subscribers;
 };
 
-/* BAD_CONFIG: an address that is none, not loopback and without a token, or in use. client must outlive the server. */
+/* BAD_CONFIG: an address that is none, not loopback and without a token, or in use. The end is front_client_close (everybody who
+   waits gets an answer), http_stop, front_client_destroy, in this order. */
 enum hep_status http_start(const struct http_options *options, struct front_client *client, struct http_server **server,
                            struct hep_error *error);
 void http_stop(struct http_server *server); /* NULL is accepted */
+/* Sends an event to the subscribers of GET /api/events; returns how many there are. */
+int http_publish(struct http_server *server, const json_t *event);
 void http_counters(struct http_server *server, struct http_counters *counters);
 
 #endif

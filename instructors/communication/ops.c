@@ -20,8 +20,14 @@ struct no_fields {
 };
 struct listen_reply {
     struct hep_str address;
-    int32_t port, connections, waiting;
+    int32_t port, connections, waiting, subscribers;
     uint64_t requests, refused;
+};
+struct publish_request {
+    json_t *event;
+};
+struct publish_reply {
+    int32_t subscribers;
 };
 
 static const struct hep_field listen_reply_fields[] = {
@@ -29,9 +35,25 @@ static const struct hep_field listen_reply_fields[] = {
     HEP_FIELD(I32, listen_reply, port, REQUIRED, .help = "TCP port"),
     HEP_FIELD(I32, listen_reply, connections, REQUIRED, .help = "open now"),
     HEP_FIELD(I32, listen_reply, waiting, REQUIRED, .help = "of them, requests that wait for the supervisor"),
+    HEP_FIELD(I32, listen_reply, subscribers, REQUIRED, .help = "clients that listen to events"),
     HEP_FIELD(U64, listen_reply, requests, REQUIRED, .help = "so far"),
     HEP_FIELD(U64, listen_reply, refused, REQUIRED, .help = "of them, answered with an error"),
 };
+static const struct hep_field publish_fields[] = {
+    HEP_FIELD(JSON, publish_request, event, REQUIRED, .help = "sent as it is; its member `name` names it in the stream"),
+};
+static const struct hep_field publish_reply_fields[] = {
+    HEP_FIELD(I32, publish_reply, subscribers, REQUIRED, .help = "clients of GET /api/events that it is sent to"),
+};
+
+/* Alone, in --stdio, there is no supervisor to be a client of and no door. */
+static enum hep_status check_open(const struct communication_state *state, struct hep_error *error)
+{
+    if (state->server)
+        return HEP_OK;
+    hep_fail(error, HEP_E_NOT_NOW, "the door is not open: this process has no supervisor");
+    return hep_hint(error, "start heptad"), HEP_E_NOT_NOW;
+}
 
 static enum hep_status listen_state(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
 {
@@ -39,10 +61,19 @@ static enum hep_status listen_state(struct hep_call *call, const void *request, 
     struct listen_reply *reply = reply_;
     struct http_counters counters;
     (void)request;
-    (void)error;
+    HEP_TRY(check_open(state, error));
     http_counters(state->server, &counters);
     *reply = (struct listen_reply){.address = hep_str_of(state->address), .port = counters.port, .connections = counters.connections,
-                                   .waiting = counters.waiting, .requests = counters.requests, .refused = counters.refused};
+                                   .waiting = counters.waiting, .subscribers = counters.subscribers, .requests = counters.requests, .refused = counters.refused};
+    return HEP_OK;
+}
+
+static enum hep_status publish(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+{
+    struct communication_state *state = hep_instructor_state(hep_call_instructor(call));
+    const struct publish_request *request = request_;
+    HEP_TRY(check_open(state, error));
+    ((struct publish_reply *)reply_)->subscribers = http_publish(state->server, request->event);
     return HEP_OK;
 }
 
@@ -54,19 +85,10 @@ static const char *setting(const struct hep_instructor *self, const char *key, c
 
 static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
 {
-    if (!hep_instructor_front(self)[0]) { /* alone, in --stdio: no supervisor to be a client of */
-        *result = NULL;
-        return hep_fail(error, HEP_E_BAD_CONFIG, "communication needs --front, the supervisor's front socket");
-    }
     struct communication_state *state = calloc(1, sizeof *state);
     if (!state)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
     state->address = setting(self, "http.address", "127.0.0.1");
-    enum hep_status status = front_client_create(hep_instructor_front(self), &state->client, error);
-    if (status != HEP_OK) {
-        free(state);
-        return status;
-    }
     *result = state;
     return HEP_OK;
 }
@@ -79,6 +101,9 @@ static enum hep_status begin_listening(struct hep_instructor *self, struct hep_e
                                    .token_file = setting(self, "http.token_file", ""),
                                    .images_dir = setting(self, "images.dir", hep_instructor_state_dir(self))};
     struct http_counters counters;
+    if (!hep_instructor_front(self)[0])
+        return hep_fail(error, HEP_E_BAD_CONFIG, "communication needs --front, the supervisor's front socket");
+    HEP_TRY(front_client_create(hep_instructor_front(self), &state->client, error));
     HEP_TRY(http_start(&options, state->client, &state->server, error));
     http_counters(state->server, &counters);
     hep_log(HEP_INFO, "http.listening", "address=%s port=%d", state->address, counters.port);
@@ -89,19 +114,22 @@ static void add_status(struct hep_instructor *self, json_t *into)
 {
     struct communication_state *state = hep_instructor_state(self);
     struct http_counters counters;
-    if (!state || !state->server)
+    if (!state->server)
         return;
     http_counters(state->server, &counters);
-    json_object_set_new(into, "http", json_pack("{s:s, s:i, s:i, s:i, s:I, s:I}", "address", state->address, "port", counters.port,
-                                                "connections", counters.connections, "waiting", counters.waiting, "requests",
+    json_object_set_new(into, "http", json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:I}", "address", state->address, "port", counters.port,
+                                                "connections", counters.connections, "waiting", counters.waiting, "subscribers",
+                                                counters.subscribers, "requests",
                                                 (json_int_t)counters.requests, "refused", (json_int_t)counters.refused));
 }
 
 static void stop(struct hep_instructor *self)
 {
     struct communication_state *state = hep_instructor_state(self);
-    front_client_destroy(state->client); /* resumes every connection that waits */
+    if (state->client)
+        front_client_close(state->client); /* every connection that waits gets an answer */
     http_stop(state->server);
+    front_client_destroy(state->client);
     free(state);
 }
 
@@ -109,6 +137,8 @@ static const struct hep_operation operations[] = {
     {.name = "listen", .handler = listen_state, .request_size = sizeof(struct no_fields), .reply = listen_reply_fields,
      .reply_count = HEP_COUNT_OF(listen_reply_fields), .reply_size = sizeof(struct listen_reply), .permission = HEP_CLIENT,
      .deadline_ms = 2000, .pure = true, .aliases = (const char *const[]){"health_check", NULL}, .help = "where the door listens and what it does"},
+    HEP_OPERATION("publish", publish, publish_request, publish_fields, publish_reply, publish_reply_fields, .permission = HEP_OPERATOR,
+                  .deadline_ms = 2000, .help = "send an event of one's own to whoever listens"),
     {0},
 };
 

@@ -11,19 +11,20 @@
 #define WORKFLOWS "/api/processing/workflows"
 #define SESSIONS  "/api/processing/sessions"
 const struct route routes[] = {
-    {"GET", "/healthz", ROUTE_ALIVE, NULL, 200, "", false, "the door answers"},
-    {"GET", "/readyz", ROUTE_READY, "status.get", 200, "", false, "every domain is ready and has shown progress"},
-    {"GET", "/api/status", ROUTE_OPERATION, "status.get", 200, "", false, "the whole daemon in one answer"},
-    {"GET", "/api/models", ROUTE_OPERATION, "model.list", 200, "", false, "models and their defaults"},
-    {"GET", "/api/schedulers", ROUTE_OPERATION, "scheduler.list", 200, "", false, "diffusion schedulers"},
-    {"GET", WORKFLOWS, ROUTE_OPERATION, "workflow.list", 200, "", false, "workflow templates"},
-    {"POST", WORKFLOWS "/execute", ROUTE_OPERATION, "workflow.execute", 202, "", true, "make images; answers when the request is durable"},
-    {"GET", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.get", 200, "", false, "one template"},
-    {"GET", SESSIONS, ROUTE_OPERATION, "session.list", 200, "limit:i status cursor", false, "sessions, newest first"},
-    {"GET", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.get", 200, "", false, "one session"},
-    {"POST", SESSIONS "/{session_id}/control", ROUTE_OPERATION, "session.control", 200, "", true, "pause, resume, cancel"},
-    {"DELETE", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.delete", 200, "", false, "forget an ended session"},
-    {"GET", SESSIONS "/{session_id}/images/{n}", ROUTE_IMAGE, "session.get", 200, "", false, "image n of a session, from 0"},
+    {"GET", "/healthz", ROUTE_ALIVE, NULL, 200, "", false, NULL, "the door answers"},
+    {"GET", "/readyz", ROUTE_READY, "status.get", 200, "", false, NULL, "every domain is ready and has shown progress"},
+    {"GET", "/api/status", ROUTE_OPERATION, "status.get", 200, "", false, NULL, "the whole daemon in one answer"},
+    {"GET", "/api/events", ROUTE_EVENTS, "events.poll", 200, "after_seq:i", false, NULL, "events as they happen (text/event-stream)"},
+    {"GET", "/api/models", ROUTE_OPERATION, "model.list", 200, "", false, NULL, "models and their defaults"},
+    {"GET", "/api/schedulers", ROUTE_OPERATION, "scheduler.list", 200, "", false, NULL, "diffusion schedulers"},
+    {"GET", WORKFLOWS, ROUTE_OPERATION, "workflow.list", 200, "", false, NULL, "workflow templates"},
+    {"POST", WORKFLOWS "/execute", ROUTE_OPERATION, "workflow.execute", 202, "", true, "idempotency_key", "make images; answers when the request is durable"},
+    {"GET", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.get", 200, "", false, NULL, "one template"},
+    {"GET", SESSIONS, ROUTE_OPERATION, "session.list", 200, "limit:i status cursor", false, NULL, "sessions, newest first"},
+    {"GET", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.get", 200, "", false, NULL, "one session"},
+    {"POST", SESSIONS "/{session_id}/control", ROUTE_OPERATION, "session.control", 200, "", true, NULL, "pause, resume, cancel"},
+    {"DELETE", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.delete", 200, "", false, NULL, "forget an ended session"},
+    {"GET", SESSIONS "/{session_id}/images/{n}", ROUTE_IMAGE, "session.get", 200, "", false, NULL, "image n of a session, from 0"},
 };
 const size_t routes_count = HEP_COUNT_OF(routes);
 
@@ -65,7 +66,7 @@ enum hep_status route_find(const char *method, const char *path, struct route_ma
             return HEP_OK;
         }
         size_t used = strlen(allow);
-        snprintf(allow + used, 64 - used, "%s%s", used ? ", " : "", routes[i].method);
+        snprintf(allow + used, 64 - used, "%s%s%s", used ? ", " : "", routes[i].method, strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
     json_decref(data);
     if (allow[0])
@@ -91,7 +92,7 @@ enum hep_status route_query(const struct route *route, const char *name, const c
         char *end;
         errno = 0;
         long long number = strtoll(value ? value : "", &end, 10);
-        if (!value || !*value || *end || errno)
+        if (!value || (*value != '-' && (*value < '0' || *value > '9')) || *end || errno)
             return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s must be an integer", name);
         json_object_set_new(data, name, json_integer(number));
         return HEP_OK;

@@ -10,9 +10,9 @@ enum route_kind {
     ROUTE_OPERATION, /* the reply's data is the body                                        */
     ROUTE_IMAGE,     /* session.get, then the file of image {n}                             */
     ROUTE_READY,     /* status.get; 200 when its state is ready, else 503                   */
+    ROUTE_EVENTS,    /* a stream of server-sent events, see events.h                        */
     ROUTE_ALIVE      /* 200 from here, the supervisor is not asked                          */
 };
-enum { ROUTE_PARTS_MAX = 8, ROUTE_PARAMETERS_MAX = 4 };
 
 struct route {
     const char *method;    /* "GET", "POST", "DELETE"                                       */
@@ -22,6 +22,7 @@ struct route {
     int status;            /* of success: 200, 201, 202                                     */
     const char *query;     /* query parameters taken into data, space separated; ":i" = integer */
     bool body;             /* a JSON object as body, members become data                    */
+    const char *key;       /* member of data that the header Idempotency-Key fills, NULL = none */
     const char *help;
 };
 extern const struct route routes[];
@@ -33,8 +34,8 @@ struct route_match {
     json_t *data; /* members from the path; owned by the caller */
 };
 
-/* NOT_FOUND: no such path; NOT_ALLOWED with allow filled ("GET, POST"): the path has other methods. BAD_FIELD: a part of the
-   path is empty or too long. */
+/* NOT_FOUND: no such path, or a part of it is empty, longer than a name or not UTF-8; NOT_ALLOWED with allow filled ("GET, HEAD,
+   POST"): the path has other methods. */
 enum hep_status route_find(const char *method, const char *path, struct route_match *match, char allow[64], struct hep_error *error);
 /* Takes a query parameter into data. UNKNOWN_FIELD, BAD_FIELD. */
 enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data, struct hep_error *error);

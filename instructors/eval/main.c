@@ -109,7 +109,7 @@ static enum hep_status parse_count(const char *option, const char *text, int *co
 static enum hep_status parse_plan(struct settings *s, const char *text, struct hep_error *error)
 {
     if (text)
-        return hep_fail(error, HEP_E_BAD_FIELD, "--print-plan takes no value '%.40s'", text);
+        return hep_fail(error, HEP_E_BAD_FIELD, "--print-plan=%.40s is not built; --print-plan alone is", text);
     s->print_plan = true;
     return HEP_OK;
 }

@@ -207,8 +207,22 @@ static const struct hep_operation operations[] = {
     {0},
 };
 
-static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_INFERENCE, .operations = operations, .start = start, .stop = stop, .work = work};
+/* Between two steps: the networks of jobs in hand are opened again at the next one. */
+static void drop_networks(struct hep_instructor *self, json_t *freed)
+{
+    struct batch *batch = hep_instructor_state(self);
+    size_t bytes = batch->workspace_floats * sizeof(float) + networks_bytes(&batch->networks);
+    batch_clear(batch, self);
+    json_object_set_new(freed, "activation_bytes", json_integer((json_int_t)bytes));
+}
+
+static const char *isa(void)
+{
+    return hep_isa_name(hep_isa_level());
+}
+
+static const struct hep_instructor_spec spec = {.role = HEP_ROLE_INFERENCE, .operations = operations, .start = start, .stop = stop,
+                                                .work = work, .cleanup = drop_networks, .isa = isa};
 
 int main(int argc, char **argv)
 {

@@ -1,4 +1,4 @@
-/* The operations that every domain has: get_status, ping, describe, cleanup. They answer on the loop thread. */
+/* The operations that every domain has: get_status, ping, describe on the loop thread, cleanup on the worker thread. */
 #include "instructors/skeleton/internal.h"
 
 #include "common/clock.h"
@@ -59,7 +59,7 @@ static json_t *stats_to_json(const struct operation_stats *stats)
                                "p50_ms", (double)sorted[kept / 2] / 1000, "p99_ms", (double)sorted[kept - 1 - kept / 100] / 1000,
                                "cpu_ms", (double)stats->cpu_us / 1000);
     if (stats->last_error[0])
-        json_object_set_new(object, "last_error", json_string(stats->last_error));
+        json_object_set_new(object, "last_error", hep_json_text(stats->last_error));
     return object;
 }
 
@@ -167,13 +167,16 @@ static enum hep_status cleanup(struct hep_call *call, const void *request, void 
     return HEP_OK;
 }
 
-#define STATUS_ROW(text, function, fields, rights, what)                                                               \
+#define STATUS_ROW(text, function, fields, rights, ...)                                                                \
     {.name = text, .handler = function, .request_size = sizeof(struct no_request), .reply = fields, .reply_count = 1,  \
-     .reply_size = sizeof(struct json_reply), .permission = rights, .deadline_ms = 2000, .help = what}
+     .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__}
 const struct hep_operation builtin_operations[] = {
-    STATUS_ROW("get_status", get_status, status_reply_fields, HEP_CLIENT, "state, progress, memory and latencies of this domain"),
-    STATUS_ROW("describe", describe, describe_reply_fields, HEP_CLIENT, "the table of this domain's operations"),
-    STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, "drop caches and unused mappings"),
+    STATUS_ROW("get_status", get_status, status_reply_fields, HEP_CLIENT, .deadline_ms = 2000,
+               .help = "state, progress, memory and latencies of this domain"),
+    STATUS_ROW("describe", describe, describe_reply_fields, HEP_CLIENT, .deadline_ms = 2000, .pure = true,
+               .help = "the table of this domain's operations"),
+    STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,
+               .help = "drop caches and unused mappings"),
     HEP_OPERATION("ping", ping, ping_request, ping_request_fields, ping_reply, ping_reply_fields, .permission = HEP_CLIENT,
                   .deadline_ms = 2000, .pure = true, .help = "answers; a full round trip through the domain"),
     {0},

@@ -34,6 +34,9 @@ struct hep_call *call_create(struct hep_instructor *self, json_t *message, answe
     json_array_foreach(json_object_get(json_object_get(message, "lease"), "cores"), index, core)
         if (json_is_integer(core) && call->core_count < CORES_MAX)
             call->cores[call->core_count++] = (int)json_integer_value(core);
+    pthread_mutex_lock(&self->lock);
+    self->open_calls++;
+    pthread_mutex_unlock(&self->lock);
     return call;
 }
 
@@ -122,6 +125,7 @@ static void answer(struct hep_call *call, json_t *data, const struct hep_error *
     json_decref(reply);
     call_destroy(call);
     pthread_mutex_lock(&self->lock);
+    self->open_calls--;
     self->answered_count++;
     pthread_cond_broadcast(&self->answered);
     pthread_mutex_unlock(&self->lock);
@@ -145,6 +149,19 @@ static json_t *outputs_to_json(const struct hep_output_plan *plan)
     return json_pack("{s:o, s:I, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops", plan->flops);
 }
 
+/* status decides; a handler that filled no error gets its code's own words. */
+static void fail_in_hand(struct hep_call *call, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_error whole = {0};
+    if (error && error->code != HEP_OK)
+        whole = *error;
+    else
+        hep_fail(&whole, status, "%s", hep_status_meaning(status));
+    whole.code = status;
+    leave_hand(call, &whole);
+    answer_error(call, &whole);
+}
+
 static void execute_measure(struct hep_call *call)
 {
     struct hep_error error = {0};
@@ -152,11 +169,12 @@ static void execute_measure(struct hep_call *call)
     enum hep_status status = HEP_OK;
     if (call->row->measure)
         status = call->row->measure(call, call->request, &plan, &error);
-    leave_hand(call, status == HEP_OK ? NULL : &error);
-    if (status != HEP_OK)
-        answer_error(call, &error);
-    else
-        answer(call, outputs_to_json(&plan), NULL);
+    if (status != HEP_OK) {
+        fail_in_hand(call, status, &error);
+        return;
+    }
+    leave_hand(call, NULL);
+    answer(call, outputs_to_json(&plan), NULL);
 }
 
 void call_execute(struct hep_call *call)
@@ -177,24 +195,24 @@ void call_execute(struct hep_call *call)
 
 void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
 {
-    struct hep_error copy = {0};
-    if (status == HEP_OK) {
-        json_t *data = hep_encode(call->row->reply, call->row->reply_count, call->reply);
-        memset(call->reply, 0, call->row->reply_size); /* its JSON members are the answer's now */
-        leave_hand(call, NULL);
-        answer(call, data, NULL);
+    struct hep_error failure;
+    if (status != HEP_OK) {
+        fail_in_hand(call, status, error);
         return;
     }
-    if (error)
-        copy = *error;
-    copy.code = status;
-    leave_hand(call, &copy);
-    answer_error(call, &copy);
+    json_t *data = hep_encode(call->row->reply, call->row->reply_count, call->reply);
+    memset(call->reply, 0, call->row->reply_size); /* its JSON members are the answer's now */
+    if (!data) {
+        fail_in_hand(call, hep_fail(&failure, HEP_E_NO_MEMORY, "no memory for the reply"), &failure);
+        return;
+    }
+    leave_hand(call, NULL);
+    answer(call, data, NULL);
 }
 
 enum hep_status hep_call_defer(struct hep_call *call)
 {
-    call->deferred = true;
+    (void)call;
     return HEP_STATUS_COUNT;
 }
 
@@ -265,15 +283,19 @@ void call_run(struct hep_call *call)
         answer_error(call, &error);
         return;
     }
-    if (call_is_heavy(call) && atomic_load(&self->draining)) {
-        hep_fail(&error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(self->spec->role));
-        answer_error(call, &error);
-        return;
-    }
-    if (call_is_heavy(call))
-        worker_push(self, call);
-    else
+    if (!call_is_heavy(call))
         call_execute(call);
+    else if (atomic_load(&self->draining))
+        call_refuse_drained(call);
+    else
+        worker_push(self, call);
+}
+
+void call_refuse_drained(struct hep_call *call)
+{
+    struct hep_error error = {0};
+    hep_fail(&error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(call->self->spec->role));
+    answer_error(call, &error);
 }
 
 /* ---- what handlers ask --------------------------------------------------------------------------------------------- */

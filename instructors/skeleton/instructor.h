@@ -3,11 +3,14 @@
  *
  * Two threads matter. The *loop thread* owns the report channel, timers and light operations; the *worker thread* owns
  * OpenMP and runs heavy operations one after another, in the order of arrival. An operation is heavy when its row says
- * so. An instructor with a batch of its own (inference) defers: its handler keeps the call and returns HEP_DEFERRED-like
- * status through hep_call_defer(), and `work` is called on the worker thread again and again while it says there is more.
+ * so. An instructor with a batch of its own (inference) defers: its handler keeps the call and returns what
+ * hep_call_defer() returns, and `work` is called on the worker thread again and again while it says there is more.
  *
- * Every domain has get_status, ping, describe and cleanup from here; they answer on the loop thread, also while a heavy
- * operation runs.
+ * Every domain has get_status, ping, describe and cleanup from here; the first three answer on the loop thread, also while a
+ * heavy operation runs; cleanup waits for its turn on the worker thread, because what it drops is in use there.
+ *
+ * SIGTERM drains: operations that run go on to their end (or to the next boundary, see hep_call_cancelled), heavy ones that
+ * have not begun are refused with DOMAIN_DOWN, every answer is sent, then the process ends with status 0.
  */
 #ifndef HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
 #define HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
@@ -27,9 +30,10 @@ struct hep_instructor_spec {
     void (*stop)(struct hep_instructor *self);            /* frees the state at an orderly end; NULL = nothing        */
     bool (*work)(struct hep_instructor *self);            /* worker thread: one unit; true = more to do; NULL = none  */
     void (*status)(struct hep_instructor *self, json_t *into); /* adds its own fields to get_status; loop thread      */
-    void (*cleanup)(struct hep_instructor *self, json_t *freed); /* operation `cleanup`: drop caches; says what        */
+    void (*cleanup)(struct hep_instructor *self, json_t *freed); /* operation `cleanup`: drop caches; says what; worker thread */
     /* Other threads and descriptors of its own (communication's HTTP): called on the loop thread after READY. */
     enum hep_status (*listen)(struct hep_instructor *self, struct hep_error *error);
+    const char *(*isa)(void); /* instruction set of its kernels, for READY; NULL = it has none                         */
 };
 
 /* The whole of main(): arguments (common/contract.h), --describe, --stdio, --help, --version. Returns the exit status. */

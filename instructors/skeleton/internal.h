@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { FLUSH_MS = 1000 }; /* at the end: how long the last answers and reports may take to leave */
 enum { SETTINGS_MAX = 128, MAPPED_MAX = 16, LATENCIES_KEPT = 128, CORES_MAX = 256, HELD_REPORTS_MAX = 256 };
 #define IDLE_MAPPINGS_BYTES (64u << 20) /* networks hold their weights themselves */
 
@@ -52,7 +53,7 @@ struct hep_call {
     struct hep_instructor *self;
     json_t *message;                     /* the whole request; owned                            */
     const struct hep_operation *row;
-    bool builtin, measure, deferred;
+    bool builtin, measure;
     bool string_errors;                  /* the caller wants `error` as a string                */
     atomic_bool cancelled;
     const char *request_id, *session;    /* into message, "" = none                             */
@@ -97,6 +98,7 @@ struct hep_instructor {
     int queued;
     bool wake;
     struct hep_call *in_hand;
+    int open_calls;                      /* arrived and not answered yet, wherever they are             */
     uint64_t answered_count;
     struct operation_stats *stats;       /* one per row of spec->operations, then the built-in ones */
 };
@@ -105,6 +107,7 @@ struct hep_instructor {
 struct hep_call *call_create(struct hep_instructor *self, json_t *message, answer_function *answer); /* takes message */
 void call_run(struct hep_call *call);   /* finds the operation; runs light ones, queues heavy ones   */
 void call_execute(struct hep_call *call); /* worker thread                                           */
+void call_refuse_drained(struct hep_call *call); /* a heavy one that has not begun; DOMAIN_DOWN */
 bool call_is_heavy(const struct hep_call *call);
 /* builtin.c */
 extern const struct hep_operation builtin_operations[];

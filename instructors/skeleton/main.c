@@ -154,7 +154,7 @@ static void report_status(struct hep_instructor *self)
 static bool is_idle(struct hep_instructor *self)
 {
     pthread_mutex_lock(&self->lock);
-    bool idle = !self->in_hand && !self->heavy_head && !self->arrived_head;
+    bool idle = self->open_calls == 0;
     pthread_mutex_unlock(&self->lock);
     return idle;
 }
@@ -197,9 +197,9 @@ static void loop(struct hep_instructor *self, int signal_fd)
 static void report_ready(struct hep_instructor *self)
 {
     report_send(&self->report,
-                json_pack("{s:s, s:I, s:i, s:s, s:s, s:o}", "kind", "ready", "generation", (json_int_t)self->options.generation, "pid",
-                          (int)getpid(), "version", HEP_VERSION, "build", hep_build_id(), "operations",
-                          instructor_description(self)),
+                json_pack("{s:s, s:I, s:i, s:s, s:s, s:s, s:o}", "kind", "ready", "generation", (json_int_t)self->options.generation, "pid",
+                          (int)getpid(), "version", HEP_VERSION, "build", hep_build_id(), "isa",
+                          self->spec->isa ? self->spec->isa() : "", "operations", instructor_description(self)),
                 true);
 }
 
@@ -220,6 +220,9 @@ static int run_supervised(struct hep_instructor *self, struct hep_error *error)
         return error->code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
     report_ready(self);
     loop(self, signal_fd);
+    if (!hep_rpc_server_flush(self->server, FLUSH_MS))
+        hep_log(HEP_WARNING, "domain.drained", "reason=\"the supervisor did not take the last answers\"");
+    report_flush(&self->report);
     return 0;
 }
 
@@ -304,6 +307,9 @@ static void prepare_process(const struct options *options)
         sigaddset(&blocked, SIGTERM);
         sigaddset(&blocked, SIGINT);
         prctl(PR_SET_PDEATHSIG, SIGKILL); /* second line; the report channel's EOF is the first */
+        struct pollfd channel = {.fd = options->report_fd, .events = POLLIN};
+        if (poll(&channel, 1, 0) > 0)
+            _exit(0); /* the supervisor died before we could ask to be told */
     }
     signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &blocked, NULL); /* threads started later inherit it */
@@ -319,6 +325,13 @@ static int print_description(const struct hep_instructor_spec *spec)
     putchar('\n');
     json_decref(object);
     return 0;
+}
+
+static void end_worker(struct hep_instructor *self)
+{
+    atomic_store(&self->stopping, true);
+    hep_instructor_wake(self);
+    pthread_join(self->worker, NULL);
 }
 
 int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec *spec)
@@ -348,10 +361,7 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
         char quoted[HEP_ERROR_MESSAGE_MAX];
         hep_log(HEP_ERROR_LEVEL, "domain.failed", "domain=%s code=%s reason=%s", hep_role_name(spec->role),
                 hep_status_name(error.code), hep_log_quote(error.message, quoted, sizeof quoted));
-    } else if (spec->stop) {
-        atomic_store(&self.stopping, true);
-        hep_instructor_wake(&self);
-        pthread_join(self.worker, NULL);
+    } else if (end_worker(&self), spec->stop) {
         spec->stop(&self);
     }
     fflush(NULL);

@@ -5,6 +5,7 @@
  */
 #include "instructors/skeleton/internal.h"
 
+#include "common/log.h"
 #include "common/wire.h"
 
 #include <errno.h>
@@ -39,9 +40,15 @@ static void flush_held(struct report *report)
 
 void report_send(struct report *report, json_t *packet, bool must_arrive)
 {
+    struct hep_error error = {.message = "too large, or no memory"};
     void *frame = NULL;
     size_t bytes = 0;
-    if (report->fd < 0 || !packet || hep_wire_encode(packet, &frame, &bytes, NULL) != HEP_OK || bytes > HEP_REPORT_MAX) {
+    if (report->fd < 0) {
+        json_decref(packet);
+        return;
+    }
+    if (!packet || hep_wire_encode(packet, &frame, &bytes, &error) != HEP_OK || bytes > HEP_REPORT_MAX) {
+        hep_log(HEP_WARNING, "report.lost", "kind=%s bytes=%zu reason=\"%s\"", hep_json_str(packet, "kind", "?"), bytes, error.message);
         free(frame);
         json_decref(packet);
         return;
@@ -49,10 +56,12 @@ void report_send(struct report *report, json_t *packet, bool must_arrive)
     json_decref(packet);
     pthread_mutex_lock(&report->lock);
     flush_held(report);
-    bool sent = report->held_count == 0 && send_packet(report, frame, bytes);
-    if (!sent && must_arrive && report->held_count < HELD_REPORTS_MAX)
+    bool sent = report->held_count == 0 && send_packet(report, frame, bytes), full = report->held_count == HELD_REPORTS_MAX;
+    if (!sent && must_arrive && !full)
         report->held[report->held_count++] = (struct held_report){hep_take(&frame), bytes};
     pthread_mutex_unlock(&report->lock);
+    if (!sent && must_arrive && full)
+        hep_log(HEP_WARNING, "report.lost", "reason=\"the supervisor does not read; %d reports wait\"", HELD_REPORTS_MAX);
     free(frame);
 }
 

@@ -7,12 +7,11 @@
 
 #include <stdlib.h>
 
-#define A        (1u << HEP_SLOT_A)
-#define B        (1u << HEP_SLOT_B)
-#define C        (1u << HEP_SLOT_C)
-#define RESIDUAL (1u << HEP_SLOT_RESIDUAL)
-#define ALL_ACTIVATIONS                                                                                                \
-    (1u << HEP_ACT_SILU | 1u << HEP_ACT_GELU | 1u << HEP_ACT_QUICK_GELU | 1u << HEP_ACT_RELU)
+#define A               (1u << HEP_SLOT_A)
+#define B               (1u << HEP_SLOT_B)
+#define C               (1u << HEP_SLOT_C)
+#define RESIDUAL        (1u << HEP_SLOT_RESIDUAL)
+#define ALL_ACTIVATIONS (1u << HEP_ACT_SILU | 1u << HEP_ACT_GELU | 1u << HEP_ACT_QUICK_GELU | 1u << HEP_ACT_RELU)
 
 static enum hep_status product(struct hep_kernel *kernel, struct hep_error *error)
 {
@@ -84,7 +83,8 @@ static void clear(struct hep_kernel *kernel)
 }
 
 enum hep_status hep_own_create(struct hep_kernel *kernel, const struct hep_own *own, const struct hep_kernel_info *info,
-                               bool missing, void (*run)(const struct hep_kernel *, void *const *), struct hep_error *error)
+                               bool missing, void (*run)(const struct hep_kernel *, void *const *),
+                               struct hep_error *error)
 {
     char text[160];
     if (missing)

@@ -1,4 +1,5 @@
-/* The parts of the CPU backend: constructors by file, collected in the table of backend.c. Only nn/cpu/backend*.c include this. */
+/* The parts of the CPU backend: constructors by file, collected in the table of backend.c. Only nn/cpu/backend*.c
+ * include this. */
 #ifndef HEP_NN_CPU_BACKEND_CPU_H
 #define HEP_NN_CPU_BACKEND_CPU_H
 
@@ -20,20 +21,22 @@ struct hep_own {
         struct hep_pool_eos_args pool_eos;
         struct hep_timestep_args timestep;
     } args;
-    struct hep_rows_args second; /* concat: of its second input     */
-    const void *kernel;          /* row of hep_kernels() for run to call */
+    struct hep_rows_args second;                     /* concat: of its second input     */
+    const void *kernel;                              /* row of hep_kernels() for run to call */
     void (*run_rows)(const struct hep_rows_args *a); /* the same for kernels on rows */
 };
 
 /* Gives kernel its state, function, symbol and clear. UNSUPPORTED if the row has no kernel (missing is its run). */
 enum hep_status hep_own_create(struct hep_kernel *kernel, const struct hep_own *own, const struct hep_kernel_info *info,
-                               bool missing, void (*run)(const struct hep_kernel *, void *const *), struct hep_error *error);
+                               bool missing, void (*run)(const struct hep_kernel *, void *const *),
+                               struct hep_error *error);
 
 /* backend_elementwise.c */
 enum hep_status hep_cpu_group_norm(struct hep_kernel *kernel, struct hep_error *error);
 enum hep_status hep_cpu_layer_norm(struct hep_kernel *kernel, struct hep_error *error);
-enum hep_status hep_cpu_rows(struct hep_kernel *kernel, struct hep_error *error); /* activate, geglu, scale, convert, copy */
-enum hep_status hep_cpu_add(struct hep_kernel *kernel, struct hep_error *error);  /* add, add_channels */
+enum hep_status hep_cpu_rows(struct hep_kernel *kernel,
+                             struct hep_error *error); /* activate, geglu, scale, convert, copy */
+enum hep_status hep_cpu_add(struct hep_kernel *kernel, struct hep_error *error); /* add, add_channels */
 /* backend_shape.c */
 enum hep_status hep_cpu_transpose(struct hep_kernel *kernel, struct hep_error *error); /* from_nchw, to_nchw */
 enum hep_status hep_cpu_concat(struct hep_kernel *kernel, struct hep_error *error);
@@ -49,6 +52,7 @@ enum hep_status hep_cpu_direct(struct hep_kernel *kernel, struct hep_error *erro
 /* backend_pack.c */
 enum hep_status hep_cpu_layout_create(struct hep_weight_layout *layout, struct hep_error *error);
 void hep_cpu_layout_clear(struct hep_weight_layout *layout);
-enum hep_status hep_cpu_pack(const struct hep_weight_layout *layout, const float *from, void *to, struct hep_error *error);
+enum hep_status hep_cpu_pack(const struct hep_weight_layout *layout, const float *from, void *to,
+                             struct hep_error *error);
 
 #endif

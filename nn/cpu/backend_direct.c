@@ -1,7 +1,7 @@
 /*
- * Convolution and linear, written out: for the few layers that oneDNN runs only by its reference or by its plain GEMM (the
- * first and last convolutions at the portable level, odd channel counts). Each result is one sum in a fixed order: bias, then
- * kernel rows, columns, channels. Called through backend.c's table.
+ * Convolution and linear, written out: for the few layers that oneDNN runs only by its reference or by its plain GEMM
+ * (the first and last convolutions at the portable level, odd channel counts). Each result is one sum in a fixed order:
+ * bias, then kernel rows, columns, channels. Called through backend.c's table.
  */
 #include "nn/cpu/backend_cpu.h"
 #include "nn/cpu/parallel.h"
@@ -12,11 +12,11 @@
 struct direct {
     int64_t height, width, channels; /* of x                            */
     int64_t out_height, out_width, out;
-    int64_t wide;                    /* out rounded up to the lanes     */
+    int64_t wide; /* out rounded up to the lanes     */
     int kernel, stride, top, left;
-    enum hep_dtype dtype;            /* of x, residual and result       */
+    enum hep_dtype dtype; /* of x, residual and result       */
     enum hep_activation activation;
-    int64_t lines;                   /* images · out_height             */
+    int64_t lines; /* images · out_height             */
     const void *x, *residual;
     const float *weight, *bias;
     void *y;
@@ -126,10 +126,18 @@ enum hep_status hep_cpu_direct(struct hep_kernel *kernel, struct hep_error *erro
     if (!d)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a kernel");
     bool conv = p->op == HEP_OP_CONV2D;
-    *d = (struct direct){.height = conv ? x->dims[1] : hep_rows(x), .width = conv ? x->dims[2] : 1, .channels = hep_row(x),
-                         .out_height = conv ? y->dims[1] : hep_rows(x), .out_width = conv ? y->dims[2] : 1, .out = hep_row(y),
-                         .kernel = conv ? p->attr.kernel : 1, .stride = conv ? p->attr.stride : 1, .top = p->attr.pads[0],
-                         .left = p->attr.pads[1], .dtype = p->operand[HEP_SLOT_A].dtype, .activation = p->activation,
+    *d = (struct direct){.height = conv ? x->dims[1] : hep_rows(x),
+                         .width = conv ? x->dims[2] : 1,
+                         .channels = hep_row(x),
+                         .out_height = conv ? y->dims[1] : hep_rows(x),
+                         .out_width = conv ? y->dims[2] : 1,
+                         .out = hep_row(y),
+                         .kernel = conv ? p->attr.kernel : 1,
+                         .stride = conv ? p->attr.stride : 1,
+                         .top = p->attr.pads[0],
+                         .left = p->attr.pads[1],
+                         .dtype = p->operand[HEP_SLOT_A].dtype,
+                         .activation = p->activation,
                          .lines = conv ? y->dims[0] * y->dims[1] : hep_rows(x)};
     d->wide = (d->out + HEP_DIRECT_LANES - 1) / HEP_DIRECT_LANES * HEP_DIRECT_LANES;
     kernel->state = d;

@@ -27,9 +27,12 @@ enum hep_status hep_cpu_group_norm(struct hep_kernel *kernel, struct hep_error *
 {
     const struct hep_problem *p = &kernel->problem;
     const struct hep_operand *x = &p->operand[HEP_SLOT_A], *out = &p->operand[HEP_SLOT_OUT];
-    struct hep_own own = {.args.group_norm = {.images = x->shape.dims[0], .places = places_of(&x->shape),
-                                              .channels = hep_row(&x->shape), .groups = p->attr.groups,
-                                              .eps = (float)p->attr.eps, .x_stride = x->row_stride,
+    struct hep_own own = {.args.group_norm = {.images = x->shape.dims[0],
+                                              .places = places_of(&x->shape),
+                                              .channels = hep_row(&x->shape),
+                                              .groups = p->attr.groups,
+                                              .eps = (float)p->attr.eps,
+                                              .x_stride = x->row_stride,
                                               .y_stride = out->row_stride}};
     const struct hep_group_norm_kernel *plain = &hep_kernels()->group_norm[x->dtype];
     const struct hep_group_norm_silu_kernel *silu = &hep_kernels()->group_norm_silu[x->dtype];
@@ -56,8 +59,10 @@ enum hep_status hep_cpu_layer_norm(struct hep_kernel *kernel, struct hep_error *
     const struct hep_operand *x = &kernel->problem.operand[HEP_SLOT_A], *out = &kernel->problem.operand[HEP_SLOT_OUT];
     const struct hep_layer_norm_kernel *row = &hep_kernels()->layer_norm[x->dtype];
     struct hep_own own = {.kernel = row,
-                          .args.layer_norm = {.rows = hep_rows(&x->shape), .channels = hep_row(&x->shape),
-                                              .eps = (float)kernel->problem.attr.eps, .x_stride = x->row_stride,
+                          .args.layer_norm = {.rows = hep_rows(&x->shape),
+                                              .channels = hep_row(&x->shape),
+                                              .eps = (float)kernel->problem.attr.eps,
+                                              .x_stride = x->row_stride,
                                               .y_stride = out->row_stride}};
     return hep_own_create(kernel, &own, &row->info, !row->run, run_layer_norm, error);
 }
@@ -69,8 +74,7 @@ struct rows_kernel {
     struct hep_kernel_info info;
     void (*run)(const struct hep_rows_args *a);
 };
-#define ROWS_KERNEL(op, dtype)                                                                                         \
-    ((struct rows_kernel){hep_kernels()->op[dtype].info, hep_kernels()->op[dtype].run})
+#define ROWS_KERNEL(op, dtype) ((struct rows_kernel){hep_kernels()->op[dtype].info, hep_kernels()->op[dtype].run})
 
 static struct rows_kernel choose(const struct hep_problem *p)
 {
@@ -116,8 +120,10 @@ enum hep_status hep_cpu_rows(struct hep_kernel *kernel, struct hep_error *error)
     const struct hep_operand *x = &p->operand[HEP_SLOT_A], *out = &p->operand[HEP_SLOT_OUT];
     struct rows_kernel row = choose(p);
     struct hep_own own = {.run_rows = row.run,
-                          .args.rows = {.rows = hep_rows(&out->shape), .columns = hep_row(&out->shape),
-                                        .x_stride = x->row_stride, .y_stride = out->row_stride,
+                          .args.rows = {.rows = hep_rows(&out->shape),
+                                        .columns = hep_row(&out->shape),
+                                        .x_stride = x->row_stride,
+                                        .y_stride = out->row_stride,
                                         .factor = (float)p->attr.scale}};
     return hep_own_create(kernel, &own, &row.info, !row.run, run_rows, error);
 }
@@ -137,12 +143,17 @@ static void run_add(const struct hep_kernel *kernel, void *const *at)
 enum hep_status hep_cpu_add(struct hep_kernel *kernel, struct hep_error *error)
 {
     const struct hep_problem *p = &kernel->problem;
-    const struct hep_operand *x = &p->operand[HEP_SLOT_A], *b = &p->operand[HEP_SLOT_B], *out = &p->operand[HEP_SLOT_OUT];
+    const struct hep_operand *x = &p->operand[HEP_SLOT_A], *b = &p->operand[HEP_SLOT_B],
+                             *out = &p->operand[HEP_SLOT_OUT];
     const struct hep_add_kernel *row = &hep_kernels()->add[x->dtype];
     bool channels = p->op == HEP_OP_ADD_CHANNELS;
     struct hep_own own = {.kernel = row,
-                          .args.add = {.rows = hep_rows(&x->shape), .columns = hep_row(&x->shape), .a_stride = x->row_stride,
-                                       .b_stride = b->row_stride, .b_rows = hep_rows(&b->shape),
-                                       .b_repeat = channels ? places_of(&x->shape) : 1, .y_stride = out->row_stride}};
+                          .args.add = {.rows = hep_rows(&x->shape),
+                                       .columns = hep_row(&x->shape),
+                                       .a_stride = x->row_stride,
+                                       .b_stride = b->row_stride,
+                                       .b_rows = hep_rows(&b->shape),
+                                       .b_repeat = channels ? places_of(&x->shape) : 1,
+                                       .y_stride = out->row_stride}};
     return hep_own_create(kernel, &own, &row->info, !row->run, run_add, error);
 }

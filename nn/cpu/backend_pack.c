@@ -1,6 +1,6 @@
 /*
- * Layouts and packing of the CPU backend: plain rows and tables here, convolutions and linears by oneDNN where it has a fast
- * kernel, else the direct kernel's [kh, kw, in, out rounded up to HEP_DIRECT_LANES] in f32.
+ * Layouts and packing of the CPU backend: plain rows and tables here, convolutions and linears by oneDNN where it has a
+ * fast kernel, else the direct kernel's [kh, kw, in, out rounded up to HEP_DIRECT_LANES] in f32.
  */
 #include "nn/cpu/backend_cpu.h"
 #include "nn/cpu/onednn.h"
@@ -64,7 +64,8 @@ static void pack_direct(const struct hep_shape *s, const float *from, float *to)
                 to[(k * in + i) * wide + o] = from[(o * in + i) * area + k];
 }
 
-enum hep_status hep_cpu_pack(const struct hep_weight_layout *layout, const float *from, void *to, struct hep_error *error)
+enum hep_status hep_cpu_pack(const struct hep_weight_layout *layout, const float *from, void *to,
+                             struct hep_error *error)
 {
     int64_t elements;
     const struct hep_weight_key *key = &layout->key;

@@ -1,6 +1,6 @@
 /*
- * Finds the instruction set level of this process. Called by the kernel table, by the oneDNN glue, and by whoever prints or
- * stores the level. Detection asks the processor and the operating system, never a table of model names.
+ * Finds the instruction set level of this process. Called by the kernel table, by the oneDNN glue, and by whoever
+ * prints or stores the level. Detection asks the processor and the operating system, never a table of model names.
  */
 #include "nn/cpu/isa.h"
 
@@ -124,8 +124,8 @@ enum hep_status hep_isa_limit(enum hep_isa limit, struct hep_error *error)
     if (!answered)
         ceiling = lower(ceiling, limit);
     else if (limit < chosen)
-        status = hep_fail(error, HEP_E_NOT_NOW, "the ISA level is already %s; it cannot become %s", hep_isa_name(chosen),
-                          hep_isa_name(limit));
+        status = hep_fail(error, HEP_E_NOT_NOW, "the ISA level is already %s; it cannot become %s",
+                          hep_isa_name(chosen), hep_isa_name(limit));
     pthread_mutex_unlock(&lock);
     return status;
 }

@@ -1,6 +1,6 @@
 /*
- * The dispatch table: portable kernels first, then those of each higher level over them. Called once at planning; runs hold
- * the chosen pointers. Nothing else chooses kernels.
+ * The dispatch table: portable kernels first, then those of each higher level over them. Called once at planning; runs
+ * hold the chosen pointers. Nothing else chooses kernels.
  */
 #include "nn/cpu/kernels.h"
 

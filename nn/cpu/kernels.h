@@ -11,8 +11,8 @@
  * - It cannot fail and allocates nothing. Arguments are right by construction: shapes are checked at planning.
  * - Strides are in elements, not bytes. Data is aligned to its element; HEP_ALIGN makes it faster, never different.
  * - Nothing is read or written outside the stated elements, not even what is masked afterwards.
- * - It runs on omp_get_max_threads() threads. The bytes of a result do not depend on their number, nor on the other images,
- *   rows or heads of the call; for elementwise kernels, nor on the element's position.
+ * - It runs on omp_get_max_threads() threads. The bytes of a result do not depend on their number, nor on the other
+ * images, rows or heads of the call; for elementwise kernels, nor on the element's position.
  * - Outputs are only written, never read, and do not overlap inputs except where "in place" is said.
  * - f32 is computed in f32; bf16 is read, computed in f32 and rounded once to nearest even when written.
  * - Sizes are at least 1 unless said otherwise.
@@ -33,61 +33,61 @@ struct hep_heads {
 
 /* out = softmax(scale · q·kᵀ)·v per image and head. The score matrix is never stored. */
 struct hep_attention_args {
-    int64_t images;    /* batch                                                              */
+    int64_t images; /* batch                                                              */
     int64_t heads;
-    int64_t queries;   /* tokens of q and out                                                */
-    int64_t keys;      /* tokens of k and v                                                  */
-    int64_t head_dim;  /* 1 … 512                                                            */
-    float scale;       /* > 0                                                                */
-    bool causal;       /* query i sees keys 0 … i; needs queries == keys                     */
+    int64_t queries;  /* tokens of q and out                                                */
+    int64_t keys;     /* tokens of k and v                                                  */
+    int64_t head_dim; /* 1 … 512                                                            */
+    float scale;      /* > 0                                                                */
+    bool causal;      /* query i sees keys 0 … i; needs queries == keys                     */
     struct hep_heads q, k, v;
     struct hep_heads out; /* data is written; may not overlap q, k, v                         */
-    void *scratch;     /* HEP_ALIGN-aligned, scratch() bytes                                 */
+    void *scratch;        /* HEP_ALIGN-aligned, scratch() bytes                                 */
 };
 
 /* y = (x - mean) / sqrt(variance + eps) · gamma + beta over (places, channels / groups) of each image [, then silu]. */
 struct hep_group_norm_args {
     int64_t images;
-    int64_t places;    /* h · w                                                              */
+    int64_t places; /* h · w                                                              */
     int64_t channels;
-    int64_t groups;    /* divides channels                                                   */
-    float eps;         /* > 0                                                                */
-    const void *x;     /* [images, places, channels]                                         */
-    int64_t x_stride;  /* of a place; images follow each other at places · x_stride          */
+    int64_t groups;     /* divides channels                                                   */
+    float eps;          /* > 0                                                                */
+    const void *x;      /* [images, places, channels]                                         */
+    int64_t x_stride;   /* of a place; images follow each other at places · x_stride          */
     const float *gamma; /* [channels]                                                        */
     const float *beta;  /* [channels]                                                        */
-    void *y;           /* as x; may be x itself (in place, then y_stride == x_stride)        */
+    void *y;            /* as x; may be x itself (in place, then y_stride == x_stride)        */
     int64_t y_stride;
-    void *scratch;     /* HEP_ALIGN-aligned, scratch() bytes                                 */
+    void *scratch; /* HEP_ALIGN-aligned, scratch() bytes                                 */
 };
 
 /* y = (x - mean) / sqrt(variance + eps) · gamma + beta over each row. */
 struct hep_layer_norm_args {
     int64_t rows;
     int64_t channels;
-    float eps;         /* > 0                                                                */
-    const void *x;     /* [rows, channels]                                                   */
-    int64_t x_stride;  /* of a row                                                           */
+    float eps;          /* > 0                                                                */
+    const void *x;      /* [rows, channels]                                                   */
+    int64_t x_stride;   /* of a row                                                           */
     const float *gamma; /* [channels]                                                        */
     const float *beta;  /* [channels]                                                        */
-    void *y;           /* may be x itself (in place)                                         */
+    void *y;            /* may be x itself (in place)                                         */
     int64_t y_stride;
 };
 
 /* y[r, i] = f(x[r, i]). geglu reads 2 · columns of x. */
 struct hep_rows_args {
     int64_t rows;
-    int64_t columns;   /* of y                                                               */
-    const void *x;     /* dtype of the kernel; f32 for from_f32                              */
-    int64_t x_stride;  /* of a row                                                           */
-    void *y;           /* dtype of the kernel; f32 for to_f32. May be x itself (in place) where x and y have one dtype,
-                          with equal strides; geglu may not                                  */
+    int64_t columns;  /* of y                                                               */
+    const void *x;    /* dtype of the kernel; f32 for from_f32                              */
+    int64_t x_stride; /* of a row                                                           */
+    void *y;          /* dtype of the kernel; f32 for to_f32. May be x itself (in place) where x and y have one dtype,
+                         with equal strides; geglu may not                                  */
     int64_t y_stride;
-    float factor;      /* scale only                                                         */
+    float factor; /* scale only                                                         */
 };
 
-/* y[r, i] = a[r, i] + b[(r / b_repeat) mod b_rows, i]. Same shape: b_rows = rows, b_repeat = 1. [t, c] added to [n, t, c]:
-   b_rows = t, b_repeat = 1. [n, c] added at every place of [n, places, c]: b_rows = n, b_repeat = places. */
+/* y[r, i] = a[r, i] + b[(r / b_repeat) mod b_rows, i]. Same shape: b_rows = rows, b_repeat = 1. [t, c] added to [n, t,
+   c]: b_rows = t, b_repeat = 1. [n, c] added at every place of [n, places, c]: b_rows = n, b_repeat = places. */
 struct hep_add_args {
     int64_t rows;
     int64_t columns;
@@ -97,7 +97,7 @@ struct hep_add_args {
     int64_t b_stride;
     int64_t b_rows;
     int64_t b_repeat;
-    void *y;           /* may be a, or b when b is not repeated (in place, equal strides)    */
+    void *y; /* may be a, or b when b is not repeated (in place, equal strides)    */
     int64_t y_stride;
 };
 
@@ -107,8 +107,8 @@ struct hep_resize_args {
     int64_t height, width;         /* of x                                                   */
     int64_t out_height, out_width; /* of y                                                   */
     int64_t channels;
-    const void *x;                 /* [images, height, width, channels], dense but for       */
-    int64_t x_stride;              /* of a place                                             */
+    const void *x;    /* [images, height, width, channels], dense but for       */
+    int64_t x_stride; /* of a place                                             */
     void *y;
     int64_t y_stride;
 };
@@ -119,8 +119,8 @@ struct hep_pad_args {
     int64_t height, width; /* of x            */
     int64_t channels;
     int64_t top, left, bottom, right; /* ≥ 0  */
-    const void *x;         /* dense           */
-    void *y;               /* dense           */
+    const void *x;                    /* dense           */
+    void *y;                          /* dense           */
 };
 
 /* y[n, c, r] = x[n, r, c]; both dense. nchw → nhwc is rows = c, columns = h · w. */
@@ -136,34 +136,35 @@ struct hep_embedding_args {
     int64_t count;
     int64_t width;
     int64_t table_rows;
-    const int32_t *ids;  /* [count]                                                          */
-    const void *table;   /* [table_rows, width], dense                                       */
-    void *y;             /* [count, width]                                                   */
+    const int32_t *ids; /* [count]                                                          */
+    const void *table;  /* [table_rows, width], dense                                       */
+    void *y;            /* [count, width]                                                   */
     int64_t y_stride;
 };
 
-/* y[n] = x[n, p]: p is the first position of eos_id, or of the largest id when eos_id < 0; 0 if eos_id does not occur. */
+/* y[n] = x[n, p]: p is the first position of eos_id, or of the largest id when eos_id < 0; 0 if eos_id does not occur.
+ */
 struct hep_pool_eos_args {
     int64_t images;
     int64_t tokens;
     int64_t width;
     int32_t eos_id;
-    const int32_t *ids;  /* [images, tokens]                                                 */
-    const void *x;       /* [images, tokens, width], dense but for                           */
-    int64_t x_stride;    /* of a token                                                       */
-    void *y;             /* [images, width], dense                                           */
+    const int32_t *ids; /* [images, tokens]                                                 */
+    const void *x;      /* [images, tokens, width], dense but for                           */
+    int64_t x_stride;   /* of a token                                                       */
+    void *y;            /* [images, width], dense                                           */
 };
 
 /* y[i] = [sin(t f_0) …, cos(t f_0) …] or, flipped, cosines first; f_j = exp(-ln(max_period) · j / (width / 2 - shift)),
    f32 as diffusers' get_timestep_embedding computes it. */
 struct hep_timestep_args {
     int64_t count;
-    int64_t width;       /* even                                                             */
-    bool flip;           /* flip_sin_to_cos                                                  */
-    double shift;        /* freq_shift, < width / 2                                          */
-    double max_period;   /* 10000                                                            */
-    const float *t;      /* [count]                                                          */
-    float *y;            /* [count, width], dense                                            */
+    int64_t width;     /* even                                                             */
+    bool flip;         /* flip_sin_to_cos                                                  */
+    double shift;      /* freq_shift, < width / 2                                          */
+    double max_period; /* 10000                                                            */
+    const float *t;    /* [count]                                                          */
+    float *y;          /* [count, width], dense                                            */
 };
 
 /* out[r] = Σ matrix[r][c] · column c over columns state[0] … state[S-1], model, noise, from left to right in f32, every
@@ -175,8 +176,8 @@ struct hep_update_args {
     const float *matrix;       /* [S, S + 2]                                                 */
     const float *const *state; /* [S] vectors                                                */
     const float *model;
-    const float *noise;        /* or NULL                                                    */
-    float *const *out;         /* [S] vectors; out[i] may be state[i] (in place), no other overlap */
+    const float *noise; /* or NULL                                                    */
+    float *const *out;  /* [S] vectors; out[i] may be state[i] (in place), no other overlap */
 };
 
 /* m = u + g · (c - u), every operation rounded: the same bytes at every level. */
@@ -184,20 +185,20 @@ struct hep_guidance_args {
     int64_t count;
     const float *uncond;
     const float *cond;
-    float guidance;      /* g                                                                */
-    float *out;          /* may be uncond or cond (in place)                                 */
+    float guidance; /* g                                                                */
+    float *out;     /* may be uncond or cond (in place)                                 */
 };
 
 /* What a row of kernels.def says, for plans and tools. */
 struct hep_kernel_info {
     const char *op;
-    const char *symbol;  /* "hep_attention_f32__avx2_6x16" */
+    const char *symbol; /* "hep_attention_f32__avx2_6x16" */
     enum hep_dtype dtype;
     enum hep_isa isa;
 };
 
-/* struct hep_<op>_kernel of each operator: info, run, and the scratch bytes that run needs (0 for most; never NULL where
-   run is not). */
+/* struct hep_<op>_kernel of each operator: info, run, and the scratch bytes that run needs (0 for most; never NULL
+   where run is not). */
 #define HEP_KERNEL_OP(op, args, help)                                                                                  \
     typedef void hep_##op##_run_fn(const struct hep_##args##_args *a);                                                 \
     typedef size_t hep_##op##_scratch_fn(const struct hep_##args##_args *a);                                           \
@@ -208,9 +209,9 @@ struct hep_kernel_info {
     };
 #include "nn/cpu/kernels.def"
 
-/* The kernels of the process's level, by dtype; run is NULL where (operator, dtype) has no kernel. f32 and bf16 have every
-   operator but: to_f32 {bf16, f16}, from_f32 {bf16, f16, u8}; timestep, update, guidance {f32}; copy, resize, pad, transpose
-   move bits and also serve f16 and i32 where listed in kernels.def. */
+/* The kernels of the process's level, by dtype; run is NULL where (operator, dtype) has no kernel. f32 and bf16 have
+   every operator but: to_f32 {bf16, f16}, from_f32 {bf16, f16, u8}; timestep, update, guidance {f32}; copy, resize,
+   pad, transpose move bits and also serve f16 and i32 where listed in kernels.def. */
 struct hep_kernels {
 #define HEP_KERNEL_OP(op, args, help) struct hep_##op##_kernel op[HEP_DTYPE_COUNT];
 #include "nn/cpu/kernels.def"

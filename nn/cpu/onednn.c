@@ -1,6 +1,6 @@
 /*
- * oneDNN's engine, its version, and the description of one primitive. The ISA level is set before anything else is asked of
- * oneDNN, because its first answer freezes it.
+ * oneDNN's engine, its version, and the description of one primitive. The ISA level is set before anything else is
+ * asked of oneDNN, because its first answer freezes it.
  */
 #include "nn/cpu/onednn.h"
 
@@ -67,16 +67,37 @@ dnnl_data_type_t hep_onednn_dtype(enum hep_dtype dtype)
     return dtype == HEP_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
-bool hep_onednn_is_fast(const_dnnl_primitive_desc_t desc)
+/* Whether the implementation is one that may be used: see hep_onednn_describe(). */
+static bool is_wanted(const_dnnl_primitive_desc_t desc, enum hep_onednn_method method)
 {
     const char *name = "";
     if (dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, (void *)&name) != dnnl_success)
         return false;
-    return strncmp(name, "jit", 3) == 0 || strncmp(name, "brg", 3) == 0;
+    return strncmp(name, method == HEP_ONEDNN_MATMUL ? "brg" : "jit", 3) == 0;
+}
+
+/* The first wanted implementation of oneDNN's list, or NULL. */
+static dnnl_primitive_desc_t first_wanted(const_dnnl_op_desc_t desc, const_dnnl_primitive_attr_t attr,
+                                          enum hep_onednn_method method, dnnl_engine_t engine)
+{
+    dnnl_primitive_desc_iterator_t list = NULL;
+    dnnl_primitive_desc_t found = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&list, desc, attr, engine, NULL);
+    while (status == dnnl_success) {
+        found = dnnl_primitive_desc_iterator_fetch(list);
+        if (found && is_wanted(found, method))
+            break;
+        dnnl_primitive_desc_destroy(found);
+        found = NULL;
+        status = dnnl_primitive_desc_iterator_next(list);
+    }
+    dnnl_primitive_desc_iterator_destroy(list);
+    return found;
 }
 
 /* Post-operations: the activation, then the residual; the plan fuses at most one of them. */
-static dnnl_status_t append_tails(dnnl_post_ops_t tails, const struct hep_onednn_shape *s, const dnnl_memory_desc_t *dst)
+static dnnl_status_t append_tails(dnnl_post_ops_t tails, const struct hep_onednn_shape *s,
+                                  const dnnl_memory_desc_t *dst)
 {
     switch (s->activation) {
     case HEP_ACT_SILU:
@@ -90,13 +111,11 @@ static dnnl_status_t append_tails(dnnl_post_ops_t tails, const struct hep_onednn
     default:
         break;
     }
-    if (s->residual)
-        return s->in_place ? dnnl_post_ops_append_sum(tails, 1) : dnnl_post_ops_append_binary(tails, dnnl_binary_add, dst);
-    return dnnl_success;
+    return s->residual ? dnnl_post_ops_append_sum(tails, 1) : dnnl_success;
 }
 
-static dnnl_primitive_desc_t with_tails(const struct hep_onednn_shape *s, const dnnl_memory_desc_t *dst,
-                                        const_dnnl_op_desc_t desc, dnnl_engine_t engine)
+static dnnl_primitive_desc_t with_tails(const struct hep_onednn_shape *s, const_dnnl_op_desc_t desc,
+                                        dnnl_engine_t engine)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t tails = NULL;
@@ -104,10 +123,9 @@ static dnnl_primitive_desc_t with_tails(const struct hep_onednn_shape *s, const 
     if (dnnl_primitive_attr_create(&attr) != dnnl_success || dnnl_post_ops_create(&tails) != dnnl_success)
         goto done;
     if (dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) != dnnl_success ||
-        append_tails(tails, s, dst) != dnnl_success || dnnl_primitive_attr_set_post_ops(attr, tails) != dnnl_success)
+        append_tails(tails, s) != dnnl_success || dnnl_primitive_attr_set_post_ops(attr, tails) != dnnl_success)
         goto done;
-    if (dnnl_primitive_desc_create(&made, desc, attr, engine, NULL) != dnnl_success)
-        made = NULL;
+    made = first_wanted(desc, attr, s->method, engine);
 done:
     dnnl_post_ops_destroy(tails);
     dnnl_primitive_attr_destroy(attr);
@@ -119,14 +137,16 @@ static dnnl_primitive_desc_t describe_matmul(const struct hep_onednn_shape *s, c
 {
     dnnl_memory_desc_t src, wei, bias, dst;
     dnnl_matmul_desc_t desc;
-    const dnnl_dims_t src_dims = {s->w, s->c}, wei_dims = {s->c, s->out}, bias_dims = {1, s->out}, dst_dims = {s->w, s->out};
+    const dnnl_dims_t src_dims = {s->w, s->c}, wei_dims = {s->c, s->out}, bias_dims = {1, s->out},
+                      dst_dims = {s->w, s->out};
     if (dnnl_memory_desc_init_by_tag(&src, 2, src_dims, hep_onednn_dtype(s->src), dnnl_ab) != dnnl_success ||
-        dnnl_memory_desc_init_by_tag(&wei, 2, wei_dims, hep_onednn_dtype(s->weight), dnnl_format_tag_any) != dnnl_success ||
+        dnnl_memory_desc_init_by_tag(&wei, 2, wei_dims, hep_onednn_dtype(s->weight), dnnl_format_tag_any) !=
+            dnnl_success ||
         dnnl_memory_desc_init_by_tag(&bias, 2, bias_dims, dnnl_f32, dnnl_ab) != dnnl_success ||
         dnnl_memory_desc_init_by_tag(&dst, 2, dst_dims, hep_onednn_dtype(s->dst), dnnl_ab) != dnnl_success ||
         dnnl_matmul_desc_init(&desc, &src, weights ? weights : &wei, s->bias ? &bias : NULL, &dst) != dnnl_success)
         return NULL;
-    return with_tails(s, &dst, &desc, engine);
+    return with_tails(s, &desc, engine);
 }
 
 dnnl_primitive_desc_t hep_onednn_describe(const struct hep_onednn_shape *s, const dnnl_memory_desc_t *weights,
@@ -142,12 +162,13 @@ dnnl_primitive_desc_t hep_onednn_describe(const struct hep_onednn_shape *s, cons
     const dnnl_dims_t bias_dims = {s->out}, dst_dims = {s->n, s->out, height, width}, strides = {s->stride, s->stride};
     const dnnl_dims_t begin = {s->pads[0], s->pads[1]}, end = {s->pads[2], s->pads[3]};
     if (dnnl_memory_desc_init_by_tag(&src, 4, src_dims, hep_onednn_dtype(s->src), dnnl_nhwc) != dnnl_success ||
-        dnnl_memory_desc_init_by_tag(&wei, 4, wei_dims, hep_onednn_dtype(s->weight), dnnl_format_tag_any) != dnnl_success ||
+        dnnl_memory_desc_init_by_tag(&wei, 4, wei_dims, hep_onednn_dtype(s->weight), dnnl_format_tag_any) !=
+            dnnl_success ||
         dnnl_memory_desc_init_by_tag(&bias, 1, bias_dims, dnnl_f32, dnnl_a) != dnnl_success ||
         dnnl_memory_desc_init_by_tag(&dst, 4, dst_dims, hep_onednn_dtype(s->dst), dnnl_nhwc) != dnnl_success ||
         dnnl_convolution_forward_desc_init(&desc, dnnl_forward_inference, dnnl_convolution_direct, &src,
                                            weights ? weights : &wei, s->bias ? &bias : NULL, &dst, strides, begin,
                                            end) != dnnl_success)
         return NULL;
-    return with_tails(s, &dst, &desc, engine);
+    return with_tails(s, &desc, engine);
 }

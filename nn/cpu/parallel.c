@@ -1,6 +1,6 @@
 /*
- * The only place where kernels meet OpenMP. Called by every kernel's run function. The team always has its full size: libgomp
- * ends the surplus threads of a smaller team and must create them again for the next one.
+ * The only place where kernels meet OpenMP. Called by every kernel's run function. The team always has its full size:
+ * libgomp ends the surplus threads of a smaller team and must create them again for the next one.
  */
 #include "nn/cpu/parallel.h"
 

@@ -10,8 +10,9 @@
 /* Computes items first … last - 1. */
 typedef void hep_parallel_body(const void *context, int64_t first, int64_t last);
 
-/* Runs body over 0 … items - 1 on omp_get_max_threads() threads, or in the calling thread alone when items ≤ grain (waking
-   the others would cost more than the work) or when already inside a parallel region. Returns when all are done. */
+/* Runs body over 0 … items - 1 on omp_get_max_threads() threads, or in the calling thread alone when items ≤ grain
+   (waking the others would cost more than the work) or when already inside a parallel region. Returns when all are
+   done. */
 void hep_parallel_for(int64_t items, int64_t grain, hep_parallel_body *body, const void *context);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * What a backend is to the graph: a table of kernel constructors, one per operator, and the packing of weights. The plan
- * describes each step as a problem; the constructor answers with a kernel or refuses with a reason. The plan stores the
- * kernel's function; run calls it and decides nothing.
+ * What a backend is to the graph: a table of kernel constructors, one per operator, and the packing of weights. The
+ * plan describes each step as a problem; the constructor answers with a kernel or refuses with a reason. The plan
+ * stores the kernel's function; run calls it and decides nothing.
  */
 #ifndef HEP_NN_GRAPH_BACKEND_H
 #define HEP_NN_GRAPH_BACKEND_H
@@ -119,10 +119,10 @@ struct hep_backend_op {
     /* Fills kernel->run, symbol, scratch_bytes, state from kernel->problem. UNSUPPORTED with the reason. NULL: the
        backend has no such operator. */
     enum hep_status (*create)(struct hep_kernel *kernel, struct hep_error *error);
-    unsigned strided;          /* bit per slot: rows may be further apart than their length  */
-    unsigned in_place;         /* bit per slot (A or RESIDUAL): out may be the same memory    */
-    unsigned activations;      /* bit per enum hep_activation that can be fused as a tail     */
-    bool residual;             /* takes a fused residual                                      */
+    unsigned strided;     /* bit per slot: rows may be further apart than their length  */
+    unsigned in_place;    /* bit per slot (A or RESIDUAL): out may be the same memory    */
+    unsigned activations; /* bit per enum hep_activation that can be fused as a tail     */
+    bool residual;        /* takes a fused residual                                      */
 };
 
 struct hep_backend {
@@ -135,7 +135,8 @@ struct hep_backend {
     enum hep_status (*layout_create)(struct hep_weight_layout *layout, struct hep_error *error);
     void (*layout_clear)(struct hep_weight_layout *layout);
     /* from: the whole tensor, row-major f32; to: layout->bytes, HEP_ALIGN-aligned, all of it is written. */
-    enum hep_status (*pack)(const struct hep_weight_layout *layout, const float *from, void *to, struct hep_error *error);
+    enum hep_status (*pack)(const struct hep_weight_layout *layout, const float *from, void *to,
+                            struct hep_error *error);
     /* Everything that packed bytes depend on besides the key: library versions, effective ISA. Into text. */
     const char *(*build_text)(char *text, size_t size);
 };

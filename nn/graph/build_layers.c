@@ -1,9 +1,10 @@
-/* Builders of the layers that have weights: convolution, linear, norms, embedding. They check and append; no pass here. */
+/* Builders of the layers that have weights: convolution, linear, norms, embedding. They check and append; no pass here.
+ */
 #include "nn/graph/ir.h"
 
 /* Finds key.bias as the options ask; false with the error recorded. */
-static bool bias_of(struct hep_graph *graph, struct hep_scope scope, const char *key, int64_t out, bool none, bool if_there,
-                    bool f32, uint32_t *bias)
+static bool bias_of(struct hep_graph *graph, struct hep_scope scope, const char *key, int64_t out, bool none,
+                    bool if_there, bool f32, uint32_t *bias)
 {
     *bias = 0;
     if (none)
@@ -20,8 +21,8 @@ static bool conv_options_hold(struct hep_graph *graph, const char *name, const s
         return false;
     }
     if (o->kernel < 0 || o->kernel > 16 || o->stride < 0 || o->stride > 16 || o->padding < 0 || o->out < 0) {
-        HEP_BUILD_FAIL(graph, HEP_E_INTERNAL, "conv2d %s: kernel %d and stride %d must be in 1 … 16, padding %d >= 0", name,
-                       o->kernel, o->stride, o->padding);
+        HEP_BUILD_FAIL(graph, HEP_E_INTERNAL, "conv2d %s: kernel %d and stride %d must be in 1 … 16, padding %d >= 0",
+                       name, o->kernel, o->stride, o->padding);
         return false;
     }
     for (int i = 0; i < 4; i++)
@@ -53,16 +54,21 @@ hep_value hep_conv2d_with(struct hep_graph *graph, hep_value x, struct hep_scope
     if (height < k || width < k)
         return HEP_BUILD_FAIL(graph, HEP_E_OUT_OF_RANGE, "conv2d %s: %s is smaller than the kernel of %d", name,
                               hep_shape_text(&in, text, sizeof text), k);
-    uint32_t weight = hep_build_weight(graph, hep_build_name(graph, scope, key, ".weight"), shape, HEP_WEIGHT_CONV, o.f32,
-                                       false);
+    uint32_t weight =
+        hep_build_weight(graph, hep_build_name(graph, scope, key, ".weight"), shape, HEP_WEIGHT_CONV, o.f32, false);
     if (!weight)
         return (hep_value){0};
     int64_t out = graph->ir.weights[weight].shape.dims[0];
     uint32_t bias;
     if (!bias_of(graph, scope, key, out, o.no_bias, o.bias_if_there, o.f32, &bias))
         return (hep_value){0};
-    struct hep_ir_node node = {.op = HEP_OP_CONV2D, .f32 = o.f32, .inputs = {x.id}, .weight = weight, .bias = bias,
-                               .attr = attr, .name = name};
+    struct hep_ir_node node = {.op = HEP_OP_CONV2D,
+                               .f32 = o.f32,
+                               .inputs = {x.id},
+                               .weight = weight,
+                               .bias = bias,
+                               .attr = attr,
+                               .name = name};
     return hep_build_node(graph, node, HEP_SHAPE(in.dims[0], (height - k) / stride + 1, (width - k) / stride + 1, out));
 }
 
@@ -85,8 +91,8 @@ hep_value hep_linear_with(struct hep_graph *graph, hep_value x, struct hep_scope
     uint32_t bias;
     if (!bias_of(graph, scope, key, out, o.no_bias, o.bias_if_there, o.f32, &bias))
         return (hep_value){0};
-    struct hep_ir_node node = {.op = HEP_OP_LINEAR, .f32 = o.f32, .inputs = {x.id}, .weight = weight, .bias = bias,
-                               .name = name};
+    struct hep_ir_node node = {
+        .op = HEP_OP_LINEAR, .f32 = o.f32, .inputs = {x.id}, .weight = weight, .bias = bias, .name = name};
     shape.dims[shape.rank - 1] = out;
     return hep_build_node(graph, node, shape);
 }
@@ -113,9 +119,10 @@ hep_value hep_group_norm(struct hep_graph *graph, hep_value x, struct hep_scope 
     struct hep_shape shape = v->shape;
     int64_t channels = hep_row(&shape);
     if (shape.rank < 3 || groups < 1 || channels % groups != 0 || !(eps > 0))
-        return HEP_BUILD_FAIL(graph, HEP_E_BAD_MODEL,
-                              "group_norm %s.%s: %d groups, eps %g over %s: groups must divide the channels, eps be positive",
-                              scope.path, key, groups, eps, hep_shape_text(&shape, text, sizeof text));
+        return HEP_BUILD_FAIL(
+            graph, HEP_E_BAD_MODEL,
+            "group_norm %s.%s: %d groups, eps %g over %s: groups must divide the channels, eps be positive", scope.path,
+            key, groups, eps, hep_shape_text(&shape, text, sizeof text));
     struct hep_ir_node node = {.op = HEP_OP_GROUP_NORM, .inputs = {x.id}, .attr = {.groups = groups, .eps = eps}};
     if (!norm_weights(graph, scope, key, channels, &node))
         return (hep_value){0};
@@ -129,7 +136,8 @@ hep_value hep_layer_norm(struct hep_graph *graph, hep_value x, struct hep_scope 
         return (hep_value){0};
     struct hep_shape shape = v->shape;
     if (!(eps > 0))
-        return HEP_BUILD_FAIL(graph, HEP_E_BAD_MODEL, "layer_norm %s.%s: eps %g must be positive", scope.path, key, eps);
+        return HEP_BUILD_FAIL(graph, HEP_E_BAD_MODEL, "layer_norm %s.%s: eps %g must be positive", scope.path, key,
+                              eps);
     struct hep_ir_node node = {.op = HEP_OP_LAYER_NORM, .inputs = {x.id}, .attr = {.eps = eps}};
     if (!norm_weights(graph, scope, key, hep_row(&shape), &node))
         return (hep_value){0};

@@ -145,8 +145,9 @@ hep_value hep_slice(struct hep_graph *graph, hep_value x, int64_t first, int64_t
 {
     struct hep_shape s = hep_shape_of(graph, x);
     if (graph->status == HEP_OK && (s.rank < 1 || first < 0 || count < 1 || first > hep_row(&s) - count))
-        return HEP_BUILD_FAIL(graph, HEP_E_INTERNAL, "slice: %" PRId64 " + %" PRId64 " is outside the last dimension %" PRId64,
-                              first, count, s.rank ? hep_row(&s) : 0);
+        return HEP_BUILD_FAIL(graph, HEP_E_INTERNAL,
+                              "slice: %" PRId64 " + %" PRId64 " is outside the last dimension %" PRId64, first, count,
+                              s.rank ? hep_row(&s) : 0);
     if (s.rank)
         s.dims[s.rank - 1] = count;
     return unary(graph, HEP_OP_SLICE, x, (struct hep_attr){.first = first}, &s);
@@ -156,8 +157,8 @@ hep_value hep_reshape(struct hep_graph *graph, hep_value x, struct hep_shape sha
 {
     struct hep_shape s = hep_shape_of(graph, x);
     int64_t have = 0, want = -1;
-    if (graph->status == HEP_OK && (!hep_shape_elements(&s, &have) || !hep_shape_elements(&shape, &want) || have != want ||
-                                    shape.rank < 1)) {
+    if (graph->status == HEP_OK &&
+        (!hep_shape_elements(&s, &have) || !hep_shape_elements(&shape, &want) || have != want || shape.rank < 1)) {
         char to[96], from[96];
         return HEP_BUILD_FAIL(graph, HEP_E_INTERNAL, "reshape: %s and %s differ in their number of elements",
                               hep_shape_text(&s, from, sizeof from), hep_shape_text(&shape, to, sizeof to));
@@ -225,7 +226,9 @@ hep_value hep_attention_with(struct hep_graph *graph, hep_value q, hep_value k, 
     double scale = o.scale != 0 ? o.scale : 1 / sqrt((double)(sq.dims[2] / o.heads));
     if (!isfinite(scale))
         return HEP_BUILD_FAIL(graph, HEP_E_INTERNAL, "attention: scale %g is not finite", scale);
-    struct hep_ir_node node = {.op = HEP_OP_ATTENTION, .inputs = {q.id, k.id, v.id}, .name = "attention",
+    struct hep_ir_node node = {.op = HEP_OP_ATTENTION,
+                               .inputs = {q.id, k.id, v.id},
+                               .name = "attention",
                                .attr = {.heads = o.heads, .causal = o.causal, .scale = scale}};
     return hep_build_node(graph, node, sq);
 }
@@ -257,7 +260,7 @@ hep_value hep_pool_eos(struct hep_graph *graph, hep_value x, hep_value ids, int6
         return (hep_value){0};
     if (sx.rank != 3 || si.rank != 2 || vi->dtype != HEP_I32 || si.dims[0] != sx.dims[0] || si.dims[1] != sx.dims[1])
         return wrong(graph, HEP_OP_POOL_EOS, "x must be [n, t, c] with ids [n, t] i32; ids", &si);
-    struct hep_ir_node node = {.op = HEP_OP_POOL_EOS, .inputs = {x.id, ids.id}, .name = "pool_eos",
-                               .attr = {.eos_id = eos_id}};
+    struct hep_ir_node node = {
+        .op = HEP_OP_POOL_EOS, .inputs = {x.id, ids.id}, .name = "pool_eos", .attr = {.eos_id = eos_id}};
     return hep_build_node(graph, node, HEP_SHAPE(sx.dims[0], sx.dims[2]));
 }

@@ -1,6 +1,6 @@
 /*
- * The checker between passes. It restates each operator's shape rule and what each pass promised; a graph of ours that does
- * not hold is a defect, so it asserts, naming pass, node and rule. Called by plan.c after every pass.
+ * The checker between passes. It restates each operator's shape rule and what each pass promised; a graph of ours that
+ * does not hold is a defect, so it asserts, naming pass, node and rule. Called by plan.c after every pass.
  */
 #include "nn/graph/pass.h"
 
@@ -19,8 +19,8 @@ static void require(const struct checking *c, bool holds, const char *rule)
     if (holds)
         return;
     hep_log(HEP_ERROR_LEVEL, "plan.broken", "network=%s pass=%s op=%s node=%s rule=\"%s\"", c->ir->network,
-            hep_pass_name(c->pass), c->node ? hep_op_name(c->node->op) : "-", c->node && c->node->name ? c->node->name : "-",
-            rule);
+            hep_pass_name(c->pass), c->node ? hep_op_name(c->node->op) : "-",
+            c->node && c->node->name ? c->node->name : "-", rule);
     hep_assert_failed(rule, __FILE__, __LINE__);
 }
 
@@ -121,7 +121,8 @@ static void check_shapes(const struct checking *c)
         require(c, w && hep_row(w) == hep_row(out) && elements(x) == hep_rows(out), "embedding's shapes");
         return;
     default:
-        require(c, plain_holds(n, x, shape_of(c, n->inputs[1]), shape_of(c, n->inputs[2]), out), "the operator's shapes");
+        require(c, plain_holds(n, x, shape_of(c, n->inputs[1]), shape_of(c, n->inputs[2]), out),
+                "the operator's shapes");
     }
 }
 

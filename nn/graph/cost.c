@@ -1,4 +1,5 @@
-/* What a step costs and its problem as a string: the same text in plans, logs and on the command line of the benches. */
+/* What a step costs and its problem as a string: the same text in plans, logs and on the command line of the benches.
+ */
 #include "nn/graph/backend.h"
 #include "nn/graph/ir.h"
 
@@ -39,7 +40,8 @@ const char *hep_problem_text(const struct hep_problem *p, char *text, size_t siz
     const struct hep_attr *attr = &p->attr;
     bool two = a->dtype != out->dtype;
     text[0] = '\0';
-    put(&t, "%s:%s%s%s:", hep_op_name(p->op), hep_dtype_name(a->dtype), two ? "-" : "", two ? hep_dtype_name(out->dtype) : "");
+    put(&t, "%s:%s%s%s:", hep_op_name(p->op), hep_dtype_name(a->dtype), two ? "-" : "",
+        two ? hep_dtype_name(out->dtype) : "");
     switch (p->op) {
     case HEP_OP_CONV2D:
         put_shape(&t, &a->shape);
@@ -52,8 +54,8 @@ const char *hep_problem_text(const struct hep_problem *p, char *text, size_t siz
         break;
     case HEP_OP_ATTENTION: {
         const struct hep_shape *q = &a->shape, *k = &p->operand[HEP_SLOT_B].shape;
-        put(&t, "b%" PRId64 "h%dq%" PRId64 "k%" PRId64 "d%" PRId64 "%s", q->dims[0], attr->heads, q->dims[1], k->dims[1],
-            q->dims[2] / attr->heads, attr->causal ? "causal" : "");
+        put(&t, "b%" PRId64 "h%dq%" PRId64 "k%" PRId64 "d%" PRId64 "%s", q->dims[0], attr->heads, q->dims[1],
+            k->dims[1], q->dims[2] / attr->heads, attr->causal ? "causal" : "");
         break;
     }
     case HEP_OP_GROUP_NORM:

@@ -1,6 +1,7 @@
 /*
- * A graph's life, its scopes of weight names, its borders (inputs, outputs, constants) and the helpers that every builder
- * uses: the kept first error, nodes, and weights checked against the source. Called by nn/models and by build_*.c.
+ * A graph's life, its scopes of weight names, its borders (inputs, outputs, constants) and the helpers that every
+ * builder uses: the kept first error, nodes, and weights checked against the source. Called by nn/models and by
+ * build_*.c.
  */
 #include "nn/graph/ir.h"
 
@@ -172,8 +173,8 @@ hep_value hep_build_node(struct hep_graph *graph, struct hep_ir_node node, struc
         return HEP_BUILD_FAIL(graph, HEP_E_NO_MEMORY, "no memory for %s", hep_op_name(node.op));
     node.output = out;
     graph->ir.nodes[id] = node;
-    graph->ir.values[out] = (struct hep_ir_value){.kind = HEP_VALUE_NODE, .shape = shape, .node = id,
-                                                  .row_stride = hep_row(&shape)};
+    graph->ir.values[out] =
+        (struct hep_ir_value){.kind = HEP_VALUE_NODE, .shape = shape, .node = id, .row_stride = hep_row(&shape)};
     return (hep_value){out};
 }
 
@@ -222,8 +223,10 @@ uint32_t hep_build_weight(struct hep_graph *graph, const char *name, struct hep_
     if (source->ops->open) {
         for (int i = 0; i < shape.rank; i++)
             if (shape.dims[i] <= 0)
-                return HEP_BUILD_FAIL(graph, HEP_E_INTERNAL, "weight %s: shape %s must be given, source \"%s\" lists none",
-                                      name, want, source->ops->kind).id;
+                return HEP_BUILD_FAIL(graph, HEP_E_INTERNAL,
+                                      "weight %s: shape %s must be given, source \"%s\" lists none", name, want,
+                                      source->ops->kind)
+                    .id;
     } else {
         struct hep_weight_info info;
         if (!source->ops->find(source, name, &info)) {
@@ -233,7 +236,8 @@ uint32_t hep_build_weight(struct hep_graph *graph, const char *name, struct hep_
         }
         if (!shape_serves(&info.shape, &shape))
             return HEP_BUILD_FAIL(graph, HEP_E_BAD_MODEL, "weight %s has shape %s, the network needs %s", name,
-                                  hep_shape_text(&info.shape, have, sizeof have), want).id;
+                                  hep_shape_text(&info.shape, have, sizeof have), want)
+                .id;
     }
     for (uint32_t i = 1; i < graph->ir.weight_count; i++) {
         struct hep_ir_weight *known = &graph->ir.weights[i];
@@ -243,7 +247,8 @@ uint32_t hep_build_weight(struct hep_graph *graph, const char *name, struct hep_
     uint32_t id = hep_ir_new_weight(&graph->ir);
     if (!id)
         return HEP_BUILD_FAIL(graph, HEP_E_NO_MEMORY, "no memory for weight %s", name).id;
-    graph->ir.weights[id] = (struct hep_ir_weight){.name = name, .shape = shape, .use = use, .f32 = f32, .merged = shape};
+    graph->ir.weights[id] =
+        (struct hep_ir_weight){.name = name, .shape = shape, .use = use, .f32 = f32, .merged = shape};
     return id;
 }
 
@@ -313,7 +318,8 @@ hep_value hep_constant(struct hep_graph *graph, const float *data, struct hep_sh
     const float *kept = hep_pool_data(graph->ir.pool, data, bytes);
     if (!kept)
         return HEP_BUILD_FAIL(graph, HEP_E_NO_MEMORY, "no memory for a constant of %zu bytes", bytes);
-    return leaf(graph, (struct hep_ir_value){.kind = HEP_VALUE_CONSTANT, .dtype = HEP_F32, .shape = shape, .data = kept});
+    return leaf(graph,
+                (struct hep_ir_value){.kind = HEP_VALUE_CONSTANT, .dtype = HEP_F32, .shape = shape, .data = kept});
 }
 
 hep_value hep_weight(struct hep_graph *graph, struct hep_scope scope, const char *key, struct hep_shape shape)
@@ -322,5 +328,6 @@ hep_value hep_weight(struct hep_graph *graph, struct hep_scope scope, const char
     uint32_t id = hep_build_weight(graph, name, shape, HEP_WEIGHT_TABLE, false, false);
     if (!id)
         return (hep_value){0};
-    return leaf(graph, (struct hep_ir_value){.kind = HEP_VALUE_WEIGHT, .shape = graph->ir.weights[id].shape, .weight = id});
+    return leaf(graph,
+                (struct hep_ir_value){.kind = HEP_VALUE_WEIGHT, .shape = graph->ir.weights[id].shape, .weight = id});
 }

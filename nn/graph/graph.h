@@ -6,9 +6,12 @@
  * vectors [n, c]. hep_from_nchw and hep_to_nchw stand at a network's borders. dtype is chosen by the plan, except where
  * a builder says f32.
  *
+ * The order of the calls is the order of the plan's steps and of merged weights: C does not say in which order a call's
+ * arguments are evaluated, so two builders never stand in the arguments of one call.
+ *
  * Errors are found here, not at run. The first wrong call is kept in the graph with node, argument, value and rule; it
- * and every later call return the value 0, which every builder accepts and passes on, so a model reads without checks and
- * asks once: hep_graph_finish(). Codes: BAD_MODEL (a weight is missing or has a wrong shape), UNSUPPORTED (a valid
+ * and every later call return the value 0, which every builder accepts and passes on, so a model reads without checks
+ * and asks once: hep_graph_finish(). Codes: BAD_MODEL (a weight is missing or has a wrong shape), UNSUPPORTED (a valid
  * network that Heptad does not run), INTERNAL (a wrong argument: a defect of the model's code), NO_MEMORY.
  */
 #ifndef HEP_NN_GRAPH_GRAPH_H
@@ -75,7 +78,8 @@ hep_value hep_from_nchw(struct hep_graph *graph, hep_value x);
 hep_value hep_to_nchw(struct hep_graph *graph, hep_value x);
 /* f32 numbers that are part of the network, copied. */
 hep_value hep_constant(struct hep_graph *graph, const float *data, struct hep_shape shape);
-/* A weight as a value: scope.key itself ("position_embedding.weight" is hep_weight(g, s, "position_embedding.weight", …)). */
+/* A weight as a value: scope.key itself ("position_embedding.weight" is hep_weight(g, s, "position_embedding.weight",
+ * …)). */
 hep_value hep_weight(struct hep_graph *graph, struct hep_scope scope, const char *key, struct hep_shape shape);
 
 /* ---- layers with weights ------------------------------------------------------------------------------------- */
@@ -83,16 +87,16 @@ hep_value hep_weight(struct hep_graph *graph, struct hep_scope scope, const char
 /* hep_conv2d(g, x, s, "conv1", .kernel = 3, .padding = 1, .out = 320): x [n, h, w, c] → [n, h', w', out].
    Weights key.weight [out, c, k, k] (or [out, c] when k = 1), key.bias [out]. */
 struct hep_conv2d_options {
-    bool given;    /* set by the macro, so that there is always an initialiser               */
-    int kernel;    /* 1 … 16, both sides; 0 means 1                                          */
-    int stride;    /* 1 … 16; 0 means 1                                                      */
-    int padding;   /* zeros on all four sides                                                */
-    int pads[4];   /* more zeros, added to padding: top, left, bottom, right                 */
-    int64_t out;   /* channels; 0 takes the weight's (a listed source only)                  */
-    int groups;    /* 0 or 1; others are UNSUPPORTED                                         */
-    bool no_bias;  /* key.bias is not looked for                                             */
+    bool given;         /* set by the macro, so that there is always an initialiser               */
+    int kernel;         /* 1 … 16, both sides; 0 means 1                                          */
+    int stride;         /* 1 … 16; 0 means 1                                                      */
+    int padding;        /* zeros on all four sides                                                */
+    int pads[4];        /* more zeros, added to padding: top, left, bottom, right                 */
+    int64_t out;        /* channels; 0 takes the weight's (a listed source only)                  */
+    int groups;         /* 0 or 1; others are UNSUPPORTED                                         */
+    bool no_bias;       /* key.bias is not looked for                                             */
     bool bias_if_there; /* key.bias is used if the source lists it (open source: it is there) */
-    bool f32;      /* compute in f32 and give f32 whatever the plan's dtype                  */
+    bool f32;           /* compute in f32 and give f32 whatever the plan's dtype                  */
 };
 #define hep_conv2d(graph, x, scope, key, ...)                                                                          \
     hep_conv2d_with(graph, x, scope, key, (struct hep_conv2d_options){.given = true, __VA_ARGS__})
@@ -100,7 +104,8 @@ hep_value hep_conv2d_with(struct hep_graph *graph, hep_value x, struct hep_scope
                           struct hep_conv2d_options options);
 
 /* hep_linear(g, x, s, "to_q", .out = 320): x [..., c] → [..., out]. Weights key.weight [out, c] (or [out, c, 1, 1]),
-   key.bias [out]. Linears of one x whose weights are next to be used together (to_q, to_k, to_v) are merged by the plan. */
+   key.bias [out]. Linears of one x whose weights are next to be used together (to_q, to_k, to_v) are merged by the
+   plan. */
 struct hep_linear_options {
     bool given;         /* set by the macro                                                       */
     int64_t out;        /* 0 takes the weight's (a listed source only)                            */
@@ -165,8 +170,8 @@ hep_value hep_resize_like(struct hep_graph *graph, hep_value x, hep_value like);
 
 /* ---- attention and the rest ---------------------------------------------------------------------------------- */
 
-/* q [n, tq, c], k [n, tk, c], v [n, tk, c] → [n, tq, c]; heads divides c; head i owns channels [i·d, (i+1)·d), d = c / heads.
-   softmax(scale · q·kᵀ)·v; the score matrix is never stored. */
+/* q [n, tq, c], k [n, tk, c], v [n, tk, c] → [n, tq, c]; heads divides c; head i owns channels [i·d, (i+1)·d), d = c /
+   heads. softmax(scale · q·kᵀ)·v; the score matrix is never stored. */
 struct hep_attention_options {
     int heads;
     bool causal;  /* query i sees keys 0 … i; needs tq = tk */
@@ -180,10 +185,10 @@ hep_value hep_attention_with(struct hep_graph *graph, hep_value q, hep_value k, 
 /* t: any shape [...] f32 → [..., width] f32: diffusers' get_timestep_embedding. frequency i of width/2:
    exp(-ln(max_period) · i / (width/2 - shift)); sin first, or cos first when flip. Never rounded to bf16. */
 struct hep_timestep_options {
-    int64_t width;       /* even                                        */
-    bool flip;           /* flip_sin_to_cos                             */
-    double shift;        /* freq_shift                                  */
-    double max_period;   /* 0 means 10000                               */
+    int64_t width;     /* even                                        */
+    bool flip;         /* flip_sin_to_cos                             */
+    double shift;      /* freq_shift                                  */
+    double max_period; /* 0 means 10000                               */
 };
 #define hep_timestep_embedding(graph, t, ...)                                                                          \
     hep_timestep_embedding_with(graph, t, (struct hep_timestep_options){__VA_ARGS__})

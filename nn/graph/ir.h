@@ -1,6 +1,6 @@
 /*
- * A graph's inside: values, nodes and weights in flat arrays, indexed by id (0 is none). The builders append; the passes
- * of a plan work on a copy. Only nn/graph includes this.
+ * A graph's inside: values, nodes and weights in flat arrays, indexed by id (0 is none). The builders append; the
+ * passes of a plan work on a copy. Only nn/graph includes this.
  */
 #ifndef HEP_NN_GRAPH_IR_H
 #define HEP_NN_GRAPH_IR_H
@@ -30,28 +30,28 @@ struct hep_ir_value {
 struct hep_ir_node {
     enum hep_op op;
     bool dead;
-    bool f32;                            /* computes in and gives f32 in every plan            */
-    uint32_t inputs[HEP_OP_INPUTS_MAX];  /* value ids                                          */
-    uint32_t residual;                   /* value id: added to the result at the end           */
-    uint32_t weight, bias;               /* weight ids                                         */
-    uint32_t output;                     /* value id                                           */
-    enum hep_activation activation;      /* applied before residual                            */
+    bool f32;                           /* computes in and gives f32 in every plan            */
+    uint32_t inputs[HEP_OP_INPUTS_MAX]; /* value ids                                          */
+    uint32_t residual;                  /* value id: added to the result at the end           */
+    uint32_t weight, bias;              /* weight ids                                         */
+    uint32_t output;                    /* value id                                           */
+    enum hep_activation activation;     /* applied before residual                            */
     struct hep_attr attr;
-    const char *name;                    /* for people: weight scope or operator               */
+    const char *name; /* for people: weight scope or operator               */
 };
 
 /* A tensor that comes from the source. Several of the same width may be stacked to one by merging. */
 struct hep_ir_weight {
-    const char *name;        /* in the source                                                             */
-    struct hep_shape shape;  /* as the operator wants it: conv [out, in, kh, kw], linear [out, in], …     */
-    enum hep_weight_use use; /* which layout the backend gives it                                         */
-    bool f32;                /* its operator computes in f32 in every plan                                */
-    bool dead;               /* merged into another                                                       */
-    uint32_t next_part;      /* weight id of the next part below this one in a merged tensor, 0 at the end */
-    struct hep_shape merged; /* shape of the whole stack; equal to shape without parts                    */
+    const char *name;                 /* in the source                                                             */
+    struct hep_shape shape;           /* as the operator wants it: conv [out, in, kh, kw], linear [out, in], …     */
+    enum hep_weight_use use;          /* which layout the backend gives it                                         */
+    bool f32;                         /* its operator computes in f32 in every plan                                */
+    bool dead;                        /* merged into another                                                       */
+    uint32_t next_part;               /* weight id of the next part below this one in a merged tensor, 0 at the end */
+    struct hep_shape merged;          /* shape of the whole stack; equal to shape without parts                    */
     struct hep_weight_layout *layout; /* plan only: how it is packed; owned by the plan                    */
-    size_t offset;           /* plan only: bytes from the start of packed data                            */
-    uint32_t packed;         /* plan only: its number among the packed tensors                            */
+    size_t offset;                    /* plan only: bytes from the start of packed data                            */
+    uint32_t packed;                  /* plan only: its number among the packed tensors                            */
 };
 
 struct hep_ir_output {

@@ -28,8 +28,8 @@ static uint64_t mix(uint64_t x)
 }
 
 /* The shape is not known here: matrices are those whose elements are many. A vector named .weight is a norm's gain. */
-static enum hep_status read_random(const struct hep_weight_source *source, const char *name, float *to, int64_t elements,
-                                   struct hep_error *error)
+static enum hep_status read_random(const struct hep_weight_source *source, const char *name, float *to,
+                                   int64_t elements, struct hep_error *error)
 {
     (void)source;
     (void)error;

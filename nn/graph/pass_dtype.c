@@ -1,8 +1,8 @@
 /*
- * The third pass: dtypes and layout. Every value gets its dtype: what computes gives the plan's dtype, timesteps and what a
- * model marked f32 stay f32, elementwise operators keep their input's. Conversions are put in where an operator needs
- * another one, at most one per value and dtype; copies where a kernel wants dense rows, or where an output would not have
- * memory of its own. Called by plan.c.
+ * The third pass: dtypes and layout. Every value gets its dtype: what computes gives the plan's dtype, timesteps and
+ * what a model marked f32 stay f32, elementwise operators keep their input's. Conversions are put in where an operator
+ * needs another one, at most one per value and dtype; copies where a kernel wants dense rows, or where an output would
+ * not have memory of its own. Called by plan.c.
  */
 #include "nn/graph/pass.h"
 
@@ -11,11 +11,11 @@
 struct work {
     struct hep_ir *ir;
     const struct hep_backend *backend;
-    enum hep_dtype dtype;              /* of the plan */
-    uint32_t *order;                   /* the new order, [capacity] */
+    enum hep_dtype dtype; /* of the plan */
+    uint32_t *order;      /* the new order, [capacity] */
     uint32_t count, capacity;
     uint32_t *converted[HEP_DTYPE_COUNT]; /* [known]: value id of this value in that dtype, or 0 */
-    uint32_t known;                    /* values there were at the start: only these are looked up */
+    uint32_t known;                       /* values there were at the start: only these are looked up */
     struct hep_error *error;
 };
 
@@ -46,14 +46,15 @@ static enum hep_status insert(struct work *w, enum hep_op op, uint32_t value, en
     if (!id || !out)
         return no_memory(w);
     const struct hep_shape shape = ir->values[value].shape;
-    ir->values[out] = (struct hep_ir_value){.kind = HEP_VALUE_NODE, .dtype = dtype, .shape = shape, .node = id,
-                                            .row_stride = hep_row(&shape)};
+    ir->values[out] = (struct hep_ir_value){
+        .kind = HEP_VALUE_NODE, .dtype = dtype, .shape = shape, .node = id, .row_stride = hep_row(&shape)};
     ir->nodes[id] = (struct hep_ir_node){.op = op, .inputs = {value}, .output = out, .name = hep_op_name(op)};
     *made = out;
     return append(w, id);
 }
 
-/* value in dtype: itself, or a conversion made before, or one made now. Views convert their storage once for all views. */
+/* value in dtype: itself, or a conversion made before, or one made now. Views convert their storage once for all views.
+ */
 static enum hep_status in_dtype(struct work *w, uint32_t value, enum hep_dtype dtype, uint32_t *made)
 {
     struct hep_ir *ir = w->ir;

@@ -1,7 +1,7 @@
 /*
- * The first pass: folds what costs nothing. Equal nodes become one (every resnet's silu of the same time embedding), 1x1
- * convolutions become linears, reshapes and slices become views of their input's storage, and nodes that no output needs
- * are dropped. Called by plan.c; the checker follows.
+ * The first pass: folds what costs nothing. Equal nodes become one (every resnet's silu of the same time embedding),
+ * 1x1 convolutions become linears, reshapes and slices become views of their input's storage, and nodes that no output
+ * needs are dropped. Called by plan.c; the checker follows.
  */
 #include "nn/graph/pass.h"
 
@@ -61,8 +61,8 @@ static uint32_t dense_copy(struct hep_ir *ir, uint32_t value)
     if (!id || !out)
         return 0;
     const struct hep_ir_value *v = &ir->values[value];
-    ir->values[out] = (struct hep_ir_value){.kind = HEP_VALUE_NODE, .dtype = v->dtype, .shape = v->shape, .node = id,
-                                            .row_stride = hep_row(&v->shape)};
+    ir->values[out] = (struct hep_ir_value){
+        .kind = HEP_VALUE_NODE, .dtype = v->dtype, .shape = v->shape, .node = id, .row_stride = hep_row(&v->shape)};
     ir->nodes[id] = (struct hep_ir_node){.op = HEP_OP_COPY, .inputs = {value}, .output = out, .name = "copy"};
     return out;
 }

@@ -38,8 +38,8 @@ static void compact(struct hep_ir *ir)
 
 /* ---- linears of one input ---- */
 
-/* What the single reader of a linear's result is: 0 if it cannot be merged, the node id of the attention, or UINT32_MAX for
-   "added to channels". A view of the whole result counts as the result. */
+/* What the single reader of a linear's result is: 0 if it cannot be merged, the node id of the attention, or UINT32_MAX
+   for "added to channels". A view of the whole result counts as the result. */
 static uint32_t meeting(const struct hep_ir *ir, const struct readers *readers, uint32_t value)
 {
     uint32_t read = value, found = 0;
@@ -47,11 +47,13 @@ static uint32_t meeting(const struct hep_ir *ir, const struct readers *readers, 
         return 0;
     for (uint32_t i = 1; i < ir->value_count; i++)
         if (ir->values[i].view_of == value && readers->count[i] == 1 &&
-            ir->values[i].row_stride == hep_row(&ir->values[i].shape) && hep_row(&ir->values[i].shape) == hep_row(&ir->values[value].shape))
+            ir->values[i].row_stride == hep_row(&ir->values[i].shape) &&
+            hep_row(&ir->values[i].shape) == hep_row(&ir->values[value].shape))
             read = i;
     for (uint32_t i = 0; i < ir->order_count; i++) {
         const struct hep_ir_node *node = &ir->nodes[ir->order[i]];
-        if (node->op == HEP_OP_ATTENTION && (node->inputs[0] == read || node->inputs[1] == read || node->inputs[2] == read))
+        if (node->op == HEP_OP_ATTENTION &&
+            (node->inputs[0] == read || node->inputs[1] == read || node->inputs[2] == read))
             found = ir->order[i];
         else if (node->op == HEP_OP_ADD_CHANNELS && node->inputs[1] == read)
             found = UINT32_MAX;
@@ -73,9 +75,10 @@ static bool used_once(const struct hep_ir *ir, uint32_t weight)
 static bool mergeable(const struct hep_ir *ir, const struct hep_ir_node *a, const struct hep_ir_node *b)
 {
     const struct hep_ir_weight *wa = &ir->weights[a->weight], *wb = &ir->weights[b->weight];
-    return b->op == HEP_OP_LINEAR && !b->dead && a->inputs[0] == b->inputs[0] && a->f32 == b->f32 && !a->bias == !b->bias &&
-           !wb->next_part && wa->shape.dims[1] == wb->shape.dims[1] && used_once(ir, a->weight) &&
-           used_once(ir, b->weight) && (!a->bias || (used_once(ir, a->bias) && used_once(ir, b->bias))) &&
+    return b->op == HEP_OP_LINEAR && !b->dead && a->inputs[0] == b->inputs[0] && a->f32 == b->f32 &&
+           !a->bias == !b->bias && !wb->next_part && wa->shape.dims[1] == wb->shape.dims[1] &&
+           used_once(ir, a->weight) && used_once(ir, b->weight) &&
+           (!a->bias || (used_once(ir, a->bias) && used_once(ir, b->bias))) &&
            hep_rows(&ir->values[a->output].shape) == hep_rows(&ir->values[b->output].shape);
 }
 
@@ -86,7 +89,8 @@ static void chain(struct hep_ir *ir, uint32_t head, uint32_t last, uint32_t part
     ir->weights[head].merged.dims[0] += ir->weights[part].shape.dims[0];
 }
 
-/* Merges the linears ids[count] (in order) into the first: its result becomes the wide one, the old results views of it. */
+/* Merges the linears ids[count] (in order) into the first: its result becomes the wide one, the old results views of
+ * it. */
 static enum hep_status merge(struct hep_ir *ir, const uint32_t *ids, uint32_t count, struct hep_error *error)
 {
     uint32_t wide = hep_ir_new_value(ir);
@@ -105,8 +109,8 @@ static enum hep_status merge(struct hep_ir *ir, const uint32_t *ids, uint32_t co
         }
     }
     shape.dims[shape.rank - 1] = ir->weights[first->weight].merged.dims[0];
-    ir->values[wide] = (struct hep_ir_value){.kind = HEP_VALUE_NODE, .shape = shape, .node = ids[0],
-                                             .row_stride = hep_row(&shape)};
+    ir->values[wide] =
+        (struct hep_ir_value){.kind = HEP_VALUE_NODE, .shape = shape, .node = ids[0], .row_stride = hep_row(&shape)};
     int64_t at = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t old = ir->nodes[ids[i]].output;
@@ -170,8 +174,8 @@ static struct hep_ir_node *only_producer(struct hep_ir *ir, const struct readers
     struct hep_ir_node *node = &ir->nodes[r->node];
     if (root == value)
         return node;
-    bool whole = v->view_first == 0 && v->row_stride == hep_row(&r->shape) && hep_row(&v->shape) == hep_row(&r->shape) &&
-                 hep_rows(&v->shape) == hep_rows(&r->shape);
+    bool whole = v->view_first == 0 && v->row_stride == hep_row(&r->shape) &&
+                 hep_row(&v->shape) == hep_row(&r->shape) && hep_rows(&v->shape) == hep_rows(&r->shape);
     return whole && readers->count[root] == 1 && node->op == HEP_OP_LINEAR ? node : NULL;
 }
 
@@ -204,8 +208,10 @@ static uint32_t position(const struct hep_ir *ir, const struct hep_ir_node *node
     return UINT32_MAX;
 }
 
-/* a + b at order[at]: the later of the two producers takes the other as its residual and moves to the addition's place. */
-static void fuse_residual(struct hep_ir *ir, const struct hep_backend *backend, const struct readers *readers, uint32_t at)
+/* a + b at order[at]: the later of the two producers takes the other as its residual and moves to the addition's place.
+ */
+static void fuse_residual(struct hep_ir *ir, const struct hep_backend *backend, const struct readers *readers,
+                          uint32_t at)
 {
     struct hep_ir_node *tail = &ir->nodes[ir->order[at]], *best = NULL;
     uint32_t other = 0, best_position = 0;

@@ -1,7 +1,7 @@
 /*
- * The fourth pass: one kernel per node. It finds lifetimes and which results may take over an input's memory, gives every
- * weight its layout, describes each node as a problem and asks the backend's constructor. No weight is read and no
- * machine code is made yet. Called by plan.c.
+ * The fourth pass: one kernel per node. It finds lifetimes and which results may take over an input's memory, gives
+ * every weight its layout, describes each node as a problem and asks the backend's constructor. No weight is read and
+ * no machine code is made yet. Called by plan.c.
  */
 #include "nn/graph/pass.h"
 
@@ -42,8 +42,11 @@ static void find_lifetimes(struct hep_plan_inside *p)
         if (is_output(ir, node->output))
             continue;
         p->buffer_of[node->output] = p->buffer_count;
-        p->buffers[p->buffer_count++] = (struct hep_buffer){.first = (int)i, .last = (int)i, .align = HEP_ALIGN,
-            .bytes = value_bytes(&ir->values[node->output]), .in_place_of = HEP_NOT_IN_PLACE};
+        p->buffers[p->buffer_count++] = (struct hep_buffer){.first = (int)i,
+                                                            .last = (int)i,
+                                                            .align = HEP_ALIGN,
+                                                            .bytes = value_bytes(&ir->values[node->output]),
+                                                            .in_place_of = HEP_NOT_IN_PLACE};
     }
 }
 
@@ -73,7 +76,8 @@ static bool try_in_place(struct hep_plan_inside *p, uint32_t i, enum hep_slot sl
     for (int u = hep_ir_uses(node, uses); u-- > 0;)
         readers += hep_ir_root(ir, uses[u]) == root;
     if (from < 0 || to < 0 || readers != 1 || p->buffers[from].last != (int)i ||
-        p->buffers[from].bytes != p->buffers[to].bytes || ir->values[value].row_stride != hep_row(&ir->values[value].shape) ||
+        p->buffers[from].bytes != p->buffers[to].bytes ||
+        ir->values[value].row_stride != hep_row(&ir->values[value].shape) ||
         ir->values[value].dtype != ir->values[node->output].dtype)
         return false;
     p->buffers[to].in_place_of = from;
@@ -91,8 +95,8 @@ static bool in_place(struct hep_plan_inside *p, uint32_t i)
 
 /* ---- weights ---- */
 
-static enum hep_status layout_of(struct hep_plan_inside *p, struct hep_weight_key key, struct hep_weight_layout **layout,
-                                 struct hep_error *error)
+static enum hep_status layout_of(struct hep_plan_inside *p, struct hep_weight_key key,
+                                 struct hep_weight_layout **layout, struct hep_error *error)
 {
     for (size_t i = 0; i < p->layout_count; i++) {
         const struct hep_weight_key *known = &p->layouts[i]->key;
@@ -160,13 +164,13 @@ static void describe(struct hep_plan_inside *p, uint32_t i, struct hep_problem *
 {
     const struct hep_ir *ir = &p->ir;
     const struct hep_ir_node *node = &ir->nodes[ir->order[i]];
-    *problem = (struct hep_problem){.op = node->op, .activation = node->activation, .attr = node->attr,
-                                    .in_place = in_place(p, i)};
+    *problem = (struct hep_problem){
+        .op = node->op, .activation = node->activation, .attr = node->attr, .in_place = in_place(p, i)};
     for (int slot = HEP_SLOT_OUT; slot <= HEP_SLOT_RESIDUAL; slot++) {
         uint32_t value = slot_value(node, (enum hep_slot)slot);
         if (value)
-            problem->operand[slot] = (struct hep_operand){ir->values[value].dtype, ir->values[value].shape,
-                                                          ir->values[value].row_stride};
+            problem->operand[slot] =
+                (struct hep_operand){ir->values[value].dtype, ir->values[value].shape, ir->values[value].row_stride};
     }
     if (node->weight) {
         const struct hep_ir_weight *w = &ir->weights[node->weight];

@@ -1,6 +1,6 @@
 /*
- * The fifth pass: memory. Each kernel's scratch becomes a buffer that lives for its step, the planner places all buffers in
- * one arena, and every pointer of every step gets its location. Called by plan.c.
+ * The fifth pass: memory. Each kernel's scratch becomes a buffer that lives for its step, the planner places all
+ * buffers in one arena, and every pointer of every step gets its location. Called by plan.c.
  */
 #include "nn/graph/pass.h"
 
@@ -61,7 +61,9 @@ enum hep_status hep_pass_memory(struct hep_plan_inside *p, struct hep_error *err
         int scratch = -1;
         if (p->kernels[i].scratch_bytes) {
             scratch = p->buffer_count++;
-            p->buffers[scratch] = (struct hep_buffer){.first = (int)i, .last = (int)i, .align = HEP_ALIGN,
+            p->buffers[scratch] = (struct hep_buffer){.first = (int)i,
+                                                      .last = (int)i,
+                                                      .align = HEP_ALIGN,
                                                       .bytes = p->kernels[i].scratch_bytes,
                                                       .in_place_of = HEP_NOT_IN_PLACE};
         }

@@ -1,6 +1,6 @@
 /*
- * A plan's life: runs the passes in order over a copy of the graph, printing and checking after each, fills in the public
- * tables, and frees it all. bind.c and run.c do the rest. Called by whoever runs a network.
+ * A plan's life: runs the passes in order over a copy of the graph, printing and checking after each, fills in the
+ * public tables, and frees it all. bind.c and run.c do the rest. Called by whoever runs a network.
  */
 #include "nn/graph/pass.h"
 
@@ -111,8 +111,10 @@ static enum hep_status allocate(struct hep_plan_inside *p, struct hep_error *err
 static char *step_op(const struct hep_ir_node *node)
 {
     char text[96];
-    bool tail = node->activation && node->op != HEP_OP_ACTIVATE, norm = node->op == HEP_OP_GROUP_NORM || node->op == HEP_OP_LAYER_NORM;
-    snprintf(text, sizeof text, "%s%s%s%s%s", node->op == HEP_OP_ACTIVATE ? hep_activation_name(node->activation) : hep_op_name(node->op),
+    bool tail = node->activation && node->op != HEP_OP_ACTIVATE,
+         norm = node->op == HEP_OP_GROUP_NORM || node->op == HEP_OP_LAYER_NORM;
+    snprintf(text, sizeof text, "%s%s%s%s%s",
+             node->op == HEP_OP_ACTIVATE ? hep_activation_name(node->activation) : hep_op_name(node->op),
              node->bias && !norm ? "+bias" : "", tail ? "+" : "", tail ? hep_activation_name(node->activation) : "",
              node->residual ? "+add" : "");
     return strdup(text);
@@ -126,22 +128,29 @@ static enum hep_status fill_step(struct hep_plan_inside *p, uint32_t i, struct h
     struct hep_step *step = &p->steps[i];
     char problem[160];
     size_t bytes = 0;
-    hep_assert(hep_shape_bytes(&kernel->problem.operand[HEP_SLOT_OUT].shape, kernel->problem.operand[HEP_SLOT_OUT].dtype, &bytes));
+    hep_assert(hep_shape_bytes(&kernel->problem.operand[HEP_SLOT_OUT].shape,
+                               kernel->problem.operand[HEP_SLOT_OUT].dtype, &bytes));
     bool arena = out->place == HEP_PLACE_ARENA;
-    *step = (struct hep_step){
-        .op = step_op(node), .name = node->name ? node->name : "", .class_name = hep_op_class(node->op),
-        .problem = strdup(hep_problem_text(&kernel->problem, problem, sizeof problem)), .kernel = kernel->symbol,
-        .offset = arena ? p->buffers[out->index].offset : SIZE_MAX, .bytes = bytes, .first = (int)i,
-        .last = arena ? p->buffers[out->index].last : (int)p->ir.order_count - 1, .scratch_bytes = kernel->scratch_bytes,
-        .flops = hep_problem_flops(&kernel->problem), .moved_bytes = hep_problem_moved(&kernel->problem)};
+    *step = (struct hep_step){.op = step_op(node),
+                              .name = node->name ? node->name : "",
+                              .class_name = hep_op_class(node->op),
+                              .problem = strdup(hep_problem_text(&kernel->problem, problem, sizeof problem)),
+                              .kernel = kernel->symbol,
+                              .offset = arena ? p->buffers[out->index].offset : SIZE_MAX,
+                              .bytes = bytes,
+                              .first = (int)i,
+                              .last = arena ? p->buffers[out->index].last : (int)p->ir.order_count - 1,
+                              .scratch_bytes = kernel->scratch_bytes,
+                              .flops = hep_problem_flops(&kernel->problem),
+                              .moved_bytes = hep_problem_moved(&kernel->problem)};
     if (!step->op || !step->problem)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to plan %s", p->ir.network);
     p->plan.flops += step->flops;
     return HEP_OK;
 }
 
-static enum hep_status make(struct hep_plan_inside *p, const struct hep_graph *graph, const struct hep_plan_options *options,
-                            struct hep_error *error)
+static enum hep_status make(struct hep_plan_inside *p, const struct hep_graph *graph,
+                            const struct hep_plan_options *options, struct hep_error *error)
 {
     HEP_TRY(p->backend->check_dtype(p->plan.dtype, error));
     HEP_TRY(hep_ir_copy(&graph->ir, &p->ir, error));
@@ -164,8 +173,8 @@ static enum hep_status make(struct hep_plan_inside *p, const struct hep_graph *g
     return HEP_OK;
 }
 
-enum hep_status hep_plan_create(const struct hep_graph *graph, const struct hep_plan_options *options, struct hep_plan **plan,
-                                struct hep_error *error)
+enum hep_status hep_plan_create(const struct hep_graph *graph, const struct hep_plan_options *options,
+                                struct hep_plan **plan, struct hep_error *error)
 {
     static const struct hep_plan_options defaults = {0};
     options = options ? options : &defaults;

@@ -10,8 +10,8 @@
  *     hep_plan_run(plan, inputs, n, outputs, m, error);
  *
  * A plan is a pure function of graph, options, ISA level and build: the same ones give the same plan and the same bytes
- * of output, for each row of the batch by itself, at any number of threads. A run uses omp_get_max_threads() threads, at most
- * options.threads. One plan is used by one thread at a time.
+ * of output, for each row of the batch by itself, at any number of threads. A run uses omp_get_max_threads() threads,
+ * at most options.threads. One plan is used by one thread at a time.
  */
 #ifndef HEP_NN_GRAPH_PLAN_H
 #define HEP_NN_GRAPH_PLAN_H
@@ -35,29 +35,29 @@ struct hep_plan_options {
 
 /* One step, for people: what it does, with which kernel, where, and what it costs. Strings belong to the plan. */
 struct hep_step {
-    const char *op;       /* operator with its fused tails: "conv2d+bias+add"                         */
-    const char *name;     /* the weight or value it is about: "down_blocks.0.resnets.0.conv1"         */
+    const char *op;         /* operator with its fused tails: "conv2d+bias+add"                         */
+    const char *name;       /* the weight or value it is about: "down_blocks.0.resnets.0.conv1"         */
     const char *class_name; /* for tables: "conv", "linear", "attention", "norm", "other"             */
-    const char *problem;  /* "conv2d:f32:n2h64w64c320k320r3s1p1"                                      */
-    const char *kernel;   /* symbol, or oneDNN's implementation string                                */
-    size_t offset;        /* of the result in the arena, bytes; SIZE_MAX when it is an output         */
-    size_t bytes;         /* of the result                                                            */
-    int first;            /* steps in which the result is alive: from this one …                      */
-    int last;             /* … through this one                                                       */
-    size_t scratch_bytes; /* alive in this step only                                                  */
-    double flops;         /* multiply and add are two                                                 */
-    double moved_bytes;   /* activations and weights, read and written once each                      */
-    int64_t time_ns;      /* of the last timed run; 0 before                                          */
+    const char *problem;    /* "conv2d:f32:n2h64w64c320k320r3s1p1"                                      */
+    const char *kernel;     /* symbol, or oneDNN's implementation string                                */
+    size_t offset;          /* of the result in the arena, bytes; SIZE_MAX when it is an output         */
+    size_t bytes;           /* of the result                                                            */
+    int first;              /* steps in which the result is alive: from this one …                      */
+    int last;               /* … through this one                                                       */
+    size_t scratch_bytes;   /* alive in this step only                                                  */
+    double flops;           /* multiply and add are two                                                 */
+    double moved_bytes;     /* activations and weights, read and written once each                      */
+    int64_t time_ns;        /* of the last timed run; 0 before                                          */
 };
 
 /* Read-only for callers. */
 struct hep_plan {
-    const char *network;          /* as given to hep_graph_create                                    */
-    enum hep_dtype dtype;         /* f32 or bf16                                                      */
-    size_t peak_bytes;            /* of the arena that bind needs, scratch included: exact            */
-    size_t live_bytes;            /* largest sum of bytes alive in one step: the arena's lower bound  */
-    size_t weight_bytes;          /* of packed weights, without the packed header                     */
-    double flops;                 /* of one run                                                       */
+    const char *network;  /* as given to hep_graph_create                                    */
+    enum hep_dtype dtype; /* f32 or bf16                                                      */
+    size_t peak_bytes;    /* of the arena that bind needs, scratch included: exact            */
+    size_t live_bytes;    /* largest sum of bytes alive in one step: the arena's lower bound  */
+    size_t weight_bytes;  /* of packed weights, without the packed header                     */
+    double flops;         /* of one run                                                       */
     int step_count;
     const struct hep_step *steps; /* [step_count], in the order they run                              */
 };
@@ -99,8 +99,9 @@ const struct hep_backend *hep_plan_backend(const struct hep_plan *plan);
 enum hep_status hep_plan_bind(struct hep_plan *plan, const struct hep_packed *packed, void *arena, size_t arena_bytes,
                               struct hep_error *error);
 /* Runs all steps. Every input and output of the plan must be given once, with its dtype and shape; others are refused
-   (BAD_FIELD). Outputs must not overlap inputs. It allocates nothing and cannot fail after these checks, save for one case:
-   when omp_get_max_threads() differs from the last run's, the kernels are made again for that many threads (NO_MEMORY). */
+   (BAD_FIELD). Outputs must not overlap inputs. It allocates nothing and cannot fail after these checks, save for one
+   case: when omp_get_max_threads() differs from the last run's, the kernels are made again for that many threads
+   (NO_MEMORY). */
 enum hep_status hep_plan_run(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
                              const struct hep_argument *outputs, size_t output_count, struct hep_error *error);
 /* Later runs fill steps[].time_ns (on), or leave them (off, the default). */

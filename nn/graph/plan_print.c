@@ -7,15 +7,17 @@ static void print_time(const struct hep_step *step, FILE *to)
     if (step->time_ns <= 0)
         fprintf(to, " | - - -");
     else
-        fprintf(to, " | %.3f %.1f %.1f", seconds * 1e3, step->flops / seconds * 1e-9, step->moved_bytes / seconds * 1e-9);
+        fprintf(to, " | %.3f %.1f %.1f", seconds * 1e3, step->flops / seconds * 1e-9,
+                step->moved_bytes / seconds * 1e-9);
 }
 
 void hep_plan_print(const struct hep_plan *plan, FILE *to, unsigned flags)
 {
     bool time = flags & HEP_PLAN_PRINT_TIME, plain = flags & HEP_PLAN_PRINT_PLAIN;
     int64_t total = 0;
-    fprintf(to, "# plan v%d %s %s: index op problem%s offset+bytes first-last scratch flops moved%s name\n", HEP_PLAN_FORMAT,
-            plan->network, hep_dtype_name(plan->dtype), plain ? "" : " kernel", time ? " | ms GFLOP/s GB/s |" : "");
+    fprintf(to, "# plan v%d %s %s: index op problem%s offset+bytes first-last scratch flops moved%s name\n",
+            HEP_PLAN_FORMAT, plan->network, hep_dtype_name(plan->dtype), plain ? "" : " kernel",
+            time ? " | ms GFLOP/s GB/s |" : "");
     for (int i = 0; i < plan->step_count; i++) {
         const struct hep_step *step = &plan->steps[i];
         fprintf(to, "%d %s %s", i, step->op, step->problem);

@@ -1,7 +1,7 @@
 /*
  * The memory planner. Buffers joined by in_place_of form one block that lives as long as all of them. Blocks are placed
- * one by one at the lowest gap between the blocks already placed that live at the same time; this is done in three orders
- * (by size, by size times lifetime, by start) and the best result is kept. Called by pass_memory.c.
+ * one by one at the lowest gap between the blocks already placed that live at the same time; this is done in three
+ * orders (by size, by size times lifetime, by start) and the best result is kept. Called by pass_memory.c.
  */
 #include "nn/graph/planner.h"
 

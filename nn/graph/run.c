@@ -1,6 +1,6 @@
 /*
- * Binding a plan to packed weights and an arena, and running it. Bind resolves every pointer but the caller's tensors and
- * lets each kernel make what it needs; run checks the arguments, fills the caller's pointers in and walks the list.
+ * Binding a plan to packed weights and an arena, and running it. Bind resolves every pointer but the caller's tensors
+ * and lets each kernel make what it needs; run checks the arguments, fills the caller's pointers in and walks the list.
  */
 #include "nn/graph/pass.h"
 
@@ -66,8 +66,8 @@ enum hep_status hep_plan_bind(struct hep_plan *plan, const struct hep_packed *pa
 {
     struct hep_plan_inside *p = hep_plan_inside(plan);
     if (arena_bytes < plan->peak_bytes)
-        return hep_fail(error, HEP_E_NO_MEMORY, "%s needs an arena of %zu bytes, %zu given", plan->network, plan->peak_bytes,
-                        arena_bytes);
+        return hep_fail(error, HEP_E_NO_MEMORY, "%s needs an arena of %zu bytes, %zu given", plan->network,
+                        plan->peak_bytes, arena_bytes);
     hep_assert(((uintptr_t)arena & (HEP_ALIGN - 1)) == 0);
     p->bound_threads = 0;
     p->arena = arena;
@@ -85,8 +85,8 @@ enum hep_status hep_plan_bind(struct hep_plan *plan, const struct hep_packed *pa
 
 /* Finds the caller's tensor for one name and checks it. */
 static enum hep_status match(const struct hep_plan_inside *p, const char *what, const char *name,
-                             const struct hep_ir_value *value, const struct hep_argument *given, size_t count, void **data,
-                             struct hep_error *error)
+                             const struct hep_ir_value *value, const struct hep_argument *given, size_t count,
+                             void **data, struct hep_error *error)
 {
     char want[96], have[96];
     const struct hep_argument *found = NULL;
@@ -97,12 +97,12 @@ static enum hep_status match(const struct hep_plan_inside *p, const char *what, 
         return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s: %s %s is not given", p->ir.network, what, name);
     const struct hep_tensor *t = &found->tensor;
     if (t->dtype != value->dtype || !hep_shape_equal(&t->shape, &value->shape))
-        return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s: %s %s must be %s %s, is %s %s", p->ir.network, what, name,
-                              hep_dtype_name(value->dtype), hep_shape_text(&value->shape, want, sizeof want),
+        return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s: %s %s must be %s %s, is %s %s", p->ir.network, what,
+                              name, hep_dtype_name(value->dtype), hep_shape_text(&value->shape, want, sizeof want),
                               hep_dtype_name(t->dtype), hep_shape_text(&t->shape, have, sizeof have));
     if (!t->data || (uintptr_t)t->data % hep_dtype_bytes(t->dtype) != 0)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s: %s %s has no memory aligned to its elements", p->ir.network,
-                              what, name);
+        return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s: %s %s has no memory aligned to its elements",
+                              p->ir.network, what, name);
     *data = t->data;
     return HEP_OK;
 }

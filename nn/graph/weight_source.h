@@ -29,7 +29,8 @@ struct hep_weight_source_ops {
     /* Fills *info (may be NULL) if the source has name; false if it has not. No side effects. */
     bool (*find)(const struct hep_weight_source *source, const char *name, struct hep_weight_info *info);
     /* Writes the whole tensor as f32, row-major, to[elements]; elements is the product of the graph's dims and equals
-       the stored one's. Called only while packing. BAD_FILE, IO, NOT_FOUND; NOT_NOW if the source holds no plain data. */
+       the stored one's. Called only while packing. BAD_FILE, IO, NOT_FOUND; NOT_NOW if the source holds no plain data.
+     */
     enum hep_status (*read_f32)(const struct hep_weight_source *source, const char *name, float *to, int64_t elements,
                                 struct hep_error *error);
 };
@@ -39,9 +40,9 @@ struct hep_weight_source {
     const struct hep_weight_source_ops *ops;
 };
 
-/* Open sources with static lifetime. Random: a function of (name, element, count of elements) only, uniform and scaled so
-   that activations keep about their size (±1.7 / √side of a square of as many elements; norms' gains near 1, biases near 0).
-   None: read_f32 fails with NOT_NOW. */
+/* Open sources with static lifetime. Random: a function of (name, element, count of elements) only, uniform and scaled
+   so that activations keep about their size (±1.7 / √side of a square of as many elements; norms' gains near 1, biases
+   near 0). None: read_f32 fails with NOT_NOW. */
 const struct hep_weight_source *hep_random_weights(void);
 const struct hep_weight_source *hep_no_weights(void);
 

@@ -1,4 +1,5 @@
-/* Attention, as the formula says. Called by checks only. The scores of one query are kept twice: once to find their maximum. */
+/* Attention, as the formula says. Called by checks only. The scores of one query are kept twice: once to find their
+ * maximum. */
 #include "nn/ref/ref.h"
 
 #include <math.h>
@@ -12,8 +13,8 @@ static double dot(const double *a, const double *b, int64_t n)
 }
 
 /* One query of one head; keys and values of that head, a token every `token` numbers. */
-static void attend(const double *q, const double *k, const double *v, int64_t keys, int64_t token, int64_t d, double scale,
-                   double *out)
+static void attend(const double *q, const double *k, const double *v, int64_t keys, int64_t token, int64_t d,
+                   double scale, double *out)
 {
     double maximum = -INFINITY, total = 0.0;
     for (int64_t j = 0; j < keys; j++)
@@ -30,7 +31,8 @@ static void attend(const double *q, const double *k, const double *v, int64_t ke
         out[i] /= total;
 }
 
-void hep_ref_attention(const struct hep_ref_attention *shape, const double *q, const double *k, const double *v, double *out)
+void hep_ref_attention(const struct hep_ref_attention *shape, const double *q, const double *k, const double *v,
+                       double *out)
 {
     int64_t d = shape->head_dim, token = shape->heads * d;
     for (int64_t b = 0; b < shape->images; b++)

@@ -30,7 +30,8 @@ void hep_ref_geglu(int64_t rows, int64_t columns, const double *x, double *y)
             y[r * columns + i] = x[2 * r * columns + i] * hep_ref_gelu(x[(2 * r + 1) * columns + i]);
 }
 
-void hep_ref_add(int64_t rows, int64_t columns, int64_t b_rows, int64_t b_repeat, const double *a, const double *b, double *y)
+void hep_ref_add(int64_t rows, int64_t columns, int64_t b_rows, int64_t b_repeat, const double *a, const double *b,
+                 double *y)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < columns; i++)

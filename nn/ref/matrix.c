@@ -3,7 +3,8 @@
 
 #include <stddef.h>
 
-void hep_ref_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight, const double *bias, double *y)
+void hep_ref_linear(int64_t rows, int64_t in, int64_t out, const double *x, const double *weight, const double *bias,
+                    double *y)
 {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t o = 0; o < out; o++) {
@@ -32,11 +33,13 @@ static double window(const struct hep_ref_conv2d *s, const double *x, const doub
         for (int64_t p = 0; p < s->kernel; p++)
             for (int64_t q = 0; q < s->kernel; q++)
                 if (top + p >= 0 && top + p < s->height && left + q >= 0 && left + q < s->width)
-                    sum += x[((top + p) * s->width + left + q) * s->in + i] * weight[(i * s->kernel + p) * s->kernel + q];
+                    sum +=
+                        x[((top + p) * s->width + left + q) * s->in + i] * weight[(i * s->kernel + p) * s->kernel + q];
     return sum;
 }
 
-void hep_ref_conv2d(const struct hep_ref_conv2d *s, const double *x, const double *weight, const double *bias, double *y)
+void hep_ref_conv2d(const struct hep_ref_conv2d *s, const double *x, const double *weight, const double *bias,
+                    double *y)
 {
     int64_t height = hep_ref_conv2d_height(s), width = hep_ref_conv2d_width(s), filter = s->in * s->kernel * s->kernel;
     for (int64_t n = 0; n < s->images; n++)

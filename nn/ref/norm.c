@@ -22,12 +22,13 @@ void hep_ref_group_norm(int64_t images, int64_t places, int64_t channels, int64_
             double deviation = sqrt(squares / count + eps);
             for (int64_t p = 0; p < places; p++)
                 for (int64_t c = g * width; c < (g + 1) * width; c++)
-                    y[(n * places + p) * channels + c] = (from[p * channels + c] - mean) / deviation * gamma[c] + beta[c];
+                    y[(n * places + p) * channels + c] =
+                        (from[p * channels + c] - mean) / deviation * gamma[c] + beta[c];
         }
 }
 
-void hep_ref_layer_norm(int64_t rows, int64_t channels, double eps, const double *x, const double *gamma, const double *beta,
-                        double *y)
+void hep_ref_layer_norm(int64_t rows, int64_t channels, double eps, const double *x, const double *gamma,
+                        const double *beta, double *y)
 {
     for (int64_t r = 0; r < rows; r++) /* a group norm of one place and one group */
         hep_ref_group_norm(1, 1, channels, 1, eps, x + r * channels, gamma, beta, y + r * channels);

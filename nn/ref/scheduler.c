@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-void hep_ref_timestep(int64_t count, int64_t width, bool flip, double shift, double max_period, const double *t, double *y)
+void hep_ref_timestep(int64_t count, int64_t width, bool flip, double shift, double max_period, const double *t,
+                      double *y)
 {
     int64_t half = width / 2;
     for (int64_t i = 0; i < count; i++)

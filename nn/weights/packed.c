@@ -1,6 +1,7 @@
 /*
- * Writing, opening and searching packed blocks. heptad-model writes them into segments, the processes that run networks open
- * what they map; tools do both in private memory. Nothing here knows a kernel: layouts and packing are the backend's.
+ * Writing, opening and searching packed blocks. heptad-model writes them into segments, the processes that run networks
+ * open what they map; tools do both in private memory. Nothing here knows a kernel: layouts and packing are the
+ * backend's.
  */
 #include "nn/weights/packed_layout.h"
 
@@ -82,8 +83,8 @@ static void write_directory(const struct hep_plan *plan, const struct sizes *s, 
 }
 
 /* Reads the parts of tensor number index below each other into staging (grown as needed), then packs them. */
-static enum hep_status pack_one(const struct hep_plan *plan, size_t index, const struct hep_weight_source *source, float **staging,
-                                size_t *room, unsigned char *to, struct hep_error *error)
+static enum hep_status pack_one(const struct hep_plan *plan, size_t index, const struct hep_weight_source *source,
+                                float **staging, size_t *room, unsigned char *to, struct hep_error *error)
 {
     const struct hep_backend *backend = hep_plan_backend(plan);
     struct hep_plan_weight weight;
@@ -111,11 +112,14 @@ static enum hep_status pack_one(const struct hep_plan *plan, size_t index, const
 }
 
 enum hep_status hep_packed_write(const struct hep_plan *plan, const struct hep_weight_source *source,
-                                 const uint8_t sha256[HEP_SHA256_BYTES], void *memory, size_t bytes, struct hep_error *error)
+                                 const uint8_t sha256[HEP_SHA256_BYTES], void *memory, size_t bytes,
+                                 struct hep_error *error)
 {
     struct sizes s = measure(plan);
-    struct packed_header header = {.version = HEP_PACKED_VERSION, .tensor_count = (uint32_t)s.tensors,
-                                   .source_count = (uint32_t)s.sources, .total_bytes = s.total,
+    struct packed_header header = {.version = HEP_PACKED_VERSION,
+                                   .tensor_count = (uint32_t)s.tensors,
+                                   .source_count = (uint32_t)s.sources,
+                                   .total_bytes = s.total,
                                    .data_offset = s.data_offset};
     unsigned char *block = memory;
     float *staging = NULL;
@@ -123,15 +127,15 @@ enum hep_status hep_packed_write(const struct hep_plan *plan, const struct hep_w
     enum hep_status status = HEP_OK;
     hep_assert(((uintptr_t)memory & (HEP_ALIGN - 1)) == 0);
     if (bytes < s.total)
-        return hep_fail(error, HEP_E_NO_MEMORY, "the packed weights of %s need %zu bytes, %zu given", plan->network, s.total,
-                        bytes);
+        return hep_fail(error, HEP_E_NO_MEMORY, "the packed weights of %s need %zu bytes, %zu given", plan->network,
+                        s.total, bytes);
     memset(block, 0, s.data_offset);
     HEP_TRY(hep_packed_fingerprint(hep_plan_backend(plan), header.fingerprint, error));
     if (sha256)
         memcpy(header.sha256, sha256, HEP_SHA256_BYTES);
     write_directory(plan, &s, block);
-    header.directory_crc = hep_crc32c(0, block + sizeof header,
-        s.tensors * sizeof(struct packed_entry) + s.sources * sizeof(struct packed_source));
+    header.directory_crc = hep_crc32c(
+        0, block + sizeof header, s.tensors * sizeof(struct packed_entry) + s.sources * sizeof(struct packed_source));
     for (size_t i = 0; status == HEP_OK && i < s.tensors; i++) {
         struct hep_plan_weight weight;
         hep_assert(hep_plan_weight(plan, i, &weight));
@@ -218,8 +222,8 @@ static bool source_find(const struct hep_weight_source *source, const char *name
     return false;
 }
 
-static enum hep_status source_read(const struct hep_weight_source *source, const char *name, float *to, int64_t elements,
-                                   struct hep_error *error)
+static enum hep_status source_read(const struct hep_weight_source *source, const char *name, float *to,
+                                   int64_t elements, struct hep_error *error)
 {
     (void)source;
     (void)to;
@@ -265,7 +269,8 @@ enum hep_status hep_packed_create(const struct hep_plan *plan, const struct hep_
     size_t bytes = hep_packed_size(plan);
     void *memory = aligned_alloc(HEP_ALIGN, align_up(bytes));
     if (!memory)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the packed weights of %s: %zu bytes", plan->network, bytes);
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the packed weights of %s: %zu bytes", plan->network,
+                        bytes);
     enum hep_status status = hep_packed_write(plan, source, sha256, memory, bytes, error);
     if (status == HEP_OK)
         status = hep_packed_open(memory, bytes, sha256, packed, error);
@@ -297,8 +302,8 @@ static bool is_entry(const struct packed_entry *e, const struct hep_plan_weight 
     return strcmp(e->name, weight->name) == 0 && e->parts == weight->parts && e->parts_crc == weight->parts_crc;
 }
 
-enum hep_status hep_packed_find(const struct hep_packed *packed, const struct hep_plan *plan, size_t index, const void **data,
-                                struct hep_error *error)
+enum hep_status hep_packed_find(const struct hep_packed *packed, const struct hep_plan *plan, size_t index,
+                                const void **data, struct hep_error *error)
 {
     struct hep_plan_weight weight;
     const struct packed_entry *found = NULL;
@@ -311,8 +316,8 @@ enum hep_status hep_packed_find(const struct hep_packed *packed, const struct he
     if (!found)
         return hep_fail(error, HEP_E_MISMATCH, "packed weights hold no %s as %s needs it", weight.name, plan->network);
     if (strcmp(found->layout, weight.layout->id) != 0 || found->bytes != weight.layout->bytes)
-        return hep_fail(error, HEP_E_MISMATCH, "packed weight %s has layout %s, %s needs %s", weight.name, found->layout,
-                        plan->network, weight.layout->id);
+        return hep_fail(error, HEP_E_MISMATCH, "packed weight %s has layout %s, %s needs %s", weight.name,
+                        found->layout, plan->network, weight.layout->id);
     *data = packed->memory + packed->header->data_offset + found->offset;
     return HEP_OK;
 }

@@ -1,7 +1,8 @@
 /*
  * Packed weights: all weights of a plan, converted and laid out for its kernels, in one block of memory that can be a
- * read-only segment mapped by many processes. A layout depends on (operator, dtype, weight shape, ISA level, oneDNN build),
- * never on the activations' shape: one block serves every size and batch of the network. Binding to it copies nothing.
+ * read-only segment mapped by many processes. A layout depends on (operator, dtype, weight shape, ISA level, oneDNN
+ * build), never on the activations' shape: one block serves every size and batch of the network. Binding to it copies
+ * nothing.
  *
  * heptad-model writes (hep_packed_size, hep_packed_write); heptad-inference and others open what they mapped
  * (hep_packed_open); tools do both in private memory (hep_packed_create). The layout is described in docs/graph.md.
@@ -43,8 +44,8 @@ void hep_packed_close(struct hep_packed *packed);
    without them; read_f32 fails with NOT_NOW. Lives as long as packed. */
 const struct hep_weight_source *hep_packed_source(const struct hep_packed *packed);
 
-/* The packed bytes of weight number index of a plan that is being bound. MISMATCH if this block has it not, or in another
-   layout. For nn/graph/run.c. */
+/* The packed bytes of weight number index of a plan that is being bound. MISMATCH if this block has it not, or in
+   another layout. For nn/graph/run.c. */
 enum hep_status hep_packed_find(const struct hep_packed *packed, const struct hep_plan *plan, size_t index,
                                 const void **data, struct hep_error *error);
 

@@ -9,10 +9,10 @@
 
 /* Small, with sizes that are no multiple of any block. */
 static const struct hep_weight_key probes[] = {
-    {HEP_WEIGHT_PLAIN, HEP_F32, {1, {37}}},          {HEP_WEIGHT_TABLE, HEP_F32, {2, {3, 37}}},
-    {HEP_WEIGHT_TABLE, HEP_BF16, {2, {3, 37}}},      {HEP_WEIGHT_CONV, HEP_F32, {4, {40, 24, 3, 3}}},
+    {HEP_WEIGHT_PLAIN, HEP_F32, {1, {37}}},           {HEP_WEIGHT_TABLE, HEP_F32, {2, {3, 37}}},
+    {HEP_WEIGHT_TABLE, HEP_BF16, {2, {3, 37}}},       {HEP_WEIGHT_CONV, HEP_F32, {4, {40, 24, 3, 3}}},
     {HEP_WEIGHT_CONV, HEP_BF16, {4, {40, 24, 3, 3}}}, {HEP_WEIGHT_CONV, HEP_F32, {4, {72, 4, 3, 3}}},
-    {HEP_WEIGHT_CONV, HEP_BF16, {4, {72, 4, 3, 3}}}, {HEP_WEIGHT_LINEAR, HEP_F32, {2, {72, 40}}},
+    {HEP_WEIGHT_CONV, HEP_BF16, {4, {72, 4, 3, 3}}},  {HEP_WEIGHT_LINEAR, HEP_F32, {2, {72, 40}}},
     {HEP_WEIGHT_LINEAR, HEP_BF16, {2, {72, 40}}},
 };
 

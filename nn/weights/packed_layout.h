@@ -10,8 +10,8 @@
 #include "nn/weights/packed.h"
 
 struct packed_header {
-    char magic[8];                         /* HEP_PACKED_MAGIC; written last                       */
-    uint32_t version;                      /* HEP_PACKED_VERSION                                   */
+    char magic[8];    /* HEP_PACKED_MAGIC; written last                       */
+    uint32_t version; /* HEP_PACKED_VERSION                                   */
     uint32_t tensor_count;
     uint32_t source_count;
     uint32_t directory_crc;                /* CRC32C of entries and sources                        */
@@ -23,13 +23,13 @@ struct packed_header {
 
 /* One packed tensor. */
 struct packed_entry {
-    char name[HEP_WEIGHT_NAME_MAX];  /* of its first part                                          */
+    char name[HEP_WEIGHT_NAME_MAX]; /* of its first part                                          */
     char layout[HEP_LAYOUT_ID_MAX];
-    uint64_t offset;                 /* bytes from data_offset, a multiple of HEP_ALIGN            */
+    uint64_t offset; /* bytes from data_offset, a multiple of HEP_ALIGN            */
     uint64_t bytes;
     uint32_t parts;
     uint32_t parts_crc;
-    uint32_t dtype;                  /* enum hep_dtype of the packed elements                      */
+    uint32_t dtype; /* enum hep_dtype of the packed elements                      */
     uint32_t rank;
     int64_t dims[HEP_TENSOR_RANK_MAX];
 };
@@ -51,8 +51,8 @@ struct hep_packed {
     void *owned; /* freed at close, or NULL */
 };
 
-/* Hash of the backend's build text and of what its pack function makes of fixed pseudo-random tensors, one for each use and
-   dtype that this machine computes in. Computed once per process. */
+/* Hash of the backend's build text and of what its pack function makes of fixed pseudo-random tensors, one for each use
+   and dtype that this machine computes in. Computed once per process. */
 enum hep_status hep_packed_fingerprint(const struct hep_backend *backend, uint8_t fingerprint[HEP_SHA256_BYTES],
                                        struct hep_error *error);
 

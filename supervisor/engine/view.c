@@ -11,6 +11,8 @@
 /* A step without floating point operations counts as this share of all that have them. */
 static const double light_share = 0.002;
 
+enum { PROMPT_SHOWN = 160 /* bytes of it in a list */ };
+
 static double weight_of(const struct hep_session *session, size_t step, double total)
 {
     double flops = hep_session_flops(session, (int)step);
@@ -40,11 +42,21 @@ static double fraction_of(const struct hep_session *session, size_t index)
     return step->inner_steps > 0 ? (double)step->inner / step->inner_steps : 0;
 }
 
+static bool will_be_planned(const struct hep_session *session)
+{
+    for (size_t i = 0; !hep_session_is_planned(session) && i < session->workflow->step_count; i++)
+        if (hep_step_needs_plan(session, &session->workflow->steps[i]))
+            return true;
+    return false;
+}
+
 double hep_session_progress(const struct hep_session *session)
 {
     double total = total_flops(session), sum = 0, done = 0;
     if (session->state == HEP_SESSION_COMPLETED)
         return 1;
+    if (will_be_planned(session))
+        return 0; /* what the steps before the plan cost against the others is not known */
     for (size_t i = 0; i < session->workflow->step_count; i++) {
         double weight = weight_of(session, i, total);
         sum += weight;
@@ -152,6 +164,17 @@ static void put_details(const struct hep_session *session, json_t *object)
         json_object_set_new(object, "memory_bytes", json_integer((json_int_t)hep_session_memory(session)));
 }
 
+/* The beginning of the prompt, cut between characters: a list is no place for 16 KiB of each. */
+static void put_prompt(const struct hep_session *session, json_t *object)
+{
+    const char *prompt = hep_json_str(session->configuration, "prompt", "");
+    size_t length = strlen(prompt);
+    if (length > PROMPT_SHOWN)
+        for (length = PROMPT_SHOWN; length > 0 && ((unsigned char)prompt[length] & 0xc0) == 0x80;)
+            length--;
+    json_object_set_new(object, "prompt", json_stringn(prompt, length));
+}
+
 json_t *hep_session_to_json(const struct hep_session *session, bool whole)
 {
     int done = current_step(session), total = (int)session->workflow->step_count;
@@ -181,7 +204,7 @@ json_t *hep_session_to_json(const struct hep_session *session, bool whole)
         json_object_set(object, "results", session->results);
     if (whole)
         put_details(session, object);
-    else if (json_is_string(json_object_get(session->configuration, "prompt")))
-        json_object_set(object, "prompt", json_object_get(session->configuration, "prompt"));
+    else
+        put_prompt(session, object);
     return object;
 }

@@ -239,12 +239,12 @@ enum hep_status hep_config_create(const char *file, const char *const *overrides
 enum hep_status hep_config_parse(const char *text, size_t bytes, const char *file_name, struct hep_config **config,
                                  struct hep_error *error)
 {
-    char *copy = strndup(text, bytes); /* inih wants a string; a NUL inside is refused by the length */
+    char *copy = malloc(bytes + 1); /* inih wants a string */
     if (!copy)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to read %s", file_name);
-    enum hep_status status =
-        strlen(copy) == bytes ? create_from(copy, bytes, file_name, NULL, 0, config, error)
-                              : hep_fail(error, HEP_E_BAD_CONFIG, "%s: holds a NUL byte; it must be text", file_name);
+    memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
+    enum hep_status status = create_from(copy, bytes, file_name, NULL, 0, config, error);
     free(copy);
     return status;
 }

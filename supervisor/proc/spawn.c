@@ -115,16 +115,30 @@ static int start(const struct hep_spawn_order *order, const struct ends *ends, p
     return code;
 }
 
-/* The system's hard limit may be lower than what is asked for: then that is what the child has. */
-static void limit(pid_t pid, int resource, int64_t value)
+/* Limits that a child has from its first instruction: it inherits our soft ones, which are changed around the start;
+   the hard ones follow by prlimit(). The system's own hard limit may be lower than what is asked for. */
+struct limit {
+    __rlimit_resource_t resource;
+    rlim_t wanted;
+    struct rlimit ours;
+};
+
+static void enter_limit(struct limit *limit)
 {
-    struct rlimit old, wanted = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value};
-    if (prlimit(pid, (enum __rlimit_resource)resource, NULL, &old) != 0)
-        return;
-    if (old.rlim_max != RLIM_INFINITY && wanted.rlim_max > old.rlim_max)
-        wanted.rlim_cur = wanted.rlim_max = old.rlim_max;
-    if (prlimit(pid, (enum __rlimit_resource)resource, &wanted, NULL) != 0)
-        hep_log(HEP_WARNING, "domain.limit_refused", "pid=%d resource=%d value=%" PRId64, (int)pid, resource, value);
+    if (getrlimit(limit->resource, &limit->ours) != 0)
+        limit->ours = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+    if (limit->wanted > limit->ours.rlim_max)
+        limit->wanted = limit->ours.rlim_max;
+    setrlimit(limit->resource, &(struct rlimit){limit->wanted, limit->ours.rlim_max});
+}
+
+static void leave_limit(const struct limit *limit, pid_t pid)
+{
+    setrlimit(limit->resource, &limit->ours);
+    if (pid > 0 && prlimit(pid, limit->resource, &(struct rlimit){limit->wanted, limit->wanted}, NULL) != 0 &&
+        errno != ESRCH)
+        hep_log(HEP_WARNING, "domain.limit_refused", "pid=%d resource=%d error=%s", (int)pid, (int)limit->resource,
+                strerror(errno));
 }
 
 enum hep_status hep_spawn(const struct hep_spawn_order *order, struct hep_spawned *spawned, struct hep_error *error)
@@ -139,7 +153,13 @@ enum hep_status hep_spawn(const struct hep_spawn_order *order, struct hep_spawne
         return HEP_E_NOT_FOUND;
     }
     HEP_TRY_DONE(status, open_ends(&ends, order->lock_fd, error));
+    struct limit core = {.resource = RLIMIT_CORE, .wanted = (rlim_t)order->core_limit};
+    struct limit files = {.resource = RLIMIT_NOFILE, .wanted = (rlim_t)order->open_files};
+    enter_limit(&core);
+    enter_limit(&files);
     int code = start(order, &ends, &pid);
+    leave_limit(&core, code == 0 ? pid : 0);
+    leave_limit(&files, code == 0 ? pid : 0);
     if (code != 0) {
         status = hep_fail_errno(error, code, "starting %s", order->program);
         goto done;
@@ -151,8 +171,6 @@ enum hep_status hep_spawn(const struct hep_spawn_order *order, struct hep_spawne
         waitpid(pid, NULL, 0);
         goto done;
     }
-    limit(pid, RLIMIT_CORE, order->core_limit);
-    limit(pid, RLIMIT_NOFILE, order->open_files);
     *spawned = (struct hep_spawned){pid, pid_fd, ends.report[0], ends.output[0]};
     ends.report[0] = ends.output[0] = -1;
 done:

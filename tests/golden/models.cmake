@@ -1,11 +1,29 @@
 # The networks against the reference data: at the machine's ISA level, at every lower one, and in bf16 where it can be.
 hep_test(test_networks SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_networks.c LIBS hep_eval OpenMP::OpenMP_C
   ARGS f32 LABELS golden)
+hep_test(test_networks_clip SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_networks_clip.c LIBS hep_eval LABELS golden)
+set_tests_properties(test_networks test_networks_clip PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 foreach(variant "f32 portable" "f32 avx2" "bf16 avx512bf16")
   separate_arguments(words UNIX_COMMAND "${variant}")
   list(GET words 0 dtype)
   list(GET words 1 isa)
   add_test(NAME test_networks_${dtype}_${isa} COMMAND test_networks ${dtype})
   set_tests_properties(test_networks_${dtype}_${isa} PROPERTIES TIMEOUT 240 SKIP_RETURN_CODE 77 LABELS golden
-    ENVIRONMENT "HEP_ISA=${isa}")
+    ENVIRONMENT "HEP_ISA=${isa};OMP_WAIT_POLICY=passive")
 endforeach()
+
+# The tool itself: what it prints is checked by its exit status.
+set(HEP_GOLDENS ${CMAKE_SOURCE_DIR}/tests/golden/data)
+add_test(NAME hep_eval_check COMMAND hep-eval unet ${HEP_GOLDENS}/models/tiny-sd15
+  ${HEP_GOLDENS}/goldens/unet/tiny-sd15.safetensors ${CMAKE_BINARY_DIR}/tests/hep-eval-out.safetensors --check)
+add_test(NAME hep_eval_stages COMMAND hep-eval vae_decoder ${HEP_GOLDENS}/models/tiny-sd15
+  ${HEP_GOLDENS}/goldens/vae/tiny-sd15.safetensors --case square --check
+  --stages ${HEP_GOLDENS}/goldens/vae/tiny-sd15.steps.safetensors)
+add_test(NAME hep_eval_plan COMMAND hep-eval unet ${CMAKE_SOURCE_DIR}/share/models/emoji --print-plan --shape n2h16w16t77)
+add_test(NAME hep_eval_tolerance COMMAND sh -c "\"$0\" \"$@\" --check --tolerance 1e-12; test $? -eq 1" $<TARGET_FILE:hep-eval>
+  unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/unet/tiny-sd15.safetensors)
+add_test(NAME hep_eval_wrong_file COMMAND sh -c "\"$0\" \"$@\"; test $? -eq 3" $<TARGET_FILE:hep-eval>
+  unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/vae/tiny-sd15.safetensors --check)
+add_test(NAME hep_bench_plans COMMAND hep-bench unet --arch sdxl --plan-only --json)
+set_tests_properties(hep_eval_check hep_eval_stages hep_eval_plan hep_eval_tolerance hep_eval_wrong_file hep_bench_plans
+  PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "OMP_WAIT_POLICY=passive")

@@ -48,6 +48,12 @@ static void on_all_stopped(void *context)
 
 struct fixture *fixture_create(const char *fake)
 {
+    return fixture_create_with(fake, "10000", "10000");
+}
+
+struct fixture *fixture_create_with(const char *fake, const char *ready_ms, const char *hang_ms)
+{
+    char ready[64], hang[64];
     struct fixture *fixture = calloc(1, sizeof *fixture);
     struct hep_error error = {0};
     char state[128], binaries[512];
@@ -55,8 +61,10 @@ struct fixture *fixture_create(const char *fake)
     ck_assert_ptr_nonnull(mkdtemp(fixture->folder));
     snprintf(state, sizeof state, "instance.state_dir=%s/state", fixture->folder);
     snprintf(binaries, sizeof binaries, "domains.bin_dir=%s/../tests/fake", HEP_BIN_DIR);
+    snprintf(ready, sizeof ready, "domains.ready_ms=%s", ready_ms);
+    snprintf(hang, sizeof hang, "domains.hang_ms=%s", hang_ms);
     setenv("HEPTAD_FAKE", fake, 1);
-    const char *overrides[] = {state, binaries, "domains.ready_ms=600", "domains.hang_ms=600"};
+    const char *overrides[] = {state, binaries, ready, hang};
     ck_assert_msg(hep_config_create(NULL, overrides, HEP_COUNT_OF(overrides), &fixture->config, &error) == HEP_OK, "%s",
                   error.message);
     ck_assert(hep_folder_make(hep_config_text(fixture->config, HEP_CONFIG_INSTANCE_STATE_DIR), &error) == HEP_OK);
@@ -105,7 +113,7 @@ void fixture_start_ready(struct fixture *fixture)
 {
     struct hep_error error = {0};
     ck_assert(hep_proc_start(fixture->proc, &error) == HEP_OK);
-    ck_assert_msg(fixture_run(fixture, fixture_all_ready, 5000), "not all became ready");
+    ck_assert_msg(fixture_run(fixture, fixture_all_ready, 20000), "not all became ready");
 }
 
 static void on_done(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)

@@ -27,7 +27,7 @@
 static const char *domain, *socket_path, *state_dir, *build;
 static uint64_t generation;
 static int64_t counter;
-static int64_t hang_deadline_ms = 400;
+static int64_t hang_deadline_ms = 1000;
 static bool deaf; /* does not end on SIGTERM */
 
 static void report(json_t *packet)
@@ -123,8 +123,8 @@ static void never_ready(void)
 }
 static void slow_start(void)
 {
-    for (int i = 0; i < 6; i++) {
-        usleep(150 * 1000);
+    for (int i = 0; i < 12; i++) {
+        usleep(250 * 1000);
         report(json_pack("{s:s, s:s}", "kind", "starting", "note", "reading"));
     }
 }

@@ -106,7 +106,7 @@ static const struct {
     {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
      "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled", "tokens"},
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
-    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan", "scheduler evaluations"},
+    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan", "scheduler title evaluations"},
     {HEP_ROLE_INFERENCE, "generate", true, true,
      "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority fingerprint >state >latents", "rows"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
@@ -243,7 +243,7 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
     if (strcmp(type, "scheduler.list") == 0)
         return json_pack("{s:[{s:s, s:[s]}]}", "schedulers", "name", "ddim", "aliases", "DDIMScheduler");
     if (strcmp(type, "scheduler.plan") == 0)
-        return json_pack("{s:s, s:I}", "scheduler", "ddim", "evaluations", (json_int_t)hep_json_int(data, "num_inference_steps", 0));
+        return json_pack("{s:s, s:s, s:I}", "scheduler", "ddim", "title", "DDIM", "evaluations", (json_int_t)hep_json_int(data, "num_inference_steps", 0));
     if (strcmp(type, "postprocessing.encode") == 0)
         return json_pack("{s:[{s:o, s:i}]}", "files", "path", json_sprintf("%s-0.png", hep_json_str(data, "path", "?")), "bytes", 1);
     return json_object();
@@ -573,6 +573,13 @@ enum hep_session_state fake_run_until(struct fake *fake, const char *session, en
     return now;
 }
 
+void fake_run_to(struct fake *fake, enum hep_role role)
+{
+    int before = fake->requests[role];
+    for (int turn = 0; fake->requests[role] == before; turn++)
+        ck_assert_msg(turn < 100000 && fake_turn(fake), "%s is never asked", hep_role_name(role));
+}
+
 void fake_run(struct fake *fake, int turns)
 {
     while (turns-- > 0 && fake_turn(fake))
@@ -614,6 +621,8 @@ const char *fake_execute(struct fake *fake, const char *configuration, int prior
     struct answered answered = {0};
     json_t *json = json_loads(configuration, 0, NULL);
     ck_assert_ptr_nonnull(json);
+    for (int turn = 0; turn < 100 && !fake->engine->domains[HEP_ROLE_MODEL].generation; turn++)
+        fake_turn(fake);
     hep_engine_execute(fake->engine, "txt2img", json, priority, key, on_answer, &answered);
     for (int turn = 0; !answered.there && turn < 100000; turn++)
         fake_turn(fake);

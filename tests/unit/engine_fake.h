@@ -46,6 +46,8 @@ void fake_crash(struct fake *fake);
 bool fake_turn(struct fake *fake);
 /* Turns until the session is in the state (or has ended); its state. */
 enum hep_session_state fake_run_until(struct fake *fake, const char *session, enum hep_session_state state);
+/* Turns until the domain has been asked once more. */
+void fake_run_to(struct fake *fake, enum hep_role role);
 /* Turns until nothing is left to do, at most so many. */
 void fake_run(struct fake *fake, int turns);
 void fake_kill(struct fake *fake, enum hep_role role);

@@ -21,7 +21,8 @@ struct bench bench_create(struct hep_graph *graph, const struct hep_plan_options
     ck_assert_msg(hep_graph_finish(graph, &error) == HEP_OK, "%s", error.message);
     ck_assert_msg(hep_plan_create(graph, options, &b.plan, &error) == HEP_OK, "%s", error.message);
     hep_graph_destroy(graph);
-    ck_assert_msg(hep_packed_create(b.plan, hep_random_weights(), NULL, &b.packed, &error) == HEP_OK, "%s", error.message);
+    ck_assert_msg(hep_packed_create(b.plan, hep_random_weights(), NULL, &b.packed, &error) == HEP_OK, "%s",
+                  error.message);
     b.arena = aligned_alloc(HEP_ALIGN, b.plan->peak_bytes + HEP_ALIGN);
     ck_assert_msg(hep_plan_bind(b.plan, b.packed, b.arena, b.plan->peak_bytes, &error) == HEP_OK, "%s", error.message);
     return b;

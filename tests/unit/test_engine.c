@@ -256,8 +256,8 @@ START_TEST(the_count_of_deaths_survives_a_restart_of_the_supervisor)
     fake_execute(&fake, apple, 0, NULL, id, NULL);
     fake_rule(&fake, (struct fake_rule){.type = "postprocessing.decode", .count = -1, .dies = true});
     for (int deaths = 0; deaths < 2; deaths++) {
-        int seen = fake.requests[HEP_ROLE_POSTPROCESSING];
-        while (fake.requests[HEP_ROLE_POSTPROCESSING] == seen || fake_is_busy(HEP_ROLE_POSTPROCESSING))
+        fake_run_to(&fake, HEP_ROLE_POSTPROCESSING);
+        while (fake_is_busy(HEP_ROLE_POSTPROCESSING))
             fake_turn(&fake);
     }
     fake_crash(&fake);
@@ -300,8 +300,7 @@ START_TEST(stale_weights_are_loaded_again)
 {
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
-    while (fake.requests[HEP_ROLE_CONDITIONING] == 0)
-        fake_turn(&fake);
+    fake_run_to(&fake, HEP_ROLE_CONDITIONING);
     fake.published_generation = 2; /* the model domain has published anew */
     fake.weights_generation = 2;
     expect_completed(id);
@@ -313,8 +312,7 @@ START_TEST(an_arena_that_is_gone_is_made_again)
     struct hep_segment_sweep swept;
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
-    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
-        fake_turn(&fake);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
     ck_assert_int_eq(hep_segment_sweep(fake.instance, NULL, NULL, &swept, NULL), HEP_OK);
     ck_assert_int_eq(swept.removed, 1);
     expect_completed(id);
@@ -350,8 +348,7 @@ START_TEST(a_cancelled_session_stops_and_stays_so)
 {
     fake_start(&fake, NULL);
     fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 500}", 0, NULL, id, NULL);
-    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
-        fake_turn(&fake);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
     fake_run(&fake, 3);
     ck_assert_int_eq(control(id, "cancel"), HEP_OK);
     fake_run(&fake, 2000);
@@ -372,8 +369,7 @@ START_TEST(a_cancel_is_durable_at_once)
 {
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
-    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
-        fake_turn(&fake);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
     ck_assert_int_eq(control(id, "cancel"), HEP_OK);
     fake_crash(&fake);
     fake_start(&fake, NULL);
@@ -388,8 +384,7 @@ START_TEST(a_paused_session_goes_on_where_it_was)
 {
     fake_start(&fake, NULL);
     fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 50}", 0, NULL, id, NULL);
-    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
-        fake_turn(&fake);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
     ck_assert_int_eq(control(id, "pause"), HEP_OK);
     ck_assert_int_eq(control(id, "pause"), HEP_E_NOT_NOW);
     fake_run(&fake, 2000);
@@ -427,8 +422,7 @@ START_TEST(a_session_near_its_end_gets_the_cores_first)
 {
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
-    while (fake.requests[HEP_ROLE_INFERENCE] == 0)
-        fake_turn(&fake);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
     fake_execute(&fake, apple, 0, NULL, other, NULL);
     fake_run(&fake, 100000);
     char mine[80], its[80];
@@ -490,8 +484,7 @@ START_TEST(a_drained_engine_begins_nothing)
     struct hep_error error;
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
-    while (fake.requests[HEP_ROLE_CONDITIONING] == 0)
-        fake_turn(&fake);
+    fake_run_to(&fake, HEP_ROLE_CONDITIONING);
     hep_engine_drain(fake.engine);
     fake_execute(&fake, apple, 0, NULL, other, &error);
     ck_assert_int_eq(error.code, HEP_E_NOT_NOW);

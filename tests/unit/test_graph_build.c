@@ -13,9 +13,14 @@ static bool find(const struct hep_weight_source *source, const char *name, struc
     static const struct {
         const char *name;
         struct hep_shape shape;
-    } tensors[] = {{"conv.weight", {4, {8, 4, 3, 3}}}, {"conv.bias", {1, {8}}},   {"proj.weight", {4, {6, 8, 1, 1}}},
-                   {"flat.weight", {2, {6, 8}}},       {"wrong.weight", {2, {6, 9}}}, {"norm.weight", {1, {8}}},
-                   {"norm.bias", {1, {8}}},            {"a.b.alpha", {1, {1}}}};
+    } tensors[] = {{"conv.weight", {4, {8, 4, 3, 3}}},
+                   {"conv.bias", {1, {8}}},
+                   {"proj.weight", {4, {6, 8, 1, 1}}},
+                   {"flat.weight", {2, {6, 8}}},
+                   {"wrong.weight", {2, {6, 9}}},
+                   {"norm.weight", {1, {8}}},
+                   {"norm.bias", {1, {8}}},
+                   {"a.b.alpha", {1, {1}}}};
     (void)source;
     for (size_t i = 0; i < HEP_COUNT_OF(tensors); i++) {
         if (strcmp(tensors[i].name, name) != 0)
@@ -187,13 +192,27 @@ static void wrong_call(struct hep_graph *g, int which)
 static const struct {
     enum hep_status code;
     const char *text;
-} wrongs[] = {{HEP_E_INTERNAL, "x must be [n, h, w, c]"}, {HEP_E_UNSUPPORTED, "groups"}, {HEP_E_OUT_OF_RANGE, "smaller than the kernel"},
-              {HEP_E_INTERNAL, "must be given"}, {HEP_E_INTERNAL, "trailing part"}, {HEP_E_INTERNAL, "must be [n, c]"},
-              {HEP_E_INTERNAL, "differ in the last dimension only"}, {HEP_E_INTERNAL, "outside the last dimension"},
-              {HEP_E_INTERNAL, "number of elements"}, {HEP_E_BAD_MODEL, "3 heads do not divide"}, {HEP_E_INTERNAL, "k and v must be"},
-              {HEP_E_INTERNAL, "not ids"}, {HEP_E_INTERNAL, "ids must be"}, {HEP_E_INTERNAL, "pool_eos"}, {HEP_E_BAD_MODEL, "width 5"},
-              {HEP_E_INTERNAL, "two inputs are named x"}, {HEP_E_OUT_OF_RANGE, "zero"}, {HEP_E_INTERNAL, "must be even"},
-              {HEP_E_INTERNAL, "not a value of this graph"}, {HEP_E_INTERNAL, "not finite"}, {HEP_E_INTERNAL, "[n, h * w, c]"},
+} wrongs[] = {{HEP_E_INTERNAL, "x must be [n, h, w, c]"},
+              {HEP_E_UNSUPPORTED, "groups"},
+              {HEP_E_OUT_OF_RANGE, "smaller than the kernel"},
+              {HEP_E_INTERNAL, "must be given"},
+              {HEP_E_INTERNAL, "trailing part"},
+              {HEP_E_INTERNAL, "must be [n, c]"},
+              {HEP_E_INTERNAL, "differ in the last dimension only"},
+              {HEP_E_INTERNAL, "outside the last dimension"},
+              {HEP_E_INTERNAL, "number of elements"},
+              {HEP_E_BAD_MODEL, "3 heads do not divide"},
+              {HEP_E_INTERNAL, "k and v must be"},
+              {HEP_E_INTERNAL, "not ids"},
+              {HEP_E_INTERNAL, "ids must be"},
+              {HEP_E_INTERNAL, "pool_eos"},
+              {HEP_E_BAD_MODEL, "width 5"},
+              {HEP_E_INTERNAL, "two inputs are named x"},
+              {HEP_E_OUT_OF_RANGE, "zero"},
+              {HEP_E_INTERNAL, "must be even"},
+              {HEP_E_INTERNAL, "not a value of this graph"},
+              {HEP_E_INTERNAL, "not finite"},
+              {HEP_E_INTERNAL, "[n, h * w, c]"},
               {HEP_E_INTERNAL, "padding"}};
 
 START_TEST(each_wrong_argument_is_named)
@@ -270,8 +289,9 @@ START_TEST(an_operator_that_the_backend_lacks_is_named)
     struct hep_plan *plan = NULL;
     struct hep_error error = {0};
     ck_assert_int_eq(hep_graph_finish(g, &error), HEP_OK);
-    ck_assert_int_eq(hep_plan_create(g, &(struct hep_plan_options){.dtype = HEP_F32, .backend = &lacking}, &plan, &error),
-                     HEP_E_UNSUPPORTED);
+    ck_assert_int_eq(
+        hep_plan_create(g, &(struct hep_plan_options){.dtype = HEP_F32, .backend = &lacking}, &plan, &error),
+        HEP_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(error.message, "no operator resize"));
     hep_graph_destroy(g);
 }
@@ -285,7 +305,8 @@ START_TEST(a_constructors_refusal_carries_the_nodes_name)
     struct hep_plan *plan = NULL;
     struct hep_error error = {0};
     ck_assert_int_eq(hep_graph_finish(g, &error), HEP_OK);
-    ck_assert_int_eq(hep_plan_create(g, &(struct hep_plan_options){.dtype = HEP_F32}, &plan, &error), HEP_E_UNSUPPORTED);
+    ck_assert_int_eq(hep_plan_create(g, &(struct hep_plan_options){.dtype = HEP_F32}, &plan, &error),
+                     HEP_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(error.message, "head size 513"));
     hep_graph_destroy(g);
 }

@@ -1,4 +1,5 @@
-/* The bytes of one row do not depend on the rows it ran with, nor on the number of threads: memcmp on SD-shaped layers. */
+/* The bytes of one row do not depend on the rows it ran with, nor on the number of threads: memcmp on SD-shaped layers.
+ */
 #include "tests/unit/graph_test.h"
 
 #include <omp.h>
@@ -54,9 +55,10 @@ static struct hep_graph *build(const struct layer *l, int64_t n)
         y = hep_linear(g, x, s, "a", .out = l->out);
     else if (l->kind == NORM)
         y = hep_group_norm(g, x, s, "norm", 32, 1e-5);
-    else
-        y = hep_attention(g, hep_linear(g, x, s, "q", .out = l->out), hep_linear(g, x, s, "k", .out = l->out),
-                          hep_linear(g, x, s, "v", .out = l->out), .heads = 8);
+    if (l->kind == SELF) {
+        hep_value q = hep_linear(g, x, s, "q", .out = l->out), k = hep_linear(g, x, s, "k", .out = l->out);
+        y = hep_attention(g, q, k, hep_linear(g, x, s, "v", .out = l->out), .heads = 8);
+    }
     y = hep_activate(g, y, l->activation);
     if (l->residual)
         y = hep_add(g, y, hep_input(g, "r", HEP_F32, hep_shape_of(g, y)));
@@ -65,8 +67,8 @@ static struct hep_graph *build(const struct layer *l, int64_t n)
 }
 
 /* Runs the layer over the inputs from image `first`, n images. */
-static float *result(const struct layer *l, enum hep_dtype dtype, int64_t n, const float *x, const float *r, int threads,
-                     size_t *image_elements, char *kernel)
+static float *result(const struct layer *l, enum hep_dtype dtype, int64_t n, const float *x, const float *r,
+                     int threads, size_t *image_elements, char *kernel)
 {
     struct hep_shape shape;
     const char *name;
@@ -95,12 +97,14 @@ START_TEST(a_row_is_the_same_alone_and_in_a_batch_with_any_threads)
         float *x = random_floats(BATCH * in, 11), *r = random_floats((size_t)(BATCH * l->h * l->w * l->out), 12);
         float *alone = result(l, dtypes[d], 1, x + ROW * in, r + ROW * (size_t)(l->h * l->w * l->out), 1, &out, kernel);
         for (int threads = 1; threads <= 4; threads++) {
-            float *one = result(l, dtypes[d], 1, x + ROW * in, r + ROW * (size_t)(l->h * l->w * l->out), threads, &out, kernel);
+            float *one =
+                result(l, dtypes[d], 1, x + ROW * in, r + ROW * (size_t)(l->h * l->w * l->out), threads, &out, kernel);
             float *batch = result(l, dtypes[d], BATCH, x, r, threads, &out, kernel);
             ck_assert_msg(memcmp(alone, one, out * sizeof *alone) == 0, "%s %s by %s: %d threads differ", l->what,
                           hep_dtype_name(dtypes[d]), kernel, threads);
             ck_assert_msg(memcmp(alone, batch + ROW * out, out * sizeof *alone) == 0,
-                          "%s %s by %s: in a batch with %d threads differs", l->what, hep_dtype_name(dtypes[d]), kernel, threads);
+                          "%s %s by %s: in a batch with %d threads differs", l->what, hep_dtype_name(dtypes[d]), kernel,
+                          threads);
             free(one);
             free(batch);
         }

@@ -1,4 +1,5 @@
-/* Packed weights: written once, opened read-only by others, bound at any size without packing; mismatches are refused. */
+/* Packed weights: written once, opened read-only by others, bound at any size without packing; mismatches are refused.
+ */
 #include "tests/unit/graph_test.h"
 
 #include "nn/weights/packed_layout.h"
@@ -17,8 +18,8 @@ static struct hep_graph *network(const struct hep_weight_source *source, int64_t
     x = hep_silu(g, hep_group_norm(g, x, s, "norm", 8, 1e-5));
     hep_value t = hep_to_tokens(g, x);
     t = hep_add(g, t, hep_weight(g, s, "shift.weight", HEP_SHAPE(32)));
-    t = hep_attention(g, hep_linear(g, t, s, "q", .out = 32), hep_linear(g, t, s, "k", .out = 32),
-                      hep_linear(g, t, s, "v", .out = 32), .heads = 4);
+    hep_value q = hep_linear(g, t, s, "q", .out = 32), k = hep_linear(g, t, s, "k", .out = 32);
+    t = hep_attention(g, q, k, hep_linear(g, t, s, "v", .out = 32), .heads = 4);
     hep_output(g, "y", hep_conv2d(g, hep_to_image(g, t, side, side), s, "out", .kernel = 3, .padding = 1, .out = 3));
     return g;
 }
@@ -59,7 +60,8 @@ static struct block written(void)
     struct block block = {NULL, hep_packed_size(plan)};
     block.memory = mmap(NULL, block.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(block.memory, MAP_FAILED);
-    ck_assert_int_eq(hep_packed_write(plan, hep_random_weights(), sha, block.memory, block.bytes - 1, &error), HEP_E_NO_MEMORY);
+    ck_assert_int_eq(hep_packed_write(plan, hep_random_weights(), sha, block.memory, block.bytes - 1, &error),
+                     HEP_E_NO_MEMORY);
     ck_assert_msg(hep_packed_write(plan, hep_random_weights(), sha, block.memory, block.bytes, &error) == HEP_OK, "%s",
                   error.message);
     hep_plan_destroy(plan);
@@ -184,7 +186,8 @@ START_TEST(an_entry_outside_the_block_is_found_behind_a_right_checksum)
         memset(e[1].name, 'x', sizeof e[1].name);
     else
         e[1].rank = 99;
-    h->directory_crc = hep_crc32c(0, h + 1, h->tensor_count * sizeof *e + h->source_count * sizeof(struct packed_source));
+    h->directory_crc =
+        hep_crc32c(0, h + 1, h->tensor_count * sizeof *e + h->source_count * sizeof(struct packed_source));
     ck_assert_int_eq(hep_packed_open(block.memory, block.bytes, sha, &packed, NULL), HEP_E_BAD_FILE);
     munmap(block.memory, block.bytes);
 }

@@ -38,8 +38,8 @@ static double act(double x, enum hep_activation a)
 }
 
 /* [n, h, w, c] convolved; w and b by the random source's names. */
-static float *reference_conv(const struct conv_case *k, const float *x, const char *key, bool bias, enum hep_activation a,
-                             const float *residual, int64_t *height, int64_t *width)
+static float *reference_conv(const struct conv_case *k, const float *x, const char *key, bool bias,
+                             enum hep_activation a, const float *residual, int64_t *height, int64_t *width)
 {
     char name[64];
     snprintf(name, sizeof name, "%s.weight", key);
@@ -51,7 +51,8 @@ static float *reference_conv(const struct conv_case *k, const float *x, const ch
     *width = (k->w + left + k->padding + k->pads[3] - k->kernel) / k->stride + 1;
     float *y = empty_floats((size_t)(k->n * *height * *width * k->out));
     for (int64_t i = 0; i < k->n * *height * *width * k->out; i++) {
-        int64_t o = i % k->out, ox = i / k->out % *width, oy = i / k->out / *width % *height, n = i / k->out / *width / *height;
+        int64_t o = i % k->out, ox = i / k->out % *width, oy = i / k->out / *width % *height,
+                n = i / k->out / *width / *height;
         double sum = bias ? b[o] : 0;
         for (int ky = 0; ky < k->kernel; ky++)
             for (int kx = 0; kx < k->kernel; kx++) {
@@ -77,10 +78,10 @@ static double limit(enum hep_dtype dtype)
 /* ---- tests ---- */
 
 static const struct conv_case convs[] = {
-    {1, 8, 8, 16, 32, 3, 1, 1, {0}},  {2, 7, 9, 24, 40, 3, 1, 1, {0}},       {2, 8, 8, 16, 16, 3, 2, 1, {0}},
-    {1, 9, 7, 16, 16, 3, 2, 0, {0, 0, 1, 1}}, {3, 6, 5, 4, 32, 3, 1, 1, {0}}, {1, 6, 5, 32, 4, 3, 1, 1, {0}},
-    {2, 5, 5, 9, 20, 3, 1, 1, {0}},   {1, 5, 6, 20, 3, 3, 1, 1, {0}},         {2, 6, 6, 16, 24, 1, 1, 0, {0}},
-    {1, 6, 6, 16, 24, 1, 2, 0, {0}},  {1, 28, 28, 3, 32, 14, 14, 0, {0}},     {1, 1, 1, 8, 8, 3, 1, 1, {0}},
+    {1, 8, 8, 16, 32, 3, 1, 1, {0}},          {2, 7, 9, 24, 40, 3, 1, 1, {0}},    {2, 8, 8, 16, 16, 3, 2, 1, {0}},
+    {1, 9, 7, 16, 16, 3, 2, 0, {0, 0, 1, 1}}, {3, 6, 5, 4, 32, 3, 1, 1, {0}},     {1, 6, 5, 32, 4, 3, 1, 1, {0}},
+    {2, 5, 5, 9, 20, 3, 1, 1, {0}},           {1, 5, 6, 20, 3, 3, 1, 1, {0}},     {2, 6, 6, 16, 24, 1, 1, 0, {0}},
+    {1, 6, 6, 16, 24, 1, 2, 0, {0}},          {1, 28, 28, 3, 32, 14, 14, 0, {0}}, {1, 1, 1, 8, 8, 3, 1, 1, {0}},
 };
 
 START_TEST(a_convolution_is_what_the_loops_say)
@@ -105,8 +106,8 @@ START_TEST(a_convolution_is_what_the_loops_say)
                 float *out = empty_floats(count);
                 bench_run(&b, (void *[]){in}, (void *[]){out});
                 double off = relative_rms(out, want, count);
-                ck_assert_msg(off < limit(dtypes[d]), "case %d %s bias %d act %d: %g by %s", _i, hep_dtype_name(dtypes[d]), bias,
-                              a, off, b.plan->steps[0].kernel);
+                ck_assert_msg(off < limit(dtypes[d]), "case %d %s bias %d act %d: %g by %s", _i,
+                              hep_dtype_name(dtypes[d]), bias, a, off, b.plan->steps[0].kernel);
                 free(in);
                 free(out);
                 free(want);
@@ -130,7 +131,8 @@ START_TEST(a_residual_is_added_in_place_and_not)
     if (keep)
         hep_output(g, "half", hep_scale(g, t, 0.5));
     struct bench b = bench_create(g, &(struct hep_plan_options){.dtype = HEP_F32, .poison = true});
-    float *in = random_floats(count, 3), *out = empty_floats(count), *half = empty_floats(count), *twice = empty_floats(count);
+    float *in = random_floats(count, 3), *out = empty_floats(count), *half = empty_floats(count),
+          *twice = empty_floats(count);
     for (size_t i = 0; i < count; i++)
         twice[i] = 2 * in[i];
     float *want = reference_conv(&k, twice, "conv", true, HEP_ACT_NONE, in, &height, &width);
@@ -261,7 +263,8 @@ START_TEST(embeddings_positions_and_pooling_take_the_right_rows)
     for (int n = 0; n < N; n++)
         for (int c = 0; c < C; c++) {
             ck_assert_float_eq(last[n * C + c], token[id[n * T + at_eos[n]] * C + c] + position[at_eos[n] * C + c]);
-            ck_assert_float_eq(largest[n * C + c], token[id[n * T + at_largest[n]] * C + c] + position[at_largest[n] * C + c]);
+            ck_assert_float_eq(largest[n * C + c],
+                               token[id[n * T + at_largest[n]] * C + c] + position[at_largest[n] * C + c]);
         }
     free(token), free(position);
     bench_destroy(&b);
@@ -277,7 +280,8 @@ static struct hep_graph *small_network(int64_t n, int64_t side)
     hep_value x = hep_from_nchw(g, hep_input(g, "sample", HEP_F32, HEP_SHAPE(n, 4, side, side)));
     hep_value text = hep_input(g, "text", HEP_F32, HEP_SHAPE(n, 7, 24));
     hep_value time = hep_timestep_embedding(g, hep_input(g, "t", HEP_F32, HEP_SHAPE(n)), .width = 32, .flip = true);
-    time = hep_linear(g, hep_silu(g, hep_linear(g, time, s, "t1", .out = 64, .f32 = true)), s, "t2", .out = 64, .f32 = true);
+    time = hep_linear(g, hep_silu(g, hep_linear(g, time, s, "t1", .out = 64, .f32 = true)), s, "t2", .out = 64,
+                      .f32 = true);
     x = hep_conv2d(g, x, s, "in", .kernel = 3, .padding = 1, .out = 32);
     hep_value skip = x;
     for (int i = 0; i < 2; i++) {
@@ -287,14 +291,19 @@ static struct hep_graph *small_network(int64_t n, int64_t side)
         h = hep_add_channels(g, h, hep_linear(g, hep_silu(g, time), r, "time", .out = 32, .f32 = true));
         h = hep_silu(g, hep_group_norm(g, h, r, "norm2", 8, 1e-5));
         x = hep_add(g, x, hep_conv2d(g, h, r, "conv2", .kernel = 3, .padding = 1, .out = 32));
-        hep_value t = hep_to_tokens(g, hep_conv2d(g, hep_group_norm(g, x, r, "norm", 8, 1e-6), r, "proj_in", .out = 32));
+        hep_value t =
+            hep_to_tokens(g, hep_conv2d(g, hep_group_norm(g, x, r, "norm", 8, 1e-6), r, "proj_in", .out = 32));
         hep_value y = hep_layer_norm(g, t, r, "ln1", 1e-5);
-        y = hep_attention(g, hep_linear(g, y, r, "q", .out = 32, .no_bias = true), hep_linear(g, y, r, "k", .out = 32, .no_bias = true),
-                          hep_linear(g, y, r, "v", .out = 32, .no_bias = true), .heads = 2);
+        hep_value q = hep_linear(g, y, r, "q", .out = 32, .no_bias = true),
+                  k = hep_linear(g, y, r, "k", .out = 32, .no_bias = true);
+        hep_value v = hep_linear(g, y, r, "v", .out = 32, .no_bias = true);
+        y = hep_attention(g, q, k, v, .heads = 2);
         t = hep_add(g, t, hep_linear(g, y, r, "o", .out = 32));
         y = hep_layer_norm(g, t, r, "ln2", 1e-5);
-        y = hep_attention(g, hep_linear(g, y, r, "cq", .out = 32, .no_bias = true), hep_linear(g, text, r, "ck", .out = 32, .no_bias = true),
-                          hep_linear(g, text, r, "cv", .out = 32, .no_bias = true), .heads = 2);
+        q = hep_linear(g, y, r, "cq", .out = 32, .no_bias = true);
+        k = hep_linear(g, text, r, "ck", .out = 32, .no_bias = true);
+        v = hep_linear(g, text, r, "cv", .out = 32, .no_bias = true);
+        y = hep_attention(g, q, k, v, .heads = 2);
         t = hep_add(g, t, hep_linear(g, y, r, "co", .out = 32));
         y = hep_geglu(g, hep_linear(g, hep_layer_norm(g, t, r, "ln3", 1e-5), r, "ff1", .out = 256));
         t = hep_add(g, t, hep_linear(g, y, r, "ff2", .out = 32));
@@ -303,8 +312,10 @@ static struct hep_graph *small_network(int64_t n, int64_t side)
     hep_value h = hep_concat(g, x, skip);
     hep_value small = hep_conv2d(g, h, s, "down", .kernel = 3, .stride = 2, .padding = 1, .out = 48);
     h = hep_concat(g, hep_resize_like(g, small, h), x);
-    h = hep_add(g, hep_conv2d(g, h, s, "up", .kernel = 3, .padding = 1, .out = 32), hep_conv2d(g, h, s, "shortcut", .out = 32));
-    h = hep_conv2d(g, hep_silu(g, hep_group_norm(g, h, s, "norm_out", 8, 1e-5)), s, "out", .kernel = 3, .padding = 1, .out = 4);
+    hep_value up = hep_conv2d(g, h, s, "up", .kernel = 3, .padding = 1, .out = 32);
+    h = hep_add(g, up, hep_conv2d(g, h, s, "shortcut", .out = 32));
+    h = hep_conv2d(g, hep_silu(g, hep_group_norm(g, h, s, "norm_out", 8, 1e-5)), s, "out", .kernel = 3, .padding = 1,
+                   .out = 4);
     hep_output(g, "out", hep_to_nchw(g, h));
     return g;
 }
@@ -317,7 +328,8 @@ struct small {
 static struct small small_data(int64_t n, int64_t side)
 {
     struct small s = {random_floats((size_t)(n * 4 * side * side), 1), random_floats((size_t)(n * 7 * 24), 2),
-                      random_floats((size_t)n, 3), empty_floats((size_t)(n * 4 * side * side)), (size_t)(n * 4 * side * side)};
+                      random_floats((size_t)n, 3), empty_floats((size_t)(n * 4 * side * side)),
+                      (size_t)(n * 4 * side * side)};
     return s;
 }
 
@@ -332,7 +344,8 @@ START_TEST(the_bytes_are_the_same_with_poison_twice_and_in_the_wrong_arena)
     for (int d = dtypes_here(dtypes); d-- > 0;) {
         struct small s = small_data(2, 9);
         struct bench plain = bench_create(small_network(2, 9), &(struct hep_plan_options){.dtype = dtypes[d]});
-        struct bench poisoned = bench_create(small_network(2, 9), &(struct hep_plan_options){.dtype = dtypes[d], .poison = true});
+        struct bench poisoned =
+            bench_create(small_network(2, 9), &(struct hep_plan_options){.dtype = dtypes[d], .poison = true});
         float *first = empty_floats(s.out_count);
         bench_run(&plain, (void *[]){s.sample, s.text, s.t}, (void *[]){first});
         for (size_t i = 0; i < s.out_count; i++)
@@ -380,10 +393,11 @@ START_TEST(tails_and_equal_linears_are_fused)
         linears += strcmp(step->class_name, "linear") == 0;
         times += strcmp(step->name, "resnets.0.time") == 0 && strstr(step->problem, "n64") != NULL;
     }
-    ck_assert_int_eq(adds, 0);     /* every residual is a tail */
-    ck_assert_int_eq(silus, 0);    /* both resnets' silu of the time is one, and a tail */
-    ck_assert_int_eq(times, 1);    /* both time projections in one */
-    ck_assert_int_eq(linears, 3 + 2 * 9 + 1); /* t1 t2 time; per block proj_in qkv o cq ckv co ff1 ff2 proj_out; shortcut */
+    ck_assert_int_eq(adds, 0);  /* every residual is a tail */
+    ck_assert_int_eq(silus, 0); /* both resnets' silu of the time is one, and a tail */
+    ck_assert_int_eq(times, 1); /* both time projections in one */
+    ck_assert_int_eq(linears,
+                     3 + 2 * 9 + 1); /* t1 t2 time; per block proj_in qkv o cq ckv co ff1 ff2 proj_out; shortcut */
     bench_destroy(&b);
 }
 END_TEST
@@ -431,7 +445,8 @@ START_TEST(a_wrong_argument_is_refused_by_name)
     struct small s = small_data(1, 8);
     struct bench b = bench_create(small_network(1, 8), &(struct hep_plan_options){.dtype = HEP_F32});
     struct hep_error error = {0};
-    struct hep_argument in[3] = {{"sample", {s.sample, HEP_F32, HEP_SHAPE(1, 4, 8, 8)}}, {"text", {s.text, HEP_F32, HEP_SHAPE(1, 7, 24)}},
+    struct hep_argument in[3] = {{"sample", {s.sample, HEP_F32, HEP_SHAPE(1, 4, 8, 8)}},
+                                 {"text", {s.text, HEP_F32, HEP_SHAPE(1, 7, 24)}},
                                  {"t", {s.t, HEP_F32, HEP_SHAPE(1)}}};
     struct hep_argument out = {"out", {s.out, HEP_F32, HEP_SHAPE(1, 4, 8, 8)}};
     ck_assert_int_eq(hep_plan_run(b.plan, in, 3, &out, 1, &error), HEP_OK);
@@ -487,6 +502,31 @@ START_TEST(the_planned_peak_is_the_memory_that_is_used)
 }
 END_TEST
 
+/* The golden file is this plan as it was reviewed; after an intended change, write it anew with
+ * HEP_TEST_WRITE_GOLDEN=1. */
+START_TEST(the_plan_is_the_reviewed_one)
+{
+    static const char path[] = HEP_SOURCE_DIR "/tests/golden/data/plans/graph_small_f32.txt";
+    struct bench b = bench_create(small_network(2, 8), &(struct hep_plan_options){.dtype = HEP_F32});
+    char *text = NULL, want[16384] = "";
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    hep_plan_print(b.plan, to, HEP_PLAN_PRINT_PLAIN);
+    fclose(to);
+    FILE *golden = fopen(path, getenv("HEP_TEST_WRITE_GOLDEN") ? "w+" : "r");
+    ck_assert_ptr_nonnull(golden);
+    if (getenv("HEP_TEST_WRITE_GOLDEN")) {
+        fputs(text, golden);
+        rewind(golden);
+    }
+    want[fread(want, 1, sizeof want - 1, golden)] = '\0';
+    fclose(golden);
+    ck_assert_str_eq(text, want);
+    free(text);
+    bench_destroy(&b);
+}
+END_TEST
+
 START_TEST(a_timed_run_fills_the_times_and_prints_them)
 {
     struct small s = small_data(1, 8);
@@ -529,6 +569,7 @@ int main(void)
     tcase_add_test(c, a_wrong_argument_is_refused_by_name);
     tcase_add_test(c, an_unbound_plan_does_not_run_and_a_small_arena_is_refused);
     tcase_add_test(c, the_planned_peak_is_the_memory_that_is_used);
+    tcase_add_test(c, the_plan_is_the_reviewed_one);
     tcase_add_test(c, a_timed_run_fills_the_times_and_prints_them);
     suite_add_tcase(suite, c);
     return run_suite(suite);

@@ -137,6 +137,7 @@ START_TEST(text_encoders_without_the_wrappers_name_are_found)
     struct hep_component *component = open_component(model, "text_encoder", NULL);
     ck_assert(has(component, "text_model.embeddings.token_embedding.weight", NULL));
     ck_assert(has(component, "text_model.final_layer_norm.bias", NULL));
+    ck_assert(has(component, "text_model.encoder.layers.3.self_attn.out_proj.weight", NULL));
     ck_assert(!has(component, "embeddings.token_embedding.weight", NULL));
     ck_assert_int_eq(hep_model_vae_scale_factor(model), 4);
     ck_assert_double_eq(hep_model_defaults(model)->guidance_scale, 3.0);

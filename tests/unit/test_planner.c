@@ -49,7 +49,8 @@ END_TEST
 START_TEST(a_gap_between_two_neighbours_is_used)
 {
     /* 0 and 2 stay, 1 ends in between and 3 fits where 1 was */
-    struct hep_buffer b[] = {{0, 9, 400, 1, NONE, 0}, {0, 3, 300, 1, NONE, 0}, {0, 9, 200, 1, NONE, 0}, {4, 9, 100, 1, NONE, 0}};
+    struct hep_buffer b[] = {
+        {0, 9, 400, 1, NONE, 0}, {0, 3, 300, 1, NONE, 0}, {0, 9, 200, 1, NONE, 0}, {4, 9, 100, 1, NONE, 0}};
     size_t peak, live;
     plan(b, 4, &peak, &live);
     ck_assert_uint_eq(peak, 900);
@@ -140,7 +141,8 @@ START_TEST(random_lifetimes_never_overlap_and_waste_little)
     enum { COUNT = 80, ROUNDS = 100 };
     static struct hep_buffer b[COUNT], again[COUNT];
     double worst = 1, sum = 0;
-    uint32_t seed = getenv("HEP_TEST_SEED") ? (uint32_t)strtoul(getenv("HEP_TEST_SEED"), NULL, 0) : (uint32_t)time(NULL);
+    uint32_t seed =
+        getenv("HEP_TEST_SEED") ? (uint32_t)strtoul(getenv("HEP_TEST_SEED"), NULL, 0) : (uint32_t)time(NULL);
     for (int round = 0; round < ROUNDS; round++) {
         size_t peak, live, peak_again, live_again;
         state = (seed + (uint32_t)round) * 2654435761u | 1;

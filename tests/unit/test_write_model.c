@@ -4,6 +4,7 @@
 #include "nn/eval/write_tokenizer.h"
 #include "nn/weights/folder.h"
 #include "nn/weights/model_folder.h"
+#include "nn/weights/safetensors.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -71,6 +72,59 @@ START_TEST(a_written_model_loads_and_runs)
         ck_assert_msg(result.finite, "%s", network->name);
         ck_assert(result.ms > 0 && result.flops > 0 && result.parameters > 0 && result.class_count > 0);
     }
+}
+END_TEST
+
+/* Writes the unet's file again, with one tensor left out or of another shape. */
+static void damage_unet(const char *name, bool drop)
+{
+    int folder;
+    char unet[96];
+    struct hep_safetensors *file;
+    snprintf(unet, sizeof unet, "%s/unet", path);
+    ck_assert_int_eq(hep_folder_open(unet, &folder, &error), HEP_OK);
+    ck_assert_int_eq(hep_safetensors_open(folder, "diffusion_pytorch_model.safetensors", &file, &error), HEP_OK);
+    size_t total = hep_safetensors_count(file), count = 0;
+    struct hep_safetensors_source *sources = calloc(total, sizeof *sources);
+    for (size_t i = 0; i < total; i++) {
+        const struct hep_safetensors_entry *e = hep_safetensors_at(file, i);
+        bool it = strcmp(e->name, name) == 0;
+        if (it && drop)
+            continue;
+        sources[count] = (struct hep_safetensors_source){e->name, e->dtype, e->shape, e->data};
+        if (it)
+            sources[count].shape.dims[0]--;
+        count++;
+    }
+    ck_assert_int_eq(
+        hep_safetensors_write(folder, "diffusion_pytorch_model.safetensors", sources, count, NULL, NULL, &error),
+        HEP_OK);
+    free(sources);
+    hep_safetensors_close(file);
+    close(folder);
+}
+
+static void expect_bad_unet(const char *word, const char *other)
+{
+    struct hep_bench_result result;
+    struct hep_bench_options options = {
+        .network = "unet", .model_dir = path, .size = {1, 8, 8, 77}, .dtype = HEP_F32, .plan_only = true};
+    ck_assert_int_eq(hep_bench_run(&options, &result, &error), HEP_E_BAD_MODEL);
+    ck_assert_msg(strstr(error.message, word) && strstr(error.message, other), "%s", error.message);
+}
+
+START_TEST(a_missing_weight_is_named_before_anything_runs)
+{
+    damage_unet("mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", true);
+    expect_bad_unet("unet", "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight");
+}
+END_TEST
+
+START_TEST(a_weight_of_a_wrong_shape_is_named_with_both_shapes)
+{
+    damage_unet("conv_in.weight", false);
+    expect_bad_unet("conv_in.weight", "[15, 4, 3, 3]");
+    expect_bad_unet("unet", "[16, 4, 3, 3]");
 }
 END_TEST
 
@@ -143,6 +197,8 @@ int main(void)
     tcase_add_checked_fixture(tcase, make_model, remove_model);
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_written_model_loads_and_runs);
+    tcase_add_test(tcase, a_missing_weight_is_named_before_anything_runs);
+    tcase_add_test(tcase, a_weight_of_a_wrong_shape_is_named_with_both_shapes);
     tcase_add_test(tcase, a_folder_that_holds_a_model_is_left_alone);
     tcase_add_test(tcase, the_vocabulary_has_the_published_size_and_every_merge_makes_a_token);
     tcase_add_test(plans, every_architecture_plans_at_its_published_work);

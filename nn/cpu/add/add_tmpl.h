@@ -1,6 +1,6 @@
 /*
- * a + b with b repeated over rows. Included by the level's file after its simd header. Dense a, b and y of one shape go as
- * segments of one long row; else row by row.
+ * a + b with b repeated over rows. Included by the level's file after its simd header. Dense a, b and y of one shape go
+ * as segments of one long row; else row by row.
  */
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/parallel.h"
@@ -59,6 +59,6 @@ static void add_run(const struct hep_add_args *a, hep_parallel_body *rows, hep_p
     }
     struct hep_add_args flat = *a;
     flat.columns = a->rows * n;
-    hep_parallel_for((flat.columns + HEP_ROWS_SEGMENT - 1) / HEP_ROWS_SEGMENT, HEP_ROWS_ALONE / HEP_ROWS_SEGMENT, segments,
-                     &flat);
+    hep_parallel_for((flat.columns + HEP_ROWS_SEGMENT - 1) / HEP_ROWS_SEGMENT, HEP_ROWS_ALONE / HEP_ROWS_SEGMENT,
+                     segments, &flat);
 }

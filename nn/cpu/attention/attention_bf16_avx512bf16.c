@@ -1,9 +1,9 @@
 /*
  * Attention in bf16 dot products for the level avx512bf16: q·kᵀ and p·v by vdpbf16ps with f32 sums, softmax in f32.
  *
- * The walk is that of attention_f32_tmpl.h. What differs: numbers are packed as pairs of bf16 (for q and k two neighbours of a
- * head, for v two neighbouring keys), a tile is 6 queries × 64 keys in 24 registers, and probabilities are rounded to bf16
- * before they meet v; their sum is taken before that. A missing second of a pair is zero.
+ * The walk is that of attention_f32_tmpl.h. What differs: numbers are packed as pairs of bf16 (for q and k two
+ * neighbours of a head, for v two neighbouring keys), a tile is 6 queries × 64 keys in 24 registers, and probabilities
+ * are rounded to bf16 before they meet v; their sum is taken before that. A missing second of a pair is zero.
  */
 #include "nn/cpu/simd/avx512bf16.h"
 
@@ -166,7 +166,8 @@ static void scores_of(const uint16_t *q, const uint16_t *k, int64_t pairs, float
 }
 
 /* The whole width in chunks of at most VECTORS vectors, as equal as they can be. */
-static void result_of(const uint16_t *p, const uint16_t *v, int64_t value_rows, int64_t width, const float *worth, float *result)
+static void result_of(const uint16_t *p, const uint16_t *v, int64_t value_rows, int64_t width, const float *worth,
+                      float *result)
 {
     int64_t vectors = width / LANES, chunks = (vectors + VECTORS - 1) / VECTORS;
     for (int64_t chunk = 0, c = 0; chunk < chunks; chunk++) {
@@ -251,8 +252,8 @@ HEP_INLINE int64_t visible(const struct hep_attention_args *a, int64_t row)
 }
 
 /* A tile of queries from row on against the block of keys that starts at k0. */
-static void tile_block(const struct work *work, int64_t head, int64_t row, int64_t k0, const uint16_t *q, float *maximum,
-                       float *total, float *result)
+static void tile_block(const struct work *work, int64_t head, int64_t row, int64_t k0, const uint16_t *q,
+                       float *maximum, float *total, float *result)
 {
     const struct hep_attention_args *a = &work->a;
     int64_t end = visible(a, row + ROWS - 1);

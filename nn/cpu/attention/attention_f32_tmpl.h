@@ -1,11 +1,12 @@
 /*
  * Attention in f32 arithmetic, for dtypes f32 and bf16. Included by the level's file after its simd header.
  *
- * First pass: keys are packed in tiles of KEYS columns, transposed ([head_dim][KEYS]), and values as rows of full vectors;
- * both become f32 in scratch. Second pass: an item is a group of query rows of one head. It walks the keys in blocks of
- * BLOCK; per block, tiles of ROWS queries make ROWS × BLOCK scores (in registers, ROWS × KEYS at a time), the softmax of the
- * block against the running maximum, and the update of ROWS rows of the result. The order of every sum is fixed by keys and
- * head_dim; rows never mix. Scores are never in memory but for one ROWS × BLOCK buffer that stays in the first-level cache.
+ * First pass: keys are packed in tiles of KEYS columns, transposed ([head_dim][KEYS]), and values as rows of full
+ * vectors; both become f32 in scratch. Second pass: an item is a group of query rows of one head. It walks the keys in
+ * blocks of BLOCK; per block, tiles of ROWS queries make ROWS × BLOCK scores (in registers, ROWS × KEYS at a time), the
+ * softmax of the block against the running maximum, and the update of ROWS rows of the result. The order of every sum
+ * is fixed by keys and head_dim; rows never mix. Scores are never in memory but for one ROWS × BLOCK buffer that stays
+ * in the first-level cache.
  */
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/parallel.h"
@@ -13,13 +14,13 @@
 #include "nn/cpu/simd/math.h"
 
 enum {
-    ROWS = 6,                                    /* queries of a tile                                    */
+    ROWS = 6,                                     /* queries of a tile                                    */
     VECTORS = HEP_VECTOR_REGISTERS == 32 ? 4 : 2, /* vectors of a tile's row                              */
-    KEYS = VECTORS * LANES,                      /* keys of a tile                                       */
-    BLOCK = 256,                                 /* keys of a block, a multiple of KEYS                  */
-    GROUP = 48,                                  /* most queries of an item, a multiple of ROWS          */
-    GROUP_FLOATS = 7680,                         /* most floats of a group's queries                     */
-    RESULT_FLOATS = GROUP_FLOATS + GROUP * LANES /* and of its results, whose rows are full vectors      */
+    KEYS = VECTORS * LANES,                       /* keys of a tile                                       */
+    BLOCK = 256,                                  /* keys of a block, a multiple of KEYS                  */
+    GROUP = 48,                                   /* most queries of an item, a multiple of ROWS          */
+    GROUP_FLOATS = 7680,                          /* most floats of a group's queries                     */
+    RESULT_FLOATS = GROUP_FLOATS + GROUP * LANES  /* and of its results, whose rows are full vectors      */
 };
 
 /* The shape and where packed keys and values lie. */
@@ -167,7 +168,8 @@ HEP_INLINE void worth_of(const float *maximum, const float *highest, float scale
 }
 
 /* The softmax of a block of scores; updates the running maxima and totals. */
-HEP_INLINE void block_softmax(float *scores, int64_t padded, float scale_log2e, float *maximum, float *total, float *worth)
+HEP_INLINE void block_softmax(float *scores, int64_t padded, float scale_log2e, float *maximum, float *total,
+                              float *worth)
 {
     float highest[ROWS];
     new_maxima(scores, padded, maximum, highest);
@@ -179,8 +181,8 @@ HEP_INLINE void block_softmax(float *scores, int64_t padded, float scale_log2e, 
 }
 
 /* result[ROWS][vectors of width] = result · worth + p · v */
-HEP_INLINE void tile_result(const float *p, const float *v, int64_t count, int64_t width, const float *worth, float *result,
-                            int vectors)
+HEP_INLINE void tile_result(const float *p, const float *v, int64_t count, int64_t width, const float *worth,
+                            float *result, int vectors)
 {
     vf sum[ROWS][VECTORS];
     for (int r = 0; r < ROWS; r++)
@@ -255,9 +257,9 @@ HEP_INLINE void attend(const struct work *work, int64_t first_item, int64_t last
             for (int64_t r = 0; r < tiles * ROWS; r += ROWS)
                 tile_block(work, head, first + r, k0, queries + r * d, maximum + r, total + r, result + r * width);
         for (int64_t r = 0; r < rows; r++) {
-            void *out = v_at_out((void *)a->out.data,
-                                 head / a->heads * a->out.batch + (first + r) * a->out.token + head % a->heads * a->out.head,
-                                 dtype);
+            void *out = v_at_out(
+                (void *)a->out.data,
+                head / a->heads * a->out.batch + (first + r) * a->out.token + head % a->heads * a->out.head, dtype);
             vf inverse = v_set(1.0f / total[r]);
             for (int64_t i = 0; i < d; i += LANES)
                 v_put_n(out, i, v_mul(v_load(result + r * width + i), inverse), v_left(i, d), dtype);

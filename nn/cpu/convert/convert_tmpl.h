@@ -1,6 +1,7 @@
 /*
- * f32 from and to bf16 and f16, to nearest even, the same bytes at every level and as the scalar functions of common/tensor.h
- * (which do the tails; one level's NaNs may carry other payloads in f16). Included by the level's file after its simd header.
+ * f32 from and to bf16 and f16, to nearest even, the same bytes at every level and as the scalar functions of
+ * common/tensor.h (which do the tails; one level's NaNs may carry other payloads in f16). Included by the level's file
+ * after its simd header.
  */
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/rows.h"

@@ -1,4 +1,5 @@
-/* Rows of a table by id, and CLIP's pooling, for every level: copies of rows, a few per prompt. In the calling thread. */
+/* Rows of a table by id, and CLIP's pooling, for every level: copies of rows, a few per prompt. In the calling thread.
+ */
 #include "nn/cpu/kernels.h"
 
 #include <string.h>

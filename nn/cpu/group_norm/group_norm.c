@@ -1,6 +1,6 @@
 /*
- * The parts of group_norm that do not depend on the level: scratch, and the combination of the chunks' moments in double, in
- * the order of the chunks. Called by group_norm_tmpl.h.
+ * The parts of group_norm that do not depend on the level: scratch, and the combination of the chunks' moments in
+ * double, in the order of the chunks. Called by group_norm_tmpl.h.
  */
 #include "nn/cpu/group_norm/group_norm.h"
 #include "nn/cpu/parallel.h"
@@ -72,7 +72,8 @@ static void combine(const void *context, int64_t first_item, int64_t last_item)
         for (int64_t chunk = 0; chunk < work->chunks; chunk++) {
             const struct hep_group_moments *part = &work->moments[(image * work->chunks + chunk) * a->groups + group];
             hep_group_norm_chunk(work, chunk, &first, &last);
-            hep_group_moments_add(&all, (double)(first * width), part->mean, part->m2, (double)((last - first) * width));
+            hep_group_moments_add(&all, (double)(first * width), part->mean, part->m2,
+                                  (double)((last - first) * width));
         }
         double inverse = 1.0 / sqrt(all.m2 / (double)(a->places * width) + (double)a->eps);
         for (int64_t c = group * width; c < (group + 1) * width; c++) {

@@ -18,13 +18,13 @@ struct hep_group_moments {
 /* Pointers into scratch, and the cuts; a function of the shape only. */
 struct hep_group_norm_work {
     struct hep_group_norm_args a;
-    int64_t chunks;                     /* per image                                                     */
-    int64_t chunk_places;               /* places of a chunk; the last one may have fewer                */
-    int64_t padded;                     /* channels, rounded up to full cache lines                      */
-    struct hep_group_moments *moments;  /* [images, chunks, groups]                                      */
-    float *sums;                        /* [images · chunks, padded] private to an item of the first pass */
-    float *centres;                     /* [images · chunks, padded] likewise                            */
-    float *mean, *factor;               /* [images, padded] per channel: y = (x - mean) · factor + beta  */
+    int64_t chunks;                    /* per image                                                     */
+    int64_t chunk_places;              /* places of a chunk; the last one may have fewer                */
+    int64_t padded;                    /* channels, rounded up to full cache lines                      */
+    struct hep_group_moments *moments; /* [images, chunks, groups]                                      */
+    float *sums;                       /* [images · chunks, padded] private to an item of the first pass */
+    float *centres;                    /* [images · chunks, padded] likewise                            */
+    float *mean, *factor;              /* [images, padded] per channel: y = (x - mean) · factor + beta  */
 };
 
 struct hep_group_norm_work hep_group_norm_plan(const struct hep_group_norm_args *a);

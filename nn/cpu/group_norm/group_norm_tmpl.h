@@ -1,7 +1,8 @@
 /*
- * group_norm in three passes: moments of chunks, their combination, application. Included by the level's file after its simd
- * header. Moments are safe against cancellation: a block of 64 places is summed as distances from the group's first element,
- * then squared distances from the block's mean are summed while the block is in cache; blocks and chunks are joined in double.
+ * group_norm in three passes: moments of chunks, their combination, application. Included by the level's file after its
+ * simd header. Moments are safe against cancellation: a block of 64 places is summed as distances from the group's
+ * first element, then squared distances from the block's mean are summed while the block is in cache; blocks and chunks
+ * are joined in double.
  */
 #include "nn/cpu/group_norm/group_norm.h"
 #include "nn/cpu/parallel.h"
@@ -40,8 +41,8 @@ HEP_INLINE void tail_sums(const void *x, int64_t stride, int64_t places, const f
     v_store_n(sums, sum, n);
 }
 
-HEP_INLINE void channel_sums(const void *x, int64_t stride, int64_t places, const float *centre, float *sums, int64_t channels,
-                             bool squared, enum hep_dtype dtype)
+HEP_INLINE void channel_sums(const void *x, int64_t stride, int64_t places, const float *centre, float *sums,
+                             int64_t channels, bool squared, enum hep_dtype dtype)
 {
     int64_t c = 0;
     for (; c + STRIP * LANES <= channels; c += STRIP * LANES)
@@ -72,8 +73,8 @@ static void fill(float *to, int64_t count, float value)
 }
 
 /* Adds the moments of a block of places to those of its chunk, which has done places so far. */
-HEP_INLINE void block_moments(const struct hep_group_norm_args *a, const void *x, int64_t places, int64_t done, float *sums,
-                              float *centres, struct hep_group_moments *moments, enum hep_dtype dtype)
+HEP_INLINE void block_moments(const struct hep_group_norm_args *a, const void *x, int64_t places, int64_t done,
+                              float *sums, float *centres, struct hep_group_moments *moments, enum hep_dtype dtype)
 {
     int64_t width = a->channels / a->groups;
     double count = (double)(places * width);
@@ -116,8 +117,8 @@ HEP_INLINE vf applied(vf x, vf mean, vf factor, vf beta, bool silu)
 }
 
 /* One item is HEP_GROUP_NORM_APPLY places of one image. */
-HEP_INLINE void apply(const struct hep_group_norm_work *work, int64_t first_item, int64_t last_item, enum hep_dtype dtype,
-                      bool silu)
+HEP_INLINE void apply(const struct hep_group_norm_work *work, int64_t first_item, int64_t last_item,
+                      enum hep_dtype dtype, bool silu)
 {
     const struct hep_group_norm_args *a = &work->a;
     int64_t items = (a->places + HEP_GROUP_NORM_APPLY - 1) / HEP_GROUP_NORM_APPLY, channels = a->channels;
@@ -130,7 +131,8 @@ HEP_INLINE void apply(const struct hep_group_norm_work *work, int64_t first_item
             void *y = v_at_out(a->y, (image * a->places + p) * a->y_stride, dtype);
             int64_t c = 0;
             for (; c + LANES <= channels; c += LANES)
-                v_put(y, c, applied(v_get(x, c, dtype), v_load(mean + c), v_load(factor + c), v_load(a->beta + c), silu),
+                v_put(y, c,
+                      applied(v_get(x, c, dtype), v_load(mean + c), v_load(factor + c), v_load(a->beta + c), silu),
                       dtype);
             int64_t n = channels - c;
             if (n > 0)
@@ -167,7 +169,8 @@ static void apply_silu_bf16(const void *work, int64_t first, int64_t last)
     apply(work, first, last, HEP_BF16, true);
 }
 
-static void group_norm_run(const struct hep_group_norm_args *a, hep_parallel_body *moments, hep_parallel_body *application)
+static void group_norm_run(const struct hep_group_norm_args *a, hep_parallel_body *moments,
+                           hep_parallel_body *application)
 {
     struct hep_group_norm_work work = hep_group_norm_plan(a);
     int64_t items = (a->places + HEP_GROUP_NORM_APPLY - 1) / HEP_GROUP_NORM_APPLY;

@@ -1,4 +1,5 @@
-/* The peak that hep-kernels' benches are compared with: measured once per process, level and dtype, on all threads together. */
+/* The peak that hep-kernels' benches are compared with: measured once per process, level and dtype, on all threads
+ * together. */
 #include "nn/cpu/hep_kernels/check.h"
 #include "nn/cpu/peak/peak.h"
 

@@ -1,7 +1,7 @@
 /*
- * The memory that kernels are checked on, for hep-kernels. Each buffer has pages of its own between two inaccessible ones:
- * one byte read or written past its end is a signal. Inputs are read-only while a kernel runs; outputs have margins and gaps
- * of a fixed pattern and are full of NaN where the kernel must write.
+ * The memory that kernels are checked on, for hep-kernels. Each buffer has pages of its own between two inaccessible
+ * ones: one byte read or written past its end is a signal. Inputs are read-only while a kernel runs; outputs have
+ * margins and gaps of a fixed pattern and are full of NaN where the kernel must write.
  */
 #include "nn/cpu/hep_kernels/check.h"
 
@@ -62,10 +62,11 @@ float check_random_float(struct check *c)
 
 static float edge(struct check *c)
 {
-    static const float edges[] = {0.0f,      -0.0f,     0x1p-149f,     -0x1p-140f, 0x1p-126f,     1.0f,        0x1.01p0f,
-                                  0x1.03p0f, 0x1.ffp0f, 0x1.feffffp0f, 65504.0f,   65519.996f,    65520.0f,    0x1.fep127f,
-                                  0x1.ffp127f, 0x1.fffffep127f, INFINITY, -INFINITY, 0x1.002p0f,  0x1.006p0f,  0x1p-25f,
-                                  0x1.8p-25f, 0x1p-24f, -2.5f / 255, 0.5f, -1.0f, 1.5f};
+    static const float edges[] = {0.0f,       -0.0f,       0x1p-149f,   -0x1p-140f,      0x1p-126f, 1.0f,
+                                  0x1.01p0f,  0x1.03p0f,   0x1.ffp0f,   0x1.feffffp0f,   65504.0f,  65519.996f,
+                                  65520.0f,   0x1.fep127f, 0x1.ffp127f, 0x1.fffffep127f, INFINITY,  -INFINITY,
+                                  0x1.002p0f, 0x1.006p0f,  0x1p-25f,    0x1.8p-25f,      0x1p-24f,  -2.5f / 255,
+                                  0.5f,       -1.0f,       1.5f};
     return edges[check_random_below(c, (int64_t)HEP_COUNT_OF(edges))];
 }
 
@@ -151,7 +152,8 @@ double *check_doubles(struct check *c, int64_t count)
     return (double *)(void *)new_buffer(c, (size_t)count * sizeof(double), false)->data;
 }
 
-double *check_widened(struct check *c, const void *data, enum hep_dtype dtype, int64_t rows, int64_t columns, int64_t stride)
+double *check_widened(struct check *c, const void *data, enum hep_dtype dtype, int64_t rows, int64_t columns,
+                      int64_t stride)
 {
     if (c->bench)
         return NULL;

@@ -1,7 +1,7 @@
 /*
- * hep-kernels: what its files share. A *check* is one kernel on one problem. A driver (drivers_*.c, one function per operator)
- * reads the problem's dimensions, makes inputs and outputs, executes, and compares with the reference and with exact
- * properties. The same call is timed when the check is a bench.
+ * hep-kernels: what its files share. A *check* is one kernel on one problem. A driver (drivers_*.c, one function per
+ * operator) reads the problem's dimensions, makes inputs and outputs, executes, and compares with the reference and
+ * with exact properties. The same call is timed when the check is a bench.
  */
 #ifndef HEP_NN_CPU_HEP_KERNELS_CHECK_H
 #define HEP_NN_CPU_HEP_KERNELS_CHECK_H
@@ -9,7 +9,8 @@
 #include "common/tensor.h"
 #include "nn/cpu/kernels.h"
 
-/* ---- problems as text: "attention:bf16:b2h8q4096k4096d40", "group_norm:f32:n1p77c320g32:offset" ----------------------- */
+/* ---- problems as text: "attention:bf16:b2h8q4096k4096d40", "group_norm:f32:n1p77c320g32:offset"
+ * ----------------------- */
 
 enum { PROBLEM_MAX = 128, PROBLEM_DIMS_MAX = 16, PROBLEM_NAME_MAX = 16 };
 
@@ -45,33 +46,34 @@ enum hep_status problem_parse(const char *text, struct problem *problem, struct 
 /* A dimension, or fallback if the text does not have it. */
 int64_t problem_dim(const struct problem *problem, const char *name, int64_t fallback);
 
-/* ---- one check ------------------------------------------------------------------------------------------------------ */
+/* ---- one check ------------------------------------------------------------------------------------------------------
+ */
 
 enum { CHECK_BUFFERS_MAX = 96, CHECK_MARGIN = 64 };
 
 struct check_buffer {
-    unsigned char *map;  /* pages, with an inaccessible one on each side */
+    unsigned char *map; /* pages, with an inaccessible one on each side */
     size_t map_bytes;
     unsigned char *data; /* ends at the inaccessible page, or starts on 64 bytes: by turns */
     size_t bytes;
-    bool input;          /* read-only while kernels run                  */
+    bool input; /* read-only while kernels run                  */
 };
 
 struct check {
-    const struct hep_kernels *table;     /* of the level that is checked            */
+    const struct hep_kernels *table; /* of the level that is checked            */
     const struct hep_kernel_info *kernel;
     struct problem problem;
     uint64_t seed;
-    uint64_t random;                     /* state, from seed and problem            */
+    uint64_t random; /* state, from seed and problem            */
     bool bench;
     struct check_buffer buffers[CHECK_BUFFERS_MAX];
     int buffer_count;
-    struct check_buffer *scratch;        /* filled with NaN before each run; or NULL */
-    double flops, moved;                 /* of one call: set by the driver          */
+    struct check_buffer *scratch; /* filled with NaN before each run; or NULL */
+    double flops, moved;          /* of one call: set by the driver          */
     int failures;
-    double worst;                        /* largest error, as a share of what is allowed */
-    bool marginal;                       /* near the limit: somebody should look         */
-    int64_t best_ns;                     /* bench: shortest call                    */
+    double worst;    /* largest error, as a share of what is allowed */
+    bool marginal;   /* near the limit: somebody should look         */
+    int64_t best_ns; /* bench: shortest call                    */
 };
 
 /* A two-dimensional result: rows of columns elements, every stride elements; gaps and margins must stay as they are. */
@@ -86,6 +88,7 @@ typedef void check_call(const struct check *c, const void *args);
 
 void check_fail(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void check_clear(struct check *c); /* frees the buffers */
+void check_print_tolerances(void);
 
 /* Random numbers. */
 uint64_t check_random(struct check *c);
@@ -101,12 +104,14 @@ void *check_scratch(struct check *c, size_t bytes);
 /* Plain memory that check_clear frees; zeros. */
 double *check_doubles(struct check *c, int64_t count);
 /* rows of columns elements every stride, dense and as double. */
-double *check_widened(struct check *c, const void *data, enum hep_dtype dtype, int64_t rows, int64_t columns, int64_t stride);
+double *check_widened(struct check *c, const void *data, enum hep_dtype dtype, int64_t rows, int64_t columns,
+                      int64_t stride);
 
-/* Runs the call with 1, 2, 3 and 5 threads, outputs full of NaN before each; all results must be equal bytes, margins and
-   gaps untouched. In a bench: times it. */
+/* Runs the call with 1, 2, 3 and 5 threads, outputs full of NaN before each; all results must be equal bytes, margins
+   and gaps untouched. In a bench: times it. */
 void check_execute(struct check *c, check_call *call, const void *args, const struct check_output *outputs, int count);
-/* Compares with the reference: |got - want| ≤ ulps · eps(dtype) · factor · max(|want|, floor), ulps from tolerances.def. */
+/* Compares with the reference: |got - want| ≤ ulps · eps(dtype) · factor · max(|want|, floor), ulps from
+ * tolerances.def. */
 void check_compare(struct check *c, const struct check_output *got, const double *want, double floor, double factor);
 /* Rows of two outputs must be the same bytes: rows from first_a of a, all of b. */
 void check_same_rows(struct check *c, const struct check_output *a, int64_t first_a, const struct check_output *b,
@@ -114,13 +119,14 @@ void check_same_rows(struct check *c, const struct check_output *a, int64_t firs
 const void *check_element(const struct check_output *o, int64_t row, int64_t column);
 double check_value(const void *data, enum hep_dtype dtype, int64_t index);
 
-/* ---- operators ------------------------------------------------------------------------------------------------------ */
+/* ---- operators ------------------------------------------------------------------------------------------------------
+ */
 
 /* To add one: its driver function in a drivers_*.c, and its row in drivers.c. */
 struct driver {
     const char *op;
     void (*run)(struct check *c);
-    const char *const *checks;  /* problems without "op:dtype:", up to NULL; each runs for every dtype of the operator */
+    const char *const *checks; /* problems without "op:dtype:", up to NULL; each runs for every dtype of the operator */
     const char *const *benches; /* likewise                                                                           */
 };
 const struct driver *driver_of(const char *op);

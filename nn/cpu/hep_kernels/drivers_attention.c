@@ -16,7 +16,8 @@ struct operands {
     double *q, *k, *v; /* dense, for the reference */
 };
 
-static struct hep_heads operand(struct check *c, const struct hep_attention_args *a, int64_t tokens, int64_t gap, double **dense)
+static struct hep_heads operand(struct check *c, const struct hep_attention_args *a, int64_t tokens, int64_t gap,
+                                double **dense)
 {
     int64_t width = a->heads * a->head_dim, stride = width + gap;
     struct hep_heads x = {.batch = tokens * stride, .token = stride, .head = a->head_dim};
@@ -119,7 +120,8 @@ void check_attention(struct check *c)
     check_execute(c, call, a, &got, 1);
     if (c->bench)
         return;
-    struct hep_ref_attention shape = {a->images, a->heads, a->queries, a->keys, a->head_dim, (double)a->scale, a->causal};
+    struct hep_ref_attention shape = {a->images,   a->heads,         a->queries, a->keys,
+                                      a->head_dim, (double)a->scale, a->causal};
     double *want = check_doubles(c, got.rows * got.columns);
     hep_ref_attention(&shape, o.q, o.k, o.v, want);
     double factor = largest_score(&o) / 4.0;

@@ -43,7 +43,8 @@ static void check_constant(struct check *c, const struct check_output *got, cons
             }
 }
 
-static void group_norm_reference(struct check *c, const struct hep_group_norm_args *a, const struct check_output *got, bool silu)
+static void group_norm_reference(struct check *c, const struct hep_group_norm_args *a, const struct check_output *got,
+                                 bool silu)
 {
     int64_t elements = got->rows * got->columns;
     double *x = check_widened(c, a->x, c->kernel->dtype, got->rows, a->channels, a->x_stride);

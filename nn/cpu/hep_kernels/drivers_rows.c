@@ -27,11 +27,11 @@ static const float scale_factor = 0.18215f;
 /* One elementwise check. */
 struct rows_check {
     check_call *call;
-    enum hep_dtype x, y;          /* dtypes                                                    */
-    int64_t x_columns;            /* per column of y: 2 for geglu, else 1                      */
-    double (*meaning)(double x);  /* NULL: y = x rounded to y's dtype                          */
-    double floor;                 /* of the tolerance                                          */
-    bool in_place;                /* y may be x                                                */
+    enum hep_dtype x, y;         /* dtypes                                                    */
+    int64_t x_columns;           /* per column of y: 2 for geglu, else 1                      */
+    double (*meaning)(double x); /* NULL: y = x rounded to y's dtype                          */
+    double floor;                /* of the tolerance                                          */
+    bool in_place;               /* y may be x                                                */
 };
 
 /* The kernel on a copy of x that it overwrites: the same bytes. */
@@ -93,7 +93,8 @@ static double largest_of(const double *x, int64_t count)
 static void run(struct check *c, const struct rows_check *k)
 {
     const struct problem *p = &c->problem;
-    struct hep_rows_args a = {.rows = problem_dim(p, "r", 1), .columns = problem_dim(p, "c", 1), .factor = scale_factor};
+    struct hep_rows_args a = {
+        .rows = problem_dim(p, "r", 1), .columns = problem_dim(p, "c", 1), .factor = scale_factor};
     int64_t gap = problem_dim(p, "gap", 0), x_columns = a.columns * k->x_columns;
     a.x_stride = x_columns + gap;
     a.x = check_input(c, k->x, a.rows * a.x_stride - gap, 6.0);
@@ -106,7 +107,8 @@ static void run(struct check *c, const struct rows_check *k)
     check_execute(c, k->call, &a, &got, 1);
     if (c->bench)
         return;
-    double *x = check_widened(c, a.x, k->x, a.rows, x_columns, a.x_stride), *want = check_doubles(c, a.rows * a.columns);
+    double *x = check_widened(c, a.x, k->x, a.rows, x_columns, a.x_stride),
+           *want = check_doubles(c, a.rows * a.columns);
     if (k->x_columns == 2)
         hep_ref_geglu(a.rows, a.columns, x, want);
     for (int64_t i = 0; k->x_columns == 1 && i < a.rows * a.columns; i++)
@@ -188,8 +190,7 @@ void check_add(struct check *c)
     if (c->bench)
         return;
     double *want = check_doubles(c, a.rows * a.columns);
-    hep_ref_add(a.rows, a.columns, a.b_rows, a.b_repeat,
-                check_widened(c, a.a, dtype, a.rows, a.columns, a.a_stride),
+    hep_ref_add(a.rows, a.columns, a.b_rows, a.b_repeat, check_widened(c, a.a, dtype, a.rows, a.columns, a.a_stride),
                 check_widened(c, a.b, dtype, a.b_rows, a.columns, a.b_stride), want);
     check_compare(c, &got, want, 0x1p-126, 1.0);
 }

@@ -32,8 +32,8 @@ void check_timestep(struct check *c)
     if (c->bench)
         return;
     double *want = check_doubles(c, a.count * a.width);
-    hep_ref_timestep(a.count, a.width, a.flip, a.shift, a.max_period, check_widened(c, a.t, HEP_F32, 1, a.count, a.count),
-                     want);
+    hep_ref_timestep(a.count, a.width, a.flip, a.shift, a.max_period,
+                     check_widened(c, a.t, HEP_F32, 1, a.count, a.count), want);
     check_compare(c, &got, want, 1.0, 1000.0);
 }
 

@@ -1,7 +1,7 @@
 /*
- * layer_norm, a row at a time. Included by the level's file after its simd header. The mean is summed as distances from the
- * row's first element, the variance as squared distances from the mean: constant rows give beta exactly. Four partial sums
- * per lane, joined in a fixed order.
+ * layer_norm, a row at a time. Included by the level's file after its simd header. The mean is summed as distances from
+ * the row's first element, the variance as squared distances from the mean: constant rows give beta exactly. Four
+ * partial sums per lane, joined in a fixed order.
  */
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/parallel.h"

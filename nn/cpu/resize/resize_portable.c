@@ -6,7 +6,8 @@
 
 static void resize(const struct hep_resize_args *a, int64_t first, int64_t last, size_t bytes)
 {
-    size_t place = (size_t)a->channels * bytes, x_step = (size_t)a->x_stride * bytes, y_step = (size_t)a->y_stride * bytes;
+    size_t place = (size_t)a->channels * bytes, x_step = (size_t)a->x_stride * bytes,
+           y_step = (size_t)a->y_stride * bytes;
     for (int64_t item = first; item < last; item++) {
         int64_t image = item / a->out_height, i = item % a->out_height;
         size_t source_row = (size_t)(image * a->height + i * a->height / a->out_height) * (size_t)a->width;

@@ -40,7 +40,7 @@ HEP_INLINE vi v_first_n(int64_t n)
 }
 HEP_INLINE vf v_load_n(const float *p, int64_t n)
 {
-    (void)n; return _mm256_loadu_ps(p);
+    return _mm256_maskload_ps(p, v_first_n(n));
 }
 HEP_INLINE void v_store_n(float *p, vf v, int64_t n)
 {

@@ -1,4 +1,5 @@
-/* The operations of simd/portable.h, sixteen lanes wide, for the level avx512bf16; and pairs of bf16 for dot products. */
+/* The operations of simd/portable.h, sixteen lanes wide, for the level avx512bf16; and pairs of bf16 for dot products.
+ */
 #ifndef HEP_NN_CPU_SIMD_AVX512BF16_H
 #define HEP_NN_CPU_SIMD_AVX512BF16_H
 
@@ -52,7 +53,8 @@ HEP_INLINE vf v_from_bf16(__m256i bits)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
-/* Round to nearest even; NaN stays NaN. In integers, because the conversion instruction takes subnormal numbers as zeros. */
+/* Round to nearest even; NaN stays NaN. In integers, because the conversion instruction takes subnormal numbers as
+ * zeros. */
 HEP_INLINE __m256i v_to_bf16(vf v)
 {
     vi bits = _mm512_castps_si512(v);

@@ -1,6 +1,6 @@
 /*
- * Vectors from and to memory of a dtype that is a constant where these are inlined: f32 or bf16, computed in f32 between.
- * Included after one of the level's headers.
+ * Vectors from and to memory of a dtype that is a constant where these are inlined: f32 or bf16, computed in f32
+ * between. Included after one of the level's headers.
  */
 #ifndef HEP_NN_CPU_SIMD_DTYPE_H
 #define HEP_NN_CPU_SIMD_DTYPE_H

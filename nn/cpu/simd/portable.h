@@ -1,6 +1,7 @@
 /*
- * The vector operations that the templates are written in, four lanes wide, in GNU C vectors: SSE on x86, NEON on arm64.
- * The other headers of this folder have the same functions for their level. v_fma is two roundings here and one there.
+ * The vector operations that the templates are written in, four lanes wide, in GNU C vectors: SSE on x86, NEON on
+ * arm64. The other headers of this folder have the same functions for their level. v_fma is two roundings here and one
+ * there.
  */
 #ifndef HEP_NN_CPU_SIMD_PORTABLE_H
 #define HEP_NN_CPU_SIMD_PORTABLE_H
@@ -15,6 +16,7 @@
 enum { LANES = 4, HEP_VECTOR_REGISTERS = 16 };
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
+typedef uint32_t vu __attribute__((vector_size(16)));
 
 HEP_INLINE vf v_set(float x)
 {
@@ -122,7 +124,7 @@ HEP_INLINE vf v_abs(vf a)
 /* p · 2^n, where t = 1.5 · 2^23 + n holds the integer n in its low bits: adds n to the exponent. */
 HEP_INLINE vf v_scale_by_exponent(vf p, vf t)
 {
-    return (vf)((vi)p + ((vi)t << 23));
+    return (vf)((vu)p + ((vu)t << 23));
 }
 /* Sum and maximum over the lanes, in the order ((0+2) + (1+3)). */
 HEP_INLINE float v_sum(vf v)

@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-/* The roundings are those of get_timestep_embedding in f32: the exponent, the frequency and the angle are f32; the functions
-   of f32 arguments are computed in double and rounded once. */
+/* The roundings are those of get_timestep_embedding in f32: the exponent, the frequency and the angle are f32; the
+   functions of f32 arguments are computed in double and rounded once. */
 void hep_timestep_f32__portable(const struct hep_timestep_args *a)
 {
     int64_t half = a->width / 2;

@@ -1,4 +1,5 @@
-/* [n, rows, cols] → [n, cols, rows], for every level: only at a network's borders. An item is 16 rows of an output image. */
+/* [n, rows, cols] → [n, cols, rows], for every level: only at a network's borders. An item is 16 rows of an output
+ * image. */
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/parallel.h"
 
@@ -36,7 +37,8 @@ static void transpose_f32(const void *context, int64_t first, int64_t last)
     const struct hep_transpose_args *a = context;
     for (int64_t item = first; item < last; item++) {
         int64_t image = item / blocks_of(a), c0 = item % blocks_of(a) * BLOCK, at = image * a->rows * a->columns;
-        block_f32((const float *)a->x + at, (float *)a->y + at, a->rows, a->columns, c0, smaller(c0 + BLOCK, a->columns));
+        block_f32((const float *)a->x + at, (float *)a->y + at, a->rows, a->columns, c0,
+                  smaller(c0 + BLOCK, a->columns));
     }
 }
 

@@ -1,6 +1,6 @@
 /*
- * The scheduler's step and classifier-free guidance, for every level: one source without fused operations, so that a row's
- * latents have the same bytes on every machine once the networks' outputs have.
+ * The scheduler's step and classifier-free guidance, for every level: one source without fused operations, so that a
+ * row's latents have the same bytes on every machine once the networks' outputs have.
  */
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/parallel.h"

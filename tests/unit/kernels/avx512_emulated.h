@@ -1,6 +1,7 @@
 /*
- * AVX-512 intrinsics on a machine with AVX2, for tests only: SIMDe's, and the few that SIMDe 0.7.4 lacks. Included before
- * everything else (-include) when the kernels of the level avx512bf16 are built for the emulated variant of hep-kernels.
+ * AVX-512 intrinsics on a machine with AVX2, for tests only: SIMDe's, and the few that SIMDe 0.7.4 lacks. Included
+ * before everything else (-include) when the kernels of the level avx512bf16 are built for the emulated variant of
+ * hep-kernels.
  */
 #ifndef HEP_TESTS_AVX512_EMULATED_H
 #define HEP_TESTS_AVX512_EMULATED_H

@@ -72,7 +72,8 @@ START_TEST(every_row_has_a_portable_kernel_below_it)
     for (size_t i = 0; (row = hep_kernel_row(i)); i++) {
         bool found = false;
         for (size_t j = 0; (other = hep_kernel_row(j)); j++)
-            found = found || (other->isa == HEP_ISA_PORTABLE && other->dtype == row->dtype && strcmp(other->op, row->op) == 0);
+            found = found ||
+                    (other->isa == HEP_ISA_PORTABLE && other->dtype == row->dtype && strcmp(other->op, row->op) == 0);
         ck_assert_msg(found, "%s has no portable kernel", row->symbol);
     }
 }

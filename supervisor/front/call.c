@@ -1,0 +1,282 @@
+/*
+ * Requests in hand: decoding what is ours by the operation tables, passing on what is a domain's, answering, waiting.
+ * Called by control.c and front.c with messages of either socket. Does nothing itself that an operation does.
+ */
+#include "supervisor/front/call.h"
+
+#include "common/log.h"
+#include "common/wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a caller who may only look may ask of the supervisor and of domains. To add one: a row. */
+static const char *const read_only[] = {
+    "workflow.list", "workflow.get",    "session.list", "session.get",   "session.wait", "status.get",
+    "domain.list",   "domain.describe", "events.poll",  "device.list",   "model.list",   "model.info",
+    "scheduler.list", "device.get_memory",
+};
+static const char *const read_only_names[] = {"get_status", "ping", "describe"};
+
+/* ---- answering --------------------------------------------------------------------------------------------------- */
+static json_t *error_json(const struct hep_call *call, const struct hep_error *error)
+{
+    struct hep_error said = *error;
+    if (!said.hint[0])
+        snprintf(said.hint, sizeof said.hint, "%s", hep_status_hint(said.code));
+    if (call->error_as_text)
+        return json_sprintf("%s: %s", hep_status_name(said.code), said.message);
+    return hep_error_to_json(&said);
+}
+
+static json_t *reply_json(const struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
+{
+    json_t *reply = json_pack("{s:s, s:b}", "request_id", call->request_id, "success", status == HEP_OK);
+    if (status == HEP_OK)
+        json_object_set_new(reply, "data", data ? json_incref(data) : json_object());
+    else
+        json_object_set_new(reply, "error", error_json(call, error));
+    return reply;
+}
+
+static void send_reply(struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
+{
+    struct hep_error reason = {0};
+    void *frame = NULL;
+    size_t bytes = 0;
+    json_t *reply = reply_json(call, status, data, error);
+    if (hep_wire_encode(reply, &frame, &bytes, &reason) != HEP_OK) {
+        hep_hint(&reason, "ask for less at once");
+        json_decref(reply);
+        reply = reply_json(call, reason.code, NULL, &reason);
+        if (hep_wire_encode(reply, &frame, &bytes, NULL) != HEP_OK)
+            frame = NULL;
+    }
+    json_decref(reply);
+    if (call->connection && frame)
+        hep_control_send(call->connection, frame, bytes);
+    else if (call->request)
+        hep_rpc_reply(call->request, frame ? frame : "", frame ? bytes : 0);
+    free(frame);
+}
+
+void hep_front_refuse(struct hep_rpc_request *request, const struct hep_error *error)
+{
+    struct hep_call call = {.request = request};
+    send_reply(&call, error->code, NULL, error);
+}
+
+/* Sends the answer and takes the call off the front's list. */
+static void conclude(struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
+{
+    struct hep_front *front = call->front;
+    struct hep_call **place = &front->calls;
+    while (*place != call)
+        place = &(*place)->next;
+    *place = call->next;
+    front->call_count--;
+    if (status != HEP_OK)
+        hep_log(HEP_DEBUG, "front.refused", "type=%s code=%s", call->type, hep_status_name(status));
+    send_reply(call, status, data, error);
+    if (call->connection)
+        hep_control_calls(call->connection, -1);
+    call->front = NULL;
+    call->connection = NULL;
+    call->request = NULL;
+    call->check = NULL;
+}
+
+static void call_free(struct hep_call *call)
+{
+    hep_loop_cancel(call->timer);
+    json_decref(call->answer);
+    free(call);
+}
+
+void hep_call_end(struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
+{
+    if (call->front)
+        conclude(call, status, data, error);
+    json_decref(data);
+    call->ended = true;
+    if (!call->asking)
+        call_free(call);
+}
+
+void hep_call_orphan(struct hep_call *call, const struct hep_error *error)
+{
+    conclude(call, error->code, NULL, error);
+}
+
+void hep_call_answer(struct hep_call *call, json_t *data)
+{
+    json_decref(call->answer);
+    call->answer = data;
+}
+
+/* ---- waiting ----------------------------------------------------------------------------------------------------- */
+static void on_wait_over(void *context)
+{
+    struct hep_call *call = context;
+    bool (*check)(struct hep_call *) = call->check;
+    call->timer = NULL;
+    call->check = NULL; /* says to check that it must answer now */
+    hep_assert(check(call));
+}
+
+void hep_call_wait(struct hep_call *call, bool (*check)(struct hep_call *call), int64_t wait_ms)
+{
+    call->deferred = true;
+    call->check = check;
+    if (check(call))
+        return;
+    call->timer = hep_loop_after(call->front->loop, wait_ms < HEP_WAIT_MAX_MS ? wait_ms : HEP_WAIT_MAX_MS, on_wait_over, call);
+}
+
+void hep_front_changed(void *context)
+{
+    struct hep_front *front = context;
+    for (struct hep_call *call = front->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->check)
+            call->check(call);
+    }
+}
+
+void hep_front_forget(struct hep_front *front, struct hep_connection *connection)
+{
+    for (struct hep_call *call = front->calls, *next; call; call = next) {
+        next = call->next;
+        if (call->connection != connection)
+            continue;
+        call->connection = NULL;
+        if (call->check)
+            hep_call_end(call, HEP_OK, NULL, NULL); /* to nobody */
+    }
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
+static bool is_read_only(const char *type)
+{
+    const char *name = strchr(type, '.');
+    for (size_t i = 0; i < HEP_COUNT_OF(read_only); i++)
+        if (strcmp(read_only[i], type) == 0)
+            return true;
+    for (size_t i = 0; name && i < HEP_COUNT_OF(read_only_names); i++)
+        if (strcmp(read_only_names[i], name + 1) == 0)
+            return true;
+    return false;
+}
+
+static void on_passed(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    hep_call_end(context, status, reply, error);
+}
+
+static const struct hep_front_table *own_table(const char *type)
+{
+    size_t length = strcspn(type, ".");
+    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
+        if (strncmp(table->prefix, type, length) == 0 && table->prefix[length] == '\0')
+            return table;
+    return NULL;
+}
+
+static enum hep_status find_own(const struct hep_front_table *table, struct hep_call *call, const struct hep_operation **row,
+                                struct hep_error *error)
+{
+    const char *dot = strchr(call->type, '.');
+    *row = dot ? hep_operation_find(table->operations, dot + 1) : NULL;
+    if (!*row) {
+        hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "there is no operation \"%.100s\"", call->type);
+        return hep_hint(error, "see `heptctl operations`"), HEP_E_UNKNOWN_OPERATION;
+    }
+    if ((*row)->permission > call->caller.permission)
+        return hep_fail(error, HEP_E_NOT_ALLOWED, "%s needs the permission of %s, the caller is %s", call->type,
+                        hep_permission_name((*row)->permission), hep_permission_name(call->caller.permission));
+    return HEP_OK;
+}
+
+/* Runs an operation of the supervisor. */
+static enum hep_status run_own(const struct hep_front_table *table, struct hep_call *call, json_t *data, struct hep_error *error)
+{
+    const struct hep_operation *row;
+    HEP_TRY(find_own(table, call, &row, error));
+    void *request = calloc(1, row->request_size ? row->request_size : 1);
+    if (!request)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
+    enum hep_status status = hep_decode(row->request, row->request_count, data, false, request, row->request_size, error);
+    if (status == HEP_OK)
+        status = row->handler(call, request, NULL, error);
+    free(request);
+    return status;
+}
+
+static void ask(struct hep_call *call, json_t *message)
+{
+    struct hep_error error = {0};
+    json_t *data = json_object_get(message, "data");
+    const struct hep_front_table *table = own_table(call->type);
+    enum hep_status status = HEP_OK;
+    call->asking = true;
+    if (call->caller.read_only && !is_read_only(call->type)) {
+        status = hep_fail(&error, HEP_E_NOT_ALLOWED, "%s changes something, and the caller is another user", call->type);
+        hep_hint(&error, "ask as the user that heptad runs as, or as root");
+    } else if (table) {
+        status = run_own(table, call, json_is_null(data) ? NULL : data, &error);
+    } else {
+        call->deferred = true;
+        hep_engine_pass(call->front->engine, call->type, data, call->caller.permission, hep_json_str(message, "session", ""),
+                        on_passed, call);
+    }
+    call->asking = false;
+    if (call->ended) {
+        call_free(call);
+    } else if (status != HEP_OK || !call->deferred) {
+        if (!error.operation[0])
+            snprintf(error.operation, sizeof error.operation, "%.60s", call->type);
+        hep_call_end(call, status, status == HEP_OK ? hep_take(&call->answer) : NULL, &error);
+    }
+}
+
+static enum hep_status read_envelope(struct hep_call *call, json_t *message, struct hep_error *error)
+{
+    const char *type = hep_json_str(message, "type", NULL), *id = hep_json_str(message, "request_id", "");
+    if (!json_is_object(message))
+        return hep_fail(error, HEP_E_BAD_FIELD, "a request is an object {type, request_id, data}");
+    if (strlen(id) >= sizeof call->request_id)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "request_id", "request_id has more than %zu bytes", sizeof call->request_id - 1);
+    snprintf(call->request_id, sizeof call->request_id, "%s", id);
+    call->error_as_text = strcmp(hep_json_str(message, "error_format", ""), "string") == 0;
+    if (!type)
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, "type", "type is required: \"domain.operation\"");
+    if (strlen(type) >= sizeof call->type)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "type", "type has more than %zu bytes", sizeof call->type - 1);
+    snprintf(call->type, sizeof call->type, "%s", type);
+    return HEP_OK;
+}
+
+void hep_front_request(struct hep_front *front, json_t *message, struct hep_caller caller, struct hep_connection *connection,
+                       struct hep_rpc_request *request)
+{
+    struct hep_error error = {0};
+    struct hep_call *call = calloc(1, sizeof *call);
+    if (!call) {
+        hep_log(HEP_ERROR_LEVEL, "front.no_memory", "a request is dropped");
+        if (request)
+            hep_rpc_reply(request, "", 0);
+        return;
+    }
+    *call = (struct hep_call){.front = front, .connection = connection, .request = request, .caller = caller, .next = front->calls};
+    front->calls = call;
+    front->call_count++;
+    int mine = connection ? hep_control_calls(connection, 1) : 0;
+    enum hep_status status = read_envelope(call, message, &error);
+    if (status == HEP_OK && (front->call_count > HEP_CALLS_MAX || mine > HEP_CONNECTION_CALLS_MAX))
+        status = hep_fail(&error, HEP_E_BUSY, "%d requests are in hand", mine > HEP_CONNECTION_CALLS_MAX ? mine - 1 : front->call_count - 1);
+    if (status != HEP_OK)
+        hep_call_end(call, status, NULL, &error);
+    else
+        ask(call, message);
+}

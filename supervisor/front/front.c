@@ -1,0 +1,106 @@
+/*
+ * Makes and ends the front, and brings the requests of the front socket from nng's threads onto the loop. Called by
+ * heptad's main.
+ */
+#include "supervisor/front/front.h"
+
+#include "common/log.h"
+#include "common/wire.h"
+#include "supervisor/front/call.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A request on its way from nng's thread to the loop. */
+struct arrival {
+    struct hep_front *front;
+    struct hep_rpc_request *request;
+    const void *frame; /* valid until the request is answered */
+    size_t bytes;
+};
+
+static void on_arrival(void *context)
+{
+    struct arrival *arrival = context;
+    struct hep_caller caller = {.permission = HEP_CLIENT};
+    struct hep_error error;
+    json_t *message = NULL;
+    if (hep_wire_decode(arrival->frame, arrival->bytes, &message, &error) != HEP_OK) {
+        hep_log(HEP_NOTICE, "front.dropped", "reason=\"%s\"", error.message);
+        hep_front_refuse(arrival->request, &error);
+    } else {
+        hep_front_request(arrival->front, message, caller, NULL, arrival->request);
+        json_decref(message);
+    }
+    free(arrival);
+}
+
+/* On a thread of nng. */
+static void serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
+{
+    struct hep_front *front = context;
+    struct arrival *arrival = malloc(sizeof *arrival);
+    if (!arrival) {
+        hep_rpc_reply(request, "", 0);
+        return;
+    }
+    *arrival = (struct arrival){front, request, frame, bytes};
+    hep_loop_post(front->loop, on_arrival, arrival);
+}
+
+static enum hep_status take_options(struct hep_front *front, const struct hep_front_options *options, struct hep_error *error)
+{
+    front->front_path = strdup(options->front_path ? options->front_path : "");
+    front->control_path = strdup(options->control_path ? options->control_path : "");
+    front->log_path = strdup(options->log_path ? options->log_path : "");
+    if (!front->front_path || !front->control_path || !front->log_path)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the front");
+    front->config = options->config;
+    front->stop = options->stop;
+    front->context = options->context;
+    return HEP_OK;
+}
+
+enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine, const struct hep_front_options *options,
+                                 struct hep_front **front, struct hep_error *error)
+{
+    struct hep_front *result = calloc(1, sizeof *result);
+    if (!result)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the front");
+    *result = (struct hep_front){.loop = loop, .engine = engine, .listener = -1};
+    enum hep_status status = take_options(result, options, error);
+    if (status == HEP_OK)
+        status = hep_control_open(result, error);
+    if (status == HEP_OK && result->front_path[0])
+        status = hep_rpc_server_create(result->front_path, HEP_FRONT_PARALLEL, serve, result, &result->server, error);
+    if (status != HEP_OK) {
+        hep_front_destroy(result);
+        return status;
+    }
+    engine->changed = hep_front_changed;
+    engine->changed_context = result;
+    *front = result;
+    return HEP_OK;
+}
+
+void hep_front_destroy(struct hep_front *front)
+{
+    struct hep_error error;
+    if (!front)
+        return;
+    if (front->engine->changed_context == front)
+        front->engine->changed = NULL;
+    hep_fail(&error, HEP_E_NOT_NOW, "the daemon is ending");
+    while (front->calls) {
+        if (front->calls->check)
+            hep_call_end(front->calls, HEP_E_NOT_NOW, NULL, &error);
+        else
+            hep_call_orphan(front->calls, &error); /* the engine still has it */
+    }
+    hep_control_close(front);
+    hep_rpc_server_destroy(front->server);
+    free(front->front_path);
+    free(front->control_path);
+    free(front->log_path);
+    free(front);
+}

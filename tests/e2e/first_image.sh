@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# From an empty folder to images: the same request gives the same bytes, again, after a restart, and as one of four.
+source "$(dirname "$0")/lib.sh"
+
+start_daemon
+check "seven domains are ready" wait_ready
+check "the status names seven domains" equal "$(ctl status --json | jq '.domains | length')" 7
+remember_prefix
+
+first=$(generate "a red apple" --seed 7 --steps 8)
+check "the session is completed" equal "$(jq -r .status <<<"$first")" completed
+file=$(jq -r '.results.files[0].path' <<<"$first")
+check "the file is there" test -s "$file"
+check "the file has the hash that the session says" equal "$(sha256sum <"$file" | cut -d' ' -f1)" "$(sha_of <<<"$first")"
+
+second=$(generate "a red apple" --seed 7 --steps 8)
+check "the same request gives the same bytes" equal "$(sha_of <<<"$second")" "$(sha_of <<<"$first")"
+other=$(generate "a red apple" --seed 8 --steps 8)
+check "another seed gives other bytes" test "$(sha_of <<<"$other")" != "$(sha_of <<<"$first")"
+
+four=$(generate "a red apple" --seed 7 --steps 8 --count 4)
+check "four images" equal "$(jq '.results.files | length' <<<"$four")" 4
+check "image 0 of four is the single image of its seed" equal "$(sha_of <<<"$four" | sed -n 1p)" "$(sha_of <<<"$first")"
+check "image 1 of four is the single image of its seed" equal "$(sha_of <<<"$four" | sed -n 2p)" "$(sha_of <<<"$other")"
+for n in 2 3; do
+  single=$(generate "a red apple" --seed $((7 + n)) --steps 8)
+  check "image $n of four is the single image of its seed" equal "$(sha_of <<<"$four" | sed -n $((n + 1))p)" "$(sha_of <<<"$single")"
+done
+
+for format in jpeg webp; do
+  made=$(generate "a red apple" --seed 7 --steps 2 --format $format)
+  check "$format is written" test -s "$(jq -r '.results.files[0].path' <<<"$made")"
+done
+
+check "it stops" stop_daemon
+check "nothing is left after a stop" nothing_left
+start_daemon
+check "ready again" wait_ready
+third=$(generate "a red apple" --seed 7 --steps 8)
+check "the same bytes after a restart of everything" equal "$(sha_of <<<"$third")" "$(sha_of <<<"$first")"
+check "sessions of before are remembered" test "$(ctl sessions --json | jq '.sessions | length')" -ge 8
+check "it stops again" stop_daemon
+check "nothing is left after the second stop" nothing_left
+done_with

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SIGKILL of heptad-inference in the middle of a generation: it comes back, the image's bytes are the same, the other
+# domains are not touched. The same for each other domain, and for the supervisor itself.
+source "$(dirname "$0")/lib.sh"
+
+start_daemon
+check "ready" wait_ready
+remember_prefix
+whole=$(generate "penguin" --seed 42 --steps 40 | sha_of)
+
+submit() {
+  ctl call workflow.execute '{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40}}' --json | jq -r .session_id
+}
+step_of() { ctl session "$1" --json | jq -r '.denoising_step // 0'; }
+wait_step() { # SESSION N
+  for _ in $(seq 2000); do
+    [ "$(step_of "$1")" -ge "$2" ] && return 0
+    [ "$(ctl session "$1" --json | jq -r .status)" = completed ] && return 0
+    sleep 0.005
+  done
+  return 1
+}
+pids() { ctl status --json | jq -r --arg d "$1" '.domains[] | select(.domain != $d) | "\(.domain) \(.pid)"' | sort; }
+
+for domain in inference conditioning postprocessing model scheduler device communication; do
+  others=$(pids $domain)
+  old=$(domain_pid $domain)
+  session=$(submit)
+  check "the session denoises" wait_step "$session" 8
+  kill -KILL "$old"
+  done_json=$(ctl wait "$session" --json)
+  check "after killing $domain: completed" equal "$(jq -r .status <<<"$done_json")" completed
+  check "after killing $domain: the same bytes" equal "$(sha_of <<<"$done_json")" "$whole"
+  check "$domain is ready again" wait_ready
+  check "$domain is a new process" test "$(domain_pid $domain)" != "$old"
+  check "the others were not touched" equal "$(pids $domain)" "$others"
+done
+redone=$(ctl session "$(ctl sessions --json | jq -r '.sessions[-1].session_id')" --json | jq -r '.status')
+check "an older session still says so" equal "$redone" completed
+
+session=$(submit)
+check "the session denoises" wait_step "$session" 8
+supervisor=$(pgrep -f -- "bin/heptad --state $state" | head -1)
+kill -KILL "$supervisor"
+sleep 2
+check "the children end with the supervisor" equal "$(daemon_processes)" ""
+start_daemon
+check "ready after the supervisor's death" wait_ready
+done_json=$(ctl wait "$session" --json)
+check "after killing the supervisor: completed" equal "$(jq -r .status <<<"$done_json")" completed
+check "after killing the supervisor: the same bytes" equal "$(sha_of <<<"$done_json")" "$whole"
+check "it stops" stop_daemon
+check "nothing is left" nothing_left
+done_with

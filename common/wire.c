@@ -133,6 +133,12 @@ enum hep_status hep_wire_check(const void *frame, size_t bytes, struct hep_error
 /* ---- decoding ---------------------------------------------------------------------------------------------------- */
 static json_t *value_of(const msgpack_object *object);
 
+/* msgpack-c may give an empty string without an address. */
+static const char *text_at(const msgpack_object_str *text)
+{
+    return text->size > 0 ? text->ptr : "";
+}
+
 static json_t *array_of(const msgpack_object_array *array)
 {
     json_t *result = json_array();
@@ -149,8 +155,8 @@ static json_t *map_of(const msgpack_object_map *map)
     json_t *result = json_object();
     for (uint32_t i = 0; result && i < map->size; i++) {
         const msgpack_object_str *key = &map->ptr[i].key.via.str;
-        if (json_object_getn(result, key->ptr, key->size) ||
-            json_object_setn_new_nocheck(result, key->ptr, key->size, value_of(&map->ptr[i].val)) != 0) {
+        if (json_object_getn(result, text_at(key), key->size) ||
+            json_object_setn_new_nocheck(result, text_at(key), key->size, value_of(&map->ptr[i].val)) != 0) {
             json_decref(result);
             return NULL;
         }
@@ -178,7 +184,7 @@ static json_t *value_of(const msgpack_object *object)
     case MSGPACK_OBJECT_FLOAT64:
         return json_real(object->via.f64);
     case MSGPACK_OBJECT_STR:
-        return json_stringn_nocheck(object->via.str.ptr, object->via.str.size);
+        return json_stringn_nocheck(text_at(&object->via.str), object->via.str.size);
     case MSGPACK_OBJECT_ARRAY:
         return array_of(&object->via.array);
     case MSGPACK_OBJECT_MAP:

@@ -5,10 +5,13 @@
 #include "instructors/inference/group.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "nn/cpu/kernels.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { SLOW_BIND_US = 20000 /* a new shape's kernels take time: worth a line */ };
 
 /* ---- picking ---------------------------------------------------------------------------------------------------------- */
 static bool can_run(const struct job *job)
@@ -175,9 +178,13 @@ enum hep_status group_run(struct batch *batch, struct group *group, struct hep_e
         samples += row_is_guided(group->rows[i]) ? 2 : 1;
     struct layout layout = layout_of(group, samples);
     HEP_TRY(grow_workspace(batch, layout.total, error));
+    int64_t asked = hep_now_us();
     HEP_TRY(batch_plan(group->network, group->config, &group->shape, (int64_t)samples, true, &plan, error));
     float *space = batch->workspace;
     int64_t began = hep_now_us();
+    if (began - asked > SLOW_BIND_US)
+        hep_log(HEP_INFO, "inference.bound", "samples=%zu height=%" PRId64 " width=%" PRId64 " ms=%" PRId64, samples, group->shape.height,
+                group->shape.width, (began - asked) / 1000);
     samples = 0;
     for (int i = 0; i < group->count; i++) {
         struct row *row = group->rows[i];

@@ -96,8 +96,7 @@ static dnnl_primitive_desc_t first_wanted(const_dnnl_op_desc_t desc, const_dnnl_
 }
 
 /* Post-operations: the activation, then the residual; the plan fuses at most one of them. */
-static dnnl_status_t append_tails(dnnl_post_ops_t tails, const struct hep_onednn_shape *s,
-                                  const dnnl_memory_desc_t *dst)
+static dnnl_status_t append_tails(dnnl_post_ops_t tails, const struct hep_onednn_shape *s)
 {
     switch (s->activation) {
     case HEP_ACT_SILU:

@@ -1,8 +1,6 @@
 /*
  * Convolution and linear as oneDNN primitives. The constructor asks for the implementation and its scratch; bind makes
- * the primitive and its memory handles for the present number of threads; run executes. Weights may lie in read-only
- * memory: oneDNN writes zeros into the padding of a blocked memory whenever its handle is set, so their handles are
- * described as plain bytes; primitives read shapes from their own description, not from the handle's.
+ * the primitive and its memory handles for the present number of threads; run executes.
  */
 #include "nn/cpu/onednn.h"
 
@@ -73,18 +71,10 @@ static void clear(struct hep_kernel *kernel)
     kernel->state = NULL;
 }
 
-/* Adds one argument whose memory is described by md, or as plain bytes for weights. */
-static enum hep_status add(struct state *state, enum hep_slot slot, int id, const dnnl_memory_desc_t *md, bool bytes,
-                           void *data, dnnl_engine_t engine, struct hep_error *error)
+/* Adds one argument. Making a memory on a given handle writes nothing, so weights may lie in read-only pages. */
+static enum hep_status add(struct state *state, enum hep_slot slot, int id, const dnnl_memory_desc_t *md, void *data,
+                           dnnl_engine_t engine, struct hep_error *error)
 {
-    dnnl_memory_desc_t flat;
-    size_t size = dnnl_memory_desc_get_size(md);
-    if (bytes) {
-        const dnnl_dims_t dims = {(dnnl_dim_t)size};
-        HEP_TRY(
-            hep_onednn_check(dnnl_memory_desc_init_by_tag(&flat, 1, dims, dnnl_u8, dnnl_a), "describe weights", error));
-        md = &flat;
-    }
     hep_assert(state->count < ARGS_MAX);
     dnnl_memory_t memory;
     HEP_TRY(hep_onednn_check(dnnl_memory_create(&memory, md, engine, data ? data : DNNL_MEMORY_NONE), "bind", error));
@@ -103,17 +93,17 @@ static enum hep_status add_all(struct hep_kernel *kernel, const_dnnl_primitive_d
     const dnnl_memory_desc_t *bias = dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 1);
     const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(desc, dnnl_query_dst_md, 0);
     const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
-    HEP_TRY(add(s, HEP_SLOT_A, DNNL_ARG_SRC, src, false, at[HEP_SLOT_A], engine, error));
-    HEP_TRY(add(s, HEP_SLOT_WEIGHT, DNNL_ARG_WEIGHTS, weights, true, at[HEP_SLOT_WEIGHT], engine, error));
-    HEP_TRY(add(s, HEP_SLOT_OUT, DNNL_ARG_DST, dst, false, at[HEP_SLOT_OUT], engine, error));
+    HEP_TRY(add(s, HEP_SLOT_A, DNNL_ARG_SRC, src, at[HEP_SLOT_A], engine, error));
+    HEP_TRY(add(s, HEP_SLOT_WEIGHT, DNNL_ARG_WEIGHTS, weights, at[HEP_SLOT_WEIGHT], engine, error));
+    HEP_TRY(add(s, HEP_SLOT_OUT, DNNL_ARG_DST, dst, at[HEP_SLOT_OUT], engine, error));
     if (s->shape.bias)
-        HEP_TRY(add(s, HEP_SLOT_BIAS, DNNL_ARG_BIAS, bias, false, at[HEP_SLOT_BIAS], engine, error));
+        HEP_TRY(add(s, HEP_SLOT_BIAS, DNNL_ARG_BIAS, bias, at[HEP_SLOT_BIAS], engine, error));
     size_t bytes = dnnl_memory_desc_get_size(scratch);
     if (bytes > kernel->scratch_bytes)
         return hep_fail(error, HEP_E_INTERNAL, "oneDNN: %s wants %zu bytes of scratch, %zu were planned", s->symbol,
                         bytes, kernel->scratch_bytes);
     if (bytes)
-        HEP_TRY(add(s, HEP_SLOT_SCRATCH, DNNL_ARG_SCRATCHPAD, scratch, false, at[HEP_SLOT_SCRATCH], engine, error));
+        HEP_TRY(add(s, HEP_SLOT_SCRATCH, DNNL_ARG_SCRATCHPAD, scratch, at[HEP_SLOT_SCRATCH], engine, error));
     return HEP_OK;
 }
 

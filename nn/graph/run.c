@@ -39,8 +39,7 @@ static enum hep_status resolve(struct hep_plan_inside *p, const struct hep_packe
         return HEP_OK;
     }
     }
-    hep_assert(!"a place of the list");
-    return HEP_E_INTERNAL;
+    hep_assert_failed("a place of the list", __FILE__, __LINE__);
 }
 
 /* Every kernel makes what it needs for the present number of threads. */

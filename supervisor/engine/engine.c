@@ -242,8 +242,8 @@ static void on_memory(void *context, enum hep_status status, json_t *reply, cons
     struct hep_engine *engine = context;
     json_t *data = data_of(status, reply);
     (void)error;
-    if (data)
-        engine->device_limit = (uint64_t)hep_json_int(data, "limit", 0);
+    if (data) /* a limit of 0 is none: then it is what the machine, or the container, has */
+        engine->device_limit = (uint64_t)(hep_json_int(data, "limit", 0) ? hep_json_int(data, "limit", 0) : hep_json_int(data, "total", 0));
     hep_engine_settle(engine, NULL);
 }
 

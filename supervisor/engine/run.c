@@ -129,6 +129,8 @@ static void prepare_step(struct hep_session *session, int index)
         hep_session_fail(session, &error, NULL);
         return;
     }
+    if (strncmp(session->note, "waits ", 6) == 0)
+        hep_session_note(session, "%s", "");
     step->attempt++;
     step->state = HEP_STEP_RUNNING;
     step->queued = hep_wall_ms();

@@ -4,6 +4,7 @@
  */
 #include "supervisor/main/server.h"
 
+#include "common/limits.h"
 #include "common/log.h"
 #include "supervisor/engine/engine.h"
 #include "supervisor/front/front.h"
@@ -144,9 +145,12 @@ static enum hep_status prepare_folders(struct hep_server *server, struct hep_err
 {
     const char *state = hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR);
     const char *runtime = hep_config_text(server->config, HEP_CONFIG_INSTANCE_RUNTIME_DIR);
+    char models[HEP_PATH_MAX + 16];
     size_t removed = 0;
+    snprintf(models, sizeof models, "%s/models", state); /* where models.paths looks by default */
     HEP_TRY(hep_lock_take(state, &server->lock, error));
     HEP_TRY(hep_folder_make(runtime, error));
+    HEP_TRY(hep_folder_make(models, error));
     HEP_TRY(hep_runtime_sweep(runtime, &removed, error));
     if (removed > 0)
         hep_log(HEP_NOTICE, "runtime.swept", "sockets=%zu", removed);

@@ -5,6 +5,8 @@
 #include "shm/segment.h"
 
 #include <check.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,22 +29,99 @@ struct hep_loop_timer {
     hep_loop_fire *fire;
     void *context;
 };
+struct hep_loop_source {
+    struct hep_loop *loop;
+    struct hep_loop_source *next;
+    int fd;
+    uint32_t events;
+    hep_loop_ready *ready;
+    void *context;
+};
+struct posted {
+    struct posted *next;
+    hep_loop_fire *fire;
+    void *context;
+};
 struct hep_loop {
     struct hep_loop_timer *timers; /* by due */
     int64_t now;
+    struct hep_loop_source *sources;
+    pthread_mutex_t lock;          /* of posted: other threads add to it */
+    struct posted *posted;
 };
 
 enum hep_status hep_loop_create(struct hep_loop **loop, struct hep_error *error)
 {
     (void)error;
     *loop = calloc(1, sizeof **loop);
+    pthread_mutex_init(&(*loop)->lock, NULL);
     return HEP_OK;
+}
+
+enum hep_status hep_loop_watch(struct hep_loop *loop, int fd, uint32_t events, hep_loop_ready *ready, void *context,
+                               struct hep_loop_source **source, struct hep_error *error)
+{
+    (void)error;
+    *source = malloc(sizeof **source);
+    **source = (struct hep_loop_source){loop, loop->sources, fd, events, ready, context};
+    loop->sources = *source;
+    return HEP_OK;
+}
+
+void hep_loop_unwatch(struct hep_loop_source *source)
+{
+    if (!source)
+        return;
+    struct hep_loop_source **place = &source->loop->sources;
+    while (*place != source)
+        place = &(*place)->next;
+    *place = source->next;
+    free(source);
+}
+
+void hep_loop_rewatch(struct hep_loop_source *source, uint32_t events)
+{
+    source->events = events;
+}
+
+static bool run_posted(struct hep_loop *loop)
+{
+    pthread_mutex_lock(&loop->lock);
+    struct posted *posted = loop->posted;
+    if (posted)
+        loop->posted = posted->next;
+    pthread_mutex_unlock(&loop->lock);
+    if (!posted)
+        return false;
+    posted->fire(posted->context);
+    free(posted);
+    return true;
+}
+
+void fake_poll(struct fake *fake, int ms)
+{
+    struct pollfd fds[128];
+    int count = 0;
+    while (run_posted(fake->loop))
+        ;
+    for (struct hep_loop_source *s = fake->loop->sources; s && count < 128; s = s->next)
+        fds[count++] = (struct pollfd){.fd = s->fd, .events = (short)s->events};
+    poll(fds, (nfds_t)count, ms);
+    for (int i = 0; i < count; i++)
+        for (struct hep_loop_source *s = fake->loop->sources; s && fds[i].revents; s = s->next)
+            if (s->fd == fds[i].fd) {
+                s->ready(s->context, (uint32_t)fds[i].revents);
+                break;
+            }
+    while (run_posted(fake->loop))
+        ;
 }
 
 void hep_loop_destroy(struct hep_loop *loop)
 {
     while (loop->timers)
         hep_loop_cancel(loop->timers);
+    pthread_mutex_destroy(&loop->lock);
     free(loop);
 }
 
@@ -70,7 +149,13 @@ void hep_loop_cancel(struct hep_loop_timer *timer)
 
 void hep_loop_post(struct hep_loop *loop, hep_loop_fire *fire, void *context)
 {
-    hep_loop_after(loop, 0, fire, context);
+    struct posted *posted = malloc(sizeof *posted), **place = &loop->posted;
+    *posted = (struct posted){NULL, fire, context};
+    pthread_mutex_lock(&loop->lock);
+    while (*place)
+        place = &(*place)->next;
+    *place = posted;
+    pthread_mutex_unlock(&loop->lock);
 }
 
 bool fake_turn(struct fake *fake)

@@ -42,6 +42,8 @@ void fake_teardown(struct fake *fake);
 void fake_start(struct fake *fake, const struct hep_engine_options *changes);
 /* As a SIGKILL of the supervisor: everything in memory is gone. */
 void fake_crash(struct fake *fake);
+/* What other threads have posted, and what descriptors are ready for; waits at most ms of real time. */
+void fake_poll(struct fake *fake, int ms);
 /* One timer; false if there is none. */
 bool fake_turn(struct fake *fake);
 /* Turns until the session is in the state (or has ended); its state. */

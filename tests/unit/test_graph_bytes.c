@@ -127,6 +127,7 @@ START_TEST(a_plan_follows_the_number_of_threads_from_run_to_run)
         memset(y, 0xFF, out * sizeof *y);
         bench_run(&b, (void *[]){x}, (void *[]){y});
         ck_assert_int_eq(omp_get_max_threads(), threads);
+        ck_assert_int_eq(hep_plan_inside(b.plan)->bound_threads, threads < 4 ? threads : 4);
         ck_assert_mem_eq(first, y, out * sizeof *y);
     }
     free(x), free(first), free(y);

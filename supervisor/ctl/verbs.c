@@ -1,0 +1,145 @@
+/*
+ * The table of heptctl's verbs and their options. Usage, help, completion and the manual page expand it.
+ * To add a verb: a row in ctl_verbs, its function in the file of its family, its declaration in ctl.h; then
+ * `build/bin/hep-pages` writes share/completion and docs/man anew (a test compares).
+ */
+#include "supervisor/ctl/ctl.h"
+
+#define OPTION(text, short_form, takes, what, ...) {.name = text, .letter = short_form, .argument = takes, .help = what, __VA_ARGS__}
+#define END_OF_OPTIONS {.name = NULL}
+
+const struct ctl_option ctl_global_options[] = {
+    OPTION("json", 0, NULL, "print what the daemon said, as JSON"),
+    OPTION("state", 0, "DIR", "state folder of the daemon that is meant", .kind = CTL_KIND_FILE),
+    OPTION("socket", 0, "PATH", "its control socket", .kind = CTL_KIND_FILE),
+    OPTION("timeout", 0, "SECONDS", "wait so long for an answer (10)"),
+    OPTION("help", 'h', NULL, "help about the verb"),
+    OPTION("version", 0, NULL, "version of heptctl"),
+    END_OF_OPTIONS,
+};
+
+/* Names that the workflow knows, by their option: see the table in generate.c. */
+static const struct ctl_option generate_options[] = {
+    OPTION("negative", 'n', "TEXT", "what the image does not show"),
+    OPTION("steps", 's', "N", "denoising steps (the model's default)"),
+    OPTION("guidance", 'g', "X", "how strongly the prompt pulls; 1 = not at all"),
+    OPTION("width", 'W', "PIXELS", "width of the image"),
+    OPTION("height", 'H', "PIXELS", "height of the image"),
+    OPTION("seed", 0, "N", "the same seed gives the same image (a random one)"),
+    OPTION("scheduler", 0, "NAME", "diffusion scheduler, as diffusers or A1111 call it", .kind = CTL_KIND_SCHEDULER),
+    OPTION("model", 'm', "NAME", "model to use", .kind = CTL_KIND_MODEL),
+    OPTION("count", 'c', "N", "images; each has the next seed (1)"),
+    OPTION("format", 'f', "FORMAT", "png, jpeg or webp (png, or what --out ends in)", .kind = CTL_KIND_CHOICE, .choices = "png jpeg webp"),
+    OPTION("quality", 0, "N", "1 to 100, of jpeg and webp (90)"),
+    OPTION("set", 0, "NAME=VALUE", "any other parameter of the workflow; may be repeated", .repeats = true),
+    OPTION("workflow", 0, "ID", "workflow to run (txt2img)", .kind = CTL_KIND_WORKFLOW),
+    OPTION("priority", 0, "N", "higher goes first (0)"),
+    OPTION("out", 'o', "FILE|DIR", "copy the images there, else only their paths are printed", .kind = CTL_KIND_FILE),
+    OPTION("show", 0, NULL, "draw the images on the terminal (small ones are drawn anyhow)"),
+    OPTION("no-show", 0, NULL, "do not"),
+    OPTION("no-wait", 0, NULL, "print the session and leave"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option sessions_options[] = {
+    OPTION("status", 's', "STATUS", "only those in this status", .kind = CTL_KIND_CHOICE,
+           .choices = "queued running paused completed failed cancelled"),
+    OPTION("limit", 'n', "N", "at most so many, newest first (20)"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option wait_options[] = {
+    OPTION("out", 'o', "FILE|DIR", "copy the images there", .kind = CTL_KIND_FILE),
+    OPTION("show", 0, NULL, "draw the images on the terminal (small ones are drawn anyhow)"),
+    OPTION("no-show", 0, NULL, "do not"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option events_options[] = {
+    OPTION("follow", 'f', NULL, "go on until interrupted"),
+    OPTION("after", 0, "SEQ", "only what came after this event"),
+    OPTION("limit", 'n', "N", "at most so many, without --follow (100)"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option logs_options[] = {
+    OPTION("lines", 'n', "N", "the last so many lines (50)"),
+    OPTION("follow", 'f', NULL, "go on until interrupted"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option stop_options[] = {
+    OPTION("now", 0, NULL, "do not wait for what is in hand; it goes on at the next start"),
+    OPTION("no-wait", 0, NULL, "do not wait for the end"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option call_options[] = {
+    OPTION("session", 0, "ID", "session that the request belongs to", .kind = CTL_KIND_SESSION),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option models_options[] = {
+    OPTION("scan", 0, NULL, "look into the model folders again first"),
+    END_OF_OPTIONS,
+};
+
+const struct ctl_verb ctl_verbs[] = {
+    {.name = "generate", .arguments = "PROMPT", .words_min = 1, .words_max = 1, .options = generate_options, .run = ctl_generate,
+     .help = "make images from a prompt",
+     .more = "Shows a progress bar on a terminal and prints the path of each image. \"-\" as PROMPT reads it from standard "
+             "input. Ctrl-C cancels the session; a second Ctrl-C leaves at once. The request is durable once it is accepted: "
+             "if heptad restarts meanwhile, heptctl connects again and goes on waiting, and the images are the same."},
+    {.name = "status", .arguments = "", .run = ctl_status, .help = "how the daemon is, and what to do about it",
+     .more = "The first line is one sentence that is true: what is the matter, why, and when it is tried again. What follows "
+             "ends with what the operator can do, if there is anything to do. Exit code 0 when ready or starting, 1 when not."},
+    {.name = "models", .arguments = "[NAME]", .words_max = 1, .kind = CTL_KIND_MODEL, .options = models_options, .run = ctl_models,
+     .help = "models, their defaults, why one is not usable", .more = ""},
+    {.name = "sessions", .arguments = "", .options = sessions_options, .run = ctl_sessions, .help = "accepted requests, newest first", .more = ""},
+    {.name = "session", .arguments = "ID", .words_min = 1, .words_max = 1, .kind = CTL_KIND_SESSION, .run = ctl_session,
+     .help = "one session: its steps, images, errors", .more = ""},
+    {.name = "wait", .arguments = "ID", .words_min = 1, .words_max = 1, .kind = CTL_KIND_SESSION, .options = wait_options,
+     .run = ctl_wait, .help = "wait for the end of a session",
+     .more = "As generate does after its request. Ctrl-C leaves the session alone."},
+    {.name = "cancel", .arguments = "ID", .words_min = 1, .words_max = 1, .kind = CTL_KIND_SESSION, .run = ctl_cancel,
+     .help = "cancel a session at its next step", .more = ""},
+    {.name = "pause", .arguments = "ID", .words_min = 1, .words_max = 1, .kind = CTL_KIND_SESSION, .run = ctl_pause,
+     .help = "stop a session at its next step, to go on later", .more = ""},
+    {.name = "resume", .arguments = "ID", .words_min = 1, .words_max = 1, .kind = CTL_KIND_SESSION, .run = ctl_resume,
+     .help = "let a paused session go on", .more = ""},
+    {.name = "workflows", .arguments = "[ID]", .words_max = 1, .kind = CTL_KIND_WORKFLOW, .run = ctl_workflows,
+     .help = "workflows, or the parameters of one", .more = ""},
+    {.name = "domains", .arguments = "", .run = ctl_domains, .help = "the seven processes", .more = ""},
+    {.name = "restart", .arguments = "DOMAIN", .words_min = 1, .words_max = 1, .kind = CTL_KIND_DOMAIN, .run = ctl_restart,
+     .help = "end a domain's process and start it again",
+     .more = "Nothing is lost: sessions go on from their last step. A domain that had been given up is tried at once."},
+    {.name = "events", .arguments = "", .options = events_options, .run = ctl_events, .help = "what happened, and what happens",
+     .more = "One line each: time, name, fields. With --json one JSON object in a line."},
+    {.name = "logs", .arguments = "", .options = logs_options, .run = ctl_logs, .help = "the end of the log",
+     .more = "If heptad is not running, the log file in the state folder is read, and heptctl says so."},
+    {.name = "stop", .arguments = "", .options = stop_options, .run = ctl_stop, .help = "end the daemon",
+     .more = "What is in hand ends at a step boundary and goes on at the next start. Returns when the daemon is gone."},
+    {.name = "operations", .arguments = "[DOMAIN[.OPERATION]]", .words_max = 1, .kind = CTL_KIND_OPERATION, .run = ctl_operations,
+     .help = "every operation, or the fields of one", .more = ""},
+    {.name = "call", .arguments = "TYPE [JSON]", .words_min = 1, .words_max = 2, .kind = CTL_KIND_OPERATION, .options = call_options,
+     .run = ctl_call, .help = "ask any operation, print its data",
+     .more = "TYPE is \"domain.operation\", JSON an object with its fields; \"-\" reads it from standard input."},
+    {.name = "doctor", .arguments = "", .run = ctl_doctor, .help = "look for what is wrong with this machine",
+     .more = "Works without a daemon. Each line is ok, warn or fail, with what to do. Exit code 1 if a check fails."},
+    {.name = "version", .arguments = "", .run = ctl_version, .help = "versions of heptctl and of the daemon", .more = ""},
+    {.name = "completion", .arguments = "bash|zsh", .words_min = 1, .words_max = 1, .run = ctl_completion,
+     .help = "print the completion script of a shell", .more = "source <(heptctl completion bash)"},
+    {.name = "help", .arguments = "[VERB]", .words_max = 1, .kind = CTL_KIND_VERB, .run = ctl_help, .help = "this list, or help about one verb", .more = ""},
+    {.name = "words", .arguments = "KIND", .words_min = 1, .words_max = 1, .run = ctl_words, .hidden = true,
+     .help = "names for completion, one in a line", .more = ""},
+    {.name = NULL},
+};
+
+/* Of common/errors.def in groups, and what a command line adds. A test holds them together. */
+const struct ctl_exit_row ctl_exit_rows[] = {
+    {0, "it worked"},
+    {1, "an error that no other code names; with status: not ready; with doctor: a check failed"},
+    {2, "the command line or the request is wrong, too large, or not supported"},
+    {3, "no such session, model, workflow or file"},
+    {4, "this user may not do it"},
+    {5, "not possible in the present state"},
+    {6, "heptad or a domain is not running, busy or out of room, or did not answer in time: later it may work"},
+    {7, "the session was cancelled"},
+    {8, "a file or a model is damaged"},
+    {125, "the configuration is wrong"},
+    {130, "interrupted"},
+    {0, NULL},
+};

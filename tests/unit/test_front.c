@@ -1,0 +1,601 @@
+/* The front's two sockets, with the engine on domains without processes (engine_fake.h). */
+#include "tests/unit/engine_fake.h"
+
+#include "common/log.h"
+#include "common/wire.h"
+#include "supervisor/front/call.h"
+
+#include <check.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static struct fake fake;
+static struct hep_front *front;
+static char control_path[96], front_path[96], log_path[96];
+static int stops;
+
+static json_t *say_config(void *context)
+{
+    (void)context;
+    return json_pack("{s:i}", "http.port", 7780);
+}
+
+static void count_stop(void *context, int64_t drain_ms)
+{
+    (void)context, (void)drain_ms;
+    stops++;
+}
+
+static void open_front(void)
+{
+    struct hep_error error;
+    struct hep_front_options options = {.front_path = front_path, .control_path = control_path, .log_path = log_path,
+                                        .config = say_config, .stop = count_stop};
+    ck_assert_msg(hep_front_create(fake.loop, fake.engine, &options, &front, &error) == HEP_OK, "%s", error.message);
+}
+
+static void setup(void)
+{
+    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
+    signal(SIGPIPE, SIG_IGN);
+    fake_setup(&fake, 3);
+    chmod(fake.folder, 0700);
+    snprintf(control_path, sizeof control_path, "%s/control.sock", fake.folder);
+    snprintf(front_path, sizeof front_path, "%s/front.sock", fake.folder);
+    snprintf(log_path, sizeof log_path, "%s/heptad.log", fake.folder);
+    fake_start(&fake, NULL);
+    fake_run(&fake, 60);
+    open_front();
+}
+
+static void teardown(void)
+{
+    hep_front_destroy(front);
+    fake_teardown(&fake);
+}
+
+/* ---- a client ---------------------------------------------------------------------------------------------------- */
+static int dial_as(uid_t user)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", control_path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0), size = 2 << 20;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+    ck_assert_int_eq(seteuid(user), 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    ck_assert_int_eq(seteuid(getuid()), 0);
+    fake_poll(&fake, 0);
+    return fd;
+}
+
+static int dial(void)
+{
+    return dial_as(geteuid());
+}
+
+static void send_json(int fd, json_t *message)
+{
+    void *frame;
+    size_t bytes;
+    ck_assert_int_eq(hep_wire_encode(message, &frame, &bytes, NULL), HEP_OK);
+    ck_assert_int_eq(send(fd, frame, bytes, 0), (ssize_t)bytes);
+    free(frame);
+    json_decref(message);
+}
+
+static void send_request(int fd, const char *id, const char *type, const char *data)
+{
+    json_t *value = json_loads(data, 0, NULL);
+    ck_assert_ptr_nonnull(value);
+    send_json(fd, json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", value));
+}
+
+/* The next reply; NULL if none comes within some turns; closed: the connection has ended. */
+static json_t *take_reply(int fd, bool turn, bool *closed)
+{
+    static char frame[HEP_FRAME_MAX];
+    for (int i = 0; i < 200; i++) {
+        fake_poll(&fake, 1);
+        if (turn)
+            fake_turn(&fake);
+        ssize_t bytes = recv(fd, frame, sizeof frame, MSG_DONTWAIT);
+        if (bytes > 0) {
+            json_t *reply = NULL;
+            ck_assert_int_eq(hep_wire_decode(frame, (size_t)bytes, &reply, NULL), HEP_OK);
+            return reply;
+        }
+        if (bytes == 0 || errno == ECONNRESET) {
+            if (closed)
+                *closed = true;
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+/* {…data} of a request that must succeed, or the error's code. */
+static json_t *ask(int fd, const char *type, const char *data, const char **code)
+{
+    static char name[64];
+    send_request(fd, "q", type, data);
+    json_t *reply = take_reply(fd, true, NULL);
+    ck_assert_msg(reply != NULL, "%s is not answered", type);
+    ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "q");
+    json_t *answer = json_object_get(reply, "data") ? json_incref(json_object_get(reply, "data")) : NULL;
+    snprintf(name, sizeof name, "%s", hep_json_str(json_object_get(reply, "error"), "code", ""));
+    if (code)
+        *code = name;
+    else
+        ck_assert_msg(answer != NULL, "%s: %s", type, hep_json_str(json_object_get(reply, "error"), "message", ""));
+    json_decref(reply);
+    return answer;
+}
+
+static void expect_code(int fd, const char *type, const char *data, const char *expected)
+{
+    const char *code;
+    json_t *answer = ask(fd, type, data, &code);
+    ck_assert_msg(strcmp(code, expected) == 0, "%s %s: %s, not %s", type, data, code, expected);
+    json_decref(answer);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
+START_TEST(five_mistakes_are_five_errors)
+{
+    int fd = dial();
+    expect_code(fd, "kitchen.cook", "{}", "UNKNOWN_DOMAIN");
+    expect_code(fd, "model.cook", "{}", "UNKNOWN_OPERATION");
+    expect_code(fd, "session.cook", "{}", "UNKNOWN_OPERATION");
+    expect_code(fd, "session.get", "{\"session\": \"x\"}", "UNKNOWN_FIELD");
+    expect_code(fd, "session.get", "{}", "MISSING_FIELD");
+    expect_code(fd, "session.get", "{\"session_id\": 5}", "BAD_FIELD");
+    expect_code(fd, "session.list", "{\"limit\": 0}", "OUT_OF_RANGE");
+    expect_code(fd, "session.get", "{\"session_id\": \"nobody\"}", "NOT_FOUND");
+    expect_code(fd, "nonsense", "{}", "BAD_FIELD");
+    fake.down[HEP_ROLE_MODEL] = true;
+    fake_kill(&fake, HEP_ROLE_MODEL);
+    expect_code(fd, "model.info", "{}", "DOMAIN_DOWN");
+    expect_code(fd, "model.cook", "{}", "UNKNOWN_OPERATION"); /* still known */
+    hep_engine_drain(fake.engine);
+    expect_code(fd, "device.list", "{}", "NOT_NOW");
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_request_goes_to_its_domain_and_back)
+{
+    int fd = dial();
+    json_t *answer = ask(fd, "model.info", "{\"model\": \"emoji\"}", NULL);
+    ck_assert_str_eq(hep_json_str(answer, "name", ""), "emoji");
+    json_decref(answer);
+    fake_rule(&fake, (struct fake_rule){.type = "device.reserve", .count = 1, .code = HEP_E_NO_MEMORY});
+    expect_code(fd, "device.reserve", "{}", "NO_MEMORY");
+    fake_rule(&fake, (struct fake_rule){.type = "model.load", .count = 1, .dies = true});
+    expect_code(fd, "model.load", "{}", "OUTCOME_UNKNOWN"); /* nobody asks an operator's request again */
+    close(fd);
+}
+END_TEST
+
+START_TEST(every_answer_has_only_the_fields_that_its_table_names)
+{
+    static const char *const datas[][2] = {{"get", "{\"session_id\": \"%s\"}"},  {"wait", "{\"session_id\": \"%s\"}"},
+                                           {"execute", "{\"configuration\": {\"prompt\": \"x\"}}"}};
+    char id[HEP_SESSION_ID_MAX];
+    int fd = dial();
+    FILE *log = fopen(log_path, "w");
+    fputs("one\ntwo\nthree\n", log);
+    fclose(log);
+    fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL);
+    fake_run_until(&fake, id, HEP_SESSION_COMPLETED);
+    fake_run(&fake, 200);
+    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
+        for (const struct hep_operation *row = table->operations; row->name; row++) {
+            char type[64], data[128] = "{}";
+            const char *key;
+            json_t *value;
+            snprintf(type, sizeof type, "%s.%s", table->prefix, row->name);
+            for (size_t i = 0; i < HEP_COUNT_OF(datas); i++)
+                if (strcmp(datas[i][0], row->name) == 0 && (strcmp(table->prefix, "session") == 0 || i == 2))
+                    snprintf(data, sizeof data, datas[i][1], id);
+            if (strcmp(type, "workflow.get") == 0)
+                snprintf(data, sizeof data, "{\"workflow_id\": \"txt2img\"}");
+            if (strcmp(type, "domain.restart") == 0)
+                snprintf(data, sizeof data, "{\"domain\": \"device\"}");
+            if (strcmp(type, "session.control") == 0 || strcmp(type, "session.delete") == 0)
+                continue; /* the session has ended, and is still needed */
+            json_t *answer = ask(fd, type, data, NULL);
+            json_object_foreach(answer, key, value)
+            {
+                bool named = strcmp(key, "cursor") == 0 && strcmp(table->prefix, "session") == 0;
+                for (size_t i = 0; i < row->reply_count; i++)
+                    named = named || strcmp(row->reply[i].name, key) == 0;
+                ck_assert_msg(named || strcmp(key, "memory_bytes") == 0, "%s says %s", type, key);
+            }
+            ck_assert_int_ne(row->help[0], 0);
+            json_decref(answer);
+        }
+    ck_assert_int_eq(stops, 1);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_deleted_session_is_gone_and_a_running_one_is_not)
+{
+    char id[HEP_SESSION_ID_MAX], data[96];
+    int fd = dial();
+    fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL);
+    snprintf(data, sizeof data, "{\"session_id\": \"%s\"}", id);
+    expect_code(fd, "session.delete", data, "NOT_NOW");
+    fake_run_until(&fake, id, HEP_SESSION_COMPLETED);
+    fake_run(&fake, 200);
+    json_decref(ask(fd, "session.delete", data, NULL));
+    expect_code(fd, "session.get", data, "NOT_FOUND");
+    expect_code(fd, "session.delete", data, "NOT_FOUND");
+    close(fd);
+}
+END_TEST
+
+START_TEST(the_log_has_its_last_lines)
+{
+    int fd = dial();
+    FILE *log = fopen(log_path, "w");
+    for (int i = 0; i < 1000; i++)
+        fprintf(log, "line %d\n", i);
+    fclose(log);
+    json_t *answer = ask(fd, "log.tail", "{\"lines\": 2}", NULL), *lines = json_object_get(answer, "lines");
+    ck_assert_int_eq(json_array_size(lines), 2);
+    ck_assert_str_eq(json_string_value(json_array_get(lines, 0)), "line 998");
+    ck_assert_str_eq(json_string_value(json_array_get(lines, 1)), "line 999");
+    json_decref(answer);
+    unlink(log_path);
+    expect_code(fd, "log.tail", "{}", "NOT_FOUND");
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_wait_ends_with_a_change_while_others_are_answered)
+{
+    char id[HEP_SESSION_ID_MAX], data[128];
+    int fd = dial();
+    fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL);
+    json_t *view = fake_get(&fake, id);
+    snprintf(data, sizeof data, "{\"session_id\": \"%s\", \"after_seq\": %d, \"timeout_ms\": 60000}", id, (int)hep_json_int(view, "seq", 0));
+    json_decref(view);
+    send_request(fd, "wait", "session.wait", data);
+    send_request(fd, "poll", "events.poll", "{\"wait_ms\": 60000}");
+    send_request(fd, "now", "workflow.list", "{}");
+    json_t *reply = take_reply(fd, false, NULL);
+    ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "now");
+    json_decref(reply);
+    ck_assert_ptr_null(take_reply(fd, false, NULL)); /* nothing has changed */
+    bool seen[2] = {false, false};
+    for (int i = 0; i < 2; i++) {
+        reply = take_reply(fd, true, NULL);
+        ck_assert_ptr_nonnull(reply);
+        seen[strcmp(hep_json_str(reply, "request_id", ""), "poll") == 0] = true;
+        ck_assert(hep_json_bool(reply, "success", false));
+        json_decref(reply);
+    }
+    ck_assert(seen[0] && seen[1]);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_wait_ends_with_its_time)
+{
+    int fd = dial();
+    fake_run(&fake, 1000);
+    send_request(fd, "poll", "events.poll", "{\"wait_ms\": 500}");
+    json_t *reply = take_reply(fd, true, NULL);
+    ck_assert_int_eq(json_array_size(json_object_get(json_object_get(reply, "data"), "events")), 0);
+    ck_assert(json_is_integer(json_object_get(json_object_get(reply, "data"), "last_seq")));
+    json_decref(reply);
+    close(fd);
+}
+END_TEST
+
+START_TEST(events_come_in_order_by_their_numbers)
+{
+    char id[HEP_SESSION_ID_MAX], data[64];
+    int fd = dial();
+    fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL);
+    fake_run_until(&fake, id, HEP_SESSION_COMPLETED);
+    int64_t seq = 0;
+    for (int page = 0; page < 100; page++) {
+        snprintf(data, sizeof data, "{\"after_seq\": %d, \"limit\": 5}", (int)seq);
+        json_t *answer = ask(fd, "events.poll", data, NULL), *event;
+        size_t index;
+        json_array_foreach(json_object_get(answer, "events"), index, event)
+        {
+            ck_assert_int_gt(hep_json_int(event, "seq", 0), seq);
+            seq = hep_json_int(event, "seq", 0);
+        }
+        size_t count = json_array_size(json_object_get(answer, "events"));
+        ck_assert_int_eq(hep_json_int(answer, "last_seq", 0), seq);
+        json_decref(answer);
+        if (count == 0)
+            break;
+    }
+    ck_assert_int_gt(seq, 20);
+    close(fd);
+}
+END_TEST
+
+/* ---- what peers do ----------------------------------------------------------------------------------------------- */
+static const struct {
+    const char *name;
+    const char *bytes;
+    size_t count;
+} malformed[] = {
+    {"an array of four billion", "\xdd\xff\xff\xff\xff", 5},
+    {"a map of four billion", "\xdf\xff\xff\xff\xff", 5},
+    {"a string of four billion", "\xdb\xff\xff\xff\xff", 5},
+    {"a cut string", "\xa5hel", 4},
+    {"a cut map", "\x81\xa4type", 6},
+    {"bytes after the end", "\x80\x80", 2},
+    {"a reserved tag", "\xc1", 1},
+    {"a binary value", "\x81\xa4type\xc4\x01x", 9},
+    {"an extension", "\xd4\x01\x02", 3},
+    {"a key that is no string", "\x81\x01\x02", 3},
+    {"NaN", "\x81\xa4type\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", 15},
+    {"not UTF-8", "\x81\xa4type\xa2\xff\xfe", 9},
+    {"deep nesting", "\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x90", 21},
+    {"a key twice", "\x82\xa1q\x01\xa1q\x02", 7},
+};
+
+START_TEST(a_malformed_frame_drops_its_connection_only)
+{
+    int good = dial(), bad = dial();
+    bool closed = false;
+    ck_assert_int_eq(send(bad, malformed[_i].bytes, malformed[_i].count, 0), (ssize_t)malformed[_i].count);
+    ck_assert_ptr_null(take_reply(bad, false, &closed));
+    ck_assert_msg(closed, "%s", malformed[_i].name);
+    close(bad);
+    json_decref(ask(good, "workflow.list", "{}", NULL));
+    int another = dial();
+    json_decref(ask(another, "workflow.list", "{}", NULL));
+    close(good);
+    close(another);
+}
+END_TEST
+
+START_TEST(a_frame_that_is_too_large_drops_its_connection)
+{
+    bool closed = false;
+    size_t bytes = HEP_FRAME_MAX + 1;
+    char *frame = calloc(1, bytes);
+    int fd = dial();
+    ssize_t sent = send(fd, frame, bytes, 0);
+    free(frame);
+    if (sent < 0) {
+        close(fd);
+        return; /* this system does not even take it */
+    }
+    ck_assert_ptr_null(take_reply(fd, false, &closed));
+    ck_assert(closed);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_message_of_a_wrong_form_is_answered)
+{
+    int fd = dial();
+    send_json(fd, json_pack("[i]", 1));
+    json_t *reply = take_reply(fd, false, NULL);
+    ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "BAD_FIELD");
+    json_decref(reply);
+    send_json(fd, json_pack("{s:s}", "request_id", "7"));
+    reply = take_reply(fd, false, NULL);
+    ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "MISSING_FIELD");
+    ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "7");
+    json_decref(reply);
+    send_json(fd, json_pack("{s:s, s:s}", "type", "model.cook", "error_format", "string"));
+    reply = take_reply(fd, false, NULL);
+    ck_assert_ptr_nonnull(strstr(hep_json_str(reply, "error", ""), "UNKNOWN_OPERATION: "));
+    json_decref(reply);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_peer_that_does_not_read_is_dropped)
+{
+    int slow = dial(), good = dial();
+    bool dropped = false;
+    for (int i = 0; i < 20000 && !dropped; i++) {
+        json_t *message = json_pack("{s:s, s:s}", "type", "domain.describe", "request_id", "s");
+        void *frame;
+        size_t bytes;
+        hep_wire_encode(message, &frame, &bytes, NULL);
+        json_decref(message);
+        if (send(slow, frame, bytes, MSG_DONTWAIT) < 0 && errno != EAGAIN)
+            dropped = true;
+        free(frame);
+        fake_poll(&fake, 0);
+    }
+    ck_assert(dropped);
+    json_decref(ask(good, "workflow.list", "{}", NULL));
+    close(slow);
+    close(good);
+}
+END_TEST
+
+START_TEST(too_many_requests_of_one_connection_are_refused)
+{
+    int fd = dial();
+    fake_run(&fake, 1000);
+    for (int i = 0; i <= HEP_CONNECTION_CALLS_MAX; i++)
+        send_request(fd, "w", "events.poll", "{\"wait_ms\": 60000}");
+    for (int i = 0; i < 100; i++)
+        fake_poll(&fake, 0);
+    json_t *reply = take_reply(fd, false, NULL);
+    ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "BUSY");
+    json_decref(reply);
+    close(fd);
+    fake_poll(&fake, 1);
+    fake_poll(&fake, 1);
+    ck_assert_int_eq(front->call_count, 0); /* nobody waits for them any more */
+}
+END_TEST
+
+START_TEST(a_peer_that_goes_while_a_domain_works_is_forgotten)
+{
+    int fd = dial();
+    send_request(fd, "x", "model.info", "{}");
+    fake_poll(&fake, 1);
+    ck_assert_int_eq(front->call_count, 1);
+    close(fd);
+    fake_poll(&fake, 1);
+    fake_run(&fake, 100);
+    ck_assert_int_eq(front->call_count, 0);
+    ck_assert_int_eq(front->connection_count, 0);
+}
+END_TEST
+
+START_TEST(another_user_may_look_and_change_nothing)
+{
+    if (geteuid() != 0)
+        return; /* nobody else to be */
+    chmod(control_path, 0666);
+    chmod(fake.folder, 0755);
+    int fd = dial_as(65534);
+    json_decref(ask(fd, "status.get", "{}", NULL));
+    json_decref(ask(fd, "model.info", "{}", NULL));
+    expect_code(fd, "daemon.stop", "{}", "NOT_ALLOWED");
+    expect_code(fd, "workflow.execute", "{\"configuration\": {}}", "NOT_ALLOWED");
+    expect_code(fd, "model.load", "{}", "NOT_ALLOWED");
+    ck_assert_int_eq(stops, 0);
+    close(fd);
+}
+END_TEST
+
+START_TEST(the_control_socket_is_for_owner_and_group)
+{
+    struct stat about;
+    ck_assert_int_eq(stat(control_path, &about), 0);
+    ck_assert_int_eq(about.st_mode & 0777, 0660);
+}
+END_TEST
+
+START_TEST(the_end_of_the_front_answers_what_waits)
+{
+    int fd = dial();
+    fake_run(&fake, 1000);
+    send_request(fd, "w", "events.poll", "{\"wait_ms\": 60000}");
+    send_request(fd, "d", "model.info", "{}");
+    fake_poll(&fake, 1);
+    fake_poll(&fake, 1);
+    ck_assert_int_eq(front->call_count, 2);
+    hep_front_destroy(front);
+    char frame[4096];
+    for (int i = 0; i < 2; i++) {
+        ssize_t bytes = recv(fd, frame, sizeof frame, 0);
+        json_t *reply;
+        ck_assert_int_gt(bytes, 0);
+        ck_assert_int_eq(hep_wire_decode(frame, (size_t)bytes, &reply, NULL), HEP_OK);
+        ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "NOT_NOW");
+        json_decref(reply);
+    }
+    fake_run(&fake, 100); /* the domain's answer comes, to nobody */
+    close(fd);
+    open_front();
+}
+END_TEST
+
+/* ---- the front socket -------------------------------------------------------------------------------------------- */
+struct got {
+    _Atomic bool there;
+    enum hep_status status;
+    char code[64];
+};
+
+static void on_got(void *context, enum hep_status status, const void *frame, size_t bytes)
+{
+    struct got *got = context;
+    json_t *reply = NULL;
+    got->status = status;
+    if (status == HEP_OK && hep_wire_decode(frame, bytes, &reply, NULL) == HEP_OK)
+        snprintf(got->code, sizeof got->code, "%s", hep_json_bool(reply, "success", false) ? "OK" : hep_json_str(json_object_get(reply, "error"), "code", "?"));
+    json_decref(reply);
+    got->there = true;
+}
+
+static void ask_front(struct hep_rpc_client *client, const void *frame, size_t bytes, const char *expected)
+{
+    struct got got = {0};
+    struct hep_rpc_pending *pending;
+    struct hep_error error;
+    ck_assert_int_eq(hep_rpc_client_send(client, frame, bytes, 5000, on_got, &got, &pending, &error), HEP_OK);
+    for (int i = 0; i < 5000 && !got.there; i++) {
+        fake_poll(&fake, 1);
+        fake_turn(&fake);
+    }
+    ck_assert(got.there);
+    ck_assert_int_eq(got.status, HEP_OK);
+    ck_assert_str_eq(got.code, expected);
+}
+
+START_TEST(the_door_asks_with_the_permission_of_a_client)
+{
+    static const char *const rows[][3] = {{"status.get", "{}", "OK"},
+                                          {"model.info", "{}", "OK"},
+                                          {"daemon.stop", "{}", "NOT_ALLOWED"},
+                                          {"config.get", "{}", "NOT_ALLOWED"},
+                                          {"workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}", "OK"},
+                                          {"workflow.execute", "{\"configuration\": {\"prompt\": 1}}", "BAD_FIELD"}};
+    struct hep_rpc_client *client;
+    struct hep_error error;
+    ck_assert_int_eq(hep_rpc_client_create(front_path, &client, &error), HEP_OK);
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        json_t *message = json_pack("{s:s, s:s, s:o}", "type", rows[i][0], "request_id", "1", "data", json_loads(rows[i][1], 0, NULL));
+        void *frame;
+        size_t bytes;
+        ck_assert_int_eq(hep_wire_encode(message, &frame, &bytes, &error), HEP_OK);
+        ask_front(client, frame, bytes, rows[i][2]);
+        json_decref(message);
+        free(frame);
+    }
+    for (size_t i = 0; i < HEP_COUNT_OF(malformed); i++)
+        ask_front(client, malformed[i].bytes, malformed[i].count, "BAD_FRAME");
+    hep_rpc_client_destroy(client);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("front");
+    TCase *cases = tcase_create("front");
+    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_set_timeout(cases, 60);
+    tcase_add_test(cases, five_mistakes_are_five_errors);
+    tcase_add_test(cases, a_request_goes_to_its_domain_and_back);
+    tcase_add_test(cases, every_answer_has_only_the_fields_that_its_table_names);
+    tcase_add_test(cases, a_deleted_session_is_gone_and_a_running_one_is_not);
+    tcase_add_test(cases, the_log_has_its_last_lines);
+    tcase_add_test(cases, a_wait_ends_with_a_change_while_others_are_answered);
+    tcase_add_test(cases, a_wait_ends_with_its_time);
+    tcase_add_test(cases, events_come_in_order_by_their_numbers);
+    tcase_add_loop_test(cases, a_malformed_frame_drops_its_connection_only, 0, (int)HEP_COUNT_OF(malformed));
+    tcase_add_test(cases, a_frame_that_is_too_large_drops_its_connection);
+    tcase_add_test(cases, a_message_of_a_wrong_form_is_answered);
+    tcase_add_test(cases, a_peer_that_does_not_read_is_dropped);
+    tcase_add_test(cases, too_many_requests_of_one_connection_are_refused);
+    tcase_add_test(cases, a_peer_that_goes_while_a_domain_works_is_forgotten);
+    tcase_add_test(cases, another_user_may_look_and_change_nothing);
+    tcase_add_test(cases, the_control_socket_is_for_owner_and_group);
+    tcase_add_test(cases, the_end_of_the_front_answers_what_waits);
+    tcase_add_test(cases, the_door_asks_with_the_permission_of_a_client);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

@@ -1,0 +1,185 @@
+/* Status codes, error records, log lines, clocks. */
+#include "tests/support/check_status.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/roles.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+START_TEST(every_code_has_a_name_a_meaning_and_a_status)
+{
+    for (int i = 0; i < HEP_STATUS_COUNT; i++) {
+        enum hep_status code = (enum hep_status)i;
+        ck_assert_int_eq(hep_status_from_name(hep_status_name(code)), code);
+        ck_assert(hep_status_meaning(code)[0] != '\0');
+        ck_assert(hep_status_http(code) >= 200 && hep_status_http(code) < 600);
+        ck_assert(code == HEP_OK ? hep_status_exit(code) == 0 : hep_status_exit(code) > 0 && hep_status_exit(code) < 126);
+    }
+    ck_assert_int_eq(hep_status_from_name("NO_SUCH"), HEP_E_INTERNAL);
+    ck_assert_str_eq(hep_status_name((enum hep_status)12345), "INTERNAL");
+}
+END_TEST
+
+START_TEST(an_error_is_filled_prefixed_and_hinted)
+{
+    struct hep_error error;
+    ck_assert_int_eq(hep_fail(&error, HEP_E_BUSY, "%d in hand", 3), HEP_E_BUSY);
+    ck_assert_str_eq(error.message, "3 in hand");
+    ck_assert_str_eq(error.hint, "try again later");
+    ck_assert_int_eq(hep_fail(&error, HEP_E_BUSY, "now: %s", error.message), HEP_E_BUSY); /* of its own old message */
+    ck_assert_str_eq(error.message, "now: 3 in hand");
+    ck_assert_int_eq(hep_prefix(&error, "domain %s", "x"), HEP_E_BUSY);
+    ck_assert_str_eq(error.message, "domain x: now: 3 in hand");
+    ck_assert_int_eq(hep_hint(&error, "wait %d s", 5), HEP_E_BUSY);
+    ck_assert_str_eq(error.hint, "wait 5 s");
+    ck_assert_int_eq(hep_fail_field(&error, HEP_E_BAD_FIELD, "seed", "no"), HEP_E_BAD_FIELD);
+    ck_assert_str_eq(error.field, "seed");
+    ck_assert_int_eq(hep_fail_errno(&error, ENOSPC, "writing %s", "f"), HEP_E_NO_SPACE);
+    ck_assert_str_eq(error.message, "writing f: No space left on device");
+    ck_assert_int_eq(hep_fail_errno(&error, EPERM, "x"), HEP_E_SYSTEM);
+}
+END_TEST
+
+START_TEST(no_error_record_is_fine_and_long_messages_are_cut)
+{
+    struct hep_error error;
+    char text[2000];
+    memset(text, 'm', sizeof text);
+    text[sizeof text - 1] = '\0';
+    ck_assert_int_eq(hep_fail(NULL, HEP_E_IO, "x"), HEP_E_IO);
+    ck_assert_int_eq(hep_fail_errno(NULL, ENOENT, "x"), HEP_E_NOT_FOUND);
+    hep_prefix(NULL, "x");
+    hep_hint(NULL, "x");
+    hep_fail(&error, HEP_E_IO, "%s", text);
+    ck_assert_uint_eq(strlen(error.message), HEP_ERROR_MESSAGE_MAX - 1);
+    hep_prefix(&error, "%s", text);
+    ck_assert_uint_eq(strlen(error.message), HEP_ERROR_MESSAGE_MAX - 1);
+    hep_fail_errno(&error, ENOSPC, "%s", text);
+    ck_assert_uint_lt(strlen(error.message), HEP_ERROR_MESSAGE_MAX);
+}
+END_TEST
+
+/* ---- log lines --------------------------------------------------------------------------------------------------------- */
+static int channel[2];
+
+static void log_to_pipe(void)
+{
+    ck_assert_int_eq(pipe2(channel, O_NONBLOCK), 0);
+    hep_log_set_fd(channel[1]);
+}
+
+static const char *logged(void)
+{
+    static char text[8192];
+    ssize_t bytes = read(channel[0], text, sizeof text - 1);
+    text[bytes > 0 ? bytes : 0] = '\0';
+    return text;
+}
+
+START_TEST(a_line_has_time_level_event_and_process)
+{
+    log_to_pipe();
+    hep_log_init("inference", HEP_INFO);
+    errno = 77;
+    hep_log(HEP_WARNING, "domain.died", "domain=%s pid=%d", "model", 12);
+    ck_assert_int_eq(errno, 77);
+    const char *line = logged();
+    ck_assert_msg(strlen(line) > 26 && line[10] == 'T' && line[23] == 'Z' &&
+                      strcmp(line + 25, "warning domain.died domain=model pid=12 process=inference\n") == 0, "%s", line);
+    hep_log(HEP_DEBUG, "x", "y");
+    ck_assert_str_eq(logged(), "");
+    hep_log_set_level(HEP_DEBUG);
+    hep_log(HEP_DEBUG, "x", "y");
+    ck_assert_str_ne(logged(), "");
+}
+END_TEST
+
+START_TEST(a_reader_that_sleeps_loses_lines_and_learns_how_many)
+{
+    log_to_pipe();
+    char big[1500];
+    memset(big, 'b', sizeof big);
+    big[sizeof big - 1] = '\0';
+    int64_t began = hep_now_ms();
+    for (int i = 0; i < 200; i++)
+        hep_log(HEP_ERROR_LEVEL, "flood", "text=%s", big); /* 300 kB into a pipe of 64 kB */
+    ck_assert_int_lt(hep_now_ms() - began, 2000);
+    while (logged()[0])
+        ;
+    hep_log(HEP_ERROR_LEVEL, "after", "all=1");
+    const char *line = logged(), *lost = strstr(line, "lost_lines=");
+    ck_assert_msg(lost && atoi(lost + 11) > 100, "%s", line);
+    hep_log(HEP_ERROR_LEVEL, "later", "all=1");
+    ck_assert_ptr_null(strstr(logged(), "lost_lines="));
+}
+END_TEST
+
+START_TEST(a_reader_that_is_gone_hurts_nobody)
+{
+    signal(SIGPIPE, SIG_IGN);
+    log_to_pipe();
+    close(channel[0]);
+    for (int i = 0; i < 10; i++)
+        hep_log(HEP_ERROR_LEVEL, "to.nobody", "i=%d", i);
+}
+END_TEST
+
+START_TEST(a_long_line_is_one_line)
+{
+    log_to_pipe();
+    char big[5000];
+    memset(big, 'b', sizeof big);
+    big[sizeof big - 1] = '\0';
+    hep_log(HEP_ERROR_LEVEL, "long", "text=%s", big);
+    const char *line = logged();
+    ck_assert_uint_le(strlen(line), 2048);
+    ck_assert_ptr_eq(strchr(line, '\n'), line + strlen(line) - 1);
+    ck_assert_ptr_nonnull(strstr(line, " process="));
+}
+END_TEST
+
+START_TEST(values_from_outside_are_quoted_and_cut)
+{
+    char buffer[64], small[12], tiny[4];
+    ck_assert_str_eq(hep_log_quote("a \"b\"\n\\", buffer, sizeof buffer), "\"a \\\"b\\\"\\x0a\\\\\"");
+    ck_assert_uint_lt(strlen(hep_log_quote("\n\n\n\n\n\n\n\n", small, sizeof small)), sizeof small);
+    ck_assert_str_eq(hep_log_quote("abc", tiny, sizeof tiny), "");
+}
+END_TEST
+
+START_TEST(levels_roles_and_clocks)
+{
+    enum hep_log_level level;
+    char text[32];
+    ck_assert(hep_log_level_from_name("notice", &level) && level == HEP_NOTICE);
+    ck_assert(!hep_log_level_from_name("loud", &level));
+    for (int i = 0; i < HEP_ROLE_COUNT; i++)
+        ck_assert_int_eq(hep_role_from_prefix(hep_role_name((enum hep_role)i), strlen(hep_role_name((enum hep_role)i))), i);
+    ck_assert_int_eq(hep_role_from_prefix("model.load", 5), HEP_ROLE_MODEL);
+    ck_assert_int_eq(hep_role_from_prefix("mode", 4), HEP_ROLE_NONE);
+    ck_assert_str_eq(hep_role_name(HEP_ROLE_NONE), "none");
+    ck_assert_str_eq(hep_wall_text(1767225599123, text, sizeof text), "2025-12-31T23:59:59.123Z");
+    int64_t before = hep_now_us(), thread = hep_thread_cpu_us();
+    ck_assert(hep_now_ms() >= before / 1000 && hep_process_cpu_us() >= thread);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *cases = tcase_create("status_log");
+    tcase_add_test(cases, every_code_has_a_name_a_meaning_and_a_status);
+    tcase_add_test(cases, an_error_is_filled_prefixed_and_hinted);
+    tcase_add_test(cases, no_error_record_is_fine_and_long_messages_are_cut);
+    tcase_add_test(cases, a_line_has_time_level_event_and_process);
+    tcase_add_test(cases, a_reader_that_sleeps_loses_lines_and_learns_how_many);
+    tcase_add_test(cases, a_reader_that_is_gone_hurts_nobody);
+    tcase_add_test(cases, a_long_line_is_one_line);
+    tcase_add_test(cases, values_from_outside_are_quoted_and_cut);
+    tcase_add_test(cases, levels_roles_and_clocks);
+    return check_status_run("status_log", cases);
+}

@@ -1,0 +1,297 @@
+/* The store: what is committed stays, what cannot be is a clean error, and other versions are refused. */
+#include "supervisor/engine/store.h"
+
+#include <check.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char folder[64], path[96];
+static struct hep_store *store;
+static struct hep_error error;
+
+static void open_store(void)
+{
+    ck_assert_msg(hep_store_open(path, &store, &error) == HEP_OK, "%s", error.message);
+}
+
+static void setup(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/hep-store-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/heptad.db", folder);
+    open_store();
+}
+
+static void teardown(void)
+{
+    char command[96];
+    hep_store_close(store);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static struct hep_store_session row_of(const char *id, const char *state, int64_t seq)
+{
+    static json_t *empty;
+    if (!empty)
+        empty = json_object();
+    return (struct hep_store_session){.seq = seq, .id = id, .workflow_id = "w", .state = state, .configuration = empty, .workflow = empty, .created = 5};
+}
+
+static void add(const char *id, const char *state, int64_t seq)
+{
+    struct hep_store_session row = row_of(id, state, seq);
+    ck_assert_int_eq(hep_store_begin(store, &error), HEP_OK);
+    ck_assert_msg(hep_store_add_session(store, &row, &error) == HEP_OK, "%s", error.message);
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+}
+
+struct seen {
+    int count;
+    char ids[256];
+    int64_t created;
+};
+
+static void see(void *context, const struct hep_store_session *row)
+{
+    struct seen *seen = context;
+    seen->count++;
+    seen->created = row->created;
+    size_t used = strlen(seen->ids);
+    snprintf(seen->ids + used, sizeof seen->ids - used, "%s ", row->id);
+}
+
+static void see_step(void *context, const struct hep_store_step *row)
+{
+    ck_assert_str_eq(row->state, "done");
+    ck_assert_int_eq(json_integer_value(json_object_get(row->result, "x")), 7);
+    ++*(int *)context;
+}
+
+static void see_event(void *context, uint64_t seq, json_t *data)
+{
+    ck_assert_int_eq(json_integer_value(json_object_get(data, "seq")), (json_int_t)seq);
+    ++*(int *)context;
+}
+
+START_TEST(what_is_committed_stays)
+{
+    struct seen seen = {0};
+    add("one", "queued", 1);
+    hep_store_close(store);
+    open_store();
+    ck_assert_int_eq(hep_store_get_session(store, "one", see, &seen, &error), HEP_OK);
+    ck_assert_int_eq(seen.created, 5);
+    ck_assert_int_eq(hep_store_get_session(store, "two", see, &seen, &error), HEP_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(what_is_not_committed_is_gone)
+{
+    struct seen seen = {0};
+    struct hep_store_session row = row_of("one", "queued", 1);
+    ck_assert_int_eq(hep_store_begin(store, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_OK);
+    hep_store_close(store); /* as a crash */
+    open_store();
+    ck_assert_int_eq(hep_store_get_session(store, "one", see, &seen, &error), HEP_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(the_same_id_or_key_is_a_conflict_and_harms_nothing)
+{
+    struct seen seen = {0};
+    struct hep_store_session row = row_of("two", "queued", 2);
+    add("one", "queued", 1);
+    row.id = "one";
+    hep_store_begin(store, &error);
+    ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_E_CONFLICT);
+    hep_store_rollback(store);
+    row.id = "two";
+    row.key = "k";
+    hep_store_begin(store, &error);
+    ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+    row.id = "three";
+    row.seq = 3;
+    hep_store_begin(store, &error);
+    ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_E_CONFLICT);
+    hep_store_rollback(store);
+    ck_assert_int_eq(hep_store_get_key(store, "k", see, &seen, &error), HEP_OK);
+    ck_assert_str_eq(seen.ids, "two ");
+}
+END_TEST
+
+START_TEST(sessions_are_listed_newest_first_by_page_and_state)
+{
+    struct seen seen = {0};
+    add("a", "completed", 1);
+    add("b", "queued", 2);
+    add("c", "completed", 3);
+    add("d", "running", 4);
+    ck_assert_int_eq(hep_store_list_sessions(store, NULL, INT64_MAX, 2, see, &seen, &error), HEP_OK);
+    ck_assert_str_eq(seen.ids, "d c ");
+    seen = (struct seen){0};
+    ck_assert_int_eq(hep_store_list_sessions(store, NULL, 3, 10, see, &seen, &error), HEP_OK);
+    ck_assert_str_eq(seen.ids, "b a ");
+    seen = (struct seen){0};
+    ck_assert_int_eq(hep_store_list_sessions(store, "completed", INT64_MAX, 10, see, &seen, &error), HEP_OK);
+    ck_assert_str_eq(seen.ids, "c a ");
+    seen = (struct seen){0};
+    ck_assert_int_eq(hep_store_live_sessions(store, see, &seen, &error), HEP_OK);
+    ck_assert_str_eq(seen.ids, "b d ");
+    json_t *counts = hep_store_counts(store);
+    ck_assert_int_eq(json_integer_value(json_object_get(counts, "completed")), 2);
+    json_decref(counts);
+}
+END_TEST
+
+START_TEST(a_deleted_session_takes_its_steps_along)
+{
+    int steps = 0;
+    json_t *result = json_pack("{s:i}", "x", 7);
+    struct hep_store_step step = {.session = "one", .step = 0, .id = "s", .domain = "device", .operation = "list", .state = "done", .result = result};
+    add("one", "completed", 1);
+    hep_store_begin(store, &error);
+    ck_assert_int_eq(hep_store_put_step(store, &step, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_put_step(store, &step, &error), HEP_OK); /* again: the same row */
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_steps(store, "one", see_step, &steps, &error), HEP_OK);
+    ck_assert_int_eq(steps, 1);
+    hep_store_begin(store, &error);
+    ck_assert_int_eq(hep_store_delete_session(store, "one", &error), HEP_OK);
+    ck_assert_int_eq(hep_store_delete_session(store, "one", &error), HEP_E_NOT_FOUND);
+    hep_store_commit(store, &error);
+    ck_assert_int_eq(hep_store_steps(store, "one", see_step, &steps, &error), HEP_OK);
+    ck_assert_int_eq(steps, 1);
+    json_decref(result);
+}
+END_TEST
+
+START_TEST(trimming_keeps_the_newest_and_all_that_live)
+{
+    struct seen seen = {0};
+    int events = 0;
+    char id[16];
+    add("live", "queued", 1);
+    for (int i = 2; i < 10; i++) {
+        snprintf(id, sizeof id, "e%d", i);
+        add(id, "completed", i);
+    }
+    hep_store_begin(store, &error);
+    for (int i = 1; i <= 10; i++) {
+        json_t *data = json_pack("{s:i}", "seq", i);
+        ck_assert_int_eq(hep_store_put_event(store, (uint64_t)i, 0, "x", data, &error), HEP_OK);
+        json_decref(data);
+    }
+    ck_assert_int_eq(hep_store_trim(store, 3, 4, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_list_sessions(store, NULL, INT64_MAX, 100, see, &seen, &error), HEP_OK);
+    ck_assert_str_eq(seen.ids, "e9 e8 e7 live ");
+    ck_assert_int_eq(hep_store_events(store, 0, 100, see_event, &events, &error), HEP_OK);
+    ck_assert_int_eq(events, 4);
+}
+END_TEST
+
+START_TEST(values_are_kept)
+{
+    ck_assert_int_eq(hep_store_value(store, "x", 3), 3);
+    hep_store_begin(store, &error);
+    ck_assert_int_eq(hep_store_put_value(store, "x", INT64_MAX, &error), HEP_OK);
+    hep_store_commit(store, &error);
+    ck_assert(hep_store_value(store, "x", 3) == INT64_MAX);
+}
+END_TEST
+
+static void run_sql(const char *sql)
+{
+    sqlite3 *db;
+    hep_store_close(store);
+    store = NULL;
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+START_TEST(a_newer_schema_is_refused)
+{
+    run_sql("PRAGMA user_version=99");
+    ck_assert_int_eq(hep_store_open(path, &store, &error), HEP_E_BAD_CONFIG);
+    ck_assert_int_eq(hep_status_exit(error.code), 125);
+    ck_assert_ptr_nonnull(strstr(error.message, "99"));
+    ck_assert_int_ne(error.hint[0], 0);
+}
+END_TEST
+
+START_TEST(another_programs_database_is_refused)
+{
+    run_sql("PRAGMA application_id=5");
+    ck_assert_int_eq(hep_store_open(path, &store, &error), HEP_E_BAD_CONFIG);
+}
+END_TEST
+
+START_TEST(a_missing_table_is_refused)
+{
+    run_sql("DROP TABLE kv");
+    ck_assert_int_ne(hep_store_open(path, &store, &error), HEP_OK);
+}
+END_TEST
+
+START_TEST(a_damaged_file_is_refused)
+{
+    for (int i = 0; i < 40; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "s%d", i);
+        add(id, "queued", i + 1);
+    }
+    run_sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    FILE *file = fopen(path, "r+");
+    fseek(file, 4096, SEEK_SET);
+    for (int i = 0; i < 8192; i++)
+        fputc(0xa5, file);
+    fclose(file);
+    ck_assert_int_eq(hep_store_open(path, &store, &error), HEP_E_BAD_FILE);
+    store = NULL;
+    file = fopen(path, "w");
+    fputs("this is not a database, and longer than a header of one has to be, or so it seems to be to me now", file);
+    fclose(file);
+    ck_assert_int_eq(hep_store_open(path, &store, &error), HEP_E_BAD_FILE);
+}
+END_TEST
+
+START_TEST(the_file_is_ours_alone)
+{
+    struct stat about;
+    ck_assert_int_eq(stat(path, &about), 0);
+    ck_assert_int_eq(about.st_mode & 0777, 0600);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("store");
+    TCase *cases = tcase_create("store");
+    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_test(cases, what_is_committed_stays);
+    tcase_add_test(cases, what_is_not_committed_is_gone);
+    tcase_add_test(cases, the_same_id_or_key_is_a_conflict_and_harms_nothing);
+    tcase_add_test(cases, sessions_are_listed_newest_first_by_page_and_state);
+    tcase_add_test(cases, a_deleted_session_takes_its_steps_along);
+    tcase_add_test(cases, trimming_keeps_the_newest_and_all_that_live);
+    tcase_add_test(cases, values_are_kept);
+    tcase_add_test(cases, a_newer_schema_is_refused);
+    tcase_add_test(cases, another_programs_database_is_refused);
+    tcase_add_test(cases, a_missing_table_is_refused);
+    tcase_add_test(cases, a_damaged_file_is_refused);
+    tcase_add_test(cases, the_file_is_ours_alone);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}

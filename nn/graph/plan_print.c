@@ -15,8 +15,8 @@ void hep_plan_print(const struct hep_plan *plan, FILE *to, unsigned flags)
 {
     bool time = flags & HEP_PLAN_PRINT_TIME, plain = flags & HEP_PLAN_PRINT_PLAIN;
     int64_t total = 0;
-    fprintf(to, "# plan v%d %s %s: index op problem%s offset+bytes first-last scratch flops moved%s name\n",
-            HEP_PLAN_FORMAT, plan->network, hep_dtype_name(plan->dtype), plain ? "" : " kernel",
+    fprintf(to, "# plan v%d %s %s: index op problem%s first-last flops%s%s name\n", HEP_PLAN_FORMAT, plan->network,
+            hep_dtype_name(plan->dtype), plain ? " +bytes" : " kernel offset+bytes", plain ? "" : " scratch moved",
             time ? " | ms GFLOP/s GB/s |" : "");
     for (int i = 0; i < plan->step_count; i++) {
         const struct hep_step *step = &plan->steps[i];
@@ -29,10 +29,9 @@ void hep_plan_print(const struct hep_plan *plan, FILE *to, unsigned flags)
             fprintf(to, " +%zu", step->bytes); /* placement depends on scratch, which depends on kernels and threads */
         else
             fprintf(to, " %zu+%zu", step->offset, step->bytes);
-        fprintf(to, " %d-%d", step->first, step->last);
+        fprintf(to, " %d-%d %.0f", step->first, step->last, step->flops);
         if (!plain)
-            fprintf(to, " %zu", step->scratch_bytes);
-        fprintf(to, " %.0f %.0f", step->flops, plain ? 0 : step->moved_bytes);
+            fprintf(to, " %zu %.0f", step->scratch_bytes, step->moved_bytes);
         if (time)
             print_time(step, to);
         fprintf(to, "%s %s\n", time ? " |" : "", *step->name ? step->name : "-");

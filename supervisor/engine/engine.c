@@ -445,10 +445,26 @@ void hep_engine_drain(struct hep_engine *engine)
     hep_engine_settle(engine, NULL);
 }
 
+static bool keeps_arena(const struct hep_segment_entry *entry, void *context)
+{
+    return entry->name.kind == HEP_SEGMENT_ARENA && keeps_segment(entry, context);
+}
+
+/* An orderly end gives the memory of published weights back; only sessions that go on at the next start keep their arenas. */
+static void sweep_at_end(struct hep_engine *engine)
+{
+    struct hep_segment_sweep swept = {0};
+    struct hep_error error = {0};
+    if (hep_segment_sweep(engine->instance, keeps_arena, engine, &swept, &error) != HEP_OK)
+        hep_log(HEP_WARNING, "engine.not_swept", "reason=\"%s\"", error.message);
+}
+
 void hep_engine_destroy(struct hep_engine *engine)
 {
     if (!engine)
         return;
+    if (engine->instance && engine->sessions_max) /* made whole */
+        sweep_at_end(engine);
     engine->draining = true;
     engine->settling = true; /* nothing is stored or sent any more */
     engine->changed = NULL;

@@ -88,6 +88,9 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd)
     const char *isa = hep_config_text(config, HEP_CONFIG_COMPUTE_ISA);
     if (strcmp(isa, "auto") != 0)
         setenv("HEP_ISA", isa, 1); /* every process inherits it */
+    /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default of
+       milliseconds takes the core from whoever is to come when the machine is shared. */
+    setenv("GOMP_SPINCOUNT", "1000", 0);
     if (open_log(config, foreground, log_path, &error) != HEP_OK)
         return refused(ready_fd, &error);
     hep_log(HEP_NOTICE, "daemon.starting", "version=%s build=%s pid=%d instance=%s state_dir=%s config=%s", HEP_VERSION,

@@ -46,6 +46,7 @@ static void setup(void)
 {
     hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     signal(SIGPIPE, SIG_IGN);
+    stops = 0;
     fake_setup(&fake, 3);
     chmod(fake.folder, 0700);
     snprintf(control_path, sizeof control_path, "%s/control.sock", fake.folder);

@@ -264,8 +264,8 @@ END_TEST
 
 START_TEST(destroying_a_client_ends_every_request_once)
 {
-    pid_t peer = start_server();
     for (int round = 0; round < 20; round++) {
+        pid_t peer = start_server(); /* a new one: what it holds fills it */
         struct hep_rpc_client *client = new_client();
         memset(ended, 0, sizeof ended);
         if (round % 2)
@@ -278,9 +278,10 @@ START_TEST(destroying_a_client_ends_every_request_once)
             ck_assert_int_eq(atomic_load(&ended[i]), 1);
             ck_assert(atomic_load(&matches[i]) || atomic_load(&statuses[i]) == HEP_E_OUTCOME_UNKNOWN);
         }
+        end(peer);
+        unlink(path);
     }
     hep_rpc_client_destroy(NULL);
-    end(peer);
 }
 END_TEST
 

@@ -97,9 +97,9 @@ static void format_text(const dnnl_memory_desc_t *md, char *text, size_t size)
     bool done[DNNL_MAX_NDIMS] = {false};
     size_t used = 0;
     for (int i = 0; i < md->ndims && used + 1 < size; i++) {
-        int largest = -1;
+        int largest = 0;
         for (int d = 0; d < md->ndims; d++)
-            if (!done[d] && (largest < 0 || b->strides[d] > b->strides[largest]))
+            if (!done[d] && (done[largest] || b->strides[d] > b->strides[largest]))
                 largest = d;
         done[largest] = true;
         text[used++] = (char)('a' + largest);

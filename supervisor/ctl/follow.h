@@ -1,0 +1,26 @@
+/* Following a session to its end, and what is done with its images. For generate and wait. */
+#ifndef HEP_SUPERVISOR_CTL_FOLLOW_H
+#define HEP_SUPERVISOR_CTL_FOLLOW_H
+
+#include "supervisor/ctl/ctl.h"
+
+/* Waits until the session has ended, with a progress bar if err is a terminal. If heptad goes away it is waited for and
+   asked again: sessions outlive it. Ctrl-C: with cancel_on_interrupt the session is cancelled and waited for, else
+   CANCELLED is returned at once; a second Ctrl-C ends heptctl. *session: as session.get, a new reference. */
+enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_interrupt, json_t **session, struct hep_error *error);
+/* What an ended session means for the command line: its images are copied, printed and drawn, or its error is returned
+   (CANCELLED for a cancelled one). */
+enum hep_status ctl_conclude(struct ctl *ctl, const json_t *session, struct hep_error *error);
+
+/* results.c: */
+/* Whether --out can be written, before anything is asked. NULL is accepted. NOT_FOUND, NOT_ALLOWED, BAD_FIELD. */
+enum hep_status ctl_out_check(const char *out, struct hep_error *error);
+/* Where image number index of count goes: in the folder out under its own name, or out itself, with "-index" before the
+   ending if count > 1. malloc'ed. */
+char *ctl_out_path(const char *out, const char *image, size_t index, size_t count);
+/* Copies a file so that to is there whole or not at all. IO, NO_SPACE, NOT_FOUND, NOT_ALLOWED. */
+enum hep_status ctl_copy_file(const char *from, const char *to, struct hep_error *error);
+/* Copies (--out), prints and draws the images of results.files. */
+enum hep_status ctl_deliver(struct ctl *ctl, const json_t *session, struct hep_error *error);
+
+#endif

@@ -1,0 +1,191 @@
+/*
+ * `heptctl generate`: turns options into a workflow's configuration, sends it, follows the session (follow.c). Called by
+ * main. Values are only read as numbers here; what they may be is the workflow's to say.
+ */
+#include "common/wire.h"
+#include "supervisor/ctl/follow.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum value_form { TEXT, INTEGER, REAL, SEED };
+
+/* Options that are parameters of the workflow. To add one: a row here and one in verbs.c. */
+static const struct parameter {
+    const char *option, *name;
+    enum value_form form;
+} parameters[] = {
+    {"negative", "negative_prompt", TEXT}, {"steps", "num_inference_steps", INTEGER}, {"guidance", "guidance_scale", REAL},
+    {"width", "width", INTEGER},           {"height", "height", INTEGER},             {"seed", "seed", SEED},
+    {"scheduler", "scheduler", TEXT},      {"model", "model", TEXT},                  {"count", "count", INTEGER},
+    {"format", "format", TEXT},            {"quality", "quality", INTEGER},
+};
+
+static enum hep_status read_integer(const char *option, const char *text, bool is_seed, json_t **value, struct hep_error *error)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long number = strtoull(text[0] == '-' ? text + 1 : text, &end, 10);
+    if (text[0] == '\0' || strspn(text, "0123456789-") != strlen(text) || *end || errno == ERANGE)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, option, "--%s is \"%.40s\", not a whole number%s", option, text,
+                              is_seed ? " from 0 to 18446744073709551615" : "");
+    if (number > INT64_MAX && (!is_seed || text[0] == '-'))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, option, "--%s is %.40s, which is too large", option, text);
+    if (number > INT64_MAX)
+        *value = json_string(text);
+    else
+        *value = json_integer(text[0] == '-' ? -(json_int_t)number : (json_int_t)number);
+    return HEP_OK;
+}
+
+static enum hep_status read_real(const char *option, const char *text, json_t **value, struct hep_error *error)
+{
+    char *end = NULL;
+    double number = strtod(text, &end);
+    if (end == text || *end || !isfinite(number))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, option, "--%s is \"%.40s\", not a number", option, text);
+    *value = json_real(number);
+    return HEP_OK;
+}
+
+static enum hep_status add_parameter(const struct parameter *row, const char *text, json_t *configuration, struct hep_error *error)
+{
+    json_t *value = NULL;
+    if (row->form == TEXT)
+        value = json_string(text);
+    else if (row->form == REAL)
+        HEP_TRY(read_real(row->option, text, &value, error));
+    else
+        HEP_TRY(read_integer(row->option, text, row->form == SEED, &value, error));
+    json_object_set_new(configuration, row->name, value);
+    return HEP_OK;
+}
+
+/* --set NAME=VALUE: VALUE as JSON if it is a number, true, false, null, an array or object; else a text. */
+static enum hep_status add_set(const char *text, json_t *configuration, struct hep_error *error)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "set", "--set is \"%.60s\", not NAME=VALUE", text);
+    char *name = ctl_format("%.*s", (int)(equals - text), text);
+    json_t *value = json_loads(equals + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_object_set_new(configuration, name, value ? value : json_string(equals + 1));
+    free(name);
+    return HEP_OK;
+}
+
+/* The format that a file's name asks for; NULL if it says nothing. */
+static const char *format_of(const char *out)
+{
+    static const struct {
+        const char *ending, *format;
+    } endings[] = {{".png", "png"}, {".jpg", "jpeg"}, {".jpeg", "jpeg"}, {".webp", "webp"}};
+    size_t length = out ? strlen(out) : 0;
+    for (size_t i = 0; i < HEP_COUNT_OF(endings); i++) {
+        size_t ending = strlen(endings[i].ending);
+        if (length > ending && strcasecmp(out + length - ending, endings[i].ending) == 0)
+            return endings[i].format;
+    }
+    return NULL;
+}
+
+static enum hep_status choose_format(const struct ctl *ctl, json_t *configuration, struct hep_error *error)
+{
+    const char *said = ctl_value(ctl, "format"), *named = format_of(ctl_value(ctl, "out"));
+    if (said && named && strcmp(said, named) != 0)
+        return hep_fail_field(error, HEP_E_CONFLICT, "format", "--format says %s, and --out ends as %s does", said, named);
+    if (!said && named)
+        json_object_set_new(configuration, "format", json_string(named));
+    return HEP_OK;
+}
+
+static enum hep_status read_prompt(const struct ctl *ctl, json_t *configuration, struct hep_error *error)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    if (strcmp(ctl->words[0], "-") != 0) {
+        json_object_set_new(configuration, "prompt", json_string(ctl->words[0]));
+        return HEP_OK;
+    }
+    HEP_TRY(ctl_read_file("-", &text, &bytes, error));
+    while (bytes > 0 && (text[bytes - 1] == '\n' || text[bytes - 1] == '\r'))
+        bytes--;
+    json_t *prompt = json_stringn(text, bytes);
+    free(text);
+    if (!prompt)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "prompt", "the prompt on standard input is not valid UTF-8");
+    json_object_set_new(configuration, "prompt", prompt);
+    return HEP_OK;
+}
+
+static enum hep_status read_configuration(const struct ctl *ctl, json_t *configuration, struct hep_error *error)
+{
+    HEP_TRY(read_prompt(ctl, configuration, error));
+    for (size_t i = 0; i < HEP_COUNT_OF(parameters); i++) {
+        const char *text = ctl_value(ctl, parameters[i].option);
+        if (text)
+            HEP_TRY(add_parameter(&parameters[i], text, configuration, error));
+    }
+    for (int i = 0; i < ctl->given_count; i++)
+        if (strcmp(ctl->given[i].option->name, "set") == 0)
+            HEP_TRY(add_set(ctl->given[i].value, configuration, error));
+    return choose_format(ctl, configuration, error);
+}
+
+/* With a key of chance: if the answer is lost, the same request may be asked again and is still one session. */
+static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **accepted, struct hep_error *error)
+{
+    uint64_t chance[2] = {0};
+    char key[48];
+    int64_t priority;
+    const char *workflow = ctl_value(ctl, "workflow");
+    HEP_TRY(ctl_number(ctl, "priority", -1000, 1000, 0, &priority, error));
+    if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
+        return hep_fail_errno(error, errno, "no random numbers");
+    snprintf(key, sizeof key, "heptctl-%016" PRIx64 "%016" PRIx64, chance[0], chance[1]);
+    json_t *request = json_pack("{s:s, s:O, s:I, s:s}", "workflow_id", workflow ? workflow : "txt2img", "configuration", configuration, "priority",
+                                (json_int_t)priority, "idempotency_key", key);
+    enum hep_status status = ctl_ask(ctl, "workflow.execute", json_incref(request), accepted, error);
+    if (status == HEP_E_DOMAIN_DOWN && ctl->client) { /* it went away while it was asked */
+        ctl_client_close(ctl->client);
+        ctl->client = NULL;
+        status = ctl_ask(ctl, "workflow.execute", json_incref(request), accepted, error);
+    }
+    json_decref(request);
+    return status;
+}
+
+static enum hep_status generate(struct ctl *ctl, json_t *configuration, struct hep_error *error)
+{
+    json_t *accepted = NULL, *session = NULL;
+    HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
+    HEP_TRY(read_configuration(ctl, configuration, error));
+    HEP_TRY(execute(ctl, configuration, &accepted, error));
+    const char *id = hep_json_str(accepted, "session_id", "");
+    enum hep_status status;
+    if (ctl_flag(ctl, "no-wait")) {
+        if (ctl->json)
+            ctl_print_json(ctl->out, accepted, false);
+        else
+            fprintf(ctl->out, "%s\n", id);
+        status = HEP_OK;
+    } else {
+        status = ctl_follow(ctl, id, true, &session, error);
+        if (status == HEP_OK)
+            status = ctl_conclude(ctl, session, error);
+    }
+    json_decref(session);
+    json_decref(accepted);
+    return status;
+}
+
+enum hep_status ctl_generate(struct ctl *ctl, struct hep_error *error)
+{
+    json_t *configuration = json_object();
+    enum hep_status status = generate(ctl, configuration, error);
+    json_decref(configuration);
+    return status;
+}

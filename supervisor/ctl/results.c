@@ -1,0 +1,158 @@
+/*
+ * What becomes of finished images: copied where --out says, their paths printed, drawn on the terminal. Called by
+ * follow.c. The daemon's own files are never moved or changed.
+ */
+#include "common/wire.h"
+#include "supervisor/ctl/follow.h"
+#include "supervisor/ctl/show.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_folder(const char *path)
+{
+    struct stat about;
+    size_t length = strlen(path);
+    return (stat(path, &about) == 0 && S_ISDIR(about.st_mode)) || (length > 0 && path[length - 1] == '/');
+}
+
+/* The folder that a path lies in; malloc'ed. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (is_folder(path))
+        return ctl_format("%s", path);
+    if (!slash)
+        return ctl_format(".");
+    return slash == path ? ctl_format("/") : ctl_format("%.*s", (int)(slash - path), path);
+}
+
+enum hep_status ctl_out_check(const char *out, struct hep_error *error)
+{
+    struct stat about;
+    if (!out)
+        return HEP_OK;
+    if (!out[0])
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "out", "--out is empty");
+    char *folder = folder_of(out);
+    enum hep_status status = HEP_OK;
+    if (stat(folder, &about) != 0)
+        status = hep_fail_errno(error, errno, "--out: the folder %.300s", folder);
+    else if (!S_ISDIR(about.st_mode))
+        status = hep_fail_field(error, HEP_E_BAD_FIELD, "out", "--out: %.300s is not a folder", folder);
+    else if (access(folder, W_OK | X_OK) != 0)
+        status = hep_fail_field(error, HEP_E_NOT_ALLOWED, "out", "--out: this user may not write into %.300s", folder);
+    if (status != HEP_OK)
+        hep_hint(error, "nothing was asked of heptad");
+    free(folder);
+    return status;
+}
+
+char *ctl_out_path(const char *out, const char *image, size_t index, size_t count)
+{
+    const char *slash = strrchr(out, '/'), *name = strrchr(image, '/'), *dot = strrchr(out, '.');
+    if (is_folder(out))
+        return ctl_format("%s%s%s", out, out[strlen(out) - 1] == '/' ? "" : "/", name ? name + 1 : image);
+    if (count <= 1)
+        return ctl_format("%s", out);
+    if (!dot || (slash && dot < slash) || dot == out || (slash && dot == slash + 1))
+        return ctl_format("%s-%zu", out, index);
+    return ctl_format("%.*s-%zu%s", (int)(dot - out), out, index, dot);
+}
+
+/* ---- copying ----------------------------------------------------------------------------------------------------- */
+static enum hep_status copy_bytes(int from, int to, const char *name, struct hep_error *error)
+{
+    char buffer[1 << 16];
+    for (;;) {
+        ssize_t got = read(from, buffer, sizeof buffer);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return hep_fail_errno(error, errno, "reading an image");
+        if (got == 0)
+            return fsync(to) == 0 || errno == EINVAL ? HEP_OK : hep_fail_errno(error, errno, "writing %.300s", name);
+        for (ssize_t done = 0; done < got;) {
+            ssize_t put = write(to, buffer + done, (size_t)(got - done));
+            if (put < 0 && errno != EINTR)
+                return hep_fail_errno(error, errno, "writing %.300s", name);
+            done += put > 0 ? put : 0;
+        }
+    }
+}
+
+enum hep_status ctl_copy_file(const char *from, const char *to, struct hep_error *error)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    int source = open(from, O_RDONLY | O_CLOEXEC);
+    if (source < 0) {
+        hep_fail_errno(error, errno, "opening the image %.300s", from);
+        return errno == EACCES ? hep_hint(error, "read it as the user that heptad runs as") : error->code;
+    }
+    char *fresh = ctl_format("%s.XXXXXX", to);
+    int target = mkostemp(fresh, O_CLOEXEC);
+    enum hep_status status = target < 0 ? hep_fail_errno(error, errno, "writing %.300s", to) : copy_bytes(source, target, to, error);
+    if (status == HEP_OK && (fchmod(target, 0666 & ~mask) != 0 || rename(fresh, to) != 0))
+        status = hep_fail_errno(error, errno, "writing %.300s", to);
+    if (status != HEP_OK && target >= 0)
+        unlink(fresh);
+    if (target >= 0)
+        close(target);
+    close(source);
+    free(fresh);
+    return status;
+}
+
+/* ---- delivering -------------------------------------------------------------------------------------------------- */
+static void print_about(struct ctl *ctl, const json_t *session, const json_t *file)
+{
+    char size[24], span[24], *seed = json_dumps(json_object_get(file, "seed"), JSON_ENCODE_ANY);
+    const json_t *configuration = json_object_get(session, "configuration");
+    fprintf(ctl->err, "%s%" PRId64 "×%" PRId64 ", %s, seed %s, model %s, %s%s\n", ctl_colour(&ctl->err_style, CTL_DIM),
+            hep_json_int(file, "width", 0), hep_json_int(file, "height", 0), ctl_bytes(hep_json_int(file, "bytes", 0), size, sizeof size),
+            seed ? seed : "?", hep_json_str(configuration, "model", "?"), ctl_duration(hep_json_int(session, "elapsed_ms", 0), span, sizeof span),
+            ctl_colour(&ctl->err_style, CTL_PLAIN));
+    free(seed);
+}
+
+static enum ctl_show_wish wish_of(const struct ctl *ctl)
+{
+    if (ctl_flag(ctl, "no-show") || ctl->json)
+        return CTL_SHOW_NEVER;
+    return ctl_flag(ctl, "show") ? CTL_SHOW_ALWAYS : CTL_SHOW_SMALL;
+}
+
+static enum hep_status deliver_one(struct ctl *ctl, const json_t *session, const json_t *file, size_t index, size_t count, struct hep_error *error)
+{
+    const char *path = hep_json_str(file, "path", ""), *out = ctl_value(ctl, "out");
+    char *place = out ? ctl_out_path(out, path, index, count) : ctl_format("%s", path);
+    enum hep_status status = out ? ctl_copy_file(path, place, error) : HEP_OK;
+    if (status == HEP_OK && !ctl->json) {
+        struct hep_error reason = {0};
+        fflush(ctl->err);
+        if (ctl_show(path, wish_of(ctl), ctl->out_is_terminal, &ctl->style, ctl->out, &reason) != HEP_OK)
+            fprintf(ctl->err, "heptctl: the image cannot be drawn: %s\n", reason.message);
+        fprintf(ctl->out, "%s\n", place);
+        fflush(ctl->out);
+        if (ctl->out_is_terminal)
+            print_about(ctl, session, file);
+    }
+    free(place);
+    return status;
+}
+
+enum hep_status ctl_deliver(struct ctl *ctl, const json_t *session, struct hep_error *error)
+{
+    const json_t *files = json_object_get(json_object_get(session, "results"), "files");
+    size_t count = json_array_size(files);
+    if (ctl->json)
+        ctl_print_json(ctl->out, session, false);
+    for (size_t i = 0; i < count; i++)
+        HEP_TRY(deliver_one(ctl, session, json_array_get(files, i), i, count, error));
+    return HEP_OK;
+}

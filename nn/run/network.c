@@ -1,7 +1,7 @@
 /*
  * Networks of mapped bundles with their plans and the arena they share. Called by the instructors that compute, on their
- * worker thread. The arena is mapped, not malloc'ed, so that it is exactly as large as the largest plan in use and goes
- * back to the system at once.
+ * worker thread. The arena is mapped, not malloc'ed: it is as large as the largest plan since the last trim, and goes back
+ * to the system at once. Shapes that are only asked about never displace a plan that runs.
  */
 #include "nn/run/network.h"
 
@@ -9,19 +9,28 @@
 #include "nn/weights/packed.h"
 
 #include <errno.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PLANS_KEPT = 8, KEY_MAX = 96 };
+enum { PLANS_KEPT = 8, COSTS_KEPT = 64, KEY_MAX = 96 };
 
-/* One shape's plan. */
+/* One shape's plan. Kernels and their scratch are made for a number of threads. */
 struct kept_plan {
     char key[KEY_MAX]; /* "" = free                                    */
+    int threads;
     struct hep_plan *plan;
     void *arena;       /* that it is bound to, NULL = not bound        */
     uint64_t last_used;
+};
+
+/* What a shape was found to cost, so that asking again plans nothing. */
+struct kept_cost {
+    char key[KEY_MAX]; /* "" = free                                    */
+    int threads;
+    struct hep_network_cost cost;
 };
 
 struct hep_network {
@@ -33,6 +42,8 @@ struct hep_network {
     size_t arena_bytes;
     uint64_t clock;
     struct kept_plan plans[PLANS_KEPT];
+    struct kept_cost costs[COSTS_KEPT]; /* a ring */
+    unsigned next_cost;
 };
 
 static enum hep_status read_bundle(struct hep_network *network, const struct hep_tensor *segment, const char *blob, struct hep_error *error)
@@ -48,6 +59,8 @@ static enum hep_status read_bundle(struct hep_network *network, const struct hep
     HEP_TRY(hep_bundle_find(bundle, blob, &data, &bytes, error));
     const char *dtype = json_string_value(json_object_get(network->about, "dtype"));
     network->dtype = hep_dtype_from_name(dtype ? dtype : "");
+    if (network->dtype != HEP_F32 && network->dtype != HEP_BF16)
+        return hep_fail(error, HEP_E_BAD_FILE, "about.json in the bundle: dtype \"%.20s\" is not one that is computed in", dtype ? dtype : "");
     return hep_packed_open(data, bytes, NULL, &network->packed, error);
 }
 
@@ -106,20 +119,31 @@ enum hep_dtype hep_network_dtype(const struct hep_network *network)
     return network->dtype;
 }
 
+const char *hep_network_digest(const struct hep_network *network)
+{
+    const char *digest = json_string_value(json_object_get(network->about, "digest"));
+    return digest ? digest : "";
+}
+
 size_t hep_network_arena_bytes(const struct hep_network *network)
 {
     return network->arena_bytes;
 }
 
-static struct kept_plan *slot_for(struct hep_network *network, const char *key)
+static struct kept_plan *find_plan(struct hep_network *network, const char *key, int threads)
+{
+    for (int i = 0; i < PLANS_KEPT; i++)
+        if (network->plans[i].threads == threads && strcmp(network->plans[i].key, key) == 0)
+            return &network->plans[i];
+    return NULL;
+}
+
+static struct kept_plan *free_slot(struct hep_network *network)
 {
     struct kept_plan *oldest = &network->plans[0];
-    for (int i = 0; i < PLANS_KEPT; i++) {
-        if (strcmp(network->plans[i].key, key) == 0)
-            return &network->plans[i];
+    for (int i = 1; i < PLANS_KEPT; i++)
         if (network->plans[i].last_used < oldest->last_used)
             oldest = &network->plans[i];
-    }
     drop_plan(oldest);
     return oldest;
 }
@@ -141,10 +165,14 @@ static enum hep_status make_plan(struct hep_network *network, hep_network_build 
 static enum hep_status find_or_make(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
                                     struct kept_plan **result, struct hep_error *error)
 {
+    int threads = omp_get_max_threads();
     hep_assert(key[0] && strlen(key) < KEY_MAX);
-    struct kept_plan *kept = slot_for(network, key);
-    if (!kept->plan) {
-        HEP_TRY(make_plan(network, build, context, &kept->plan, error));
+    struct kept_plan *kept = find_plan(network, key, threads);
+    if (!kept) {
+        struct hep_plan *plan;
+        HEP_TRY(make_plan(network, build, context, &plan, error));
+        kept = free_slot(network);
+        *kept = (struct kept_plan){.plan = plan, .threads = threads};
         snprintf(kept->key, sizeof kept->key, "%s", key);
     }
     kept->last_used = ++network->clock;
@@ -152,12 +180,33 @@ static enum hep_status find_or_make(struct hep_network *network, const char *key
     return HEP_OK;
 }
 
-enum hep_status hep_network_plan(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
-                                 struct hep_plan **plan, struct hep_error *error)
+static struct hep_network_cost cost_of(const struct hep_plan *plan)
 {
-    struct kept_plan *kept;
-    HEP_TRY(find_or_make(network, key, build, context, &kept, error));
-    *plan = kept->plan;
+    return (struct hep_network_cost){.peak_bytes = plan->peak_bytes, .flops = plan->flops};
+}
+
+enum hep_status hep_network_cost(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
+                                 struct hep_network_cost *cost, struct hep_error *error)
+{
+    int threads = omp_get_max_threads();
+    hep_assert(key[0] && strlen(key) < KEY_MAX);
+    const struct kept_plan *kept = find_plan(network, key, threads);
+    if (kept) {
+        *cost = cost_of(kept->plan);
+        return HEP_OK;
+    }
+    for (int i = 0; i < COSTS_KEPT; i++)
+        if (network->costs[i].threads == threads && strcmp(network->costs[i].key, key) == 0) {
+            *cost = network->costs[i].cost;
+            return HEP_OK;
+        }
+    struct hep_plan *plan;
+    HEP_TRY(make_plan(network, build, context, &plan, error));
+    struct kept_cost *known = &network->costs[network->next_cost++ % COSTS_KEPT];
+    *known = (struct kept_cost){.threads = threads, .cost = cost_of(plan)};
+    snprintf(known->key, sizeof known->key, "%s", key);
+    hep_plan_destroy(plan);
+    *cost = known->cost;
     return HEP_OK;
 }
 

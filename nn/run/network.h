@@ -22,14 +22,22 @@ enum hep_status hep_network_open(const struct hep_tensor *segment, const char *b
 void hep_network_close(struct hep_network *network); /* NULL is accepted */
 const json_t *hep_network_config(const struct hep_network *network); /* config.json, borrowed        */
 enum hep_dtype hep_network_dtype(const struct hep_network *network); /* that it was packed for       */
+const char *hep_network_digest(const struct hep_network *network);   /* SHA-256 of its files, hex; borrowed */
 size_t hep_network_arena_bytes(const struct hep_network *network);   /* of activations, now          */
 
-/* The plan for a shape, made by build if it is not kept. key: text that says the shape ("n2h64w64t77"), the same for the
-   same graph. *plan belongs to the network and stays valid until a few other plans were asked for. Not bound: sizes and
-   FLOPs only. */
-enum hep_status hep_network_plan(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
-                                 struct hep_plan **plan, struct hep_error *error);
-/* The same, bound to the weights and the arena, ready for hep_plan_run. NO_MEMORY names the bytes. */
+/* What one run at a shape costs. */
+struct hep_network_cost {
+    size_t peak_bytes; /* of activations and scratch, with as many threads as OpenMP has now */
+    double flops;
+};
+
+/* Plans the shape without weights or memory and remembers the answer; plans that run stay. key: text that says the shape
+   ("n2h64w64t77"), the same for the same graph, at most 95 bytes. Errors of the graph and of hep_plan_create. */
+enum hep_status hep_network_cost(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
+                                 struct hep_network_cost *cost, struct hep_error *error);
+/* The plan for a shape, for as many threads as OpenMP has now, made by build if it is not kept; bound to the weights and the
+   arena, ready for hep_plan_run. *plan belongs to the network and holds until the next call of this function. NO_MEMORY names
+   the bytes. */
 enum hep_status hep_network_ready(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
                                   struct hep_plan **plan, struct hep_error *error);
 /* Gives the arena and the plans back; returns the bytes of the arena. */

@@ -147,13 +147,58 @@ done:
     return result;
 }
 
+/* Bytes of a token that Python's json module writes for a number JSON does not have; 0 if there is none at text. */
+static size_t nonfinite_token(const char *text, size_t left)
+{
+    static const char *const tokens[] = {"-Infinity", "Infinity", "NaN"};
+    for (size_t i = 0; i < HEP_COUNT_OF(tokens); i++) {
+        size_t length = strlen(tokens[i]);
+        if (left >= length && memcmp(text, tokens[i], length) == 0)
+            return length;
+    }
+    return 0;
+}
+
+/* diffusers writes -Infinity where a value means "no limit". Copies text with those tokens as null, which every reader
+   takes for "absent"; strings are left alone. to has room for 2 · size bytes; returns how many were written. */
+static size_t write_nonfinite_as_null(const char *text, size_t size, char *to)
+{
+    size_t written = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        size_t token = in_string ? 0 : nonfinite_token(text + i, size - i);
+        if (token) {
+            memcpy(to + written, "null", 4);
+            written += 4;
+            i += token - 1;
+            continue;
+        }
+        to[written++] = text[i];
+        if (in_string && text[i] == '\\' && i + 1 < size)
+            to[written++] = text[++i];
+        else if (text[i] == '"')
+            in_string = !in_string;
+    }
+    return written;
+}
+
+static json_t *parse_config(const char *text, size_t size, json_error_t *where)
+{
+    char *plain = malloc(2 * size + 1);
+    if (!plain)
+        return NULL;
+    json_t *value = json_loadb(plain, write_nonfinite_as_null(text, size, plain), JSON_REJECT_DUPLICATES, where);
+    free(plain);
+    return value;
+}
+
 enum hep_status hep_folder_read_json(int folder, const char *path, json_t **object, struct hep_error *error)
 {
     char *text = NULL;
     size_t size = 0;
     HEP_TRY(hep_folder_read_file(folder, path, HEP_CONFIG_JSON_MAX, &text, &size, error));
-    json_error_t where;
-    json_t *value = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
+    json_error_t where = {.text = "no memory to parse it"};
+    json_t *value = parse_config(text, size, &where);
     free(text);
     if (!value)
         return hep_fail(error, HEP_E_BAD_FILE, "'%.200s', line %d: %.160s", path, where.line, where.text);

@@ -161,8 +161,10 @@ enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_inter
     let_interrupts_through(ctl, &before);
     signal(SIGINT, SIG_DFL);
     ctl_progress_clear(&follow.progress, ctl->err);
-    if (status == HEP_E_CANCELLED)
-        hep_hint(&reason, "the session goes on: `heptctl wait %s`, `heptctl cancel %s`", id, id);
+    if (status == HEP_E_CANCELLED) {
+        fprintf(ctl->err, "session %s goes on: `heptctl wait %s`, `heptctl cancel %s`\n", id, id, id);
+        raise(SIGINT); /* so that a shell sees an interrupt */
+    }
     if (status != HEP_OK) {
         json_decref(follow.session);
         *error = reason;

@@ -155,6 +155,8 @@ static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **
         status = ctl_ask(ctl, "workflow.execute", json_incref(request), accepted, error);
     }
     json_decref(request);
+    if (status != HEP_OK && error->field[0] && strcmp(error->hint, hep_status_hint(HEP_E_BAD_FIELD)) == 0)
+        hep_hint(error, "see `heptctl workflows %.60s`", workflow ? workflow : "txt2img");
     return status;
 }
 

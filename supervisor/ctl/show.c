@@ -27,8 +27,9 @@ enum hep_status ctl_show(const char *path, enum ctl_show_wish wish, bool is_term
     struct ctl_picture picture = {0};
     if (wish == CTL_SHOW_NEVER || (wish == CTL_SHOW_SMALL && !(is_terminal && style->colour)))
         return HEP_OK;
-    HEP_TRY(ctl_picture_read(path, &picture, error));
-    enum hep_status status = HEP_OK;
+    enum hep_status status = ctl_picture_read(path, &picture, error);
+    if (status != HEP_OK)
+        return status == HEP_E_TOO_LARGE && wish == CTL_SHOW_SMALL ? HEP_OK : status;
     if (wish == CTL_SHOW_ALWAYS || (picture.width <= CTL_SHOW_SMALL_SIDE && picture.height <= CTL_SHOW_SMALL_SIDE))
         status = draw(&picture, is_terminal, style, out, error);
     ctl_picture_clear(&picture);

@@ -68,10 +68,6 @@ static const struct ctl_option stop_options[] = {
     OPTION("no-wait", 0, NULL, "do not wait for the end"),
     END_OF_OPTIONS,
 };
-static const struct ctl_option call_options[] = {
-    OPTION("session", 0, "ID", "session that the request belongs to", .kind = CTL_KIND_SESSION),
-    END_OF_OPTIONS,
-};
 static const struct ctl_option models_options[] = {
     OPTION("scan", 0, NULL, "look into the model folders again first"),
     END_OF_OPTIONS,
@@ -114,7 +110,7 @@ const struct ctl_verb ctl_verbs[] = {
      .more = "What is in hand ends at a step boundary and goes on at the next start. Returns when the daemon is gone."},
     {.name = "operations", .arguments = "[DOMAIN[.OPERATION]]", .words_max = 1, .kind = CTL_KIND_OPERATION, .run = ctl_operations,
      .help = "every operation, or the fields of one", .more = ""},
-    {.name = "call", .arguments = "TYPE [JSON]", .words_min = 1, .words_max = 2, .kind = CTL_KIND_OPERATION, .options = call_options,
+    {.name = "call", .arguments = "TYPE [JSON]", .words_min = 1, .words_max = 2, .kind = CTL_KIND_OPERATION,
      .run = ctl_call, .help = "ask any operation, print its data",
      .more = "TYPE is \"domain.operation\", JSON an object with its fields; \"-\" reads it from standard input."},
     {.name = "doctor", .arguments = "", .run = ctl_doctor, .help = "look for what is wrong with this machine",

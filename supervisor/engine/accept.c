@@ -1,6 +1,6 @@
 /*
- * Accepting a request: workflow, names, model, values, then one row. Called by the front for workflow.execute. A session
- * exists for nobody before its row is committed; the answer comes after.
+ * Accepting a request: workflow, names, model, values, then one row. Called by the front for workflow.execute. A
+ * session exists for nobody before its row is committed; the answer comes after.
  */
 #include "common/clock.h"
 #include "common/limits.h"
@@ -65,8 +65,9 @@ static uint64_t choose_seed(void)
 static json_t *accepted_json(const struct hep_session *session, bool created)
 {
     json_t *view = hep_session_to_json(session, false);
-    json_t *reply = json_pack("{s:s, s:s, s:b, s:I}", "session_id", session->id, "status", hep_session_state_name(session->state),
-                              "created", created, "queue_position", (json_int_t)hep_json_int(view, "queue_position", 0));
+    json_t *reply =
+        json_pack("{s:s, s:s, s:b, s:I}", "session_id", session->id, "status", hep_session_state_name(session->state),
+                  "created", created, "queue_position", (json_int_t)hep_json_int(view, "queue_position", 0));
     json_decref(view);
     return reply;
 }
@@ -115,7 +116,8 @@ static enum hep_status insert(struct hep_engine *engine, struct hep_session *ses
     return hep_store_commit(engine->store, error);
 }
 
-static enum hep_status check_models(const struct hep_engine *engine, struct hep_session *session, struct hep_error *error)
+static enum hep_status check_models(const struct hep_engine *engine, struct hep_session *session,
+                                    struct hep_error *error)
 {
     json_t *models = hep_catalog_models(engine->catalog), *model, *name;
     size_t index, other;
@@ -126,10 +128,10 @@ static enum hep_status check_models(const struct hep_engine *engine, struct hep_
         HEP_TRY(hep_session_fill(session, session->workflow->steps[i].required_models, &required, error));
         json_array_foreach(required, index, name)
         {
-            bool found = !json_is_string(name) ||
-                         strcmp(json_string_value(name), hep_json_str(session->model, "name", "")) == 0;
-            json_array_foreach(models, other, model)
-                found = found || strcmp(hep_json_str(model, "name", ""), json_string_value(name)) == 0;
+            bool found =
+                !json_is_string(name) || strcmp(json_string_value(name), hep_json_str(session->model, "name", "")) == 0;
+            json_array_foreach(models, other, model) found =
+                found || strcmp(hep_json_str(model, "name", ""), json_string_value(name)) == 0;
             if (!found) {
                 hep_fail_field(error, HEP_E_NOT_FOUND, "model", "step %s needs the model \"%.80s\", which is not there",
                                session->workflow->steps[i].id, json_string_value(name));
@@ -142,7 +144,8 @@ static enum hep_status check_models(const struct hep_engine *engine, struct hep_
     return HEP_OK;
 }
 
-static enum hep_status make_session(struct application *a, json_t *info, struct hep_session **session, struct hep_error *error)
+static enum hep_status make_session(struct application *a, json_t *info, struct hep_session **session,
+                                    struct hep_error *error)
 {
     struct hep_engine *engine = a->engine;
     struct hep_parameter_scope scope = {.model_info = info,
@@ -150,7 +153,8 @@ static enum hep_status make_session(struct application *a, json_t *info, struct 
                                         .model = info ? hep_json_str(info, "name", "") : NULL,
                                         .seed = choose_seed()};
     json_t *configuration = NULL;
-    HEP_TRY(hep_parameters_fill(a->workflow->parameters, a->workflow->parameter_count, a->canonical, &scope, &configuration, error));
+    HEP_TRY(hep_parameters_fill(a->workflow->parameters, a->workflow->parameter_count, a->canonical, &scope,
+                                &configuration, error));
     struct hep_session *result = hep_session_create(engine, a->workflow);
     if (!result) {
         json_decref(configuration);
@@ -189,7 +193,8 @@ static void decide(struct application *a, json_t *info)
         return;
     }
     hep_engine_add_session(engine, session);
-    hep_log(HEP_INFO, "session.accepted", "session=%s workflow=%s priority=%d", session->id, a->workflow->id, a->priority);
+    hep_log(HEP_INFO, "session.accepted", "session=%s workflow=%s priority=%d", session->id, a->workflow->id,
+            a->priority);
     hep_engine_event(engine, session, "session.accepted", true,
                      json_pack("{s:s, s:i}", "workflow_id", a->workflow->id, "priority", a->priority));
     json_t *reply = accepted_json(session, true);
@@ -235,7 +240,8 @@ static enum hep_status may_accept(const struct hep_engine *engine, const struct 
     return HEP_OK;
 }
 
-static enum hep_status check_template(const struct hep_engine *engine, const struct hep_workflow *workflow, struct hep_error *error)
+static enum hep_status check_template(const struct hep_engine *engine, const struct hep_workflow *workflow,
+                                      struct hep_error *error)
 {
     json_t *problems = json_array();
     enum hep_status status = HEP_OK;
@@ -265,8 +271,8 @@ static enum hep_status ask_model(struct application *a, const struct hep_paramet
     return hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, on_model, a, error);
 }
 
-void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json_t *configuration, int priority, const char *key,
-                        hep_engine_answer *answer, void *context)
+void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json_t *configuration, int priority,
+                        const char *key, hep_engine_answer *answer, void *context)
 {
     struct hep_error error = {0};
     struct hep_workflow *workflow = NULL;
@@ -286,7 +292,8 @@ void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json
     if (answer_known(a))
         return;
     HEP_TRY_DONE(status, check_template(engine, workflow, &error));
-    HEP_TRY_DONE(status, hep_parameters_name(workflow->parameters, workflow->parameter_count, a->request, &a->canonical, &error));
+    HEP_TRY_DONE(status, hep_parameters_name(workflow->parameters, workflow->parameter_count, a->request, &a->canonical,
+                                             &error));
     const struct hep_parameter *parameter = model_parameter(workflow);
     if (!parameter) {
         decide(a, NULL);

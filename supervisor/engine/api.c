@@ -72,8 +72,8 @@ static void see_row(void *context, const struct hep_store_session *row)
     }
 }
 
-enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit, json_t **reply,
-                                struct hep_error *error)
+enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit,
+                                json_t **reply, struct hep_error *error)
 {
     struct listing listing = {.engine = engine, .sessions = json_array()};
     char *end = NULL;
@@ -84,7 +84,8 @@ enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, c
     else if (status[0] && hep_session_state_from_name(status) == HEP_SESSION_STATE_COUNT)
         result = hep_fail_field(error, HEP_E_BAD_FIELD, "status", "status \"%.40s\" is none of a session", status);
     else
-        result = hep_store_list_sessions(engine->store, status[0] ? status : NULL, before, limit, see_row, &listing, error);
+        result =
+            hep_store_list_sessions(engine->store, status[0] ? status : NULL, before, limit, see_row, &listing, error);
     if (result != HEP_OK) {
         json_decref(listing.sessions);
         return result;
@@ -125,9 +126,11 @@ static enum hep_status prioritise_session(struct hep_session *session, int prior
     session->priority = priority;
     session->dirty = true;
     hep_engine_event(session->engine, session, "session.priority", true, json_pack("{s:i}", "priority", priority));
-    if (session->errand && session->workflow->steps[session->step].role == HEP_ROLE_INFERENCE && hep_errand_is_sent(session->errand))
-        hep_engine_tell(session->engine, HEP_ROLE_INFERENCE, "control", session->id,
-                        json_pack("{s:s, s:s, s:i}", "session", session->id, "action", "priority", "priority", priority));
+    if (session->errand && session->workflow->steps[session->step].role == HEP_ROLE_INFERENCE &&
+        hep_errand_is_sent(session->errand))
+        hep_engine_tell(
+            session->engine, HEP_ROLE_INFERENCE, "control", session->id,
+            json_pack("{s:s, s:s, s:i}", "session", session->id, "action", "priority", "priority", priority));
     return HEP_OK;
 }
 
@@ -135,13 +138,16 @@ static enum hep_status prioritise_session(struct hep_session *session, int prior
 static const struct {
     const char *name;
     enum hep_status (*act)(struct hep_session *session, int priority, struct hep_error *error);
-} actions[] = {{"pause", pause_session}, {"resume", resume_session}, {"cancel", cancel_session}, {"priority", prioritise_session}};
+} actions[] = {
+    {"pause", pause_session}, {"resume", resume_session}, {"cancel", cancel_session}, {"priority", prioritise_session}};
 
-static enum hep_status not_in_memory(struct hep_engine *engine, const char *id, const char *action, struct hep_error *error)
+static enum hep_status not_in_memory(struct hep_engine *engine, const char *id, const char *action,
+                                     struct hep_error *error)
 {
     json_t *view = NULL;
     HEP_TRY(hep_engine_get(engine, id, &view, error));
-    hep_fail(error, HEP_E_NOT_NOW, "session %s is %s: it cannot take \"%s\"", id, hep_json_str(view, "status", "ended"), action);
+    hep_fail(error, HEP_E_NOT_NOW, "session %s is %s: it cannot take \"%s\"", id, hep_json_str(view, "status", "ended"),
+             action);
     json_decref(view);
     return HEP_E_NOT_NOW;
 }
@@ -156,7 +162,8 @@ enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, co
         if (!session)
             return not_in_memory(engine, id, action, error);
         HEP_TRY(actions[i].act(session, priority, error));
-        json_t *said = json_pack("{s:s, s:s}", "session_id", session->id, "status", hep_session_state_name(session->state));
+        json_t *said =
+            json_pack("{s:s, s:s}", "session_id", session->id, "status", hep_session_state_name(session->state));
         enum hep_status status = hep_engine_settle(engine, error); /* the session may be gone after this */
         if (status != HEP_OK) {
             json_decref(said);
@@ -165,7 +172,8 @@ enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, co
         *reply = said;
         return HEP_OK;
     }
-    return hep_fail_field(error, HEP_E_BAD_FIELD, "action", "action is \"%.40s\", not one of pause, resume, cancel, priority", action);
+    return hep_fail_field(error, HEP_E_BAD_FIELD, "action",
+                          "action is \"%.40s\", not one of pause, resume, cancel, priority", action);
 }
 
 enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, struct hep_error *error)
@@ -217,8 +225,9 @@ static void on_passed(void *context, enum hep_status status, json_t *reply, cons
     free(passage);
 }
 
-static enum hep_status submit_passage(struct hep_engine *engine, const struct hep_route *route, json_t *data, const char *session,
-                                      hep_engine_answer *answer, void *context, struct hep_error *error)
+static enum hep_status submit_passage(struct hep_engine *engine, const struct hep_route *route, json_t *data,
+                                      const char *session, hep_engine_answer *answer, void *context,
+                                      struct hep_error *error)
 {
     struct hep_errand *errand;
     struct passage *passage = malloc(sizeof *passage);
@@ -226,23 +235,21 @@ static enum hep_status submit_passage(struct hep_engine *engine, const struct he
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
     *passage = (struct passage){.role = route->role, .engine = engine, .answer = answer, .context = context};
     snprintf(passage->operation, sizeof passage->operation, "%s", route->name);
-    json_t *message = json_pack("{s:o, s:O, s:I}", "type", json_sprintf("%s.%s", hep_role_name(route->role), route->name), "data",
-                                data, "deadline_ms", (json_int_t)hep_json_int(route->operation, "deadline_ms", 0));
+    json_t *message =
+        json_pack("{s:o, s:O, s:I}", "type", json_sprintf("%s.%s", hep_role_name(route->role), route->name), "data",
+                  data, "deadline_ms", (json_int_t)hep_json_int(route->operation, "deadline_ms", 0));
     if (session[0])
         json_object_set_new(message, "session", json_string(session));
-    struct hep_errand_spec spec = {.role = route->role,
-                                   .heavy = route->heavy,
-                                   .message = message,
-                                   .done = on_passed,
-                                   .context = passage};
+    struct hep_errand_spec spec = {
+        .role = route->role, .heavy = route->heavy, .message = message, .done = on_passed, .context = passage};
     enum hep_status status = hep_dispatch_submit(engine->dispatch, &spec, &errand, error);
     if (status != HEP_OK)
         free(passage);
     return status;
 }
 
-void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller, const char *session,
-                     hep_engine_answer *answer, void *context)
+void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
+                     const char *session, hep_engine_answer *answer, void *context)
 {
     struct hep_route route;
     struct hep_error error = {0};

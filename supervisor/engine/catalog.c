@@ -86,7 +86,8 @@ static json_t *data_of(enum hep_status status, json_t *reply, const struct hep_e
 }
 
 /* ---- lists ------------------------------------------------------------------------------------------------------- */
-static void keep_list(json_t **list, const char *key, enum hep_status status, json_t *reply, const struct hep_error *said)
+static void keep_list(json_t **list, const char *key, enum hep_status status, json_t *reply,
+                      const struct hep_error *said)
 {
     struct hep_error error = {0};
     json_t *array = json_object_get(data_of(status, reply, said, &error), key);
@@ -146,16 +147,17 @@ static void on_info(void *context, enum hep_status status, json_t *reply, const 
     }
     if (info && !hep_json_bool(info, "usable", true)) {
         json_t *problem = json_object_get(info, "problem");
-        hep_fail(&error, HEP_E_BAD_MODEL, "model %s cannot be used: %s", hep_json_str(info, "name", question->name),
-                 hep_json_str(problem, "message", json_is_string(problem) ? json_string_value(problem) : "it is damaged"));
+        hep_fail(
+            &error, HEP_E_BAD_MODEL, "model %s cannot be used: %s", hep_json_str(info, "name", question->name),
+            hep_json_str(problem, "message", json_is_string(problem) ? json_string_value(problem) : "it is damaged"));
         info = NULL;
     }
     snprintf(error.field, sizeof error.field, "model");
     answer(question, info, info ? NULL : &error);
 }
 
-enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, hep_catalog_done *done,
-                                  void *context, struct hep_error *error)
+enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback,
+                                  hep_catalog_done *done, void *context, struct hep_error *error)
 {
     struct question *question = calloc(1, sizeof *question);
     if (!question)

@@ -25,11 +25,11 @@ struct hep_engine_domain {
 
 struct hep_engine {
     struct hep_loop *loop;
-    struct hep_proc *proc;               /* NULL until attached                                          */
+    struct hep_proc *proc; /* NULL until attached                                          */
     struct hep_proc_events proc_events;
     char *instance, *state_dir, *output_dir, *default_model;
-    uint64_t memory_bytes;               /* configured budget; 0 = device_limit                          */
-    uint64_t device_limit;               /* from device.get_memory; 0 = not known                        */
+    uint64_t memory_bytes; /* configured budget; 0 = device_limit                          */
+    uint64_t device_limit; /* from device.get_memory; 0 = not known                        */
     int sessions_max, queue_max, sessions_kept;
     void (*all_stopped)(void *context);
     void *context;
@@ -41,16 +41,16 @@ struct hep_engine {
     struct hep_dispatch *dispatch;
     struct hep_catalog *catalog;
     struct hep_engine_domain domains[HEP_ROLE_COUNT];
-    struct hep_session *sessions;        /* not ended, or ended and not yet wound up; by seq             */
-    int64_t last_seq;                    /* of sessions                                                  */
+    struct hep_session *sessions; /* not ended, or ended and not yet wound up; by seq             */
+    int64_t last_seq;             /* of sessions                                                  */
 
     bool draining;
-    bool settling;                       /* inside hep_engine_settle                                     */
-    struct hep_error store_error;        /* code OK: the store works                                     */
-    struct hep_loop_timer *store_timer;  /* next try of a failed commit                                  */
+    bool settling;                      /* inside hep_engine_settle                                     */
+    struct hep_error store_error;       /* code OK: the store works                                     */
+    struct hep_loop_timer *store_timer; /* next try of a failed commit                                  */
     int ended_since_trim;
-    int64_t created_ms;                  /* monotonic                                                    */
-    void (*changed)(void *context);      /* told after new events can be seen; NULL = nobody             */
+    int64_t created_ms;             /* monotonic                                                    */
+    void (*changed)(void *context); /* told after new events can be seen; NULL = nobody             */
     void *changed_context;
 };
 
@@ -62,7 +62,8 @@ void hep_engine_admit(struct hep_engine *engine);
 /* Memory for all sessions; 0 = no limit known. */
 uint64_t hep_engine_budget(const struct hep_engine *engine);
 /* Adds an event about a session or the daemon; fields is taken. */
-void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable, json_t *fields);
+void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable,
+                      json_t *fields);
 void hep_engine_add_session(struct hep_engine *engine, struct hep_session *session);
 /* Takes it out of the list and frees it. */
 void hep_engine_drop_session(struct hep_engine *engine, struct hep_session *session);
@@ -71,26 +72,27 @@ struct hep_session *hep_engine_find(const struct hep_engine *engine, const char 
 enum hep_status hep_engine_open(struct hep_engine *engine, const char *id, struct hep_session **session, bool *owned,
                                 struct hep_error *error);
 /* A light message to a domain whose answer nobody needs. fields of data are taken. */
-void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *operation, const char *session, json_t *data);
+void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *operation, const char *session,
+                     json_t *data);
 
 /* ---- what the front asks ----------------------------------------------------------------------------------------- */
 /* Called once, maybe before the asking function returns. reply is taken by the callee, NULL on failure. */
 typedef void hep_engine_answer(void *context, enum hep_status status, json_t *reply, const struct hep_error *error);
 
 /* Accepts a request: {session_id, status, created, queue_position}; the row is durable before the answer. */
-void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json_t *configuration, int priority, const char *key,
-                        hep_engine_answer *answer, void *context);
+void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json_t *configuration, int priority,
+                        const char *key, hep_engine_answer *answer, void *context);
 /* Passes a request on to a domain. data is borrowed. Errors by the router, DOMAIN_DOWN, and the domain's own. */
-void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller, const char *session,
-                     hep_engine_answer *answer, void *context);
+void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
+                     const char *session, hep_engine_answer *answer, void *context);
 /* action: pause, resume, cancel, priority. Durable when it returns OK. */
 enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, const char *action, int priority,
                                    json_t **reply, struct hep_error *error);
 enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, struct hep_error *error);
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);
 /* status: NULL = any. cursor: "" = from the newest. *reply: {sessions:[…], next_cursor?} */
-enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit, json_t **reply,
-                                struct hep_error *error);
+enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit,
+                                json_t **reply, struct hep_error *error);
 json_t *hep_engine_status(struct hep_engine *engine); /* status.c; new reference */
 
 #endif

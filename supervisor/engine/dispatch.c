@@ -13,9 +13,9 @@
 #include <string.h>
 
 enum errand_state {
-    WAITING,  /* not sent                                              */
-    REFUSED,  /* could not be sent; done is called from the loop soon  */
-    SENT,     /* in hand at the domain                                 */
+    WAITING, /* not sent                                              */
+    REFUSED, /* could not be sent; done is called from the loop soon  */
+    SENT,    /* in hand at the domain                                 */
 };
 
 struct hep_errand {
@@ -23,22 +23,22 @@ struct hep_errand {
     struct hep_errand *next;
     struct hep_errand_spec spec;
     enum errand_state state;
-    bool leased;                      /* it counts as a user of its domain's lease              */
+    bool leased; /* it counts as a user of its domain's lease              */
     int64_t sent_ms;
     char request_id[24];
-    struct hep_loop_timer *timer;     /* of a REFUSED one                                       */
-    struct hep_error error;           /* of a REFUSED one                                       */
+    struct hep_loop_timer *timer; /* of a REFUSED one                                       */
+    struct hep_error error;       /* of a REFUSED one                                       */
 };
 
 struct hep_dispatch {
     struct hep_loop *loop;
     struct hep_proc *proc;
     struct hep_lease_ledger ledger;
-    struct hep_errand *errands;       /* sorted by order_of                                     */
+    struct hep_errand *errands; /* sorted by order_of                                     */
     uint64_t next_request;
-    int in_hand[HEP_ROLE_COUNT];      /* errands sent                                           */
-    int ordered[HEP_ROLE_COUNT];      /* of these, sessions'                                    */
-    int alone[HEP_ROLE_COUNT];        /* of these, ones that must be alone                      */
+    int in_hand[HEP_ROLE_COUNT]; /* errands sent                                           */
+    int ordered[HEP_ROLE_COUNT]; /* of these, sessions'                                    */
+    int alone[HEP_ROLE_COUNT];   /* of these, ones that must be alone                      */
     bool stopped;
 };
 
@@ -253,7 +253,8 @@ static void send_errand(struct hep_errand *errand)
     json_object_set_new(errand->spec.message, "request_id", json_string(errand->request_id));
     if (errand->leased)
         json_object_set_new(errand->spec.message, "lease", hep_lease_to_json(&dispatch->ledger, role));
-    enum hep_status status = hep_proc_request(dispatch->proc, role, errand->spec.message, on_reply, errand, &errand->error);
+    enum hep_status status =
+        hep_proc_request(dispatch->proc, role, errand->spec.message, on_reply, errand, &errand->error);
     if (status == HEP_OK) {
         errand->state = SENT;
         errand->sent_ms = hep_now_ms();
@@ -273,7 +274,8 @@ static void consider(struct hep_dispatch *dispatch, struct pass *pass, struct he
         return;
     if (!hep_proc_is_ready(dispatch->proc, errand->spec.role)) {
         if (!errand->spec.patient) {
-            hep_fail(&errand->error, HEP_E_DOMAIN_DOWN, "the domain %s is not running", hep_role_name(errand->spec.role));
+            hep_fail(&errand->error, HEP_E_DOMAIN_DOWN, "the domain %s is not running",
+                     hep_role_name(errand->spec.role));
             refuse(errand);
         }
         return;

@@ -17,14 +17,14 @@ typedef void hep_errand_done(void *context, enum hep_status status, json_t *repl
 
 struct hep_errand_spec {
     enum hep_role role;
-    bool heavy;        /* goes under a lease of cores                                                          */
-    bool alone;        /* a domain died with this in hand: no other errand of a session is in the domain then  */
-    bool patient;      /* waits while the domain is down; else DOMAIN_DOWN                                     */
-    bool ordered;      /* belongs to a session (see alone)                                                     */
-    int priority;      /* higher goes first                                                                    */
-    int remaining;     /* steps to the session's end; fewer goes first                                         */
-    uint64_t age;      /* lower goes first                                                                     */
-    json_t *message;   /* {type, data, …}; request_id and lease are added. The reference is taken.             */
+    bool heavy;      /* goes under a lease of cores                                                          */
+    bool alone;      /* a domain died with this in hand: no other errand of a session is in the domain then  */
+    bool patient;    /* waits while the domain is down; else DOMAIN_DOWN                                     */
+    bool ordered;    /* belongs to a session (see alone)                                                     */
+    int priority;    /* higher goes first                                                                    */
+    int remaining;   /* steps to the session's end; fewer goes first                                         */
+    uint64_t age;    /* lower goes first                                                                     */
+    json_t *message; /* {type, data, …}; request_id and lease are added. The reference is taken.             */
     hep_errand_done *done;
     void *context;
 };
@@ -35,7 +35,8 @@ void hep_dispatch_destroy(struct hep_dispatch *dispatch);
 void hep_dispatch_attach(struct hep_dispatch *dispatch, struct hep_proc *proc);
 struct hep_lease_ledger *hep_dispatch_ledger(struct hep_dispatch *dispatch);
 
-/* Queues an errand; it goes at the next pump. *errand is valid until done is called or it is withdrawn. NO_MEMORY, BUSY. */
+/* Queues an errand; it goes at the next pump. *errand is valid until done is called or it is withdrawn. NO_MEMORY,
+ * BUSY. */
 enum hep_status hep_dispatch_submit(struct hep_dispatch *dispatch, const struct hep_errand_spec *spec,
                                     struct hep_errand **errand, struct hep_error *error);
 /* Takes back an errand that has not been sent: true, done is not called. False if it is in hand. */

@@ -1,6 +1,7 @@
 /*
  * The engine's frame: made and destroyed by heptad's main, told by supervisor/proc what the domains do, and settled at
- * the end of every callback. Knows the order of things (store, announce, send); what a session does is in its own files.
+ * the end of every callback. Knows the order of things (store, announce, send); what a session does is in its own
+ * files.
  */
 #include "supervisor/engine/engine.h"
 
@@ -160,7 +161,8 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     return engine->store_error.code;
 }
 
-void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable, json_t *fields)
+void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable,
+                      json_t *fields)
 {
     if (!fields)
         fields = json_object();
@@ -208,13 +210,14 @@ static void on_told(void *context, enum hep_status status, json_t *reply, const 
         hep_log(HEP_DEBUG, "engine.not_told", "reason=\"%s\"", error->message);
 }
 
-void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *operation, const char *session, json_t *data)
+void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *operation, const char *session,
+                     json_t *data)
 {
     struct hep_errand *errand;
     struct hep_error error;
     struct hep_errand_spec spec = {.role = role, .priority = 1 << 20, .done = on_told};
-    spec.message = json_pack("{s:o, s:s, s:o}", "type", json_sprintf("%s.%s", hep_role_name(role), operation), "session",
-                             session, "data", data);
+    spec.message = json_pack("{s:o, s:s, s:o}", "type", json_sprintf("%s.%s", hep_role_name(role), operation),
+                             "session", session, "data", data);
     if (!spec.message || hep_dispatch_submit(engine->dispatch, &spec, &errand, &error) != HEP_OK)
         hep_log(HEP_WARNING, "engine.not_told", "domain=%s operation=%s", hep_role_name(role), operation);
 }
@@ -243,7 +246,8 @@ static void on_memory(void *context, enum hep_status status, json_t *reply, cons
     json_t *data = data_of(status, reply);
     (void)error;
     if (data) /* a limit of 0 is none: then it is what the machine, or the container, has */
-        engine->device_limit = (uint64_t)(hep_json_int(data, "limit", 0) ? hep_json_int(data, "limit", 0) : hep_json_int(data, "total", 0));
+        engine->device_limit = (uint64_t)(hep_json_int(data, "limit", 0) ? hep_json_int(data, "limit", 0)
+                                                                         : hep_json_int(data, "total", 0));
     hep_engine_settle(engine, NULL);
 }
 
@@ -278,7 +282,8 @@ static void on_died(void *context, enum hep_role role, uint64_t generation, json
     engine->domains[role].report_ms = 0;
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_on_death(s, role, obituary);
-    hep_engine_event(engine, NULL, "domain.died", true, json_pack("{s:s, s:O}", "domain", hep_role_name(role), "obituary", obituary));
+    hep_engine_event(engine, NULL, "domain.died", true,
+                     json_pack("{s:s, s:O}", "domain", hep_role_name(role), "obituary", obituary));
     hep_engine_settle(engine, NULL);
 }
 
@@ -292,7 +297,8 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     engine->domains[role].report_ms = hep_now_ms();
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
     if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
-        hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1), (int)hep_json_int(report, "steps", 0));
+        hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1),
+                                (int)hep_json_int(report, "steps", 0));
     if (strcmp(kind, "event") == 0 && name[0]) {
         json_t *fields = json_copy(report);
         json_object_del(fields, "kind");
@@ -308,11 +314,13 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
 static void on_state(void *context, enum hep_role role, const char *from, const char *to, const char *why)
 {
     struct hep_engine *engine = context;
-    bool routine = (strcmp(from, "ready") == 0 && strcmp(to, "busy") == 0) || (strcmp(from, "busy") == 0 && strcmp(to, "ready") == 0);
+    bool routine = (strcmp(from, "ready") == 0 && strcmp(to, "busy") == 0) ||
+                   (strcmp(from, "busy") == 0 && strcmp(to, "ready") == 0);
     if (routine)
         return;
     hep_engine_event(engine, NULL, "domain.state", false,
-                     json_pack("{s:s, s:s, s:s, s:s}", "domain", hep_role_name(role), "from", from, "to", to, "why", why ? why : ""));
+                     json_pack("{s:s, s:s, s:s, s:s}", "domain", hep_role_name(role), "from", from, "to", to, "why",
+                               why ? why : ""));
     hep_engine_settle(engine, NULL);
 }
 
@@ -351,8 +359,8 @@ static void resume_session(struct hep_session *session)
         }
     hep_session_check_arena(session);
     session->room = session->arena_there;
-    hep_log(HEP_NOTICE, "session.resumed", "session=%s state=%s arena=%s", session->id, hep_session_state_name(session->state),
-            session->arena_there ? "there" : "none");
+    hep_log(HEP_NOTICE, "session.resumed", "session=%s state=%s arena=%s", session->id,
+            hep_session_state_name(session->state), session->arena_there ? "there" : "none");
 }
 
 static bool keeps_segment(const struct hep_segment_entry *entry, void *context)
@@ -377,7 +385,8 @@ static enum hep_status load_sessions(struct hep_engine *engine, struct hep_error
     return HEP_OK;
 }
 
-static enum hep_status take_options(struct hep_engine *engine, const struct hep_engine_options *options, struct hep_error *error)
+static enum hep_status take_options(struct hep_engine *engine, const struct hep_engine_options *options,
+                                    struct hep_error *error)
 {
     engine->instance = strdup(options->instance);
     engine->state_dir = strdup(options->state_dir);
@@ -398,7 +407,8 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
                                                    .state = on_state,
                                                    .all_stopped = on_all_stopped};
     if (mkdir(engine->output_dir, 0750) != 0 && errno != EEXIST) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "cannot make the folder of images %s: %s", engine->output_dir, strerror(errno));
+        hep_fail(error, HEP_E_BAD_CONFIG, "cannot make the folder of images %s: %s", engine->output_dir,
+                 strerror(errno));
         return hep_hint(error, "set the folder of the images in heptad.conf");
     }
     return HEP_OK;
@@ -450,7 +460,8 @@ static bool keeps_arena(const struct hep_segment_entry *entry, void *context)
     return entry->name.kind == HEP_SEGMENT_ARENA && keeps_segment(entry, context);
 }
 
-/* An orderly end gives the memory of published weights back; only sessions that go on at the next start keep their arenas. */
+/* An orderly end gives the memory of published weights back; only sessions that go on at the next start keep their
+ * arenas. */
 static void sweep_at_end(struct hep_engine *engine)
 {
     struct hep_segment_sweep swept = {0};

@@ -34,7 +34,8 @@ struct hep_engine_options {
 };
 
 /* Errors: BAD_CONFIG (the store is of a newer version, a folder is missing: exit status 125), IO, NO_SPACE, BAD_FILE
-   (the store is damaged). A workflow file with a mistake is no error: it is left out, logged, and shown by workflow.list. */
+   (the store is damaged). A workflow file with a mistake is no error: it is left out, logged, and shown by
+   workflow.list. */
 enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine_options *options,
                                   struct hep_engine **engine, struct hep_error *error);
 /* NULL is accepted. Requests in flight must have ended (all_stopped). */
@@ -43,7 +44,8 @@ void hep_engine_destroy(struct hep_engine *engine);
 const struct hep_proc_events *hep_engine_events(struct hep_engine *engine);
 /* Before hep_proc_start. */
 void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc);
-/* From now on no request is accepted and no step begun; steps in hand may end. What they leave goes on at the next start. */
+/* From now on no request is accepted and no step begun; steps in hand may end. What they leave goes on at the next
+ * start. */
 void hep_engine_drain(struct hep_engine *engine);
 
 #endif

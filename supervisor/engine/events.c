@@ -1,6 +1,6 @@
 /*
- * The ring of events and their numbers. Called by sessions and by the engine's callbacks; read by events.poll. Writes to
- * the store only inside the engine's transaction.
+ * The ring of events and their numbers. Called by sessions and by the engine's callbacks; read by events.poll. Writes
+ * to the store only inside the engine's transaction.
  */
 #include "supervisor/engine/events.h"
 

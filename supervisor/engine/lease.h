@@ -14,19 +14,19 @@
 enum { HEP_LEASE_CORES_MAX = 1024, HEP_LEASE_SPLIT_CORES = 8 };
 
 struct hep_lease_ledger {
-    int cores[HEP_LEASE_CORES_MAX];         /* ids, as device.list gives them                      */
-    uint8_t holder[HEP_LEASE_CORES_MAX];    /* enum hep_role that has the core; HEP_ROLE_NONE free */
-    int count;                              /* of cores                                            */
-    int users[HEP_ROLE_COUNT];              /* operations in hand under the domain's lease         */
+    int cores[HEP_LEASE_CORES_MAX];      /* ids, as device.list gives them                      */
+    uint8_t holder[HEP_LEASE_CORES_MAX]; /* enum hep_role that has the core; HEP_ROLE_NONE free */
+    int count;                           /* of cores                                            */
+    int users[HEP_ROLE_COUNT];           /* operations in hand under the domain's lease         */
 };
 
 /* No cores known yet: nothing is granted. */
 void hep_lease_init(struct hep_lease_ledger *ledger);
 /* The cores that there are (array of integers). Leases in force keep what they have until they end. */
 void hep_lease_set_cores(struct hep_lease_ledger *ledger, const json_t *cores);
-/* How many cores a domain is to get, busy: whether sessions of other steps also wait for cores. This is the whole policy:
-   everything to one domain at a time, unless the machine is large enough (HEP_LEASE_SPLIT_CORES) that a quarter of it
-   decodes or encodes prompts while the rest denoises. */
+/* How many cores a domain is to get, busy: whether sessions of other steps also wait for cores. This is the whole
+   policy: everything to one domain at a time, unless the machine is large enough (HEP_LEASE_SPLIT_CORES) that a quarter
+   of it decodes or encodes prompts while the rest denoises. */
 int hep_lease_share(const struct hep_lease_ledger *ledger, enum hep_role role, bool busy);
 /* Joins or takes the domain's lease; false if its share is not free now. */
 bool hep_lease_take(struct hep_lease_ledger *ledger, enum hep_role role, bool busy);

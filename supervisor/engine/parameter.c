@@ -1,6 +1,7 @@
 /*
  * Reads the declarations of a workflow's parameters and checks configurations against them. Called by workflow.c when a
- * file is loaded and by accept.c for each request. Asks nobody: what it must know of models and schedulers is handed in.
+ * file is loaded and by accept.c for each request. Asks nobody: what it must know of models and schedulers is handed
+ * in.
  */
 #include "supervisor/engine/parameter.h"
 
@@ -56,9 +57,7 @@ static bool is_list_of_strings(const json_t *value)
 {
     size_t index;
     json_t *member;
-    json_array_foreach(value, index, member)
-        if (!json_is_string(member))
-            return false;
+    json_array_foreach(value, index, member) if (!json_is_string(member)) return false;
     return json_array_size(value) > 0;
 }
 
@@ -103,31 +102,34 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
     for (int i = 0; type && i < HEP_PARAMETER_TYPE_COUNT; i++)
         if (strcmp(type, type_names[i]) == 0)
             parameter->type = (enum hep_parameter_type)i;
-    if (!name[0] || strlen(name) >= HEP_NAME_MAX || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
+    if (!name[0] || strlen(name) >= HEP_NAME_MAX ||
+        strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
         problem(problems, "parameter \"%.60s\": a name is made of a-z 0-9 _", name);
     if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
-        problem(problems, "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, scheduler",
-                name, type ? type : "");
+        problem(
+            problems,
+            "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, scheduler",
+            name, type ? type : "");
         return;
     }
-    json_object_foreach(declaration, key, value)
-        if (!take_key(parameter, key, value))
-            problem(problems, "parameter %.60s: key \"%.40s\" is unknown, or not for type %s, or has a wrong value", name, key, type);
+    json_object_foreach(declaration, key, value) if (!take_key(parameter, key, value))
+        problem(problems, "parameter %.60s: key \"%.40s\" is unknown, or not for type %s, or has a wrong value", name,
+                key, type);
     if (parameter->required && parameter->fallback)
         problem(problems, "parameter %.60s: required, so its default is never used", name);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
-static const struct hep_parameter *parameter_named(const struct hep_parameter *parameters, size_t count, const char *key)
+static const struct hep_parameter *parameter_named(const struct hep_parameter *parameters, size_t count,
+                                                   const char *key)
 {
     size_t index;
     json_t *alias;
     for (size_t i = 0; i < count; i++) {
         if (strcmp(parameters[i].name, key) == 0)
             return &parameters[i];
-        json_array_foreach(parameters[i].aliases, index, alias)
-            if (strcmp(json_string_value(alias), key) == 0)
-                return &parameters[i];
+        json_array_foreach(parameters[i].aliases, index,
+                           alias) if (strcmp(json_string_value(alias), key) == 0) return &parameters[i];
     }
     return NULL;
 }
@@ -206,25 +208,30 @@ static bool limit_of(json_t *limit, const struct hep_parameter_scope *scope, dou
 
 static enum hep_status wrong_type(const struct hep_parameter *p, const json_t *value, struct hep_error *error)
 {
-    static const char *const names[] = {"an object", "an array", "a string", "an integer", "a number", "true", "false", "null"};
-    return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s must be of type %s, not %s", p->name, type_names[p->type],
-                          names[json_typeof(value)]);
+    static const char *const names[] = {"an object", "an array", "a string", "an integer",
+                                        "a number",  "true",     "false",    "null"};
+    return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s must be of type %s, not %s", p->name,
+                          type_names[p->type], names[json_typeof(value)]);
 }
 
-static enum hep_status check_number(const struct hep_parameter *p, double value, const struct hep_parameter_scope *scope,
-                                    struct hep_error *error)
+static enum hep_status check_number(const struct hep_parameter *p, double value,
+                                    const struct hep_parameter_scope *scope, struct hep_error *error)
 {
     double limit;
     if (!isfinite(value))
         return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s must be a finite number", p->name);
     if (limit_of(p->min, scope, &limit) && value < limit)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, at least %.10g is needed", p->name, value, limit);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, at least %.10g is needed", p->name,
+                              value, limit);
     if (limit_of(p->above, scope, &limit) && !(value > limit))
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, it must be greater than %.10g", p->name, value, limit);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, it must be greater than %.10g", p->name,
+                              value, limit);
     if (limit_of(p->max, scope, &limit) && value > limit)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, at most %.10g is allowed", p->name, value, limit);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, at most %.10g is allowed", p->name,
+                              value, limit);
     if (limit_of(p->multiple_of, scope, &limit) && limit >= 1 && fmod(value, limit) != 0)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, it must be a multiple of %.10g", p->name, value, limit);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, it must be a multiple of %.10g",
+                              p->name, value, limit);
     return HEP_OK;
 }
 
@@ -253,17 +260,17 @@ static bool is_scheduler(const json_t *schedulers, const char *text, char *list,
             continue;
         if (strcasecmp(name, text) == 0)
             return true;
-        json_array_foreach(json_object_get(row, "aliases"), other, alias)
-            if (json_is_string(alias) && strcasecmp(json_string_value(alias), text) == 0)
-                return true;
+        json_array_foreach(json_object_get(row, "aliases"), other,
+                           alias) if (json_is_string(alias) &&
+                                      strcasecmp(json_string_value(alias), text) == 0) return true;
         if (used < size)
             used += (size_t)snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
     }
     return schedulers == NULL || text[0] == '\0';
 }
 
-static enum hep_status check_text(const struct hep_parameter *p, const json_t *value, const struct hep_parameter_scope *scope,
-                                  struct hep_error *error)
+static enum hep_status check_text(const struct hep_parameter *p, const json_t *value,
+                                  const struct hep_parameter_scope *scope, struct hep_error *error)
 {
     double limit;
     char list[200] = "";
@@ -276,13 +283,16 @@ static enum hep_status check_text(const struct hep_parameter *p, const json_t *v
     if (!limit_of(p->max, scope, &limit))
         limit = p->type == HEP_PARAMETER_STRING ? HEP_PROMPT_MAX : HEP_NAME_MAX - 1;
     if ((double)bytes > limit)
-        return hep_fail_field(error, HEP_E_TOO_LARGE, p->name, "%s has %zu bytes, at most %.0f are allowed", p->name, bytes, limit);
+        return hep_fail_field(error, HEP_E_TOO_LARGE, p->name, "%s has %zu bytes, at most %.0f are allowed", p->name,
+                              bytes, limit);
     if (limit_of(p->min, scope, &limit) && (double)bytes < limit)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s has %zu bytes, at least %.0f are needed", p->name, bytes, limit);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s has %zu bytes, at least %.0f are needed", p->name,
+                              bytes, limit);
     bool allowed = p->type == HEP_PARAMETER_SCHEDULER ? is_scheduler(scope->schedulers, text, list, sizeof list)
                                                       : is_choice(p->choices, text, list, sizeof list);
     if (!allowed)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is \"%.60s\", which is not one of: %s", p->name, text, list);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is \"%.60s\", which is not one of: %s", p->name,
+                              text, list);
     return HEP_OK;
 }
 
@@ -294,16 +304,17 @@ static json_t *seed_value(uint64_t seed)
     return seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed);
 }
 
-static enum hep_status read_seed(const struct hep_parameter *p, const json_t *value, const struct hep_parameter_scope *scope,
-                                 json_t **seed, struct hep_error *error)
+static enum hep_status read_seed(const struct hep_parameter *p, const json_t *value,
+                                 const struct hep_parameter_scope *scope, json_t **seed, struct hep_error *error)
 {
     if (json_is_integer(value) && json_integer_value(value) == -1) {
         *seed = seed_value(scope->seed);
         return HEP_OK;
     }
     if (json_is_integer(value) && json_integer_value(value) < 0)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1, or -1",
-                              p->name, json_integer_value(value));
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name,
+                              "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1, or -1", p->name,
+                              json_integer_value(value));
     if (json_is_integer(value)) {
         *seed = seed_value((uint64_t)json_integer_value(value));
         return HEP_OK;
@@ -356,8 +367,8 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
 }
 
 /* The value of a parameter that the request leaves out: a new reference, JSON null for none. */
-static enum hep_status missing_value(const struct hep_parameter *p, const struct hep_parameter_scope *scope, json_t **value,
-                                     struct hep_error *error)
+static enum hep_status missing_value(const struct hep_parameter *p, const struct hep_parameter_scope *scope,
+                                     json_t **value, struct hep_error *error)
 {
     if (p->required)
         return hep_fail_field(error, HEP_E_MISSING_FIELD, p->name, "%s is required", p->name);

@@ -27,16 +27,16 @@ enum hep_parameter_type {
 };
 
 struct hep_parameter {
-    const char *name;             /* key of the configuration                                                    */
+    const char *name; /* key of the configuration                                                    */
     enum hep_parameter_type type;
-    bool required;                /* missing is an error                                                         */
-    json_t *fallback;             /* value if missing, may hold "${model.…}"; NULL = none                        */
-    json_t *min, *max;            /* inclusive; numbers, or for strings bytes; may be "${model.…}"; NULL = none  */
-    json_t *above;                /* numbers: must be greater; NULL = none                                       */
-    json_t *multiple_of;          /* integers; may be "${model.…}"; NULL = any                                   */
-    json_t *choices;              /* strings: array of the allowed ones; NULL = any                              */
-    json_t *aliases;              /* array of other keys for it; NULL = none                                     */
-    const char *help;             /* one line                                                                    */
+    bool required;       /* missing is an error                                                         */
+    json_t *fallback;    /* value if missing, may hold "${model.…}"; NULL = none                        */
+    json_t *min, *max;   /* inclusive; numbers, or for strings bytes; may be "${model.…}"; NULL = none  */
+    json_t *above;       /* numbers: must be greater; NULL = none                                       */
+    json_t *multiple_of; /* integers; may be "${model.…}"; NULL = any                                   */
+    json_t *choices;     /* strings: array of the allowed ones; NULL = any                              */
+    json_t *aliases;     /* array of other keys for it; NULL = none                                     */
+    const char *help;    /* one line                                                                    */
 };
 
 /* What a check knows beside the workflow. */
@@ -54,11 +54,13 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
    in *canonical. UNKNOWN_FIELD; CONFLICT if a name and its alias are both there; BAD_FIELD if it is no object. */
 enum hep_status hep_parameters_name(const struct hep_parameter *parameters, size_t count, json_t *configuration,
                                     json_t **canonical, struct hep_error *error);
-/* Checks a canonical configuration and fills in what is missing. New reference in *complete: a member for each parameter
-   that has a value. MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, TOO_LARGE, each with the field's name. */
+/* Checks a canonical configuration and fills in what is missing. New reference in *complete: a member for each
+   parameter that has a value. MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, TOO_LARGE, each with the field's name. */
 enum hep_status hep_parameters_fill(const struct hep_parameter *parameters, size_t count, json_t *canonical,
-                                    const struct hep_parameter_scope *scope, json_t **complete, struct hep_error *error);
-/* "${model.path}" in info: the member of that path, or for "default_x" the member x of defaults. Borrowed, NULL = none. */
+                                    const struct hep_parameter_scope *scope, json_t **complete,
+                                    struct hep_error *error);
+/* "${model.path}" in info: the member of that path, or for "default_x" the member x of defaults. Borrowed, NULL = none.
+ */
 json_t *hep_model_info_follow(json_t *info, const char *path);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * What a session will write and need: the measure pass over its steps, the layout of its arena, and the arena's creation
- * and removal, by name only. Called by run.c before the first step that writes tensors. Maps nothing.
+ * What a session will write and need: the measure pass over its steps, the layout of its arena, and the arena's
+ * creation and removal, by name only. Called by run.c before the first step that writes tensors. Maps nothing.
  *
- * session->plan is {arena_bytes, memory_bytes, flops, regions, steps: {<id>: {flops, memory_bytes, outputs: {<field>: <ref>}}}}.
- * Its references are unplaced until hep_session_place.
+ * session->plan is {arena_bytes, memory_bytes, flops, regions, steps: {<id>: {flops, memory_bytes, outputs: {<field>:
+ * <ref>}}}}. Its references are unplaced until hep_session_place.
  */
 #include "common/log.h"
 #include "common/wire.h"
@@ -93,13 +93,15 @@ static void plan_complete(struct hep_session *session)
             regions++;
         }
     }
-    json_object_set_new(session->plan, "arena_bytes", json_integer(regions ? (bytes + 2 * HEP_ARENA_START - 1) / HEP_ARENA_START * HEP_ARENA_START : 0));
+    json_object_set_new(
+        session->plan, "arena_bytes",
+        json_integer(regions ? (bytes + 2 * HEP_ARENA_START - 1) / HEP_ARENA_START * HEP_ARENA_START : 0));
     json_object_set_new(session->plan, "memory_bytes", json_integer(memory));
     json_object_set_new(session->plan, "regions", json_integer(regions));
     json_object_set_new(session->plan, "flops", json_real(flops));
     session->dirty = true;
-    hep_log(HEP_INFO, "session.planned", "session=%s arena_bytes=%" PRId64 " memory_bytes=%" PRId64 " gflop=%.3f", session->id,
-            hep_json_int(session->plan, "arena_bytes", 0), memory, flops * 1e-9);
+    hep_log(HEP_INFO, "session.planned", "session=%s arena_bytes=%" PRId64 " memory_bytes=%" PRId64 " gflop=%.3f",
+            session->id, hep_json_int(session->plan, "arena_bytes", 0), memory, flops * 1e-9);
 }
 
 /* Takes the reply of a measure into the plan. */
@@ -122,8 +124,8 @@ static enum hep_status take_measure(struct hep_session *session, int index, json
     int64_t memory = hep_json_int(data, "memory_bytes", 0);
     double flops = hep_json_num(data, "flops", 0);
     json_object_set_new(json_object_get(session->plan, "steps"), id,
-                        json_pack("{s:o, s:I, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)(memory > 0 ? memory : 0),
-                                  "flops", flops > 0 ? flops : 0.0));
+                        json_pack("{s:o, s:I, s:f}", "outputs", outputs, "memory_bytes",
+                                  (json_int_t)(memory > 0 ? memory : 0), "flops", flops > 0 ? flops : 0.0));
     return HEP_OK;
 }
 
@@ -195,7 +197,8 @@ bool hep_session_measure(struct hep_session *session)
 }
 
 /* ---- the arena --------------------------------------------------------------------------------------------------- */
-static enum hep_status arena_name(const struct hep_session *session, struct hep_segment_name *name, struct hep_error *error)
+static enum hep_status arena_name(const struct hep_session *session, struct hep_segment_name *name,
+                                  struct hep_error *error)
 {
     return hep_segment_name_make(session->engine->instance, HEP_SEGMENT_ARENA, session->id,
                                  (uint64_t)session->arena_generation, name, error);
@@ -208,7 +211,8 @@ static size_t collect_regions(const struct hep_session *session, struct hep_aren
     for (size_t i = 0; i < session->workflow->step_count; i++) {
         const char *field;
         json_t *ref;
-        json_object_foreach(json_object_get(planned_step(session, session->workflow->steps[i].id), "outputs"), field, ref)
+        json_object_foreach(json_object_get(planned_step(session, session->workflow->steps[i].id), "outputs"), field,
+                            ref)
         {
             struct hep_tensor_ref parsed;
             if (count >= HEP_ARENA_REGIONS_MAX || hep_ref_from_json(ref, &parsed, NULL) != HEP_OK)
@@ -220,7 +224,8 @@ static size_t collect_regions(const struct hep_session *session, struct hep_aren
     return count;
 }
 
-static void place_refs(const struct hep_segment_name *name, const struct hep_arena_region *regions, json_t **refs, size_t count)
+static void place_refs(const struct hep_segment_name *name, const struct hep_arena_region *regions, json_t **refs,
+                       size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct hep_tensor_ref ref = hep_arena_ref(name, &regions[i]);

@@ -34,12 +34,14 @@ json_t *hep_reference_follow(json_t *value, const char *path)
 }
 
 /* The reference that starts at text ("${…"): its path, and how many bytes it takes. */
-static enum hep_status read_path(const char *text, char path[HEP_REFERENCE_PATH_MAX], size_t *used, struct hep_error *error)
+static enum hep_status read_path(const char *text, char path[HEP_REFERENCE_PATH_MAX], size_t *used,
+                                 struct hep_error *error)
 {
     const char *start = text + 2, *end = strchr(start, '}');
     size_t length = end ? (size_t)(end - start) : 0;
     if (!end || length == 0 || length >= HEP_REFERENCE_PATH_MAX)
-        return hep_fail(error, HEP_E_BAD_FIELD, "\"%.40s\" is not a reference: \"${name}\" or \"${step.field}\" is", text);
+        return hep_fail(error, HEP_E_BAD_FIELD, "\"%.40s\" is not a reference: \"${name}\" or \"${step.field}\" is",
+                        text);
     for (size_t i = 0; i < length; i++) {
         bool dot = start[i] == '.';
         if (!isalnum((unsigned char)start[i]) && start[i] != '_' && !dot)
@@ -93,7 +95,8 @@ static enum hep_status fill_string(const char *text, FILE *out, hep_reference_lo
         char *piece = text_of(value);
         json_decref(value);
         if (!piece)
-            return hep_fail(error, HEP_E_BAD_FIELD, "${%s} is an object or an array: it cannot be part of a text", path);
+            return hep_fail(error, HEP_E_BAD_FIELD, "${%s} is an object or an array: it cannot be part of a text",
+                            path);
         fputs(piece, out);
         free(piece);
     }
@@ -101,8 +104,8 @@ static enum hep_status fill_string(const char *text, FILE *out, hep_reference_lo
     return HEP_OK;
 }
 
-static enum hep_status resolve_string(const json_t *value, hep_reference_lookup *lookup, void *context, json_t **resolved,
-                                      struct hep_error *error)
+static enum hep_status resolve_string(const json_t *value, hep_reference_lookup *lookup, void *context,
+                                      json_t **resolved, struct hep_error *error)
 {
     const char *text = json_string_value(value);
     char path[HEP_REFERENCE_PATH_MAX];
@@ -139,8 +142,8 @@ static enum hep_status resolve_string(const json_t *value, hep_reference_lookup 
     return status;
 }
 
-static enum hep_status resolve_members(const json_t *value, hep_reference_lookup *lookup, void *context, json_t **resolved,
-                                       struct hep_error *error)
+static enum hep_status resolve_members(const json_t *value, hep_reference_lookup *lookup, void *context,
+                                       json_t **resolved, struct hep_error *error)
 {
     bool is_object = json_is_object(value);
     json_t *result = is_object ? json_object() : json_array(), *member = NULL, *put = NULL;
@@ -169,8 +172,8 @@ done:
     return status;
 }
 
-enum hep_status hep_reference_resolve(const json_t *value, hep_reference_lookup *lookup, void *context, json_t **resolved,
-                                      struct hep_error *error)
+enum hep_status hep_reference_resolve(const json_t *value, hep_reference_lookup *lookup, void *context,
+                                      json_t **resolved, struct hep_error *error)
 {
     struct hep_error local;
     if (!error)
@@ -183,7 +186,8 @@ enum hep_status hep_reference_resolve(const json_t *value, hep_reference_lookup 
     return HEP_OK;
 }
 
-enum hep_status hep_reference_walk(const json_t *value, hep_reference_visit *visit, void *context, struct hep_error *error)
+enum hep_status hep_reference_walk(const json_t *value, hep_reference_visit *visit, void *context,
+                                   struct hep_error *error)
 {
     const char *key;
     size_t index;
@@ -192,8 +196,7 @@ enum hep_status hep_reference_walk(const json_t *value, hep_reference_visit *vis
         json_object_foreach((json_t *)(uintptr_t)value, key, member)
             HEP_TRY(hep_reference_walk(member, visit, context, error));
     } else if (json_is_array(value)) {
-        json_array_foreach(value, index, member)
-            HEP_TRY(hep_reference_walk(member, visit, context, error));
+        json_array_foreach(value, index, member) HEP_TRY(hep_reference_walk(member, visit, context, error));
     } else if (json_is_string(value)) {
         char path[HEP_REFERENCE_PATH_MAX];
         size_t used;

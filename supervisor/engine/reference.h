@@ -19,10 +19,11 @@ typedef enum hep_status hep_reference_visit(void *context, const char *path, str
 
 /* Puts every reference of value in. *resolved: a new value. Members of objects that are one absent reference are left
    out. Errors: BAD_FIELD for a malformed "${", what lookup says, BAD_FIELD for an object or array inside a string. */
-enum hep_status hep_reference_resolve(const json_t *value, hep_reference_lookup *lookup, void *context, json_t **resolved,
-                                      struct hep_error *error);
+enum hep_status hep_reference_resolve(const json_t *value, hep_reference_lookup *lookup, void *context,
+                                      json_t **resolved, struct hep_error *error);
 /* Visits every path in value, in order. */
-enum hep_status hep_reference_walk(const json_t *value, hep_reference_visit *visit, void *context, struct hep_error *error);
+enum hep_status hep_reference_walk(const json_t *value, hep_reference_visit *visit, void *context,
+                                   struct hep_error *error);
 /* Follows "part.part" through objects. Borrowed; NULL if a part is not there. An empty path gives value itself. */
 json_t *hep_reference_follow(json_t *value, const char *path);
 /* Whether the path begins with root and, if it has more parts, a dot; *rest then points behind it ("" at the end). */

@@ -1,6 +1,6 @@
 /*
- * What a step's references mean in a session: the configuration, the model, the plan, earlier results. Makes the data and
- * the message of a step. Called by run.c and plan.c. Changes nothing.
+ * What a step's references mean in a session: the configuration, the model, the plan, earlier results. Makes the data
+ * and the message of a step. Called by run.c and plan.c. Changes nothing.
  */
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
@@ -53,7 +53,8 @@ static json_t *lookup(void *context, const char *path, struct hep_error *error)
     return step_value(session, path, error);
 }
 
-enum hep_status hep_session_fill(struct hep_session *session, const json_t *value, json_t **filled, struct hep_error *error)
+enum hep_status hep_session_fill(struct hep_session *session, const json_t *value, json_t **filled,
+                                 struct hep_error *error)
 {
     return hep_reference_resolve(value, lookup, session, filled, error);
 }
@@ -68,19 +69,20 @@ enum hep_status hep_session_resolve(struct hep_session *session, const struct he
         return hep_prefix(error, "step %s", step->id);
     if (!measuring) {
         json_t *planned = json_object_get(json_object_get(session->plan, "steps"), step->id);
-        json_object_foreach(json_object_get(planned, "outputs"), field, ref)
-            json_object_set(result, field, ref);
+        json_object_foreach(json_object_get(planned, "outputs"), field, ref) json_object_set(result, field, ref);
     }
     *data = result;
     return HEP_OK;
 }
 
-json_t *hep_session_message(const struct hep_session *session, const struct hep_workflow_step *step, int attempt, json_t *data)
+json_t *hep_session_message(const struct hep_session *session, const struct hep_workflow_step *step, int attempt,
+                            json_t *data)
 {
     json_t *operation = hep_router_operation(session->engine->router, step->role, step->operation);
-    return json_pack("{s:o, s:s, s:i, s:I, s:o}", "type", json_sprintf("%s.%s", hep_role_name(step->role), step->operation),
-                     "session", session->id, "attempt", attempt, "deadline_ms",
-                     (json_int_t)hep_json_int(operation, "deadline_ms", 0), "data", data);
+    return json_pack("{s:o, s:s, s:i, s:I, s:o}", "type",
+                     json_sprintf("%s.%s", hep_role_name(step->role), step->operation), "session", session->id,
+                     "attempt", attempt, "deadline_ms", (json_int_t)hep_json_int(operation, "deadline_ms", 0), "data",
+                     data);
 }
 
 struct search {

@@ -16,8 +16,8 @@ static const struct {
     enum hep_role role;
     const char *name;
 } leaseless[] = {
-    {HEP_ROLE_MODEL, "list"},   {HEP_ROLE_MODEL, "info"},        {HEP_ROLE_MODEL, "scan"},
-    {HEP_ROLE_MODEL, "unload"}, {HEP_ROLE_MODEL, "release"},     {HEP_ROLE_INFERENCE, "control"},
+    {HEP_ROLE_MODEL, "list"},         {HEP_ROLE_MODEL, "info"},    {HEP_ROLE_MODEL, "scan"},
+    {HEP_ROLE_MODEL, "unload"},       {HEP_ROLE_MODEL, "release"}, {HEP_ROLE_INFERENCE, "control"},
     {HEP_ROLE_INFERENCE, "estimate"},
 };
 
@@ -44,7 +44,8 @@ void hep_router_destroy(struct hep_router *router)
 void hep_router_learn(struct hep_router *router, enum hep_role role, json_t *operations)
 {
     json_t *copy = json_deep_copy(operations);
-    if (!json_is_array(copy)) { /* an instructor of ours that reports no table is broken, but that is its error, not ours */
+    if (!json_is_array(
+            copy)) { /* an instructor of ours that reports no table is broken, but that is its error, not ours */
         json_decref(copy);
         return;
     }
@@ -70,9 +71,8 @@ json_t *hep_router_operation(const struct hep_router *router, enum hep_role role
     {
         if (strcmp(hep_json_str(row, "name", ""), name) == 0)
             return row;
-        json_array_foreach(json_object_get(row, "aliases"), other, alias)
-            if (json_is_string(alias) && strcmp(json_string_value(alias), name) == 0)
-                return row;
+        json_array_foreach(json_object_get(row, "aliases"), other,
+                           alias) if (json_is_string(alias) && strcmp(json_string_value(alias), name) == 0) return row;
     }
     return NULL;
 }
@@ -93,7 +93,8 @@ static enum hep_status unknown_domain(const char *type, size_t length, struct he
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s %s", i ? "," : "", hep_role_name((enum hep_role)i));
     }
-    hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "there is no domain \"%.*s\"", (int)(length < 60 ? length : 60), type);
+    hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "there is no domain \"%.*s\"", (int)(length < 60 ? length : 60),
+                   type);
     return hep_hint(error, "%s", list), HEP_E_UNKNOWN_DOMAIN;
 }
 
@@ -113,7 +114,8 @@ enum hep_status hep_router_route(const struct hep_router *router, const char *ty
     const char *name = type + length + 1;
     struct hep_route result = {0};
     if (!type[length] || !name[0])
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "type", "type \"%.60s\" is not of the form domain.operation", type);
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "type", "type \"%.60s\" is not of the form domain.operation",
+                              type);
     result.role = hep_role_from_prefix(type, length);
     if (result.role == HEP_ROLE_NONE)
         return unknown_domain(type, length, error);

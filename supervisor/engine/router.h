@@ -13,9 +13,9 @@ struct hep_router;
 /* Where a request goes. */
 struct hep_route {
     enum hep_role role;
-    json_t *operation;        /* row of hep_describe(), borrowed; NULL if the domain has never been ready */
-    char name[HEP_NAME_MAX];  /* the operation's own name (aliases are resolved)                          */
-    bool heavy;               /* needs a lease of cores                                                   */
+    json_t *operation;       /* row of hep_describe(), borrowed; NULL if the domain has never been ready */
+    char name[HEP_NAME_MAX]; /* the operation's own name (aliases are resolved)                          */
+    bool heavy;              /* needs a lease of cores                                                   */
 };
 
 enum hep_status hep_router_create(struct hep_router **router, struct hep_error *error);
@@ -25,7 +25,8 @@ void hep_router_learn(struct hep_router *router, enum hep_role role, json_t *ope
 bool hep_router_knows(const struct hep_router *router, enum hep_role role);
 /* The operation's row by name or alias; borrowed, NULL if the domain has none such or is not known yet. */
 json_t *hep_router_operation(const struct hep_router *router, enum hep_role role, const char *name);
-/* Whether the operation computes on many cores: it is heavy, and not one that only has to wait for the worker thread. */
+/* Whether the operation computes on many cores: it is heavy, and not one that only has to wait for the worker thread.
+ */
 bool hep_router_needs_lease(const struct hep_router *router, enum hep_role role, const char *name);
 /* All rows of a domain, borrowed; NULL if it is not known yet. */
 json_t *hep_router_operations(const struct hep_router *router, enum hep_role role);

@@ -24,7 +24,7 @@ static const struct {
     {HEP_E_DOMAIN_DOWN, 0, 20}, /* it waits for the domain by itself             */
     {HEP_E_CANCELLED, 0, 50},   /* the domain drained                            */
     {HEP_E_BUSY, 0, 100},
-    {HEP_E_NO_SPACE, 0, 500},   /* finished images are kept until there is space */
+    {HEP_E_NO_SPACE, 0, 500}, /* finished images are kept until there is space */
     {HEP_E_NO_SHM, 20, 200},
     {HEP_E_NO_MEMORY, 20, 200},
     {HEP_E_OUTCOME_UNKNOWN, 5, 100}, /* a broken connection without a death      */
@@ -80,7 +80,8 @@ static void finish(struct hep_session *session)
 {
     struct hep_error error = {0};
     json_t *results = NULL;
-    if (session->workflow->results && hep_session_fill(session, session->workflow->results, &results, &error) != HEP_OK) {
+    if (session->workflow->results &&
+        hep_session_fill(session, session->workflow->results, &results, &error) != HEP_OK) {
         hep_session_fail(session, &error, NULL);
         return;
     }
@@ -104,11 +105,12 @@ static bool claim_room(struct hep_session *session)
         return true;
     }
     if (need > budget) {
-        hep_fail(&error, HEP_E_NO_MEMORY, "it needs %" PRIu64 " MiB, all sessions together may take %" PRIu64 " MiB", need >> 20,
-                 budget >> 20);
+        hep_fail(&error, HEP_E_NO_MEMORY, "it needs %" PRIu64 " MiB, all sessions together may take %" PRIu64 " MiB",
+                 need >> 20, budget >> 20);
         hep_session_fail(session, &error, NULL);
     } else {
-        hep_session_note(session, "waits for memory: it needs %" PRIu64 " MiB, %" PRIu64 " MiB of %" PRIu64 " are taken",
+        hep_session_note(session,
+                         "waits for memory: it needs %" PRIu64 " MiB, %" PRIu64 " MiB of %" PRIu64 " are taken",
                          need >> 20, used >> 20, budget >> 20);
         hep_session_take(session, HEP_SESSION_EVENT_NO_ROOM, NULL);
     }
@@ -144,8 +146,8 @@ static void prepare_step(struct hep_session *session, int index)
 void hep_session_advance(struct hep_session *session)
 {
     struct hep_engine *engine = session->engine;
-    if (session->state != HEP_SESSION_RUNNING || engine->draining || session->errand || session->outgoing || session->timer ||
-        session->lost != HEP_ROLE_NONE)
+    if (session->state != HEP_SESSION_RUNNING || engine->draining || session->errand || session->outgoing ||
+        session->timer || session->lost != HEP_ROLE_NONE)
         return;
     int index = next_step(session);
     if (index < 0) {
@@ -159,8 +161,8 @@ void hep_session_advance(struct hep_session *session)
     }
     if (!hep_router_operation(engine->router, what->role, what->operation)) {
         struct hep_error error;
-        hep_fail(&error, HEP_E_UNKNOWN_OPERATION, "step %s: %s has no operation \"%s\"", what->id, hep_role_name(what->role),
-                 what->operation);
+        hep_fail(&error, HEP_E_UNKNOWN_OPERATION, "step %s: %s has no operation \"%s\"", what->id,
+                 hep_role_name(what->role), what->operation);
         hep_session_fail(session, &error, NULL);
         return;
     }
@@ -222,7 +224,8 @@ void hep_session_submit(struct hep_session *session)
     const struct hep_workflow_step *what = workflow_step(session, session->step);
     struct hep_error error = {0};
     struct hep_errand_spec spec = {.role = what->role,
-                                   .heavy = hep_router_needs_lease(session->engine->router, what->role, what->operation),
+                                   .heavy =
+                                       hep_router_needs_lease(session->engine->router, what->role, what->operation),
                                    .alone = session->steps[session->step].crashes > 0,
                                    .patient = true,
                                    .ordered = true,
@@ -299,8 +302,8 @@ void hep_session_trouble(struct hep_session *session, int index, const struct he
     step_back(session, index);
     keep_error(step, error);
     hep_engine_event(session->engine, session, "session.step", true,
-                     json_pack("{s:s, s:s, s:i, s:o}", "step", workflow_step(session, index)->id, "status", "error", "attempt",
-                               step->attempt, "error", hep_error_to_json(error)));
+                     json_pack("{s:s, s:s, s:i, s:o}", "step", workflow_step(session, index)->id, "status", "error",
+                               "attempt", step->attempt, "error", hep_error_to_json(error)));
     if (error->code == HEP_E_STALE || error->code == HEP_E_NOT_FOUND || error->code == HEP_E_BAD_REFERENCE) {
         if (redo_sources(session, index))
             return;
@@ -335,9 +338,8 @@ static bool is_suspect(const struct hep_session *session, json_t *obituary)
     size_t index;
     if (session->engine->draining || strcmp(hep_json_str(obituary, "cause", ""), "restarted by the operator") == 0)
         return false;
-    json_array_foreach(in_hand, index, item)
-        if (strcmp(hep_json_str(item, "session", ""), session->id) == 0)
-            return true;
+    json_array_foreach(in_hand, index,
+                       item) if (strcmp(hep_json_str(item, "session", ""), session->id) == 0) return true;
     return json_array_size(in_hand) == 0;
 }
 
@@ -365,7 +367,8 @@ void hep_session_on_death(struct hep_session *session, enum hep_role role, json_
     if (step->crashes < HEP_STEP_CRASHES_MAX)
         return;
     step->state = HEP_STEP_FAILED;
-    hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "step %s killed the domain %s %d times", what->id, hep_role_name(role), step->crashes);
+    hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "step %s killed the domain %s %d times", what->id, hep_role_name(role),
+             step->crashes);
     hep_hint(&error, "the obituary says how it died; `heptctl logs` has its last words");
     snprintf(error.domain, sizeof error.domain, "%s", hep_role_name(role));
     snprintf(error.operation, sizeof error.operation, "%s", what->operation);
@@ -391,9 +394,9 @@ void hep_session_on_progress(struct hep_session *session, enum hep_role role, in
         return;
     session->progress_told_ms = now;
     hep_engine_event(session->engine, session, "session.progress", false,
-                     json_pack("{s:s, s:i, s:i, s:f, s:I}", "step", workflow_step(session, session->step)->id, "denoising_step",
-                               inner, "denoising_steps", inner_steps, "progress", hep_session_progress(session), "eta_ms",
-                               (json_int_t)hep_session_eta_ms(session)));
+                     json_pack("{s:s, s:i, s:i, s:f, s:I}", "step", workflow_step(session, session->step)->id,
+                               "denoising_step", inner, "denoising_steps", inner_steps, "progress",
+                               hep_session_progress(session), "eta_ms", (json_int_t)hep_session_eta_ms(session)));
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------------------- */

@@ -25,9 +25,10 @@ static const char *const event_names[HEP_SESSION_EVENT_COUNT] = {
 };
 static const char *const step_state_names[HEP_STEP_STATE_COUNT] = {"pending", "running", "done", "failed"};
 
-/* What follows what; a zero is an event that the state does not have. To add a state: a column in HEP_SESSION_STATES and
-   a row here. */
+/* What follows what; a zero is an event that the state does not have. To add a state: a column in HEP_SESSION_STATES
+   and a row here. */
 #define TO(state) (HEP_SESSION_##state + 1)
+/* clang-format off */
 static const unsigned char transitions[HEP_SESSION_STATE_COUNT][HEP_SESSION_EVENT_COUNT] = {
     /*                          begin        no_room     pause       resume      cancel         finish         fail       */
     [HEP_SESSION_QUEUED]    = {TO(RUNNING),  0,          TO(PAUSED), 0,          TO(CANCELLED), 0,             TO(FAILED)},
@@ -37,6 +38,7 @@ static const unsigned char transitions[HEP_SESSION_STATE_COUNT][HEP_SESSION_EVEN
     [HEP_SESSION_FAILED]    = {0},
     [HEP_SESSION_CANCELLED] = {0},
 };
+/* clang-format on */
 
 const char *hep_session_state_name(enum hep_session_state state)
 {
@@ -75,8 +77,9 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
         session->ended = hep_wall_ms();
         session->engine->ended_since_trim++;
     }
-    hep_log(session->state == HEP_SESSION_FAILED ? HEP_WARNING : HEP_INFO, "session.state", "session=%s from=%s to=%s event=%s",
-            session->id, state_names[from], state_names[session->state], event_names[event]);
+    hep_log(session->state == HEP_SESSION_FAILED ? HEP_WARNING : HEP_INFO, "session.state",
+            "session=%s from=%s to=%s event=%s", session->id, state_names[from], state_names[session->state],
+            event_names[event]);
     hep_engine_event(session->engine, session, "session.state", true,
                      json_pack("{s:s, s:s, s:s}", "from", state_names[from], "to", state_names[session->state], "why",
                                event_names[event]));
@@ -235,8 +238,8 @@ enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_sto
 {
     struct hep_workflow *workflow = NULL;
     enum hep_session_state state = hep_session_state_from_name(row->state);
-    if (state == HEP_SESSION_STATE_COUNT || strlen(row->id) >= HEP_SESSION_ID_MAX || !json_is_object(row->configuration) ||
-        hep_workflow_parse(row->workflow, NULL, &workflow, error) != HEP_OK)
+    if (state == HEP_SESSION_STATE_COUNT || strlen(row->id) >= HEP_SESSION_ID_MAX ||
+        !json_is_object(row->configuration) || hep_workflow_parse(row->workflow, NULL, &workflow, error) != HEP_OK)
         return hep_fail(error, HEP_E_BAD_FILE, "session %.60s in the store cannot be understood", row->id);
     struct hep_session *result = hep_session_create(engine, workflow);
     hep_workflow_release(workflow);

@@ -27,8 +27,8 @@ struct hep_engine;
     X(PAUSE, "pause")                                                                                                  \
     X(RESUME, "resume")                                                                                                \
     X(CANCEL, "cancel")                                                                                                \
-    X(FINISH, "finish")   /* the last step is done                             */                                      \
-    X(FAIL, "fail")       /* a step cannot be done                             */
+    X(FINISH, "finish") /* the last step is done                             */                                        \
+    X(FAIL, "fail")     /* a step cannot be done                             */
 
 enum hep_session_state {
 #define HEP_SESSION_STATE_ID(id, name) HEP_SESSION_##id,
@@ -48,14 +48,14 @@ enum { HEP_STEP_CRASHES_MAX = 3, HEP_STEP_REDOS_MAX = 5 };
 
 struct hep_session_step {
     enum hep_step_state state;
-    int attempt;            /* how often it was asked                                                     */
-    int crashes;            /* deaths with it in hand, without progress between                           */
-    int retries;            /* errors that may pass, since the last success                               */
-    int redos;              /* how often its result was lost                                              */
-    int position;           /* furthest inner step (of denoising) that was reported                       */
-    int crash_position;     /* position at the last death                                                 */
-    int inner, inner_steps; /* reported by the attempt in hand                                            */
-    uint64_t generation;    /* of the process that gave the result; 0 = before this start                 */
+    int attempt;                    /* how often it was asked                                                     */
+    int crashes;                    /* deaths with it in hand, without progress between                           */
+    int retries;                    /* errors that may pass, since the last success                               */
+    int redos;                      /* how often its result was lost                                              */
+    int position;                   /* furthest inner step (of denoising) that was reported                       */
+    int crash_position;             /* position at the last death                                                 */
+    int inner, inner_steps;         /* reported by the attempt in hand                                            */
+    uint64_t generation;            /* of the process that gave the result; 0 = before this start                 */
     int64_t queued, started, ended; /* wall ms                                                            */
     int64_t duration_us;
     json_t *result, *error; /* NULL = none                                                                */
@@ -64,35 +64,35 @@ struct hep_session_step {
 
 struct hep_session {
     struct hep_engine *engine;
-    struct hep_session *next;       /* the engine's list, by seq                                          */
+    struct hep_session *next; /* the engine's list, by seq                                          */
     char id[HEP_SESSION_ID_MAX];
-    int64_t seq;                    /* age                                                                */
+    int64_t seq; /* age                                                                */
     enum hep_session_state state;
     int priority;
-    char *key;                      /* Idempotency-Key or NULL                                            */
+    char *key; /* Idempotency-Key or NULL                                            */
     struct hep_workflow *workflow;
     json_t *request, *configuration, *model, *plan, *results, *error; /* as in struct hep_store_session  */
     char note[256];
     int64_t arena_generation;
-    bool arena_there;               /* a segment of this generation exists                                */
+    bool arena_there; /* a segment of this generation exists                                */
     int64_t created, started, ended;
     struct hep_session_step *steps; /* one per workflow step                                              */
     bool dirty;                     /* differs from its row                                               */
     uint64_t change_seq;            /* event number of the last change                                    */
 
-    struct hep_errand *errand;      /* on its way or in hand; NULL = none                                 */
-    json_t *outgoing;               /* message to submit after the commit; NULL = none                    */
-    int step;                       /* index that errand or outgoing is for                               */
-    bool measuring;                 /* errand is of the measure pass                                      */
-    bool stopping;                  /* inference has been told to stop it                                 */
-    bool room;                      /* its memory is counted among the sessions that run                  */
-    enum hep_role lost;             /* waits for the obituary of this domain; HEP_ROLE_NONE               */
-    struct hep_loop_timer *timer;   /* until the next try                                                 */
-    int finals_in_hand;             /* final steps on their way                                           */
+    struct hep_errand *errand;    /* on its way or in hand; NULL = none                                 */
+    json_t *outgoing;             /* message to submit after the commit; NULL = none                    */
+    int step;                     /* index that errand or outgoing is for                               */
+    bool measuring;               /* errand is of the measure pass                                      */
+    bool stopping;                /* inference has been told to stop it                                 */
+    bool room;                    /* its memory is counted among the sessions that run                  */
+    enum hep_role lost;           /* waits for the obituary of this domain; HEP_ROLE_NONE               */
+    struct hep_loop_timer *timer; /* until the next try                                                 */
+    int finals_in_hand;           /* final steps on their way                                           */
     bool finals_sent;
-    int64_t step_began_ms;          /* monotonic: first inner step of the attempt in hand                 */
-    int step_began_at;              /* inner step then                                                    */
-    int64_t progress_told_ms;       /* monotonic: last session.progress event                             */
+    int64_t step_began_ms;    /* monotonic: first inner step of the attempt in hand                 */
+    int step_began_at;        /* inner step then                                                    */
+    int64_t progress_told_ms; /* monotonic: last session.progress event                             */
 };
 
 const char *hep_session_state_name(enum hep_session_state state);
@@ -141,9 +141,11 @@ void hep_session_on_progress(struct hep_session *session, enum hep_role role, in
 enum hep_status hep_session_resolve(struct hep_session *session, const struct hep_workflow_step *step, bool measuring,
                                     json_t **data, struct hep_error *error);
 /* resolve.c: any value with references. */
-enum hep_status hep_session_fill(struct hep_session *session, const json_t *value, json_t **filled, struct hep_error *error);
+enum hep_status hep_session_fill(struct hep_session *session, const json_t *value, json_t **filled,
+                                 struct hep_error *error);
 /* resolve.c: {type, session, attempt, deadline_ms, data}. NULL when out of memory. data is taken. */
-json_t *hep_session_message(const struct hep_session *session, const struct hep_workflow_step *step, int attempt, json_t *data);
+json_t *hep_session_message(const struct hep_session *session, const struct hep_workflow_step *step, int attempt,
+                            json_t *data);
 /* resolve.c: whether step refers to a field of the earlier step with this id. */
 bool hep_step_refers_to(const struct hep_workflow_step *step, const char *id);
 

@@ -30,7 +30,8 @@ static void say_domain(char *line, size_t size, json_t *domain)
 {
     const char *name = hep_json_str(domain, "domain", "?"), *state = hep_json_str(domain, "state", "?");
     json_t *obituary = json_object_get(domain, "last_obituary");
-    const char *cause = hep_json_str(domain, "cause", hep_json_str(obituary, "signal", hep_json_str(obituary, "cause", "")));
+    const char *cause =
+        hep_json_str(domain, "cause", hep_json_str(obituary, "signal", hep_json_str(obituary, "cause", "")));
     int64_t next = hep_json_int(domain, "next_try_ms", -1);
     const char *operation = hep_json_str(obituary, "operation", "");
     if (strcmp(state, "backoff") == 0 && next >= 0)
@@ -42,8 +43,9 @@ static void say_domain(char *line, size_t size, json_t *domain)
     else
         say(line, size, "%s %s", name, state);
     if (cause[0] && !is_up(state))
-        say(line, size, " (%s%s%s%s%s)", cause, operation[0] ? " in " : "", operation[0] && !strchr(operation, '.') ? name : "",
-            operation[0] && !strchr(operation, '.') ? "." : "", operation);
+        say(line, size, " (%s%s%s%s%s)", cause, operation[0] ? " in " : "",
+            operation[0] && !strchr(operation, '.') ? name : "", operation[0] && !strchr(operation, '.') ? "." : "",
+            operation);
 }
 
 struct tally {
@@ -117,9 +119,10 @@ static json_t *sum_memory(const struct hep_engine *engine)
         used += s->room ? hep_session_memory(s) : 0;
     if (hep_shm_usage(engine->instance, &usage, NULL) != HEP_OK)
         usage = (struct hep_shm_usage){0};
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i}", "budget_bytes", (json_int_t)hep_engine_budget(engine), "sessions_bytes",
-                     (json_int_t)used, "shm_total_bytes", (json_int_t)usage.total, "shm_free_bytes", (json_int_t)usage.free,
-                     "shm_instance_bytes", (json_int_t)usage.instance, "segments", (int)usage.segments);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i}", "budget_bytes", (json_int_t)hep_engine_budget(engine),
+                     "sessions_bytes", (json_int_t)used, "shm_total_bytes", (json_int_t)usage.total, "shm_free_bytes",
+                     (json_int_t)usage.free, "shm_instance_bytes", (json_int_t)usage.instance, "segments",
+                     (int)usage.segments);
 }
 
 static json_t *count_queue(const struct hep_engine *engine)
@@ -127,8 +130,9 @@ static json_t *count_queue(const struct hep_engine *engine)
     json_t *queue = json_object();
     for (int role = 0; role < HEP_ROLE_COUNT; role++)
         json_object_set_new(queue, hep_role_name((enum hep_role)role),
-                            json_pack("{s:i, s:i}", "waiting", hep_dispatch_waiting(engine->dispatch, (enum hep_role)role),
-                                      "in_hand", hep_dispatch_in_hand(engine->dispatch, (enum hep_role)role)));
+                            json_pack("{s:i, s:i}", "waiting",
+                                      hep_dispatch_waiting(engine->dispatch, (enum hep_role)role), "in_hand",
+                                      hep_dispatch_in_hand(engine->dispatch, (enum hep_role)role)));
     return queue;
 }
 
@@ -141,9 +145,10 @@ json_t *hep_engine_status(struct hep_engine *engine)
     struct tally tally = count_domains(engine, domains);
     const char *state = judge(engine, &tally, line, sizeof line);
     json_object_set_new(store, "works", json_boolean(engine->store_error.code == HEP_OK));
-    return json_pack("{s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:I, s:I}", "state", state, "line", line,
-                     "ready", strcmp(state, "ready") == 0, "domains_ready", tally.up, "domains_total", (int)HEP_ROLE_COUNT, "domains", domains,
-                     "sessions", count_sessions(engine), "memory", sum_memory(engine), "queue", count_queue(engine), "leases",
+    return json_pack("{s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:I, s:I}", "state", state,
+                     "line", line, "ready", strcmp(state, "ready") == 0, "domains_ready", tally.up, "domains_total",
+                     (int)HEP_ROLE_COUNT, "domains", domains, "sessions", count_sessions(engine), "memory",
+                     sum_memory(engine), "queue", count_queue(engine), "leases",
                      hep_lease_status(hep_dispatch_ledger(engine->dispatch)), "store", store, "version", HEP_VERSION,
                      "instance", engine->instance, "uptime_ms", (json_int_t)(hep_now_ms() - engine->created_ms),
                      "last_event", (json_int_t)hep_events_last(engine->events));

@@ -1,6 +1,6 @@
 /*
- * SQLite behind store.h: schema, prepared statements, rows in and out. Called by the engine on the loop thread; the only
- * file that includes sqlite3. Decides nothing about sessions.
+ * SQLite behind store.h: schema, prepared statements, rows in and out. Called by the engine on the loop thread; the
+ * only file that includes sqlite3. Decides nothing about sessions.
  */
 #include "supervisor/engine/store.h"
 
@@ -15,7 +15,8 @@ enum { STORE_APPLICATION = 0x48455054 }; /* "HEPT" */
 
 static const char schema[] =
     "CREATE TABLE sessions(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workflow_id TEXT NOT NULL,"
-    " state TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT UNIQUE, request TEXT, configuration TEXT NOT NULL, model TEXT,"
+    " state TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT UNIQUE, request TEXT, configuration TEXT NOT NULL, "
+    "model TEXT,"
     " workflow TEXT NOT NULL, plan TEXT, results TEXT, error TEXT, note TEXT NOT NULL DEFAULT '',"
     " arena_generation INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0,"
     " ended INTEGER NOT NULL DEFAULT 0);"
@@ -28,7 +29,7 @@ static const char schema[] =
     "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 #define SESSION_COLUMNS                                                                                                \
-    "seq, id, workflow_id, state, priority, key, request, configuration, model, workflow, plan, results, error, note,"  \
+    "seq, id, workflow_id, state, priority, key, request, configuration, model, workflow, plan, results, error, note," \
     " arena_generation, created, started, ended"
 #define ENDED "('completed', 'failed', 'cancelled')"
 
@@ -37,24 +38,28 @@ static const char schema[] =
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
     X(COMMIT, "COMMIT")                                                                                                \
     X(ROLLBACK, "ROLLBACK")                                                                                            \
-    X(ADD_SESSION, "INSERT INTO sessions(" SESSION_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)") \
+    X(ADD_SESSION, "INSERT INTO sessions(" SESSION_COLUMNS                                                             \
+                   ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)")                         \
     X(CHANGE_SESSION, "UPDATE sessions SET state=?2, priority=?3, plan=?4, results=?5, error=?6, note=?7,"             \
                       " arena_generation=?8, started=?9, ended=?10 WHERE id=?1")                                       \
-    X(PUT_STEP, "INSERT OR REPLACE INTO steps(session, step, id, domain, operation, state, attempt, crashes, result, error,"  \
-                " queued, started, ended, duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")        \
+    X(PUT_STEP,                                                                                                        \
+      "INSERT OR REPLACE INTO steps(session, step, id, domain, operation, state, attempt, crashes, result, error,"     \
+      " queued, started, ended, duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")                  \
     X(PUT_EVENT, "INSERT OR REPLACE INTO events(seq, time, name, data) VALUES(?1,?2,?3,?4)")                           \
     X(PUT_VALUE, "INSERT OR REPLACE INTO kv(key, value) VALUES(?1,?2)")                                                \
     X(DELETE_SESSION, "DELETE FROM sessions WHERE id=?1")                                                              \
-    X(TRIM_SESSIONS, "DELETE FROM sessions WHERE state IN " ENDED " AND seq <= (SELECT seq FROM sessions WHERE state IN " \
-                     ENDED " ORDER BY seq DESC LIMIT 1 OFFSET ?1)")                                                    \
+    X(TRIM_SESSIONS,                                                                                                   \
+      "DELETE FROM sessions WHERE state IN " ENDED " AND seq <= (SELECT seq FROM sessions WHERE state IN " ENDED       \
+      " ORDER BY seq DESC LIMIT 1 OFFSET ?1)")                                                                         \
     X(TRIM_EVENTS, "DELETE FROM events WHERE seq <= (SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?1)")     \
     X(GET_SESSION, "SELECT " SESSION_COLUMNS " FROM sessions WHERE id=?1")                                             \
     X(GET_KEY, "SELECT " SESSION_COLUMNS " FROM sessions WHERE key=?1")                                                \
     X(LIST, "SELECT " SESSION_COLUMNS " FROM sessions WHERE seq<?1 ORDER BY seq DESC LIMIT ?2")                        \
     X(LIST_STATE, "SELECT " SESSION_COLUMNS " FROM sessions WHERE seq<?1 AND state=?3 ORDER BY seq DESC LIMIT ?2")     \
     X(LIVE, "SELECT " SESSION_COLUMNS " FROM sessions WHERE state NOT IN " ENDED " ORDER BY seq")                      \
-    X(STEPS, "SELECT session, step, id, domain, operation, state, attempt, crashes, result, error, queued, started, ended," \
-             " duration_us FROM steps WHERE session=?1 ORDER BY step")                                                 \
+    X(STEPS,                                                                                                           \
+      "SELECT session, step, id, domain, operation, state, attempt, crashes, result, error, queued, started, ended,"   \
+      " duration_us FROM steps WHERE session=?1 ORDER BY step")                                                        \
     X(EVENTS, "SELECT seq, data FROM events WHERE seq>?1 ORDER BY seq LIMIT ?2")                                       \
     X(VALUE, "SELECT value FROM kv WHERE key=?1")                                                                      \
     X(COUNTS, "SELECT state, count(*) FROM sessions GROUP BY state")
@@ -97,14 +102,16 @@ static enum hep_status fail(struct hep_store *store, const char *what, struct he
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
 static enum hep_status run_sql(struct hep_store *store, const char *sql, struct hep_error *error)
 {
-    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK ? HEP_OK : fail(store, "cannot set it up", error);
+    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK ? HEP_OK
+                                                                       : fail(store, "cannot set it up", error);
 }
 
 static enum hep_status pragma_value(struct hep_store *store, const char *sql, int64_t *number, char *text, size_t size,
                                     struct hep_error *error)
 {
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK || sqlite3_step(statement) != SQLITE_ROW) {
+    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK ||
+        sqlite3_step(statement) != SQLITE_ROW) {
         enum hep_status status = fail(store, "cannot read it", error);
         sqlite3_finalize(statement);
         return status;
@@ -125,7 +132,8 @@ static enum hep_status check_version(struct hep_store *store, struct hep_error *
     HEP_TRY(pragma_value(store, "PRAGMA application_id", &application, NULL, 0, error));
     if (version == 0 && application == 0) {
         char sql[128];
-        snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d", STORE_APPLICATION, HEP_STORE_VERSION);
+        snprintf(sql, sizeof sql, "PRAGMA application_id=%d; PRAGMA user_version=%d", STORE_APPLICATION,
+                 HEP_STORE_VERSION);
         HEP_TRY(run_sql(store, "BEGIN IMMEDIATE", error));
         HEP_TRY(run_sql(store, schema, error));
         HEP_TRY(run_sql(store, sql, error));
@@ -136,9 +144,10 @@ static enum hep_status check_version(struct hep_store *store, struct hep_error *
         return hep_hint(error, "give Heptad a state folder of its own"), HEP_E_BAD_CONFIG;
     }
     if (version > HEP_STORE_VERSION) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "the store %s has schema %d, this Heptad knows up to %d", store->path, (int)version,
-                 HEP_STORE_VERSION);
-        return hep_hint(error, "start the newer Heptad that wrote it, or give this one another state folder"), HEP_E_BAD_CONFIG;
+        hep_fail(error, HEP_E_BAD_CONFIG, "the store %s has schema %d, this Heptad knows up to %d", store->path,
+                 (int)version, HEP_STORE_VERSION);
+        return hep_hint(error, "start the newer Heptad that wrote it, or give this one another state folder"),
+               HEP_E_BAD_CONFIG;
     }
     HEP_TRY(pragma_value(store, "PRAGMA quick_check(1)", NULL, verdict, sizeof verdict, error));
     if (strcmp(verdict, "ok") != 0)
@@ -149,7 +158,8 @@ static enum hep_status check_version(struct hep_store *store, struct hep_error *
 static enum hep_status prepare_all(struct hep_store *store, struct hep_error *error)
 {
     for (int i = 0; i < STATEMENT_COUNT; i++)
-        if (sqlite3_prepare_v3(store->db, sql_texts[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL) != SQLITE_OK)
+        if (sqlite3_prepare_v3(store->db, sql_texts[i], -1, SQLITE_PREPARE_PERSISTENT, &store->statements[i], NULL) !=
+            SQLITE_OK)
             return fail(store, "its tables are not as expected", error);
     return HEP_OK;
 }
@@ -162,15 +172,18 @@ enum hep_status hep_store_open(const char *path, struct hep_store **store, struc
     snprintf(result->path, sizeof result->path, "%s", path);
     enum hep_status status = HEP_OK;
     mode_t before = umask(0077);
-    int code = sqlite3_open_v2(path, &result->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    int code =
+        sqlite3_open_v2(path, &result->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
     umask(before);
     if (code != SQLITE_OK) {
         status = fail(result, "cannot open it", error);
         goto done;
     }
     sqlite3_busy_timeout(result->db, 2000);
-    HEP_TRY_DONE(status, run_sql(result, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
-                                         "PRAGMA journal_size_limit=4194304", error));
+    HEP_TRY_DONE(status, run_sql(result,
+                                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
+                                 "PRAGMA journal_size_limit=4194304",
+                                 error));
     HEP_TRY_DONE(status, check_version(result, error));
     HEP_TRY_DONE(status, prepare_all(result, error));
     *store = hep_take(&result);
@@ -242,7 +255,8 @@ enum hep_status hep_store_commit(struct hep_store *store, struct hep_error *erro
     return status;
 }
 
-enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_store_session *row, struct hep_error *error)
+enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_store_session *row,
+                                      struct hep_error *error)
 {
     sqlite3_stmt *s = store->statements[ADD_SESSION];
     if (row->seq > 0)
@@ -267,7 +281,8 @@ enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_
     return finish(store, ADD_SESSION, "cannot add a session", error);
 }
 
-enum hep_status hep_store_change_session(struct hep_store *store, const struct hep_store_session *row, struct hep_error *error)
+enum hep_status hep_store_change_session(struct hep_store *store, const struct hep_store_session *row,
+                                         struct hep_error *error)
 {
     sqlite3_stmt *s = store->statements[CHANGE_SESSION];
     bind_text(s, 1, row->id);
@@ -303,8 +318,8 @@ enum hep_status hep_store_put_step(struct hep_store *store, const struct hep_sto
     return finish(store, PUT_STEP, "cannot store a step", error);
 }
 
-enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const char *name, const json_t *data,
-                                    struct hep_error *error)
+enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const char *name,
+                                    const json_t *data, struct hep_error *error)
 {
     sqlite3_stmt *s = store->statements[PUT_EVENT];
     sqlite3_bind_int64(s, 1, (int64_t)seq);
@@ -372,8 +387,8 @@ static void see_session(sqlite3_stmt *s, hep_store_see_session *see, void *conte
 }
 
 /* Steps a bound SELECT of sessions to its end; *count: rows seen, may be NULL. */
-static enum hep_status read_sessions(struct hep_store *store, enum statement which, hep_store_see_session *see, void *context,
-                                     int *count, struct hep_error *error)
+static enum hep_status read_sessions(struct hep_store *store, enum statement which, hep_store_see_session *see,
+                                     void *context, int *count, struct hep_error *error)
 {
     sqlite3_stmt *s = store->statements[which];
     int code, rows = 0;
@@ -387,8 +402,8 @@ static enum hep_status read_sessions(struct hep_store *store, enum statement whi
     return status;
 }
 
-enum hep_status hep_store_get_session(struct hep_store *store, const char *id, hep_store_see_session *see, void *context,
-                                      struct hep_error *error)
+enum hep_status hep_store_get_session(struct hep_store *store, const char *id, hep_store_see_session *see,
+                                      void *context, struct hep_error *error)
 {
     int count;
     bind_text(store->statements[GET_SESSION], 1, id);
@@ -417,7 +432,8 @@ enum hep_status hep_store_list_sessions(struct hep_store *store, const char *sta
     return read_sessions(store, which, see, context, NULL, error);
 }
 
-enum hep_status hep_store_live_sessions(struct hep_store *store, hep_store_see_session *see, void *context, struct hep_error *error)
+enum hep_status hep_store_live_sessions(struct hep_store *store, hep_store_see_session *see, void *context,
+                                        struct hep_error *error)
 {
     return read_sessions(store, LIVE, see, context, NULL, error);
 }
@@ -454,8 +470,8 @@ enum hep_status hep_store_steps(struct hep_store *store, const char *session, he
     return status;
 }
 
-enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see, void *context,
-                                 struct hep_error *error)
+enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see,
+                                 void *context, struct hep_error *error)
 {
     sqlite3_stmt *s = store->statements[EVENTS];
     int code;
@@ -503,6 +519,6 @@ json_t *hep_store_status(struct hep_store *store)
         file.st_size = 0;
     if (stat(path, &wal) != 0)
         wal.st_size = 0;
-    return json_pack("{s:s, s:i, s:I, s:I}", "path", store->path, "version", HEP_STORE_VERSION, "bytes", (json_int_t)file.st_size,
-                     "wal_bytes", (json_int_t)wal.st_size);
+    return json_pack("{s:s, s:i, s:I, s:I}", "path", store->path, "version", HEP_STORE_VERSION, "bytes",
+                     (json_int_t)file.st_size, "wal_bytes", (json_int_t)wal.st_size);
 }

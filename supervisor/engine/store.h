@@ -1,6 +1,6 @@
 /*
- * The durable state: sessions, their steps, events and a few values, in one SQLite file (WAL, synchronous=FULL). What is
- * committed here has happened; the engine announces nothing before. docs/store.md has the schema and its rules.
+ * The durable state: sessions, their steps, events and a few values, in one SQLite file (WAL, synchronous=FULL). What
+ * is committed here has happened; the engine announces nothing before. docs/store.md has the schema and its rules.
  */
 #ifndef HEP_SUPERVISOR_ENGINE_STORE_H
 #define HEP_SUPERVISOR_ENGINE_STORE_H
@@ -15,38 +15,38 @@ struct hep_store;
 
 /* A session's row. When read, texts and values are borrowed and live as long as the callback. */
 struct hep_store_session {
-    int64_t seq;              /* age: grows by one for each accepted session                       */
+    int64_t seq; /* age: grows by one for each accepted session                       */
     const char *id;
     const char *workflow_id;
-    const char *state;        /* name of enum hep_session_state                                    */
-    int priority;             /* higher goes first                                                 */
-    const char *key;          /* Idempotency-Key, NULL = none; unique                              */
-    json_t *request;          /* configuration as it was asked for                                 */
-    json_t *configuration;    /* complete: what runs                                               */
-    json_t *model;            /* reply of model.info at acceptance                                 */
-    json_t *workflow;         /* the template it was accepted with                                 */
-    json_t *plan;             /* arena and costs, NULL before the measure pass                     */
-    json_t *results;          /* NULL before the end                                               */
-    json_t *error;            /* NULL unless failed                                                */
-    const char *note;         /* what a person should know: "the arena was gone: …"; may be ""     */
-    int64_t arena_generation; /* of the last arena made, 0 = none yet                              */
+    const char *state;               /* name of enum hep_session_state                                    */
+    int priority;                    /* higher goes first                                                 */
+    const char *key;                 /* Idempotency-Key, NULL = none; unique                              */
+    json_t *request;                 /* configuration as it was asked for                                 */
+    json_t *configuration;           /* complete: what runs                                               */
+    json_t *model;                   /* reply of model.info at acceptance                                 */
+    json_t *workflow;                /* the template it was accepted with                                 */
+    json_t *plan;                    /* arena and costs, NULL before the measure pass                     */
+    json_t *results;                 /* NULL before the end                                               */
+    json_t *error;                   /* NULL unless failed                                                */
+    const char *note;                /* what a person should know: "the arena was gone: …"; may be ""     */
+    int64_t arena_generation;        /* of the last arena made, 0 = none yet                              */
     int64_t created, started, ended; /* wall ms; 0 = not yet                                       */
 };
 
 /* A step's row, unique by (session, step). */
 struct hep_store_step {
     const char *session;
-    int step;                 /* index in the workflow                                             */
+    int step; /* index in the workflow                                             */
     const char *id;
     const char *domain;
     const char *operation;
-    const char *state;        /* name of enum hep_step_state                                       */
-    int attempt;              /* how often it was asked                                            */
-    int crashes;              /* deaths of the domain with this in hand, without progress between  */
-    json_t *result;           /* reply data, NULL before                                           */
-    json_t *error;            /* last error or obituary, NULL = none                               */
+    const char *state;              /* name of enum hep_step_state                                       */
+    int attempt;                    /* how often it was asked                                            */
+    int crashes;                    /* deaths of the domain with this in hand, without progress between  */
+    json_t *result;                 /* reply data, NULL before                                           */
+    json_t *error;                  /* last error or obituary, NULL = none                               */
     int64_t queued, started, ended; /* wall ms; 0 = not yet                                        */
-    int64_t duration_us;      /* of the attempt that counted                                       */
+    int64_t duration_us;            /* of the attempt that counted                                       */
 };
 
 typedef void hep_store_see_session(void *context, const struct hep_store_session *row);
@@ -64,13 +64,15 @@ enum hep_status hep_store_begin(struct hep_store *store, struct hep_error *error
 enum hep_status hep_store_commit(struct hep_store *store, struct hep_error *error);
 void hep_store_rollback(struct hep_store *store);
 
-/* Adds a session (CONFLICT if its id or key is there), or changes what may change of it: state, priority, plan, results,
-   error, note, arena_generation, started, ended. */
-enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_store_session *row, struct hep_error *error);
-enum hep_status hep_store_change_session(struct hep_store *store, const struct hep_store_session *row, struct hep_error *error);
+/* Adds a session (CONFLICT if its id or key is there), or changes what may change of it: state, priority, plan,
+   results, error, note, arena_generation, started, ended. */
+enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_store_session *row,
+                                      struct hep_error *error);
+enum hep_status hep_store_change_session(struct hep_store *store, const struct hep_store_session *row,
+                                         struct hep_error *error);
 enum hep_status hep_store_put_step(struct hep_store *store, const struct hep_store_step *row, struct hep_error *error);
-enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const char *name, const json_t *data,
-                                    struct hep_error *error);
+enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const char *name,
+                                    const json_t *data, struct hep_error *error);
 enum hep_status hep_store_put_value(struct hep_store *store, const char *key, int64_t value, struct hep_error *error);
 /* Removes a session with its steps; NOT_FOUND. */
 enum hep_status hep_store_delete_session(struct hep_store *store, const char *id, struct hep_error *error);
@@ -78,19 +80,20 @@ enum hep_status hep_store_delete_session(struct hep_store *store, const char *id
 enum hep_status hep_store_trim(struct hep_store *store, int sessions, int64_t events, struct hep_error *error);
 
 /* NOT_FOUND if there is none. see is called once. */
-enum hep_status hep_store_get_session(struct hep_store *store, const char *id, hep_store_see_session *see, void *context,
-                                      struct hep_error *error);
+enum hep_status hep_store_get_session(struct hep_store *store, const char *id, hep_store_see_session *see,
+                                      void *context, struct hep_error *error);
 enum hep_status hep_store_get_key(struct hep_store *store, const char *key, hep_store_see_session *see, void *context,
                                   struct hep_error *error);
 /* Newest first, seq < before; state NULL = any. */
 enum hep_status hep_store_list_sessions(struct hep_store *store, const char *state, int64_t before, int limit,
                                         hep_store_see_session *see, void *context, struct hep_error *error);
 /* Sessions that are not ended, oldest first. */
-enum hep_status hep_store_live_sessions(struct hep_store *store, hep_store_see_session *see, void *context, struct hep_error *error);
+enum hep_status hep_store_live_sessions(struct hep_store *store, hep_store_see_session *see, void *context,
+                                        struct hep_error *error);
 enum hep_status hep_store_steps(struct hep_store *store, const char *session, hep_store_see_step *see, void *context,
                                 struct hep_error *error);
-enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see, void *context,
-                                 struct hep_error *error);
+enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see,
+                                 void *context, struct hep_error *error);
 int64_t hep_store_value(struct hep_store *store, const char *key, int64_t fallback);
 /* {queued: n, running: n, …} over all rows. New reference; NULL on an error. */
 json_t *hep_store_counts(struct hep_store *store);

@@ -96,12 +96,13 @@ static json_t *step_to_json(const struct hep_session *session, size_t index)
         duration = hep_now_ms() - hep_errand_sent_ms(session->errand);
         started = hep_wall_ms() - duration;
     }
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I}", "id", what->id, "domain",
-                            hep_role_name(what->role), "operation", what->operation, "status",
-                            step->state == HEP_STEP_RUNNING && !in_hand ? "waiting" : hep_step_state_name(step->state),
-                            "attempt", step->attempt, "crashes", step->crashes, "queued_ms",
-                            (json_int_t)(step->queued ? step->queued - session->created : 0), "started_ms",
-                            (json_int_t)(started ? started - session->created : 0), "duration_ms", (json_int_t)duration);
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I}", "id", what->id, "domain", hep_role_name(what->role),
+                  "operation", what->operation, "status",
+                  step->state == HEP_STEP_RUNNING && !in_hand ? "waiting" : hep_step_state_name(step->state), "attempt",
+                  step->attempt, "crashes", step->crashes, "queued_ms",
+                  (json_int_t)(step->queued ? step->queued - session->created : 0), "started_ms",
+                  (json_int_t)(started ? started - session->created : 0), "duration_ms", (json_int_t)duration);
     if (step->error)
         json_object_set(row, "error", step->error);
     return row;
@@ -180,15 +181,14 @@ json_t *hep_session_to_json(const struct hep_session *session, bool whole)
     int done = current_step(session), total = (int)session->workflow->step_count;
     int64_t eta = hep_session_eta_ms(session);
     int64_t until = session->ended ? session->ended : hep_wall_ms();
-    json_t *object = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:f, s:I, s:o, s:o, s:o, s:I, s:I}", "session_id",
-                               session->id, "workflow_id", session->workflow->id, "status",
-                               hep_session_state_name(session->state), "current_step", done < total ? done + 1 : total,
-                               "total_steps", total, "step_name", done < total ? session->workflow->steps[done].id : "",
-                               "priority", session->priority, "progress", hep_session_progress(session), "elapsed_ms",
-                               (json_int_t)(session->started ? until - session->started : 0), "created",
-                               time_text(session->created), "started", time_text(session->started), "ended",
-                               time_text(session->ended), "cursor", (json_int_t)session->seq, "seq",
-                               (json_int_t)session->change_seq);
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:f, s:I, s:o, s:o, s:o, s:I, s:I}", "session_id", session->id,
+        "workflow_id", session->workflow->id, "status", hep_session_state_name(session->state), "current_step",
+        done < total ? done + 1 : total, "total_steps", total, "step_name",
+        done < total ? session->workflow->steps[done].id : "", "priority", session->priority, "progress",
+        hep_session_progress(session), "elapsed_ms", (json_int_t)(session->started ? until - session->started : 0),
+        "created", time_text(session->created), "started", time_text(session->started), "ended",
+        time_text(session->ended), "cursor", (json_int_t)session->seq, "seq", (json_int_t)session->change_seq);
     if (!object)
         return NULL;
     put_denoising(session, object);

@@ -19,8 +19,8 @@ static const char *const reserved[] = {"model", "session", "plan"};
 struct parser {
     struct hep_workflow *workflow;
     json_t *problems;
-    size_t known_steps;   /* references may name steps before this index          */
-    const char *where;    /* "step text", for messages                            */
+    size_t known_steps; /* references may name steps before this index          */
+    const char *where;  /* "step text", for messages                            */
 };
 
 __attribute__((format(printf, 2, 3))) static void problem(json_t *problems, const char *format, ...)
@@ -138,16 +138,17 @@ static void parse_parameters(struct parser *p, json_t *object)
     for (size_t i = 0; i < p->workflow->parameter_count; i++) {
         size_t index;
         json_t *alias;
-        json_array_foreach(p->workflow->parameters[i].aliases, index, alias)
-            if (has_parameter(p->workflow, json_string_value(alias)))
-                problem(p->problems, "parameter %.60s: alias \"%.60s\" is a parameter itself", p->workflow->parameters[i].name,
-                        json_string_value(alias));
+        json_array_foreach(p->workflow->parameters[i].aliases, index,
+                           alias) if (has_parameter(p->workflow, json_string_value(alias)))
+            problem(p->problems, "parameter %.60s: alias \"%.60s\" is a parameter itself",
+                    p->workflow->parameters[i].name, json_string_value(alias));
     }
 }
 
 static void parse_step(struct parser *p, const char *where, json_t *object, struct hep_workflow_step *step, bool final)
 {
-    static const char *const keys[] = {"id", "type", "operation", "parameters", "required_models", "renew", "help", NULL};
+    static const char *const keys[] = {"id",    "type", "operation", "parameters", "required_models",
+                                       "renew", "help", NULL};
     const char *type = hep_json_str(object, "type", "");
     json_t *parameters = json_object_get(object, "parameters");
     check_keys(p, where, object, keys);
@@ -223,9 +224,11 @@ static void check_all_references(struct parser *p)
     }
 }
 
-enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_workflow **workflow, struct hep_error *error)
+enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_workflow **workflow,
+                                   struct hep_error *error)
 {
-    static const char *const keys[] = {"workflow_id", "name", "help", "version", "parameters", "steps", "finally", "results", NULL};
+    static const char *const keys[] = {"workflow_id", "name",    "help",    "version", "parameters",
+                                       "steps",       "finally", "results", NULL};
     struct hep_workflow *w = calloc(1, sizeof *w);
     json_t *found = json_array(), *copy = json_deep_copy(source);
     struct parser parser = {.workflow = w, .problems = found};
@@ -252,7 +255,8 @@ enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_
     check_all_references(&parser);
     enum hep_status status = HEP_OK;
     if (json_array_size(found) > 0) {
-        status = hep_fail(error, HEP_E_BAD_FILE, "workflow %.60s: %s", w->id, json_string_value(json_array_get(found, 0)));
+        status =
+            hep_fail(error, HEP_E_BAD_FILE, "workflow %.60s: %s", w->id, json_string_value(json_array_get(found, 0)));
         if (problems)
             json_array_extend(problems, found);
         hep_workflow_release(w);
@@ -284,9 +288,10 @@ json_t *hep_workflow_describe(const struct hep_workflow *workflow)
 {
     json_t *steps = json_array(), *parameters = json_object_get(workflow->source, "parameters");
     for (size_t i = 0; i < workflow->step_count; i++)
-        json_array_append_new(steps, json_pack("{s:s, s:s, s:s, s:O}", "id", workflow->steps[i].id, "domain",
-                                               hep_role_name(workflow->steps[i].role), "operation", workflow->steps[i].operation,
-                                               "parameters", workflow->steps[i].parameters));
+        json_array_append_new(steps,
+                              json_pack("{s:s, s:s, s:s, s:O}", "id", workflow->steps[i].id, "domain",
+                                        hep_role_name(workflow->steps[i].role), "operation",
+                                        workflow->steps[i].operation, "parameters", workflow->steps[i].parameters));
     return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o}", "workflow_id", workflow->id, "name", workflow->name, "help",
                      workflow->help, "version", workflow->version, "parameters",
                      parameters ? json_incref(parameters) : json_object(), "steps", steps);

@@ -13,8 +13,8 @@ enum { HEP_WORKFLOW_STEPS_MAX = 32, HEP_WORKFLOW_PARAMETERS_MAX = 64 };
 struct hep_router;
 
 struct hep_workflow_step {
-    const char *id;          /* names it in references: a-z 0-9 _                                                  */
-    enum hep_role role;      /* domain that does it                                                                */
+    const char *id;     /* names it in references: a-z 0-9 _                                                  */
+    enum hep_role role; /* domain that does it                                                                */
     const char *operation;
     json_t *parameters;      /* object: the request's data, with references; never NULL                            */
     json_t *required_models; /* array of names or references, NULL = none                                          */
@@ -24,7 +24,7 @@ struct hep_workflow_step {
 /* Immutable once parsed; counted, because sessions outlive a reload. */
 struct hep_workflow {
     int references;
-    json_t *source;     /* the file's JSON; everything below points into it                 */
+    json_t *source; /* the file's JSON; everything below points into it                 */
     const char *id, *name, *help;
     int version;
     struct hep_parameter *parameters;
@@ -33,19 +33,21 @@ struct hep_workflow {
     size_t step_count;
     struct hep_workflow_step *finals; /* asked when the session has ended, however; errors do not matter */
     size_t final_count;
-    json_t *results;    /* object with references: what session.get shows as results        */
+    json_t *results; /* object with references: what session.get shows as results        */
 };
 
 /* Takes no reference to source it does not release. On a mistake every problem is appended to problems (texts) and
-   *workflow stays; BAD_FILE then. */
-enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_workflow **workflow, struct hep_error *error);
+ *workflow stays; BAD_FILE then. */
+enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_workflow **workflow,
+                                   struct hep_error *error);
 struct hep_workflow *hep_workflow_hold(struct hep_workflow *workflow);
 void hep_workflow_release(struct hep_workflow *workflow); /* NULL is accepted */
 /* Index of the step with this id, or -1. */
 int hep_workflow_step_index(const struct hep_workflow *workflow, const char *id, size_t length);
 /* Compares the steps with the operations that the domains have reported so far: unknown operations, unknown and missing
    fields, references to replies that do not exist. Appends texts to problems. */
-void hep_workflow_check_operations(const struct hep_workflow *workflow, const struct hep_router *router, json_t *problems);
+void hep_workflow_check_operations(const struct hep_workflow *workflow, const struct hep_router *router,
+                                   json_t *problems);
 /* {workflow_id, name, help, version, parameters:{…}, steps:[…]} for workflow.get. New reference. */
 json_t *hep_workflow_describe(const struct hep_workflow *workflow);
 
@@ -55,8 +57,8 @@ struct hep_workflows;
 enum hep_status hep_workflows_load(const char *folder, struct hep_workflows **workflows, struct hep_error *error);
 void hep_workflows_destroy(struct hep_workflows *workflows); /* NULL is accepted */
 /* Borrowed; NOT_FOUND, or BAD_FILE with the first problem if its file has mistakes. */
-enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const char *id, struct hep_workflow **workflow,
-                                   struct hep_error *error);
+enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const char *id,
+                                   struct hep_workflow **workflow, struct hep_error *error);
 /* [{workflow_id, name, help, version, file, usable, problems?}] new reference. */
 json_t *hep_workflows_list(const struct hep_workflows *workflows);
 

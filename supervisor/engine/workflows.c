@@ -115,8 +115,8 @@ void hep_workflows_destroy(struct hep_workflows *workflows)
     free(workflows);
 }
 
-enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const char *id, struct hep_workflow **workflow,
-                                   struct hep_error *error)
+enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const char *id,
+                                   struct hep_workflow **workflow, struct hep_error *error)
 {
     char file[HEP_NAME_MAX + 8];
     snprintf(file, sizeof file, "%.60s.json", id);
@@ -142,9 +142,9 @@ json_t *hep_workflows_list(const struct hep_workflows *workflows)
         const struct hep_workflow *w = entry->workflow;
         char id[256];
         snprintf(id, sizeof id, "%.*s", (int)(strlen(entry->file) - 5), entry->file);
-        json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b}", "workflow_id", w ? w->id : id, "name", w ? w->name : id,
-                                "help", w ? w->help : "", "version", w ? w->version : 0, "file", entry->file, "usable",
-                                w != NULL);
+        json_t *row =
+            json_pack("{s:s, s:s, s:s, s:i, s:s, s:b}", "workflow_id", w ? w->id : id, "name", w ? w->name : id, "help",
+                      w ? w->help : "", "version", w ? w->version : 0, "file", entry->file, "usable", w != NULL);
         if (!w)
             json_object_set(row, "problems", entry->problems);
         json_array_append_new(list, row);
@@ -157,9 +157,7 @@ static json_t *field_named(json_t *fields, const char *name)
 {
     size_t index;
     json_t *field;
-    json_array_foreach(fields, index, field)
-        if (strcmp(hep_json_str(field, "name", ""), name) == 0)
-            return field;
+    json_array_foreach(fields, index, field) if (strcmp(hep_json_str(field, "name", ""), name) == 0) return field;
     return NULL;
 }
 
@@ -187,8 +185,9 @@ static enum hep_status check_reply(void *context, const char *path, struct hep_e
     bool found = field_named(json_object_get(operation, "reply"), field) ||
                  strcmp(hep_json_str(written, "access", ""), "write") == 0;
     if (operation && !found)
-        json_array_append_new(check->problems, json_sprintf("step %s: ${%s}: %s.%s has no \"%s\" in its reply", check->step,
-                                                            path, hep_role_name(step->role), step->operation, field));
+        json_array_append_new(check->problems,
+                              json_sprintf("step %s: ${%s}: %s.%s has no \"%s\" in its reply", check->step, path,
+                                           hep_role_name(step->role), step->operation, field));
     return HEP_OK;
 }
 
@@ -204,17 +203,19 @@ static void check_step(struct check *check, const struct hep_workflow_step *step
             json_array_append_new(check->problems, json_sprintf("step %s: %s.%s has no field \"%s\"", step->id,
                                                                 hep_role_name(step->role), step->operation, key));
         else if (strcmp(hep_json_str(field, "access", ""), "write") == 0)
-            json_array_append_new(check->problems, json_sprintf("step %s: \"%s\" is placed by the engine", step->id, key));
+            json_array_append_new(check->problems,
+                                  json_sprintf("step %s: \"%s\" is placed by the engine", step->id, key));
     }
-    json_array_foreach(fields, index, value)
-        if (hep_json_bool(value, "required", false) && strcmp(hep_json_str(value, "access", ""), "write") != 0 &&
-            !json_object_get(step->parameters, hep_json_str(value, "name", "")))
-            json_array_append_new(check->problems, json_sprintf("step %s: %s.%s needs the field \"%s\"", step->id,
-                                                                hep_role_name(step->role), step->operation,
-                                                                hep_json_str(value, "name", "")));
+    json_array_foreach(fields, index, value) if (hep_json_bool(value, "required", false) &&
+                                                 strcmp(hep_json_str(value, "access", ""), "write") != 0 &&
+                                                 !json_object_get(step->parameters, hep_json_str(value, "name", "")))
+        json_array_append_new(check->problems,
+                              json_sprintf("step %s: %s.%s needs the field \"%s\"", step->id, hep_role_name(step->role),
+                                           step->operation, hep_json_str(value, "name", "")));
 }
 
-void hep_workflow_check_operations(const struct hep_workflow *workflow, const struct hep_router *router, json_t *problems)
+void hep_workflow_check_operations(const struct hep_workflow *workflow, const struct hep_router *router,
+                                   json_t *problems)
 {
     for (size_t i = 0; i < workflow->step_count; i++) {
         const struct hep_workflow_step *step = &workflow->steps[i];

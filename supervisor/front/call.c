@@ -13,9 +13,9 @@
 
 /* What a caller who may only look may ask of the supervisor and of domains. To add one: a row. */
 static const char *const read_only[] = {
-    "workflow.list", "workflow.get",    "session.list", "session.get",   "session.wait", "status.get",
-    "domain.list",   "domain.describe", "events.poll",  "device.list",   "model.list",   "model.info",
-    "scheduler.list", "device.get_memory",
+    "workflow.list", "workflow.get", "session.list",    "session.get",       "session.wait",
+    "status.get",    "domain.list",  "domain.describe", "events.poll",       "device.list",
+    "model.list",    "model.info",   "scheduler.list",  "device.get_memory",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 
@@ -30,7 +30,8 @@ static json_t *error_json(const struct hep_call *call, const struct hep_error *e
     return hep_error_to_json(&said);
 }
 
-static json_t *reply_json(const struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
+static json_t *reply_json(const struct hep_call *call, enum hep_status status, json_t *data,
+                          const struct hep_error *error)
 {
     json_t *reply = json_pack("{s:s, s:b}", "request_id", call->request_id, "success", status == HEP_OK);
     if (status == HEP_OK)
@@ -131,7 +132,8 @@ void hep_call_wait(struct hep_call *call, bool (*check)(struct hep_call *call), 
     call->check = check;
     if (check(call))
         return;
-    call->timer = hep_loop_after(call->front->loop, wait_ms < HEP_WAIT_MAX_MS ? wait_ms : HEP_WAIT_MAX_MS, on_wait_over, call);
+    call->timer =
+        hep_loop_after(call->front->loop, wait_ms < HEP_WAIT_MAX_MS ? wait_ms : HEP_WAIT_MAX_MS, on_wait_over, call);
 }
 
 void hep_front_changed(void *context)
@@ -183,8 +185,8 @@ static const struct hep_front_table *own_table(const char *type)
     return NULL;
 }
 
-static enum hep_status find_own(const struct hep_front_table *table, struct hep_call *call, const struct hep_operation **row,
-                                struct hep_error *error)
+static enum hep_status find_own(const struct hep_front_table *table, struct hep_call *call,
+                                const struct hep_operation **row, struct hep_error *error)
 {
     const char *dot = strchr(call->type, '.');
     *row = dot ? hep_operation_find(table->operations, dot + 1) : NULL;
@@ -199,14 +201,16 @@ static enum hep_status find_own(const struct hep_front_table *table, struct hep_
 }
 
 /* Runs an operation of the supervisor. */
-static enum hep_status run_own(const struct hep_front_table *table, struct hep_call *call, json_t *data, struct hep_error *error)
+static enum hep_status run_own(const struct hep_front_table *table, struct hep_call *call, json_t *data,
+                               struct hep_error *error)
 {
     const struct hep_operation *row;
     HEP_TRY(find_own(table, call, &row, error));
     void *request = calloc(1, row->request_size ? row->request_size : 1);
     if (!request)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
-    enum hep_status status = hep_decode(row->request, row->request_count, data, false, request, row->request_size, error);
+    enum hep_status status =
+        hep_decode(row->request, row->request_count, data, false, request, row->request_size, error);
     if (status == HEP_OK)
         status = row->handler(call, request, NULL, error);
     free(request);
@@ -221,14 +225,15 @@ static void ask(struct hep_call *call, json_t *message)
     enum hep_status status = HEP_OK;
     call->asking = true;
     if (call->caller.read_only && !is_read_only(call->type)) {
-        status = hep_fail(&error, HEP_E_NOT_ALLOWED, "%s changes something, and the caller is another user", call->type);
+        status =
+            hep_fail(&error, HEP_E_NOT_ALLOWED, "%s changes something, and the caller is another user", call->type);
         hep_hint(&error, "ask as the user that heptad runs as, or as root");
     } else if (table) {
         status = run_own(table, call, json_is_null(data) ? NULL : data, &error);
     } else {
         call->deferred = true;
-        hep_engine_pass(call->front->engine, call->type, data, call->caller.permission, hep_json_str(message, "session", ""),
-                        on_passed, call);
+        hep_engine_pass(call->front->engine, call->type, data, call->caller.permission,
+                        hep_json_str(message, "session", ""), on_passed, call);
     }
     call->asking = false;
     if (call->ended) {
@@ -246,7 +251,8 @@ static enum hep_status read_envelope(struct hep_call *call, json_t *message, str
     if (!json_is_object(message))
         return hep_fail(error, HEP_E_BAD_FIELD, "a request is an object {type, request_id, data}");
     if (strlen(id) >= sizeof call->request_id)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "request_id", "request_id has more than %zu bytes", sizeof call->request_id - 1);
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "request_id", "request_id has more than %zu bytes",
+                              sizeof call->request_id - 1);
     snprintf(call->request_id, sizeof call->request_id, "%s", id);
     call->error_as_text = strcmp(hep_json_str(message, "error_format", ""), "string") == 0;
     if (!type)
@@ -257,8 +263,8 @@ static enum hep_status read_envelope(struct hep_call *call, json_t *message, str
     return HEP_OK;
 }
 
-void hep_front_request(struct hep_front *front, json_t *message, struct hep_caller caller, struct hep_connection *connection,
-                       struct hep_rpc_request *request)
+void hep_front_request(struct hep_front *front, json_t *message, struct hep_caller caller,
+                       struct hep_connection *connection, struct hep_rpc_request *request)
 {
     struct hep_error error = {0};
     struct hep_call *call = calloc(1, sizeof *call);
@@ -268,13 +274,15 @@ void hep_front_request(struct hep_front *front, json_t *message, struct hep_call
             hep_rpc_reply(request, "", 0);
         return;
     }
-    *call = (struct hep_call){.front = front, .connection = connection, .request = request, .caller = caller, .next = front->calls};
+    *call = (struct hep_call){
+        .front = front, .connection = connection, .request = request, .caller = caller, .next = front->calls};
     front->calls = call;
     front->call_count++;
     int mine = connection ? hep_control_calls(connection, 1) : 0;
     enum hep_status status = read_envelope(call, message, &error);
     if (status == HEP_OK && (front->call_count > HEP_CALLS_MAX || mine > HEP_CONNECTION_CALLS_MAX))
-        status = hep_fail(&error, HEP_E_BUSY, "%d requests are in hand", mine > HEP_CONNECTION_CALLS_MAX ? mine - 1 : front->call_count - 1);
+        status = hep_fail(&error, HEP_E_BUSY, "%d requests are in hand",
+                          mine > HEP_CONNECTION_CALLS_MAX ? mine - 1 : front->call_count - 1);
     if (status != HEP_OK)
         hep_call_end(call, status, NULL, &error);
     else

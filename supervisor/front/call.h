@@ -10,12 +10,12 @@
 #include "supervisor/front/front.h"
 
 enum {
-    HEP_CALLS_MAX = 1024,           /* requests in hand on both sockets                        */
-    HEP_CONNECTIONS_MAX = 64,       /* of the control socket                                   */
-    HEP_CONNECTION_CALLS_MAX = 32,  /* requests in hand of one connection                      */
+    HEP_CALLS_MAX = 1024,             /* requests in hand on both sockets                        */
+    HEP_CONNECTIONS_MAX = 64,         /* of the control socket                                   */
+    HEP_CONNECTION_CALLS_MAX = 32,    /* requests in hand of one connection                      */
     HEP_CONNECTION_BACKLOG = 4 << 20, /* bytes that wait for a slow reader; more drops it      */
-    HEP_FRONT_PARALLEL = 128,       /* requests in hand on the front socket                    */
-    HEP_WAIT_MAX_MS = 60000         /* longest session.wait and events.poll                    */
+    HEP_FRONT_PARALLEL = 128,         /* requests in hand on the front socket                    */
+    HEP_WAIT_MAX_MS = 60000           /* longest session.wait and events.poll                    */
 };
 
 struct hep_connection; /* control.c */
@@ -27,22 +27,22 @@ struct hep_caller {
 };
 
 struct hep_call {
-    struct hep_front *front;            /* NULL: the front is gone, nobody is to be answered          */
-    struct hep_call *next;              /* of the front                                               */
-    struct hep_connection *connection;  /* the way back: a connection (NULL when it has closed) …     */
-    struct hep_rpc_request *request;    /* … or a request of the front socket                         */
+    struct hep_front *front;           /* NULL: the front is gone, nobody is to be answered          */
+    struct hep_call *next;             /* of the front                                               */
+    struct hep_connection *connection; /* the way back: a connection (NULL when it has closed) …     */
+    struct hep_rpc_request *request;   /* … or a request of the front socket                         */
     struct hep_caller caller;
-    char type[HEP_NAME_MAX * 2];        /* "session.get"                                              */
-    char request_id[HEP_NAME_MAX * 2];  /* as it came                                                 */
-    bool error_as_text;                 /* the caller wants {error: "CODE: message"}                  */
-    bool deferred;                      /* will be answered later                                     */
-    bool asking;                        /* its operation is being called: it is freed after that      */
-    bool ended;                         /* answered                                                   */
-    json_t *answer;                     /* data that the handler gave; NULL = none                    */
+    char type[HEP_NAME_MAX * 2];       /* "session.get"                                              */
+    char request_id[HEP_NAME_MAX * 2]; /* as it came                                                 */
+    bool error_as_text;                /* the caller wants {error: "CODE: message"}                  */
+    bool deferred;                     /* will be answered later                                     */
+    bool asking;                       /* its operation is being called: it is freed after that      */
+    bool ended;                        /* answered                                                   */
+    json_t *answer;                    /* data that the handler gave; NULL = none                    */
     /* of session.wait and events.poll: what is waited for */
     bool (*check)(struct hep_call *call); /* ends the call and returns true if it has come, or if this is NULL:
                                              the wait is over; NULL = not waiting                      */
-    struct hep_loop_timer *timer;       /* end of the wait                                            */
+    struct hep_loop_timer *timer;         /* end of the wait                                            */
     char session[HEP_SESSION_ID_MAX];
     uint64_t after_seq;
     int limit;
@@ -56,7 +56,7 @@ struct hep_front {
     void (*stop)(void *context, int64_t drain_ms);
     void *context;
     struct hep_rpc_server *server;
-    int listener;                        /* control socket, -1 = none     */
+    int listener; /* control socket, -1 = none     */
     struct hep_loop_source *listening;
     struct hep_connection *connections;
     int connection_count;
@@ -73,8 +73,8 @@ struct hep_front_table {
 extern const struct hep_front_table hep_front_tables[];
 
 /* call.c: takes a decoded message (borrowed) and sees that it is answered, now or later. */
-void hep_front_request(struct hep_front *front, json_t *message, struct hep_caller caller, struct hep_connection *connection,
-                       struct hep_rpc_request *request);
+void hep_front_request(struct hep_front *front, json_t *message, struct hep_caller caller,
+                       struct hep_connection *connection, struct hep_rpc_request *request);
 /* call.c: answers a frame of the front socket that could not be decoded. */
 void hep_front_refuse(struct hep_rpc_request *request, const struct hep_error *error);
 /* call.c: the handler's data; taken. */

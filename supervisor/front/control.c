@@ -83,7 +83,8 @@ static void send_too_large(struct hep_connection *connection, const void *frame,
     json_object_del(reply, "data");
     json_object_set_new(reply, "success", json_false());
     json_object_set_new(reply, "error", hep_error_to_json(&error));
-    if (hep_wire_encode(reply, &small, &size, NULL) == HEP_OK && send(connection->fd, small, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+    if (hep_wire_encode(reply, &small, &size, NULL) == HEP_OK &&
+        send(connection->fd, small, size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         break_off(connection, strerror(errno));
     free(small);
     json_decref(reply);
@@ -164,7 +165,8 @@ static void on_connection(void *context, uint32_t events)
     struct hep_connection *connection = context;
     if ((events & EPOLLOUT) && !connection->broken)
         flush(connection);
-    if (connection->broken || ((events & EPOLLIN) && !receive(connection)) || (!(events & EPOLLIN) && (events & (EPOLLHUP | EPOLLERR))))
+    if (connection->broken || ((events & EPOLLIN) && !receive(connection)) ||
+        (!(events & EPOLLIN) && (events & (EPOLLHUP | EPOLLERR))))
         connection_close(connection);
 }
 
@@ -197,7 +199,8 @@ static void on_knock(void *context, uint32_t events)
     int fd = accept4(front->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return; /* gone again, or no descriptors: it stays in the backlog */
-    struct hep_connection *connection = front->connection_count < HEP_CONNECTIONS_MAX ? calloc(1, sizeof *connection) : NULL;
+    struct hep_connection *connection =
+        front->connection_count < HEP_CONNECTIONS_MAX ? calloc(1, sizeof *connection) : NULL;
     if (!connection || !identify(fd, &caller)) {
         hep_log(HEP_NOTICE, "control.refused", "connections=%d", front->connection_count);
         free(connection);

@@ -48,7 +48,8 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     hep_loop_post(front->loop, on_arrival, arrival);
 }
 
-static enum hep_status take_options(struct hep_front *front, const struct hep_front_options *options, struct hep_error *error)
+static enum hep_status take_options(struct hep_front *front, const struct hep_front_options *options,
+                                    struct hep_error *error)
 {
     front->front_path = strdup(options->front_path ? options->front_path : "");
     front->control_path = strdup(options->control_path ? options->control_path : "");
@@ -61,8 +62,9 @@ static enum hep_status take_options(struct hep_front *front, const struct hep_fr
     return HEP_OK;
 }
 
-enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine, const struct hep_front_options *options,
-                                 struct hep_front **front, struct hep_error *error)
+enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine,
+                                 const struct hep_front_options *options, struct hep_front **front,
+                                 struct hep_error *error)
 {
     struct hep_front *result = calloc(1, sizeof *result);
     if (!result)

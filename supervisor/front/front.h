@@ -23,8 +23,9 @@ struct hep_front_options {
     void *context;
 };
 
-enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine, const struct hep_front_options *options,
-                                 struct hep_front **front, struct hep_error *error);
+enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine,
+                                 const struct hep_front_options *options, struct hep_front **front,
+                                 struct hep_error *error);
 /* Answers what is outstanding with NOT_NOW, closes both sockets and removes them. NULL is accepted. */
 void hep_front_destroy(struct hep_front *front);
 

@@ -53,7 +53,8 @@ enum hep_status hep_log_tail(const char *path, int lines, json_t **array, struct
     text = malloc(LOG_TAIL_MAX);
     ssize_t bytes = text ? pread(fd, text, LOG_TAIL_MAX, from) : -1;
     if (bytes < 0) {
-        status = text ? hep_fail_errno(error, errno, "cannot read the log %s", path) : hep_fail(error, HEP_E_NO_MEMORY, "no memory");
+        status = text ? hep_fail_errno(error, errno, "cannot read the log %s", path)
+                      : hep_fail(error, HEP_E_NO_MEMORY, "no memory");
         goto done;
     }
     *array = split(last_lines(text, (size_t)bytes, lines), text + bytes);

@@ -1,7 +1,7 @@
 /*
  * The supervisor's own operations: their tables and handlers. A handler reads its request, asks the engine, and gives
- * its data to hep_call_answer, or defers and answers later with hep_call_end. To add an operation: fields, handler, row,
- * a test.
+ * its data to hep_call_answer, or defers and answers later with hep_call_end. To add an operation: fields, handler,
+ * row, a test.
  */
 #include "common/wire.h"
 #include "supervisor/front/call.h"
@@ -13,13 +13,17 @@
 struct described {
     char unused;
 };
-#define SAYS(kind, field, ...) {.name = field, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL, .offset = 0, .help = __VA_ARGS__}
+#define SAYS(kind, field, ...)                                                                                         \
+    {                                                                                                                  \
+        .name = field, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL, .offset = 0, .help = __VA_ARGS__            \
+    }
 struct nothing {
     char unused;
 };
-#define NO_FIELDS .request = NULL, .request_count = 0, .request_size = sizeof(struct nothing)
+#define NO_FIELDS     .request = NULL, .request_count = 0, .request_size = sizeof(struct nothing)
 #define REPLY(fields) .reply = fields, .reply_count = HEP_COUNT_OF(fields), .reply_size = sizeof(struct described)
-#define REQUEST(type, fields) .request = fields, .request_count = HEP_COUNT_OF(fields), .request_size = sizeof(struct type)
+#define REQUEST(type, fields)                                                                                          \
+    .request = fields, .request_count = HEP_COUNT_OF(fields), .request_size = sizeof(struct type)
 
 static const struct hep_field session_says[] = {
     SAYS(STR, "session_id", "name of the session"),
@@ -37,7 +41,8 @@ static const struct hep_field session_says[] = {
     SAYS(STR, "note", "what a person should know about it now"),
     SAYS(JSON, "configuration", "complete: with every default filled in"),
     SAYS(JSON, "domains", "per domain, the state of the session's step there"),
-    SAYS(JSON, "steps", "id, domain, operation, status, attempt, queued_ms, started_ms (since it was created), duration_ms"),
+    SAYS(JSON, "steps",
+         "id, domain, operation, status, attempt, queued_ms, started_ms (since it was created), duration_ms"),
     SAYS(JSON, "results", "files: path, bytes, sha256, width, height, format, seed of each image"),
     SAYS(JSON, "errors", "what went wrong on the way, with obituaries"),
     SAYS(JSON, "error", "why it failed"),
@@ -58,13 +63,17 @@ struct execute_request {
     int32_t priority;
 };
 static const struct hep_field workflow_fields[] = {
-    HEP_FIELD(STR, workflow_request, workflow_id, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1, .help = "name of the workflow"),
+    HEP_FIELD(STR, workflow_request, workflow_id, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1,
+              .help = "name of the workflow"),
 };
 static const struct hep_field execute_fields[] = {
-    HEP_FIELD(STR, execute_request, workflow_id, DEFAULTED, .fallback_text = "txt2img", .max = HEP_NAME_MAX - 1, .help = "name of the workflow"),
-    HEP_FIELD(JSON, execute_request, configuration, REQUIRED, .help = "an object: the workflow's parameters, see workflow.get"),
+    HEP_FIELD(STR, execute_request, workflow_id, DEFAULTED, .fallback_text = "txt2img", .max = HEP_NAME_MAX - 1,
+              .help = "name of the workflow"),
+    HEP_FIELD(JSON, execute_request, configuration, REQUIRED,
+              .help = "an object: the workflow's parameters, see workflow.get"),
     HEP_FIELD(I32, execute_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),
-    HEP_FIELD(STR, execute_request, idempotency_key, OPTIONAL, .max = 255, .help = "the same key and request again gives the same session"),
+    HEP_FIELD(STR, execute_request, idempotency_key, OPTIONAL, .max = 255,
+              .help = "the same key and request again gives the same session"),
 };
 static const struct hep_field execute_says[] = {
     SAYS(STR, "session_id", "name of the session"), SAYS(STR, "status", "queued"),
@@ -72,8 +81,10 @@ static const struct hep_field execute_says[] = {
 static const struct hep_field workflows_says[] = {
     SAYS(JSON, "workflows", "workflow_id, name, help, version, file, usable, problems of each")};
 static const struct hep_field workflow_says[] = {
-    SAYS(STR, "workflow_id", "name"),      SAYS(STR, "name", "for people"),
-    SAYS(STR, "help", "what it does"),     SAYS(I32, "version", "of the template"),
+    SAYS(STR, "workflow_id", "name"),
+    SAYS(STR, "name", "for people"),
+    SAYS(STR, "help", "what it does"),
+    SAYS(I32, "version", "of the template"),
     SAYS(JSON, "parameters", "per name: type, required, default, min, max, multiple_of, choices, aliases, help"),
     SAYS(JSON, "steps", "id, domain, operation, parameters of each"),
     SAYS(JSON, "problems", "what the domains that are there do not have")};
@@ -104,7 +115,8 @@ static void on_executed(void *context, enum hep_status status, json_t *reply, co
     hep_call_end(context, status, reply, error);
 }
 
-static enum hep_status workflow_execute(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+static enum hep_status workflow_execute(struct hep_call *call, const void *request_, void *reply,
+                                        struct hep_error *error)
 {
     const struct execute_request *request = request_;
     (void)reply, (void)error;
@@ -115,12 +127,27 @@ static enum hep_status workflow_execute(struct hep_call *call, const void *reque
 }
 
 static const struct hep_operation workflow_operations[] = {
-    {.name = "list", .handler = workflow_list, NO_FIELDS, REPLY(workflows_says), .permission = HEP_CLIENT, .deadline_ms = 1000,
+    {.name = "list",
+     .handler = workflow_list,
+     NO_FIELDS,
+     REPLY(workflows_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
      .help = "the workflows that there are"},
-    {.name = "get", .handler = workflow_get, REQUEST(workflow_request, workflow_fields), REPLY(workflow_says),
-     .permission = HEP_CLIENT, .deadline_ms = 1000, .help = "one workflow: its parameters and steps"},
-    {.name = "execute", .handler = workflow_execute, REQUEST(execute_request, execute_fields), REPLY(execute_says),
-     .permission = HEP_CLIENT, .deadline_ms = 10000, .help = "accept a request: durable when it is answered"},
+    {.name = "get",
+     .handler = workflow_get,
+     REQUEST(workflow_request, workflow_fields),
+     REPLY(workflow_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "one workflow: its parameters and steps"},
+    {.name = "execute",
+     .handler = workflow_execute,
+     REQUEST(execute_request, execute_fields),
+     REPLY(execute_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 10000,
+     .help = "accept a request: durable when it is answered"},
     {0},
 };
 
@@ -141,28 +168,34 @@ struct wait_request {
     int64_t after_seq;
     int32_t timeout_ms;
 };
-static const char *const status_choices[] = {"", "queued", "running", "paused", "completed", "failed", "cancelled", NULL};
+static const char *const status_choices[] = {"",          "queued", "running",   "paused",
+                                             "completed", "failed", "cancelled", NULL};
 static const char *const action_choices[] = {"pause", "resume", "cancel", "priority", NULL};
-#define SESSION_ID(type) HEP_FIELD(STR, type, session_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "name of the session")
+#define SESSION_ID(type)                                                                                               \
+    HEP_FIELD(STR, type, session_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "name of the session")
 static const struct hep_field session_fields[] = {SESSION_ID(session_request)};
 static const struct hep_field list_fields[] = {
     HEP_FIELD(STR, list_request, status, OPTIONAL, .choices = status_choices, .help = "only those; \"\" = all"),
-    HEP_FIELD(STR, list_request, cursor, OPTIONAL, .max = 24, .help = "next_cursor of the page before; \"\" = from the newest"),
+    HEP_FIELD(STR, list_request, cursor, OPTIONAL, .max = 24,
+              .help = "next_cursor of the page before; \"\" = from the newest"),
     HEP_FIELD(I32, list_request, limit, DEFAULTED, .fallback = 50, .min = 1, .max = 500, .help = "sessions of a page"),
 };
 static const struct hep_field control_fields[] = {
     SESSION_ID(control_request),
-    HEP_FIELD(STR, control_request, action, REQUIRED, .choices = action_choices, .help = "what to do at the next step boundary"),
+    HEP_FIELD(STR, control_request, action, REQUIRED, .choices = action_choices,
+              .help = "what to do at the next step boundary"),
     HEP_FIELD(I32, control_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "for action priority"),
 };
 static const struct hep_field wait_fields[] = {
     SESSION_ID(wait_request),
     HEP_FIELD(I64, wait_request, after_seq, DEFAULTED, .help = "seq that is known: answer when it is larger"),
-    HEP_FIELD(I32, wait_request, timeout_ms, DEFAULTED, .fallback = 30000, .min = 1, .max = HEP_WAIT_MAX_MS, .help = "answer after so long in any case, ms"),
+    HEP_FIELD(I32, wait_request, timeout_ms, DEFAULTED, .fallback = 30000, .min = 1, .max = HEP_WAIT_MAX_MS,
+              .help = "answer after so long in any case, ms"),
 };
 static const struct hep_field list_says[] = {SAYS(JSON, "sessions", "as session.get without details; prompt is cut"),
                                              SAYS(STR, "next_cursor", "for the next page, if there is one")};
-static const struct hep_field control_says[] = {SAYS(STR, "session_id", "name of the session"), SAYS(STR, "status", "after it")};
+static const struct hep_field control_says[] = {SAYS(STR, "session_id", "name of the session"),
+                                                SAYS(STR, "status", "after it")};
 static const struct hep_field deleted_says[] = {SAYS(STR, "session_id", "name of the session")};
 
 static enum hep_status session_list(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
@@ -170,7 +203,8 @@ static enum hep_status session_list(struct hep_call *call, const void *request_,
     const struct list_request *request = request_;
     json_t *list;
     (void)reply;
-    HEP_TRY(hep_engine_list(call->front->engine, request->status.data, request->cursor.data, request->limit, &list, error));
+    HEP_TRY(
+        hep_engine_list(call->front->engine, request->status.data, request->cursor.data, request->limit, &list, error));
     hep_call_answer(call, list);
     return HEP_OK;
 }
@@ -185,12 +219,14 @@ static enum hep_status session_get(struct hep_call *call, const void *request_, 
     return HEP_OK;
 }
 
-static enum hep_status session_control(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+static enum hep_status session_control(struct hep_call *call, const void *request_, void *reply,
+                                       struct hep_error *error)
 {
     const struct control_request *request = request_;
     json_t *answer;
     (void)reply;
-    HEP_TRY(hep_engine_control(call->front->engine, request->session_id.data, request->action.data, request->priority, &answer, error));
+    HEP_TRY(hep_engine_control(call->front->engine, request->session_id.data, request->action.data, request->priority,
+                               &answer, error));
     hep_call_answer(call, answer);
     return HEP_OK;
 }
@@ -228,16 +264,41 @@ static enum hep_status session_wait(struct hep_call *call, const void *request_,
 }
 
 static const struct hep_operation session_operations[] = {
-    {.name = "list", .handler = session_list, REQUEST(list_request, list_fields), REPLY(list_says), .permission = HEP_CLIENT,
-     .deadline_ms = 1000, .help = "sessions, newest first"},
-    {.name = "get", .handler = session_get, REQUEST(session_request, session_fields), REPLY(session_says),
-     .permission = HEP_CLIENT, .deadline_ms = 1000, .help = "one session with its steps, results and errors"},
-    {.name = "control", .handler = session_control, REQUEST(control_request, control_fields), REPLY(control_says),
-     .permission = HEP_CLIENT, .deadline_ms = 1000, .help = "pause, resume, cancel, or change the priority"},
-    {.name = "delete", .handler = session_delete, REQUEST(session_request, session_fields), REPLY(deleted_says),
-     .permission = HEP_CLIENT, .deadline_ms = 1000, .help = "forget an ended session; its image files stay"},
-    {.name = "wait", .handler = session_wait, REQUEST(wait_request, wait_fields), REPLY(session_says), .permission = HEP_CLIENT,
-     .deadline_ms = HEP_WAIT_MAX_MS, .help = "one session, when it has changed"},
+    {.name = "list",
+     .handler = session_list,
+     REQUEST(list_request, list_fields),
+     REPLY(list_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "sessions, newest first"},
+    {.name = "get",
+     .handler = session_get,
+     REQUEST(session_request, session_fields),
+     REPLY(session_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "one session with its steps, results and errors"},
+    {.name = "control",
+     .handler = session_control,
+     REQUEST(control_request, control_fields),
+     REPLY(control_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "pause, resume, cancel, or change the priority"},
+    {.name = "delete",
+     .handler = session_delete,
+     REQUEST(session_request, session_fields),
+     REPLY(deleted_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "forget an ended session; its image files stay"},
+    {.name = "wait",
+     .handler = session_wait,
+     REQUEST(wait_request, wait_fields),
+     REPLY(session_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = HEP_WAIT_MAX_MS,
+     .help = "one session, when it has changed"},
     {0},
 };
 
@@ -247,8 +308,8 @@ struct domain_request {
 };
 static const struct hep_field domain_fields[] = {
     HEP_FIELD(STR, domain_request, domain, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1, .help = "name of the domain")};
-static const struct hep_field describe_fields[] = {
-    HEP_FIELD(STR, domain_request, domain, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "only of this one, or of this prefix")};
+static const struct hep_field describe_fields[] = {HEP_FIELD(
+    STR, domain_request, domain, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "only of this one, or of this prefix")};
 static const struct hep_field status_says[] = {
     SAYS(STR, "state", "ready, starting, degraded, draining, failed"),
     SAYS(STR, "line", "one sentence"),
@@ -320,7 +381,8 @@ static void describe_rows(json_t *list, const char *prefix, json_t *rows)
     }
 }
 
-static enum hep_status domain_describe(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+static enum hep_status domain_describe(struct hep_call *call, const void *request_, void *reply,
+                                       struct hep_error *error)
 {
     const struct domain_request *request = request_;
     const char *only = request->domain.data;
@@ -353,17 +415,37 @@ static enum hep_status domain_describe(struct hep_call *call, const void *reques
 }
 
 static const struct hep_operation status_operations[] = {
-    {.name = "get", .handler = status_get, NO_FIELDS, REPLY(status_says), .permission = HEP_CLIENT, .deadline_ms = 1000,
+    {.name = "get",
+     .handler = status_get,
+     NO_FIELDS,
+     REPLY(status_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
      .help = "the whole daemon in one answer"},
     {0},
 };
 static const struct hep_operation domain_operations[] = {
-    {.name = "list", .handler = domain_list, NO_FIELDS, REPLY(domains_says), .permission = HEP_CLIENT, .deadline_ms = 1000,
+    {.name = "list",
+     .handler = domain_list,
+     NO_FIELDS,
+     REPLY(domains_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
      .help = "the domains and how they are"},
-    {.name = "describe", .handler = domain_describe, REQUEST(domain_request, describe_fields), REPLY(describe_says),
-     .permission = HEP_CLIENT, .deadline_ms = 1000, .help = "every operation with its fields"},
-    {.name = "restart", .handler = domain_restart, REQUEST(domain_request, domain_fields), REPLY(restart_says),
-     .permission = HEP_OPERATOR, .deadline_ms = 1000, .help = "end a domain's process and start it again"},
+    {.name = "describe",
+     .handler = domain_describe,
+     REQUEST(domain_request, describe_fields),
+     REPLY(describe_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "every operation with its fields"},
+    {.name = "restart",
+     .handler = domain_restart,
+     REQUEST(domain_request, domain_fields),
+     REPLY(restart_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "end a domain's process and start it again"},
     {0},
 };
 
@@ -379,16 +461,20 @@ struct stop_request {
     int32_t drain_ms;
 };
 static const struct hep_field poll_fields[] = {
-    HEP_FIELD(I64, poll_request, after_seq, DEFAULTED, .fallback = -1, .help = "newest seq that is known; -1 = only what comes from now on"),
-    HEP_FIELD(I32, poll_request, limit, DEFAULTED, .fallback = 100, .min = 1, .max = 500, .help = "events of one answer"),
+    HEP_FIELD(I64, poll_request, after_seq, DEFAULTED, .fallback = -1,
+              .help = "newest seq that is known; -1 = only what comes from now on"),
+    HEP_FIELD(I32, poll_request, limit, DEFAULTED, .fallback = 100, .min = 1, .max = 500,
+              .help = "events of one answer"),
     HEP_FIELD(I32, poll_request, wait_ms, DEFAULTED, .max = HEP_WAIT_MAX_MS, .help = "wait so long for the first, ms"),
 };
-static const struct hep_field tail_fields[] = {
-    HEP_FIELD(I32, tail_request, lines, DEFAULTED, .fallback = 50, .min = 1, .max = 1000, .help = "how many of the last lines")};
-static const struct hep_field stop_fields[] = {
-    HEP_FIELD(I32, stop_request, drain_ms, DEFAULTED, .fallback = -1, .min = -1, .max = 600000, .help = "time for what is in hand, ms; -1 = as configured")};
-static const struct hep_field poll_says[] = {SAYS(JSON, "events", "seq, time, time_ms, name and the event's own fields of each"),
-                                             SAYS(I64, "last_seq", "for the next events.poll")};
+static const struct hep_field tail_fields[] = {HEP_FIELD(I32, tail_request, lines, DEFAULTED, .fallback = 50, .min = 1,
+                                                         .max = 1000, .help = "how many of the last lines")};
+static const struct hep_field stop_fields[] = {HEP_FIELD(I32, stop_request, drain_ms, DEFAULTED, .fallback = -1,
+                                                         .min = -1, .max = 600000,
+                                                         .help = "time for what is in hand, ms; -1 = as configured")};
+static const struct hep_field poll_says[] = {
+    SAYS(JSON, "events", "seq, time, time_ms, name and the event's own fields of each"),
+    SAYS(I64, "last_seq", "for the next events.poll")};
 static const struct hep_field config_says[] = {SAYS(JSON, "config", "the configuration in force, key by key")};
 static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
 static const struct hep_field stop_says[] = {SAYS(BOOL, "stopping", "true: it ends when what is in hand is done")};
@@ -409,7 +495,8 @@ static enum hep_status events_poll(struct hep_call *call, const void *request_, 
 {
     const struct poll_request *request = request_;
     (void)reply, (void)error;
-    call->after_seq = request->after_seq < 0 ? hep_events_last(call->front->engine->events) : (uint64_t)request->after_seq;
+    call->after_seq =
+        request->after_seq < 0 ? hep_events_last(call->front->engine->events) : (uint64_t)request->after_seq;
     call->limit = request->limit;
     hep_call_wait(call, check_events, request->wait_ms);
     return HEP_OK;
@@ -449,23 +536,43 @@ static enum hep_status daemon_stop(struct hep_call *call, const void *request_, 
 }
 
 static const struct hep_operation events_operations[] = {
-    {.name = "poll", .handler = events_poll, REQUEST(poll_request, poll_fields), REPLY(poll_says), .permission = HEP_CLIENT,
-     .deadline_ms = HEP_WAIT_MAX_MS, .help = "what has happened since"},
+    {.name = "poll",
+     .handler = events_poll,
+     REQUEST(poll_request, poll_fields),
+     REPLY(poll_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = HEP_WAIT_MAX_MS,
+     .help = "what has happened since"},
     {0},
 };
 static const struct hep_operation config_operations[] = {
-    {.name = "get", .handler = config_get, NO_FIELDS, REPLY(config_says), .permission = HEP_OPERATOR, .deadline_ms = 1000,
+    {.name = "get",
+     .handler = config_get,
+     NO_FIELDS,
+     REPLY(config_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
      .help = "the configuration in force"},
     {0},
 };
 static const struct hep_operation log_operations[] = {
-    {.name = "tail", .handler = log_tail, REQUEST(tail_request, tail_fields), REPLY(tail_says), .permission = HEP_OPERATOR,
-     .deadline_ms = 1000, .help = "the last lines of the log"},
+    {.name = "tail",
+     .handler = log_tail,
+     REQUEST(tail_request, tail_fields),
+     REPLY(tail_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "the last lines of the log"},
     {0},
 };
 static const struct hep_operation daemon_operations[] = {
-    {.name = "stop", .handler = daemon_stop, REQUEST(stop_request, stop_fields), REPLY(stop_says), .permission = HEP_OPERATOR,
-     .deadline_ms = 1000, .help = "end the daemon; what is in hand goes on at the next start"},
+    {.name = "stop",
+     .handler = daemon_stop,
+     REQUEST(stop_request, stop_fields),
+     REPLY(stop_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "end the daemon; what is in hand goes on at the next start"},
     {0},
 };
 

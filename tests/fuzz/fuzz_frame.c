@@ -1,5 +1,5 @@
-/* libFuzzer: any bytes as a message frame. The walk and the decoder must agree, what is decoded must survive the way back,
-   and the field tables must take or refuse it with a reason. */
+/* libFuzzer: any bytes as a message frame. The walk and the decoder must agree, what is decoded must survive the way
+   back, and the field tables must take or refuse it with a reason. */
 #include "common/operation.h"
 #include "common/wire.h"
 
@@ -22,10 +22,12 @@ static const struct hep_field fields[] = {
     HEP_FIELD(STR, everything, text, OPTIONAL, .max = 100, .help = "text"),
     HEP_FIELD(STR, everything, choice, DEFAULTED, .fallback_text = "a", .choices = choices, .help = "choice"),
     HEP_FIELD(BOOL, everything, flag, OPTIONAL, .help = "flag"),
-    HEP_FIELD(I32, everything, small, DEFAULTED, .fallback = 8, .min = -100, .max = 100, .multiple_of = 4, .help = "small"),
+    HEP_FIELD(I32, everything, small, DEFAULTED, .fallback = 8, .min = -100, .max = 100, .multiple_of = 4,
+              .help = "small"),
     HEP_FIELD(I64, everything, large, OPTIONAL, .help = "large"),
     HEP_FIELD(U64, everything, seed, OPTIONAL, .help = "seed"),
-    HEP_FIELD(F64, everything, number, DEFAULTED, .fallback = 1, .has_above = true, .above = 0, .max = 10, .help = "number"),
+    HEP_FIELD(F64, everything, number, DEFAULTED, .fallback = 1, .has_above = true, .above = 0, .max = 10,
+              .help = "number"),
     HEP_FIELD(REF, everything, tensor, OPTIONAL, .access = HEP_READ, .help = "tensor"),
     HEP_FIELD(JSON, everything, any, OPTIONAL, .help = "anything"),
 };
@@ -34,7 +36,8 @@ static void decode_request(json_t *message)
 {
     struct everything request;
     struct hep_error error = {0};
-    json_t *data = json_is_object(message) && json_object_get(message, "data") ? json_object_get(message, "data") : message;
+    json_t *data =
+        json_is_object(message) && json_object_get(message, "data") ? json_object_get(message, "data") : message;
     enum hep_status status = hep_decode(fields, HEP_COUNT_OF(fields), data, false, &request, sizeof request, &error);
     hep_assert(status == HEP_OK || (error.code == status && error.message[0]));
     if (status == HEP_OK) {

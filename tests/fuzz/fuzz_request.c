@@ -1,5 +1,5 @@
-/* libFuzzer: any text as the JSON of a request: as a configuration of txt2img, and as a workflow template. Nothing may be
-   accepted that is outside its range, and every refusal has a reason. */
+/* libFuzzer: any text as the JSON of a request: as a configuration of txt2img, and as a workflow template. Nothing may
+   be accepted that is outside its range, and every refusal has a reason. */
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/workflow.h"
@@ -45,9 +45,11 @@ static void as_configuration(json_t *value)
     struct hep_error error = {0};
     struct hep_parameter_scope scope = {.model_info = info, .schedulers = schedulers, .model = "emoji", .seed = 5};
     json_t *canonical = NULL, *complete = NULL;
-    enum hep_status status = hep_parameters_name(txt2img->parameters, txt2img->parameter_count, value, &canonical, &error);
+    enum hep_status status =
+        hep_parameters_name(txt2img->parameters, txt2img->parameter_count, value, &canonical, &error);
     if (status == HEP_OK)
-        status = hep_parameters_fill(txt2img->parameters, txt2img->parameter_count, canonical, &scope, &complete, &error);
+        status =
+            hep_parameters_fill(txt2img->parameters, txt2img->parameter_count, canonical, &scope, &complete, &error);
     if (status == HEP_OK)
         check_accepted(complete);
     else

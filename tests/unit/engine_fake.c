@@ -46,7 +46,7 @@ struct hep_loop {
     struct hep_loop_timer *timers; /* by due */
     int64_t now;
     struct hep_loop_source *sources;
-    pthread_mutex_t lock;          /* of posted: other threads add to it */
+    pthread_mutex_t lock; /* of posted: other threads add to it */
     struct posted *posted;
 };
 
@@ -189,11 +189,15 @@ static const struct {
      "model dtype fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae scheduler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},
     {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
-     "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled", "tokens"},
+     "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled",
+     "tokens"},
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
-    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan", "scheduler title evaluations"},
+    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan",
+     "scheduler title evaluations"},
     {HEP_ROLE_INFERENCE, "generate", true, true,
-     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority fingerprint >state >latents", "rows"},
+     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority fingerprint "
+     ">state >latents",
+     "rows"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
     {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents >image", "width height"},
     {HEP_ROLE_POSTPROCESSING, "encode", true, false, "image format quality path first_index recipe", "files"},
@@ -219,10 +223,10 @@ static json_t *operations_of(enum hep_role role)
     json_t *rows = json_array();
     for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
         if (table[i].role == role)
-            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:[], s:o, s:o}", "name", table[i].name, "permission",
-                                                  "client", "deadline_ms", 1000, "heavy", table[i].heavy, "measures",
-                                                  table[i].measures, "aliases", "request", fields_of(table[i].request), "reply",
-                                                  fields_of(table[i].reply)));
+            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:[], s:o, s:o}", "name", table[i].name,
+                                                  "permission", "client", "deadline_ms", 1000, "heavy", table[i].heavy,
+                                                  "measures", table[i].measures, "aliases", "request",
+                                                  fields_of(table[i].request), "reply", fields_of(table[i].reply)));
     return rows;
 }
 
@@ -281,7 +285,8 @@ static json_t *output(const char *dtype, json_t *shape)
 static json_t *measure(const char *type, json_t *data)
 {
     json_t *outputs = json_object();
-    int count = (int)hep_json_int(data, "count", 1), h = (int)hep_json_int(data, "height", 64) / 8, w = (int)hep_json_int(data, "width", 64) / 8;
+    int count = (int)hep_json_int(data, "count", 1), h = (int)hep_json_int(data, "height", 64) / 8,
+        w = (int)hep_json_int(data, "width", 64) / 8;
     double flops = 1e6;
     if (strstr(type, "encode_prompt")) {
         json_object_set_new(outputs, "conditioning", output("f32", json_pack("[iii]", 2, 77, 32)));
@@ -290,7 +295,8 @@ static json_t *measure(const char *type, json_t *data)
         json_object_set_new(outputs, "plan", output("u8", json_pack("[i]", 1000)));
     } else if (strstr(type, "generate")) {
         json_t *shape = json_object_get(json_object_get(data, "conditioning"), "shape");
-        ck_assert_int_eq(json_integer_value(json_array_get(shape, 1)), 77); /* the unplaced output of an earlier measure */
+        ck_assert_int_eq(json_integer_value(json_array_get(shape, 1)),
+                         77); /* the unplaced output of an earlier measure */
         json_object_set_new(outputs, "state", output("u8", json_pack("[i]", 4096 * count)));
         json_object_set_new(outputs, "latents", output("f32", json_pack("[iiii]", count, 4, h, w)));
         flops = 1e8;
@@ -319,18 +325,21 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
     if (strcmp(type, "model.list") == 0)
         return json_pack("{s:[{s:s}]}", "models", "name", "emoji");
     if (strcmp(type, "model.info") == 0)
-        return json_pack("{s:s, s:b, s:i, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1, "vae_scale_factor", 8, "defaults",
-                         "num_inference_steps", 20, "guidance_scale", 3.0, "width", 64, "height", 64);
+        return json_pack("{s:s, s:b, s:i, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1, "vae_scale_factor", 8,
+                         "defaults", "num_inference_steps", 20, "guidance_scale", 3.0, "width", 64, "height", 64);
     if (strcmp(type, "model.load") == 0)
-        return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "model", "emoji", "dtype", "f32", "fingerprint", "ab12",
-                         "vae_scale_factor", 8, "text_encoder", ref(fake, "text"), "tokenizer", ref(fake, "tok"), "unet",
-                         ref(fake, "unet"), "vae", ref(fake, "vae"), "scheduler", ref(fake, "sched"));
+        return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "model", "emoji", "dtype", "f32",
+                         "fingerprint", "ab12", "vae_scale_factor", 8, "text_encoder", ref(fake, "text"), "tokenizer",
+                         ref(fake, "tok"), "unet", ref(fake, "unet"), "vae", ref(fake, "vae"), "scheduler",
+                         ref(fake, "sched"));
     if (strcmp(type, "scheduler.list") == 0)
         return json_pack("{s:[{s:s, s:[s]}]}", "schedulers", "name", "ddim", "aliases", "DDIMScheduler");
     if (strcmp(type, "scheduler.plan") == 0)
-        return json_pack("{s:s, s:s, s:I}", "scheduler", "ddim", "title", "DDIM", "evaluations", (json_int_t)hep_json_int(data, "num_inference_steps", 0));
+        return json_pack("{s:s, s:s, s:I}", "scheduler", "ddim", "title", "DDIM", "evaluations",
+                         (json_int_t)hep_json_int(data, "num_inference_steps", 0));
     if (strcmp(type, "postprocessing.encode") == 0)
-        return json_pack("{s:[{s:o, s:i}]}", "files", "path", json_sprintf("%s-0.png", hep_json_str(data, "path", "?")), "bytes", 1);
+        return json_pack("{s:[{s:o, s:i}]}", "files", "path", json_sprintf("%s-0.png", hep_json_str(data, "path", "?")),
+                         "bytes", 1);
     return json_object();
 }
 
@@ -380,7 +389,9 @@ static void reply_error(struct request *r, enum hep_status code)
 {
     struct hep_error error;
     hep_fail(&error, code, "the domain says %s", hep_status_name(code));
-    request_end(r, HEP_OK, json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 0, "error", hep_error_to_json(&error)),
+    request_end(r, HEP_OK,
+                json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 0, "error",
+                          hep_error_to_json(&error)),
                 NULL);
 }
 
@@ -452,8 +463,10 @@ static void fire(void *context)
         return;
     if (strcmp(type, "inference.control") == 0)
         control(r);
-    request_end(r, HEP_OK, json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 1, "data",
-                                     measuring ? measure(type, data) : answer_data(fake, type, data)), NULL);
+    request_end(r, HEP_OK,
+                json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 1, "data",
+                          measuring ? measure(type, data) : answer_data(fake, type, data)),
+                NULL);
 }
 
 /* ---- what the engine calls --------------------------------------------------------------------------------------- */
@@ -488,9 +501,9 @@ static void check_lease(struct hep_proc *proc, enum hep_role role, json_t *messa
         if (!others || other->role == role)
             continue;
         proc->fake->overlaps++;
-        json_array_foreach(cores, i, core)
-            json_array_foreach(others, j, other_core)
-                ck_assert_msg(!json_equal(core, other_core), "%s and %s have the same core", hep_role_name(role), hep_role_name(other->role));
+        json_array_foreach(cores, i, core) json_array_foreach(others, j, other_core)
+            ck_assert_msg(!json_equal(core, other_core), "%s and %s have the same core", hep_role_name(role),
+                          hep_role_name(other->role));
     }
 }
 
@@ -498,7 +511,8 @@ static struct fake_rule *rule_for(struct fake *fake, const char *type, const cha
 {
     for (size_t i = 0; i < HEP_COUNT_OF(fake->rules); i++) {
         struct fake_rule *rule = &fake->rules[i];
-        if (rule->type && rule->count != 0 && strcmp(rule->type, type) == 0 && (!rule->only || strcmp(rule->only, session) == 0)) {
+        if (rule->type && rule->count != 0 && strcmp(rule->type, type) == 0 &&
+            (!rule->only || strcmp(rule->only, session) == 0)) {
             rule->count -= rule->count > 0;
             return rule;
         }
@@ -506,8 +520,8 @@ static struct fake_rule *rule_for(struct fake *fake, const char *type, const cha
     return NULL;
 }
 
-enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json_t *message, hep_proc_done *done, void *context,
-                                 struct hep_error *error)
+enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json_t *message, hep_proc_done *done,
+                                 void *context, struct hep_error *error)
 {
     struct fake *fake = proc->fake;
     const char *type = hep_json_str(message, "type", "");
@@ -516,7 +530,8 @@ enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json
         return hep_fail(error, HEP_E_DOMAIN_DOWN, "%s is down", hep_role_name(role));
     ck_assert_msg(table_has(type, measuring), "there is no %s", type);
     struct request *r = calloc(1, sizeof *r);
-    *r = (struct request){.proc = proc, .role = role, .message = json_deep_copy(message), .done = done, .context = context};
+    *r = (struct request){
+        .proc = proc, .role = role, .message = json_deep_copy(message), .done = done, .context = context};
     r->steps = (int)hep_json_int(json_object_get(message, "data"), "num_inference_steps", 6);
     if (!measuring) {
         fake->requests[role]++;
@@ -550,7 +565,8 @@ static json_t *in_hand_of(const struct hep_proc *proc, enum hep_role role)
     json_t *list = json_array();
     for (const struct request *r = proc->requests; r; r = r->next)
         if (r->role == role)
-            json_array_append_new(list, json_pack("{s:s, s:s}", "session", text_of(r, "session"), "operation", text_of(r, "type")));
+            json_array_append_new(
+                list, json_pack("{s:s, s:s}", "session", text_of(r, "session"), "operation", text_of(r, "type")));
     return list;
 }
 
@@ -568,8 +584,8 @@ void fake_kill(struct fake *fake, enum hep_role role)
     struct hep_error error;
     if (!proc->ready[role])
         return;
-    json_t *obituary = json_pack("{s:s, s:s, s:s, s:o}", "domain", hep_role_name(role), "cause", "killed by SIGSEGV", "signal", "SEGV",
-                                 "in_hand", in_hand_of(proc, role));
+    json_t *obituary = json_pack("{s:s, s:s, s:s, s:o}", "domain", hep_role_name(role), "cause", "killed by SIGSEGV",
+                                 "signal", "SEGV", "in_hand", in_hand_of(proc, role));
     proc->ready[role] = false;
     hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "%s died", hep_role_name(role));
     for (bool found = true; found;) {
@@ -700,8 +716,8 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
     json_decref(reply);
 }
 
-const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key, char id[HEP_SESSION_ID_MAX],
-                         struct hep_error *error)
+const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key,
+                         char id[HEP_SESSION_ID_MAX], struct hep_error *error)
 {
     struct answered answered = {0};
     json_t *json = json_loads(configuration, 0, NULL);

@@ -1,38 +1,38 @@
 /*
  * Stand-ins for the engine's tests: an event loop with a clock of its own (a timer of five seconds takes no time), and
- * domains without processes behind the functions of supervisor/proc/proc.h. Domains answer after a delay, can be killed,
- * can be told to fail, and check what the engine must never do: two domains with the same core, a tensor in an arena
- * that does not exist, an operation with a session's name that is not its own.
+ * domains without processes behind the functions of supervisor/proc/proc.h. Domains answer after a delay, can be
+ * killed, can be told to fail, and check what the engine must never do: two domains with the same core, a tensor in an
+ * arena that does not exist, an operation with a session's name that is not its own.
  */
 #ifndef HEP_TESTS_ENGINE_FAKE_H
 #define HEP_TESTS_ENGINE_FAKE_H
 
 #include "supervisor/engine/core.h"
 
-struct fake_rule {          /* how a "domain.operation" behaves; the first that fits */
+struct fake_rule { /* how a "domain.operation" behaves; the first that fits */
     const char *type;
-    int count;              /* how many requests it is for; -1 = all                 */
-    enum hep_status code;   /* error to answer with; OK = the usual answer           */
-    bool dies;              /* the domain dies with it in hand                       */
-    int after_steps;        /* of generate: dies after so many denoising steps       */
-    const char *only;       /* only for this session; NULL = any                     */
+    int count;            /* how many requests it is for; -1 = all                 */
+    enum hep_status code; /* error to answer with; OK = the usual answer           */
+    bool dies;            /* the domain dies with it in hand                       */
+    int after_steps;      /* of generate: dies after so many denoising steps       */
+    const char *only;     /* only for this session; NULL = any                     */
 };
 
 struct fake {
     struct hep_loop *loop;
     struct hep_engine *engine;
-    char folder[64];               /* state, output                                             */
+    char folder[64]; /* state, output                                             */
     char instance[16];
-    uint64_t seed;                 /* of the delays                                             */
-    int cores;                     /* of device.list                                            */
-    int64_t memory_limit;          /* of device.get_memory                                      */
-    bool down[HEP_ROLE_COUNT];     /* stays away when it dies                                   */
+    uint64_t seed;             /* of the delays                                             */
+    int cores;                 /* of device.list                                            */
+    int64_t memory_limit;      /* of device.get_memory                                      */
+    bool down[HEP_ROLE_COUNT]; /* stays away when it dies                                   */
     struct fake_rule rules[8];
-    int requests[HEP_ROLE_COUNT];  /* real ones (not measured) that were begun                  */
-    int overlaps;                  /* heavy requests of two domains at the same time            */
-    char order[8192];              /* "domain.operation:session " of each heavy one, as begun   */
-    uint64_t weights_generation;   /* of what model.load gives                                  */
-    int published_generation;      /* references with an older one are STALE; 0 = any           */
+    int requests[HEP_ROLE_COUNT]; /* real ones (not measured) that were begun                  */
+    int overlaps;                 /* heavy requests of two domains at the same time            */
+    char order[8192];             /* "domain.operation:session " of each heavy one, as begun   */
+    uint64_t weights_generation;  /* of what model.load gives                                  */
+    int published_generation;     /* references with an older one are STALE; 0 = any           */
 };
 
 /* A folder, an instance name, a loop. */
@@ -55,9 +55,9 @@ void fake_run(struct fake *fake, int turns);
 void fake_kill(struct fake *fake, enum hep_role role);
 struct fake_rule *fake_rule(struct fake *fake, struct fake_rule rule);
 /* workflow.execute of txt2img; the id, or "" with error. */
-const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key, char id[HEP_SESSION_ID_MAX],
-                         struct hep_error *error);
-bool fake_is_busy(enum hep_role role); /* a request is in hand there */
+const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key,
+                         char id[HEP_SESSION_ID_MAX], struct hep_error *error);
+bool fake_is_busy(enum hep_role role);                    /* a request is in hand there */
 json_t *fake_get(struct fake *fake, const char *session); /* session.get */
 uint64_t fake_random(uint64_t *seed);
 

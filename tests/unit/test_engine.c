@@ -1,4 +1,5 @@
-/* The engine on domains without processes (engine_fake.h): sessions from acceptance to the end, and what may go wrong. */
+/* The engine on domains without processes (engine_fake.h): sessions from acceptance to the end, and what may go wrong.
+ */
 #include "tests/unit/engine_fake.h"
 
 #include "common/log.h"
@@ -66,7 +67,8 @@ START_TEST(a_request_runs_to_its_image)
     fake_start(&fake, NULL);
     fake_execute(&fake, "{\"prompt\": \"a red apple\", \"steps\": 6, \"seed\": 7}", 0, NULL, id, NULL);
     expect_completed(id);
-    json_t *view = fake_get(&fake, id), *file = json_array_get(json_object_get(json_object_get(view, "results"), "files"), 0);
+    json_t *view = fake_get(&fake, id),
+           *file = json_array_get(json_object_get(json_object_get(view, "results"), "files"), 0);
     ck_assert_ptr_nonnull(strstr(hep_json_str(file, "path", ""), id));
     ck_assert(hep_json_num(view, "progress", 0) == 1.0);
     ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "seed", 0), 7);
@@ -155,7 +157,8 @@ START_TEST(a_bad_field_is_named)
     fake_run(&fake, 40);
     fake_execute(&fake, bad[_i].configuration, 0, NULL, id, &error);
     ck_assert_str_eq(id, "");
-    ck_assert_msg(error.code == bad[_i].code, "%s: %s %s", bad[_i].configuration, hep_status_name(error.code), error.message);
+    ck_assert_msg(error.code == bad[_i].code, "%s: %s %s", bad[_i].configuration, hep_status_name(error.code),
+                  error.message);
     ck_assert_str_eq(error.field, bad[_i].field);
     ck_assert_int_ne(error.message[0], 0);
     ck_assert_ptr_null(fake.engine->sessions);
@@ -172,8 +175,9 @@ START_TEST(a_number_that_is_not_finite_is_refused)
     ck_assert_int_eq(hep_workflows_find(fake.engine->workflows, "txt2img", &workflow, &error), HEP_OK);
     json_real_set(nan, 1e308); /* jansson takes no NaN: what is left is the range */
     json_object_set_new(configuration, "guidance_scale", nan);
-    ck_assert_int_eq(hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration, &scope, &complete, &error),
-                     HEP_E_OUT_OF_RANGE);
+    ck_assert_int_eq(
+        hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration, &scope, &complete, &error),
+        HEP_E_OUT_OF_RANGE);
     ck_assert_str_eq(error.field, "guidance_scale");
     json_decref(configuration);
 }
@@ -220,8 +224,9 @@ END_TEST
 /* ---- deaths ------------------------------------------------------------------------------------------------------ */
 START_TEST(a_killed_step_is_asked_again)
 {
-    static const char *const types[] = {"model.load",         "device.reserve",       "conditioning.encode_prompt", "scheduler.plan",
-                                        "inference.generate", "postprocessing.decode", "postprocessing.encode"};
+    static const char *const types[] = {"model.load",           "device.reserve",     "conditioning.encode_prompt",
+                                        "scheduler.plan",       "inference.generate", "postprocessing.decode",
+                                        "postprocessing.encode"};
     fake_start(&fake, NULL);
     fake_rule(&fake, (struct fake_rule){.type = types[_i], .count = 1, .dies = true, .after_steps = 3});
     fake_execute(&fake, apple, 0, NULL, id, NULL);
@@ -247,6 +252,21 @@ START_TEST(three_deaths_fail_the_session_and_the_others_go_on)
     json_decref(view);
     fake_run(&fake, 1000);
     ck_assert_int_eq(segments(), 0);
+}
+END_TEST
+
+START_TEST(whoever_was_there_at_a_death_is_asked_alone_and_the_poison_is_found)
+{
+    fake.cores = 16; /* both denoise together */
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 60}", 0, NULL, id, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 60}", 0, NULL, other, NULL);
+    fake_rule(&fake, (struct fake_rule){.type = "inference.generate", .count = -1, .dies = true, .after_steps = 50, .only = id});
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+    expect_completed(other);
+    json_t *view = fake_get(&fake, other);
+    ck_assert_int_gt(json_array_size(json_object_get(view, "errors")), 0); /* it was there */
+    json_decref(view);
 }
 END_TEST
 
@@ -427,7 +447,7 @@ START_TEST(a_session_near_its_end_gets_the_cores_first)
     fake_run(&fake, 100000);
     char mine[80], its[80];
     snprintf(mine, sizeof mine, "postprocessing.decode:%s ", id);
-    snprintf(its, sizeof its, "conditioning.encode_prompt:%s ", other);
+    snprintf(its, sizeof its, "model.load:%s ", other);
     ck_assert(strstr(fake.order, mine) < strstr(fake.order, its));
 }
 END_TEST
@@ -554,8 +574,8 @@ static void storm(uint64_t seed, int cores)
         enum hep_session_state state = fake_run_until(&fake, ids[i], HEP_SESSION_COMPLETED);
         json_t *view = fake_get(&fake, ids[i]);
         const char *message = hep_json_str(json_object_get(view, "error"), "message", "");
-        ck_assert_msg(state == HEP_SESSION_COMPLETED || strstr(message, "3 times"), "seed %" PRIu64 ": session %d is %s: %s", seed, i,
-                      hep_session_state_name(state), message);
+        ck_assert_msg(state == HEP_SESSION_COMPLETED || strstr(message, "3 times"),
+                      "seed %" PRIu64 ": session %d is %s: %s", seed, i, hep_session_state_name(state), message);
         json_decref(view);
     }
     fake_run(&fake, 2000);
@@ -654,6 +674,7 @@ int main(void)
     tcase_add_test(cases, requests_are_accepted_while_the_model_domain_restarts);
     tcase_add_loop_test(cases, a_killed_step_is_asked_again, 0, 7);
     tcase_add_test(cases, three_deaths_fail_the_session_and_the_others_go_on);
+    tcase_add_test(cases, whoever_was_there_at_a_death_is_asked_alone_and_the_poison_is_found);
     tcase_add_test(cases, the_count_of_deaths_survives_a_restart_of_the_supervisor);
     tcase_add_test(cases, deaths_with_progress_between_them_are_no_poison);
     tcase_add_test(cases, a_session_waits_for_a_domain_that_is_down);

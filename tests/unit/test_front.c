@@ -37,8 +37,11 @@ static void count_stop(void *context, int64_t drain_ms)
 static void open_front(void)
 {
     struct hep_error error;
-    struct hep_front_options options = {.front_path = front_path, .control_path = control_path, .log_path = log_path,
-                                        .config = say_config, .stop = count_stop};
+    struct hep_front_options options = {.front_path = front_path,
+                                        .control_path = control_path,
+                                        .log_path = log_path,
+                                        .config = say_config,
+                                        .stop = count_stop};
     ck_assert_msg(hep_front_create(fake.loop, fake.engine, &options, &front, &error) == HEP_OK, "%s", error.message);
 }
 
@@ -187,7 +190,8 @@ END_TEST
 
 START_TEST(every_answer_has_only_the_fields_that_its_table_names)
 {
-    static const char *const datas[][2] = {{"get", "{\"session_id\": \"%s\"}"},  {"wait", "{\"session_id\": \"%s\"}"},
+    static const char *const datas[][2] = {{"get", "{\"session_id\": \"%s\"}"},
+                                           {"wait", "{\"session_id\": \"%s\"}"},
                                            {"execute", "{\"configuration\": {\"prompt\": \"x\"}}"}};
     char id[HEP_SESSION_ID_MAX];
     int fd = dial();
@@ -268,7 +272,8 @@ START_TEST(a_wait_ends_with_a_change_while_others_are_answered)
     int fd = dial();
     fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL);
     json_t *view = fake_get(&fake, id);
-    snprintf(data, sizeof data, "{\"session_id\": \"%s\", \"after_seq\": %d, \"timeout_ms\": 60000}", id, (int)hep_json_int(view, "seq", 0));
+    snprintf(data, sizeof data, "{\"session_id\": \"%s\", \"after_seq\": %d, \"timeout_ms\": 60000}", id,
+             (int)hep_json_int(view, "seq", 0));
     json_decref(view);
     send_request(fd, "wait", "session.wait", data);
     send_request(fd, "poll", "events.poll", "{\"wait_ms\": 60000}");
@@ -523,7 +528,9 @@ static void on_got(void *context, enum hep_status status, const void *frame, siz
     json_t *reply = NULL;
     got->status = status;
     if (status == HEP_OK && hep_wire_decode(frame, bytes, &reply, NULL) == HEP_OK)
-        snprintf(got->code, sizeof got->code, "%s", hep_json_bool(reply, "success", false) ? "OK" : hep_json_str(json_object_get(reply, "error"), "code", "?"));
+        snprintf(got->code, sizeof got->code, "%s",
+                 hep_json_bool(reply, "success", false) ? "OK"
+                                                        : hep_json_str(json_object_get(reply, "error"), "code", "?"));
     json_decref(reply);
     got->there = true;
 }
@@ -555,7 +562,8 @@ START_TEST(the_door_asks_with_the_permission_of_a_client)
     struct hep_error error;
     ck_assert_int_eq(hep_rpc_client_create(front_path, &client, &error), HEP_OK);
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
-        json_t *message = json_pack("{s:s, s:s, s:o}", "type", rows[i][0], "request_id", "1", "data", json_loads(rows[i][1], 0, NULL));
+        json_t *message = json_pack("{s:s, s:s, s:o}", "type", rows[i][0], "request_id", "1", "data",
+                                    json_loads(rows[i][1], 0, NULL));
         void *frame;
         size_t bytes;
         ck_assert_int_eq(hep_wire_encode(message, &frame, &bytes, &error), HEP_OK);

@@ -39,7 +39,13 @@ static struct hep_store_session row_of(const char *id, const char *state, int64_
     static json_t *empty;
     if (!empty)
         empty = json_object();
-    return (struct hep_store_session){.seq = seq, .id = id, .workflow_id = "w", .state = state, .configuration = empty, .workflow = empty, .created = 5};
+    return (struct hep_store_session){.seq = seq,
+                                      .id = id,
+                                      .workflow_id = "w",
+                                      .state = state,
+                                      .configuration = empty,
+                                      .workflow = empty,
+                                      .created = 5};
 }
 
 static void add(const char *id, const char *state, int64_t seq)
@@ -154,7 +160,13 @@ START_TEST(a_deleted_session_takes_its_steps_along)
 {
     int steps = 0;
     json_t *result = json_pack("{s:i}", "x", 7);
-    struct hep_store_step step = {.session = "one", .step = 0, .id = "s", .domain = "device", .operation = "list", .state = "done", .result = result};
+    struct hep_store_step step = {.session = "one",
+                                  .step = 0,
+                                  .id = "s",
+                                  .domain = "device",
+                                  .operation = "list",
+                                  .state = "done",
+                                  .result = result};
     add("one", "completed", 1);
     hep_store_begin(store, &error);
     ck_assert_int_eq(hep_store_put_step(store, &step, &error), HEP_OK);

@@ -30,22 +30,44 @@ static const struct {
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"kitchen\", \"operation\": \"cook\"}]}", "not a domain"},
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\"}]}", "operation"},
     {"{" HEAD "\"steps\": [{\"id\": \"model\", \"type\": \"device\", \"operation\": \"list\"}]}", "reserved"},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"paramters\": {}}]}", "unknown key \"paramters\""},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${nothing}\"}}]}", "no parameter and no step"},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${b.y}\"}},"
-     "{\"id\": \"b\", \"type\": \"device\", \"operation\": \"list\"}]}", "forward"},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${a.y}\"}}]}", "forward"},
-    {"{" HEAD "\"steps\": [" STEP ", {\"id\": \"b\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${a}\"}}]}", "name a field"},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${session.colour}\"}}]}", "a session has"},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${plan.colour}\"}}]}", "a plan has"},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${open\"}}]}", "not a reference"},
-    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": [{\"y\": \"${a b}\"}]}}]}", "character"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"paramters\": {}}]}",
+     "unknown key \"paramters\""},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+              "\"${nothing}\"}}]}",
+     "no parameter and no step"},
+    {"{" HEAD
+     "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${b.y}\"}},"
+     "{\"id\": \"b\", \"type\": \"device\", \"operation\": \"list\"}]}",
+     "forward"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+              "\"${a.y}\"}}]}",
+     "forward"},
+    {"{" HEAD "\"steps\": [" STEP
+     ", {\"id\": \"b\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${a}\"}}]}",
+     "name a field"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+              "\"${session.colour}\"}}]}",
+     "a session has"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+              "\"${plan.colour}\"}}]}",
+     "a plan has"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+              "\"${open\"}}]}",
+     "not a reference"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+              "[{\"y\": \"${a b}\"}]}}]}",
+     "character"},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"colour\"}}}", "is not one of"},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"integer\", \"mni\": 1}}}", "\"mni\""},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"integer\", \"min\": \"one\"}}}", "\"min\""},
-    {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"integer\", \"required\": true, \"default\": 1}}}", "never used"},
-    {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"string\", \"default\": \"${y}\"}}}", "default can only"},
-    {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"string\", \"aliases\": [\"y\"]}, \"y\": {\"type\": \"string\"}}}", "a parameter itself"},
+    {"{" HEAD "\"steps\": [" STEP
+     "], \"parameters\": {\"x\": {\"type\": \"integer\", \"required\": true, \"default\": 1}}}",
+     "never used"},
+    {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"string\", \"default\": \"${y}\"}}}",
+     "default can only"},
+    {"{" HEAD "\"steps\": [" STEP
+     "], \"parameters\": {\"x\": {\"type\": \"string\", \"aliases\": [\"y\"]}, \"y\": {\"type\": \"string\"}}}",
+     "a parameter itself"},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": []}", "parameters must be an object"},
     {"{" HEAD "\"steps\": [" STEP "], \"results\": {\"x\": \"${b.y}\"}}", "no parameter and no step"},
     {"{" HEAD "\"steps\": [" STEP "], \"finally\": [{\"type\": \"moon\", \"operation\": \"land\"}]}", "not a domain"},
@@ -60,9 +82,10 @@ START_TEST(a_wrong_template_is_refused_with_its_reason)
     ck_assert_ptr_nonnull(source);
     enum hep_status status = hep_workflow_parse(source, problems, &workflow, &error);
     bool found = false;
-    json_array_foreach(problems, index, text)
-        found = found || (templates[_i].problem && strstr(json_string_value(text), templates[_i].problem));
-    ck_assert_msg((status == HEP_OK) == (templates[_i].problem == NULL), "%s: %s", templates[_i].template, error.message);
+    json_array_foreach(problems, index, text) found =
+        found || (templates[_i].problem && strstr(json_string_value(text), templates[_i].problem));
+    ck_assert_msg((status == HEP_OK) == (templates[_i].problem == NULL), "%s: %s", templates[_i].template,
+                  error.message);
     ck_assert_msg(found == (templates[_i].problem != NULL), "%s: %s", templates[_i].template, error.message);
     hep_workflow_release(workflow);
     json_decref(problems);
@@ -72,7 +95,9 @@ END_TEST
 
 START_TEST(all_problems_are_listed)
 {
-    json_t *source = json_loads("{\"workflow_id\": \"w\", \"what\": 1, \"steps\": [{\"id\": \"A\", \"type\": \"moon\", \"operation\": \"\"}]}", 0, NULL);
+    json_t *source = json_loads(
+        "{\"workflow_id\": \"w\", \"what\": 1, \"steps\": [{\"id\": \"A\", \"type\": \"moon\", \"operation\": \"\"}]}",
+        0, NULL);
     json_t *problems = json_array();
     struct hep_workflow *workflow = NULL;
     ck_assert_int_eq(hep_workflow_parse(source, problems, &workflow, NULL), HEP_E_BAD_FILE);
@@ -124,8 +149,8 @@ START_TEST(the_shipped_templates_are_right)
     ck_assert_int_eq(hep_workflows_load(HEP_SOURCE_DIR "/etc/workflows", &workflows, &error), HEP_OK);
     json_t *list = hep_workflows_list(workflows), *row;
     size_t index;
-    json_array_foreach(list, index, row)
-        ck_assert_msg(json_is_true(json_object_get(row, "usable")), "%s", json_string_value(json_object_get(row, "file")));
+    json_array_foreach(list, index, row) ck_assert_msg(json_is_true(json_object_get(row, "usable")), "%s",
+                                                       json_string_value(json_object_get(row, "file")));
     ck_assert_int_eq(hep_workflows_find(workflows, "txt2img", &workflow, &error), HEP_OK);
     json_decref(list);
     hep_workflows_destroy(workflows);
@@ -143,11 +168,16 @@ static json_t *lookup(void *context, const char *path, struct hep_error *error)
 
 START_TEST(a_reference_keeps_its_type_or_becomes_text)
 {
-    json_t *scope = json_loads("{\"n\": 7, \"x\": 1.5, \"b\": true, \"s\": \"hi ${n}\", \"none\": null, \"o\": {\"p\": [1, 2]}}", 0, NULL);
-    json_t *value = json_loads("{\"a\": \"${n}\", \"b\": \"${x}\", \"c\": \"<${n}-${x}-${b}>\", \"d\": \"${o.p}\", \"e\": \"${none}\","
-                               " \"f\": [\"${s}\"], \"g\": null, \"h\": \"plain $ {n}\", \"i\": \"[${none}]\"}", 0, NULL);
-    json_t *expected = json_loads("{\"a\": 7, \"b\": 1.5, \"c\": \"<7-1.5-true>\", \"d\": [1, 2], \"f\": [\"hi ${n}\"], \"g\": null,"
-                                  " \"h\": \"plain $ {n}\", \"i\": \"[]\"}", 0, NULL);
+    json_t *scope = json_loads(
+        "{\"n\": 7, \"x\": 1.5, \"b\": true, \"s\": \"hi ${n}\", \"none\": null, \"o\": {\"p\": [1, 2]}}", 0, NULL);
+    json_t *value = json_loads(
+        "{\"a\": \"${n}\", \"b\": \"${x}\", \"c\": \"<${n}-${x}-${b}>\", \"d\": \"${o.p}\", \"e\": \"${none}\","
+        " \"f\": [\"${s}\"], \"g\": null, \"h\": \"plain $ {n}\", \"i\": \"[${none}]\"}",
+        0, NULL);
+    json_t *expected =
+        json_loads("{\"a\": 7, \"b\": 1.5, \"c\": \"<7-1.5-true>\", \"d\": [1, 2], \"f\": [\"hi ${n}\"], \"g\": null,"
+                   " \"h\": \"plain $ {n}\", \"i\": \"[]\"}",
+                   0, NULL);
     json_t *result = NULL;
     struct hep_error error;
     ck_assert_int_eq(hep_reference_resolve(value, lookup, scope, &result, &error), HEP_OK);
@@ -172,13 +202,19 @@ START_TEST(what_the_domains_do_not_have_is_said)
     struct hep_router *router;
     struct hep_workflow *workflow = NULL;
     json_t *problems = json_array();
-    json_t *source = json_loads("{\"workflow_id\": \"w\", \"steps\": ["
-                                "{\"id\": \"a\", \"type\": \"device\", \"operation\": \"make\", \"parameters\": {\"size\": 1, \"colour\": 2, \"out\": 3}},"
-                                "{\"id\": \"b\", \"type\": \"device\", \"operation\": \"break\"},"
-                                "{\"id\": \"c\", \"type\": \"model\", \"operation\": \"anything\", \"parameters\": {\"x\": \"${a.out}\"}},"
-                                "{\"id\": \"d\", \"type\": \"device\", \"operation\": \"make\", \"parameters\": {\"size\": \"${a.weight}\"}}]}", 0, NULL);
-    json_t *operations = json_loads("[{\"name\": \"make\", \"aliases\": [\"create\"], \"request\": [{\"name\": \"size\", \"required\": true},"
-                                    " {\"name\": \"must\", \"required\": true}, {\"name\": \"out\", \"required\": true, \"access\": \"write\"}], \"reply\": []}]", 0, NULL);
+    json_t *source = json_loads(
+        "{\"workflow_id\": \"w\", \"steps\": ["
+        "{\"id\": \"a\", \"type\": \"device\", \"operation\": \"make\", \"parameters\": {\"size\": 1, \"colour\": 2, "
+        "\"out\": 3}},"
+        "{\"id\": \"b\", \"type\": \"device\", \"operation\": \"break\"},"
+        "{\"id\": \"c\", \"type\": \"model\", \"operation\": \"anything\", \"parameters\": {\"x\": \"${a.out}\"}},"
+        "{\"id\": \"d\", \"type\": \"device\", \"operation\": \"make\", \"parameters\": {\"size\": \"${a.weight}\"}}]}",
+        0, NULL);
+    json_t *operations = json_loads(
+        "[{\"name\": \"make\", \"aliases\": [\"create\"], \"request\": [{\"name\": \"size\", \"required\": true},"
+        " {\"name\": \"must\", \"required\": true}, {\"name\": \"out\", \"required\": true, \"access\": \"write\"}], "
+        "\"reply\": []}]",
+        0, NULL);
     ck_assert_int_eq(hep_router_create(&router, NULL), HEP_OK);
     ck_assert_int_eq(hep_workflow_parse(source, NULL, &workflow, NULL), HEP_OK);
     hep_workflow_check_operations(workflow, router, problems);

@@ -1,0 +1,150 @@
+# Completion of heptctl for bash. Generated: heptctl completion bash
+_heptctl_words() { heptctl words "$1" --timeout 1 2>/dev/null; }
+_heptctl() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case ${COMP_WORDS[i]} in
+    --state | --socket | --timeout) ((i++)) ;;
+    -*) ;;
+    *) verb=${COMP_WORDS[i]}; break ;;
+    esac
+  done
+  case $prev in
+    --state) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    --socket) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    --timeout) return ;;
+  esac
+  case $verb in
+  generate)
+    case $prev in
+    --negative|-n) return ;;
+    --steps|-s) return ;;
+    --guidance|-g) return ;;
+    --width|-W) return ;;
+    --height|-H) return ;;
+    --seed) return ;;
+    --scheduler) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words schedulers)" -- "$cur"); return ;;
+    --model|-m) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words models)" -- "$cur"); return ;;
+    --count|-c) return ;;
+    --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png jpeg webp' -- "$cur"); return ;;
+    --quality) return ;;
+    --set) return ;;
+    --workflow) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words workflows)" -- "$cur"); return ;;
+    --priority) return ;;
+    --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    esac
+    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    ;;
+  status)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  models)
+    case $prev in
+    esac
+    words=' --scan --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words models) ;;
+  sessions)
+    case $prev in
+    --status|-s) mapfile -t COMPREPLY < <(compgen -W 'queued running paused completed failed cancelled' -- "$cur"); return ;;
+    --limit|-n) return ;;
+    esac
+    words=' --status --limit --json --state --socket --timeout --help --version'
+    ;;
+  session)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+  wait)
+    case $prev in
+    --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    esac
+    words=' --out --show --no-show --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+  cancel)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+  pause)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+  resume)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+  workflows)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words workflows) ;;
+  domains)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  restart)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words domains) ;;
+  events)
+    case $prev in
+    --after) return ;;
+    --limit|-n) return ;;
+    esac
+    words=' --follow --after --limit --json --state --socket --timeout --help --version'
+    ;;
+  logs)
+    case $prev in
+    --lines|-n) return ;;
+    esac
+    words=' --lines --follow --json --state --socket --timeout --help --version'
+    ;;
+  stop)
+    case $prev in
+    esac
+    words=' --now --no-wait --json --state --socket --timeout --help --version'
+    ;;
+  operations)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words operations) ;;
+  call)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words operations) ;;
+  doctor)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  version)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  completion)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words='bash zsh' ;;
+  help)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
+  *)
+    words='generate status models sessions session wait cancel pause resume workflows domains restart events logs stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+complete -F _heptctl heptctl

@@ -1,0 +1,173 @@
+/* `heptctl models` and `heptctl workflows`. Called by main and by tests. */
+#include "common/wire.h"
+#include "supervisor/ctl/ctl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- models ------------------------------------------------------------------------------------------------------ */
+/* Why a model is not usable; `problem` is an error object, a text or not there. */
+static const char *problem_of(const json_t *model)
+{
+    const json_t *problem = json_object_get(model, "problem");
+    return json_is_string(problem) ? json_string_value(problem) : hep_json_str(problem, "message", "");
+}
+
+static char *defaults_text(const json_t *defaults)
+{
+    const char *scheduler = hep_json_str(defaults, "scheduler", "");
+    if (!json_is_object(defaults))
+        return ctl_format("%s", "");
+    return ctl_format("%" PRId64 "×%" PRId64 " %" PRId64 " steps g %g%s%s", hep_json_int(defaults, "width", 0), hep_json_int(defaults, "height", 0),
+                      hep_json_int(defaults, "num_inference_steps", 0), hep_json_num(defaults, "guidance_scale", 0), scheduler[0] ? " " : "", scheduler);
+}
+
+void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out)
+{
+    static const struct ctl_column columns[] = {{"MODEL", .right = false}, {"FAMILY", .right = false}, {"STATE", .right = false},
+                                                {"DTYPE", .right = false}, {"SIZE", .right = true},    {"DEFAULTS", .flows = true}};
+    struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
+    size_t index;
+    const json_t *model;
+    json_array_foreach((json_t *)(uintptr_t)models, index, model)
+    {
+        char size[24], *defaults = defaults_text(json_object_get(model, "defaults"));
+        bool usable = hep_json_bool(model, "usable", true), loaded = hep_json_bool(model, "loaded", false);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(model, "name", "?"));
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(model, "family", ""));
+        ctl_cell(table, usable ? CTL_GREEN : CTL_RED, "%s", !usable ? "not usable" : loaded ? "loaded" : "on disk");
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(model, "dtype", ""));
+        ctl_cell(table, CTL_PLAIN, "%s", ctl_bytes(hep_json_int(model, "bytes", 0), size, sizeof size));
+        ctl_cell(table, CTL_PLAIN, "%s", defaults);
+        free(defaults);
+    }
+    ctl_table_end(table, style, out, "no models: see models.paths in the configuration, and `heptctl models --scan`");
+    json_array_foreach((json_t *)(uintptr_t)models, index, model)
+    {
+        if (hep_json_bool(model, "usable", true))
+            continue;
+        char *text = ctl_format("%s is not usable: %s", hep_json_str(model, "name", "?"), problem_of(model));
+        ctl_wrap(out, text, 2, 0, style->width);
+        free(text);
+    }
+}
+
+static enum hep_status show_one_model(struct ctl *ctl, struct hep_error *error)
+{
+    json_t *model = NULL, *value;
+    const char *name;
+    HEP_TRY(ctl_ask(ctl, "model.info", json_pack("{s:s}", "model", ctl->words[0]), &model, error));
+    if (ctl->json) {
+        ctl_print_json(ctl->out, model, false);
+    } else {
+        json_object_foreach(model, name, value)
+        {
+            char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+            fprintf(ctl->out, "%-20s", name);
+            ctl_wrap(ctl->out, text ? text : "?", 20, 20, ctl->style.width);
+            free(text);
+        }
+    }
+    json_decref(model);
+    return HEP_OK;
+}
+
+enum hep_status ctl_models(struct ctl *ctl, struct hep_error *error)
+{
+    json_t *reply = NULL;
+    if (ctl_flag(ctl, "scan")) {
+        HEP_TRY(ctl_ask(ctl, "model.scan", NULL, &reply, error));
+        json_decref(reply);
+        reply = NULL;
+    }
+    if (ctl->word_count > 0)
+        return show_one_model(ctl, error);
+    HEP_TRY(ctl_ask(ctl, "model.list", NULL, &reply, error));
+    if (ctl->json)
+        ctl_print_json(ctl->out, reply, false);
+    else
+        ctl_show_models(json_object_get(reply, "models"), &ctl->style, ctl->out);
+    json_decref(reply);
+    return HEP_OK;
+}
+
+/* ---- workflows --------------------------------------------------------------------------------------------------- */
+static void show_workflows(const json_t *workflows, const struct ctl_style *style, FILE *out)
+{
+    static const struct ctl_column columns[] = {{"WORKFLOW", .right = false}, {"VERSION", .right = true}, {"STATE", .right = false}, {"WHAT", .flows = true}};
+    struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
+    size_t index, line;
+    const json_t *workflow, *problem;
+    json_array_foreach((json_t *)(uintptr_t)workflows, index, workflow)
+    {
+        bool usable = hep_json_bool(workflow, "usable", true);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(workflow, "workflow_id", "?"));
+        ctl_cell(table, CTL_PLAIN, "%" PRId64, hep_json_int(workflow, "version", 0));
+        ctl_cell(table, usable ? CTL_GREEN : CTL_RED, "%s", usable ? "usable" : "not usable");
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(workflow, "help", ""));
+    }
+    ctl_table_end(table, style, out, "no workflows: see workflows.dir in the configuration");
+    json_array_foreach((json_t *)(uintptr_t)workflows, index, workflow)
+        json_array_foreach(json_object_get(workflow, "problems"), line, problem)
+        {
+            char *text = ctl_format("%s: %s", hep_json_str(workflow, "file", "?"), json_is_string(problem) ? json_string_value(problem) : "?");
+            ctl_wrap(out, text, 2, 0, style->width);
+            free(text);
+        }
+}
+
+static char *default_text(const json_t *parameter)
+{
+    const json_t *value = json_object_get(parameter, "default");
+    if (hep_json_bool(parameter, "required", false))
+        return ctl_format("(required)");
+    if (!value)
+        return ctl_format("%s", "");
+    if (json_is_string(value) && strncmp(json_string_value(value), "${", 2) == 0)
+        return ctl_format("the model's");
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)), *copy = ctl_format("%s", text ? text : "?");
+    free(text);
+    return copy;
+}
+
+void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out)
+{
+    static const struct ctl_column columns[] = {{"PARAMETER", .right = false}, {"TYPE", .right = false}, {"DEFAULT", .right = false}, {"WHAT", .flows = true}};
+    struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
+    const char *name;
+    json_t *parameter;
+    size_t index;
+    const json_t *problem;
+    fprintf(out, "%s (version %" PRId64 "): %s\n\n", hep_json_str(workflow, "workflow_id", "?"), hep_json_int(workflow, "version", 0),
+            hep_json_str(workflow, "help", ""));
+    json_object_foreach(json_object_get(workflow, "parameters"), name, parameter)
+    {
+        char *fallback = default_text(parameter);
+        ctl_cell(table, CTL_PLAIN, "%s", name);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(parameter, "type", ""));
+        ctl_cell(table, CTL_PLAIN, "%s", fallback);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(parameter, "help", ""));
+        free(fallback);
+    }
+    ctl_table_end(table, style, out, "no parameters");
+    json_array_foreach(json_object_get(workflow, "problems"), index, problem)
+    {
+        fputs("problem: ", out);
+        ctl_wrap(out, json_is_string(problem) ? json_string_value(problem) : "?", 2, 9, style->width);
+    }
+}
+
+enum hep_status ctl_workflows(struct ctl *ctl, struct hep_error *error)
+{
+    json_t *reply = NULL;
+    bool one = ctl->word_count > 0;
+    HEP_TRY(ctl_ask(ctl, one ? "workflow.get" : "workflow.list", one ? json_pack("{s:s}", "workflow_id", ctl->words[0]) : NULL, &reply, error));
+    if (ctl->json)
+        ctl_print_json(ctl->out, reply, false);
+    else if (one)
+        ctl_show_workflow(reply, &ctl->style, ctl->out);
+    else
+        show_workflows(json_object_get(reply, "workflows"), &ctl->style, ctl->out);
+    json_decref(reply);
+    return HEP_OK;
+}

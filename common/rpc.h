@@ -1,6 +1,6 @@
 /*
  * Request and reply between the supervisor and one instructor (nng REQ/REP over IPC, or the front socket the other way
- * round). Only rpc_client.c and rpc_server.c include nng. The options and orders of calls in them are those that
+ * round). Only common/rpc_*.c include nng. The options and orders of calls in them are those that
  * docs/rpc.md gives reasons for: no re-send, size caps, non-blocking dial, one context per outstanding operation.
  * Frames are opaque here (common/wire.h makes them).
  */

@@ -7,11 +7,13 @@
 
 #include "common/clock.h"
 #include "common/limits.h"
+#include "common/rpc_close.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 #include <nng/transport/ipc/ipc.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +36,10 @@ struct hep_rpc_server {
     hep_rpc_serve *serve;
     void *serve_context;
     int parallel;
+    pthread_mutex_t lock;  /* guards the next two                              */
+    pthread_cond_t returned;
+    int serving;           /* threads of nng inside of serve                   */
+    bool ending;           /* destroy was called: nothing more is served       */
     atomic_int sending; /* answers that nng has and the peer's socket has not */
     struct hep_rpc_request requests[HEP_OPERATIONS_IN_FLIGHT_MAX];
 };
@@ -42,6 +48,22 @@ static void receive(struct hep_rpc_request *request)
 {
     request->phase = PHASE_RECEIVING;
     nng_ctx_recv(request->context, request->aio);
+}
+
+static void hand_out(struct hep_rpc_request *request)
+{
+    struct hep_rpc_server *server = request->server;
+    pthread_mutex_lock(&server->lock);
+    bool ending = server->ending;
+    server->serving += !ending;
+    pthread_mutex_unlock(&server->lock);
+    if (ending)
+        return;
+    server->serve(server->serve_context, request, nng_msg_body(request->message), nng_msg_len(request->message));
+    pthread_mutex_lock(&server->lock);
+    server->serving--;
+    pthread_cond_broadcast(&server->returned);
+    pthread_mutex_unlock(&server->lock);
 }
 
 static void advance(void *context)
@@ -64,7 +86,7 @@ static void advance(void *context)
     request->message = nng_aio_get_msg(request->aio);
     nng_aio_set_msg(request->aio, NULL);
     request->phase = PHASE_SERVING;
-    request->server->serve(request->server->serve_context, request, nng_msg_body(request->message), nng_msg_len(request->message));
+    hand_out(request);
 }
 
 void hep_rpc_reply(struct hep_rpc_request *request, const void *frame, size_t bytes)
@@ -129,6 +151,8 @@ enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_se
     struct hep_rpc_server *result = calloc(1, sizeof *result);
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a server on %s", path);
+    pthread_mutex_init(&result->lock, NULL);
+    pthread_cond_init(&result->returned, NULL);
     result->serve = serve;
     result->serve_context = context;
     result->parallel = parallel < HEP_OPERATIONS_IN_FLIGHT_MAX ? parallel : HEP_OPERATIONS_IN_FLIGHT_MAX;
@@ -152,11 +176,14 @@ bool hep_rpc_server_flush(struct hep_rpc_server *server, int64_t timeout_ms)
     return true;
 }
 
-void hep_rpc_server_destroy(struct hep_rpc_server *server)
+static bool is_quiet(void *context)
 {
-    if (!server)
-        return;
-    nng_close(server->socket);
+    return atomic_load(&((struct hep_rpc_server *)context)->sending) == 0;
+}
+
+static void release(void *context)
+{
+    struct hep_rpc_server *server = context;
     for (int i = 0; i < server->parallel; i++) {
         struct hep_rpc_request *request = &server->requests[i];
         if (!request->aio)
@@ -166,5 +193,19 @@ void hep_rpc_server_destroy(struct hep_rpc_server *server)
         if (request->message)
             nng_msg_free(request->message);
     }
+    pthread_cond_destroy(&server->returned);
+    pthread_mutex_destroy(&server->lock);
     free(server);
+}
+
+void hep_rpc_server_destroy(struct hep_rpc_server *server)
+{
+    if (!server)
+        return;
+    pthread_mutex_lock(&server->lock);
+    server->ending = true;
+    while (server->serving > 0)
+        pthread_cond_wait(&server->returned, &server->lock);
+    pthread_mutex_unlock(&server->lock);
+    rpc_close(server->socket, is_quiet, release, server);
 }

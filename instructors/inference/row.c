@@ -19,13 +19,55 @@ bool row_is_guided(const struct row *row)
     return row->guidance_scale > 1;
 }
 
+bool row_state_floats(const struct row_shape *shape, uint32_t *floats)
+{
+    int64_t area, elements, all;
+    if (__builtin_mul_overflow(shape->height, shape->width, &area) || __builtin_mul_overflow(area, shape->channels, &elements) ||
+        __builtin_mul_overflow(elements, (int64_t)HEP_PLAN_VECTORS_MAX, &all) || elements <= 0 || all > UINT32_MAX)
+        return false;
+    *floats = (uint32_t)all;
+    return true;
+}
+
+/* ---- noise ---------------------------------------------------------------------------------------------------------- */
+void row_noise_philox(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise)
+{
+    (void)context;
+    hep_philox_normal(seed, number, 0, count, noise);
+}
+
+void row_noise_torch_cpu(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise)
+{
+    (void)context;
+    hep_torch_cpu_draw(seed, number, count, noise);
+}
+
+/* To add a source: its function, its name, its row. */
+const char *const row_noise_names[] = {"philox", "torch-cpu", NULL};
+static row_noise *const noise_sources[] = {row_noise_philox, row_noise_torch_cpu};
+
+row_noise *row_noise_find(const char *name)
+{
+    for (size_t i = 0; row_noise_names[i]; i++)
+        if (strcmp(row_noise_names[i], name) == 0)
+            return noise_sources[i];
+    return NULL;
+}
+
 static void draw(const struct row *row, int32_t number, float *noise)
 {
-    size_t elements = (size_t)row_elements(row);
-    if (row->rng == RNG_PHILOX)
-        hep_philox_normal(row->seed, (uint32_t)number, 0, elements, noise);
-    else
-        hep_torch_cpu_draw(row->seed, (uint32_t)number, elements, noise);
+    row->noise(row->noise_context, row->seed, (uint32_t)number, (size_t)row_elements(row), noise);
+}
+
+/* ---- steps ---------------------------------------------------------------------------------------------------------- */
+/* What this row committed last; NULL if it is not there any more. */
+static const float *committed(const struct row *row)
+{
+    uint32_t step;
+    const float *state;
+    if (hep_slot_committed(row->slots, row->index, &step, &state) != HEP_SLOT_OK || step != (uint32_t)row->evaluation)
+        return NULL;
+    return state;
 }
 
 void row_resume(struct row *row, enum hep_slot_result *found)
@@ -39,13 +81,9 @@ void row_resume(struct row *row, enum hep_slot_result *found)
 
 const float *row_state_vectors(const struct row *row, float *scratch)
 {
-    uint32_t step;
-    const float *state;
     size_t elements = (size_t)row_elements(row);
-    if (row->evaluation > 0) {
-        hep_assert(hep_slot_committed(row->slots, row->index, &step, &state) == HEP_SLOT_OK);
-        return state;
-    }
+    if (row->evaluation > 0)
+        return committed(row);
     draw(row, 0, scratch);
     for (size_t i = 0; i < elements; i++)
         scratch[i] *= row->plan->info.init_noise_sigma;
@@ -91,10 +129,10 @@ bool row_is_finished(const struct row *row)
     return row->evaluation == row->plan->info.evaluations;
 }
 
-void row_latents(const struct row *row, float *latents)
+bool row_latents(const struct row *row, float *latents)
 {
-    uint32_t step;
-    const float *state;
-    hep_assert(hep_slot_committed(row->slots, row->index, &step, &state) == HEP_SLOT_OK);
-    memcpy(latents, state, (size_t)row_elements(row) * sizeof *latents);
+    const float *state = committed(row);
+    if (state)
+        memcpy(latents, state, (size_t)row_elements(row) * sizeof *latents);
+    return state != NULL;
 }

@@ -10,7 +10,14 @@
 #include "shm/slots.h"
 
 enum row_state { ROW_RUNNING, ROW_PAUSED, ROW_DONE, ROW_CANCELLED };
-enum rng { RNG_PHILOX, RNG_TORCH_CPU };
+
+/* Where noise comes from: draw `number` of an image, 0 being the initial noise; count standard normal values. A pure
+   function: a killed process asks for the same draw again. */
+typedef void row_noise(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise);
+row_noise row_noise_philox, row_noise_torch_cpu; /* as torch on CUDA, as torch on the CPU; context unused */
+/* The names that requests use, ending with NULL, and the source of one of them; NULL if there is none. */
+extern const char *const row_noise_names[];
+row_noise *row_noise_find(const char *name);
 
 /* Shape of a row's latents and conditioning: rows of one shape and one UNet may run together. */
 struct row_shape {
@@ -30,16 +37,20 @@ struct row {
     float time_ids[6];                /* SDXL's size conditioning, pixels                           */
     double guidance_scale;            /* > 1: two samples of the network per evaluation             */
     uint64_t seed;                    /* of this image                                              */
-    enum rng rng;
+    row_noise *noise;
+    const void *noise_context;
     int32_t evaluation;               /* committed evaluations                                      */
 };
 
 int64_t row_elements(const struct row *row); /* of one state vector                                 */
 bool row_is_guided(const struct row *row);
+/* f32 elements of all state vectors in a slot; false where they do not fit one. */
+bool row_state_floats(const struct row_shape *shape, uint32_t *floats);
 /* Looks at the committed slot and goes on from there, or from the start: `found` says what was there. */
 void row_resume(struct row *row, enum hep_slot_result *found);
 /* The state before the present evaluation, [state_vectors][elements]: the committed one, or the initial noise in scratch
-   ([state_vectors][elements] f32) when nothing is committed. */
+   ([state_vectors][elements] f32) when nothing is committed. NULL: the committed state is not the one that this row
+   committed last; somebody else wrote there. */
 const float *row_state_vectors(const struct row *row, float *scratch);
 /* Writes the network's input of the present evaluation, in_scale · S[0], [elements]. */
 void row_input(const struct row *row, const float *state, float *input);
@@ -47,7 +58,7 @@ void row_input(const struct row *row, const float *state, float *input);
    noise: scratch, [elements]. */
 void row_step(struct row *row, const float *state, const float *model, float *noise);
 bool row_is_finished(const struct row *row);
-/* Copies the finished sample, [channels, height, width] f32. */
-void row_latents(const struct row *row, float *latents);
+/* Copies the finished sample, [channels, height, width] f32. False as row_state_vectors' NULL; nothing is written then. */
+bool row_latents(const struct row *row, float *latents);
 
 #endif

@@ -2,10 +2,12 @@
 #include "instructors/skeleton/networks.h"
 
 #include "common/log.h"
+#include "shm/segment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static size_t close_one(struct open_network *open, struct hep_instructor *self)
 {
@@ -18,14 +20,25 @@ static size_t close_one(struct open_network *open, struct hep_instructor *self)
     return bytes;
 }
 
+/* Weights only: nobody can write to them, so what was checked at opening still holds at the thousandth step. */
+static enum hep_status check_segment(const struct hep_tensor_ref *ref, struct hep_segment_name *name, struct hep_error *error)
+{
+    HEP_TRY(hep_segment_name_parse(ref->segment, name, error));
+    if (name->kind != HEP_SEGMENT_WEIGHTS || ref->offset != 0)
+        return hep_fail(error, HEP_E_BAD_REFERENCE, "%s is no published weights, or not the whole of them", ref->segment);
+    return HEP_OK;
+}
+
 static enum hep_status open_one(struct open_network *open, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
                                 struct hep_error *error)
 {
+    struct hep_segment_name name;
+    HEP_TRY(check_segment(ref, &name, error));
     HEP_TRY(hep_instructor_hold(self, ref, &open->tensor, error));
     enum hep_status status = hep_network_open(&open->tensor, blob, &open->network, error);
     if (status != HEP_OK) {
         close_one(open, self);
-        return status;
+        return hep_prefix(error, "%s", ref->segment), status;
     }
     snprintf(open->segment, sizeof open->segment, "%s", ref->segment);
     snprintf(open->blob, sizeof open->blob, "%s", blob);
@@ -33,27 +46,73 @@ static enum hep_status open_one(struct open_network *open, struct hep_instructor
     return HEP_OK;
 }
 
+/* Unloaded or evicted: its memory goes when the last mapping does. */
+static bool is_gone(const struct open_network *open)
+{
+    struct hep_segment_name name;
+    uint64_t bytes;
+    int fd;
+    if (!open->segment[0] || hep_segment_name_parse(open->segment, &name, NULL) != HEP_OK)
+        return false;
+    enum hep_status status = hep_segment_open(&name, false, &fd, &bytes, NULL);
+    if (status == HEP_OK)
+        close(fd);
+    return status == HEP_E_NOT_FOUND;
+}
+
+static void close_gone(struct networks *networks, struct hep_instructor *self)
+{
+    for (int i = 0; i < NETWORKS_KEPT; i++) {
+        struct open_network *open = &networks->open[i];
+        if (networks->clock - open->last_used >= NETWORKS_KEPT && is_gone(open))
+            close_one(open, self);
+    }
+}
+
+static struct open_network *find(struct networks *networks, const struct hep_tensor_ref *ref, const char *blob)
+{
+    for (int i = 0; i < NETWORKS_KEPT; i++)
+        if (strcmp(networks->open[i].segment, ref->segment) == 0 && strcmp(networks->open[i].blob, blob) == 0)
+            return &networks->open[i];
+    return NULL;
+}
+
+static struct open_network *longest_unused(struct networks *networks)
+{
+    struct open_network *oldest = &networks->open[0];
+    for (int i = 1; i < NETWORKS_KEPT; i++)
+        if (networks->open[i].last_used < oldest->last_used)
+            oldest = &networks->open[i];
+    return oldest;
+}
+
 enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
                              struct hep_network **network, void ***extra, struct hep_error *error)
 {
-    struct open_network *found = NULL, *oldest = &networks->open[0];
-    for (int i = 0; i < NETWORKS_KEPT && !found; i++) {
-        struct open_network *open = &networks->open[i];
-        if (strcmp(open->segment, ref->segment) == 0 && strcmp(open->blob, blob) == 0)
-            found = open;
-        else if (open->last_used < oldest->last_used)
-            oldest = open;
-    }
+    struct open_network *found = hep_ref_is_placed(ref) ? find(networks, ref, blob) : NULL;
+    if (!hep_ref_is_placed(ref))
+        return hep_fail(error, HEP_E_BAD_REFERENCE, "weights must be published before anything can be planned with them");
     if (!found) {
-        close_one(oldest, self);
-        HEP_TRY(open_one(oldest, self, ref, blob, error));
-        found = oldest;
+        struct open_network fresh = {0};
+        close_gone(networks, self);
+        HEP_TRY(open_one(&fresh, self, ref, blob, error));
+        found = longest_unused(networks);
+        close_one(found, self);
+        *found = fresh;
     }
     found->last_used = ++networks->clock;
     *network = found->network;
     if (extra)
         *extra = &found->extra;
     return HEP_OK;
+}
+
+int networks_count(const struct networks *networks)
+{
+    int count = 0;
+    for (int i = 0; i < NETWORKS_KEPT; i++)
+        count += networks->open[i].network != NULL;
+    return count;
 }
 
 size_t networks_clear(struct networks *networks, struct hep_instructor *self)

@@ -23,12 +23,14 @@ struct networks {
     } open[NETWORKS_KEPT];
 };
 
-/* The network `blob` of the bundle that ref names; *extra (may be NULL) is the address of the instructor's own pointer, NULL
-   at first. Both hold until NETWORKS_KEPT others were asked for. Errors of hep_resolver_map and hep_network_open. */
+/* The network `blob` of the bundle that ref names, a whole weights segment; *extra (may be NULL) is the address of the
+   instructor's own pointer, NULL at first. Both hold for the next NETWORKS_KEPT calls. A failure changes nothing.
+   BAD_REFERENCE: unplaced, or no weights; errors of hep_instructor_hold and hep_network_open. */
 enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
                              struct hep_network **network, void ***extra, struct hep_error *error);
 /* Closes all; returns the bytes of activations given back. */
 size_t networks_clear(struct networks *networks, struct hep_instructor *self);
+int networks_count(const struct networks *networks); /* open now */
 /* Bytes of activations of all. */
 size_t networks_bytes(const struct networks *networks);
 

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
+enum { RETRY_MS = 100 };
 enum value_form { TEXT, INTEGER, REAL, SEED };
 
 /* Options that are parameters of the workflow. To add one: a row here and one in verbs.c. */
@@ -135,6 +137,36 @@ static enum hep_status read_configuration(const struct ctl *ctl, json_t *configu
     return choose_format(ctl, configuration, error);
 }
 
+/* Whether the daemon is there and has only just been started. */
+static bool is_starting(struct ctl *ctl)
+{
+    json_t *status = NULL;
+    struct hep_error unheard;
+    bool starting = ctl_ask(ctl, "status.get", NULL, &status, &unheard) == HEP_OK && strcmp(hep_json_str(status, "state", ""), "starting") == 0;
+    json_decref(status);
+    return starting;
+}
+
+/* Asks; again when the daemon went away meanwhile (the request has a key), and as long as it is starting. */
+static enum hep_status submit(struct ctl *ctl, json_t *request, json_t **accepted, struct hep_error *error)
+{
+    struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
+    bool lost = false;
+    for (;;) {
+        enum hep_status status = ctl_ask(ctl, "workflow.execute", json_incref(request), accepted, error);
+        if (status != HEP_E_DOMAIN_DOWN || !ctl->client)
+            return status;
+        if (error->domain[0] ? !is_starting(ctl) : lost)
+            return status;
+        if (!error->domain[0]) { /* the connection, not a domain */
+            ctl_client_close(ctl->client);
+            ctl->client = NULL;
+            lost = true;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
 /* With a key of chance: if the answer is lost, the same request may be asked again and is still one session. */
 static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **accepted, struct hep_error *error)
 {
@@ -148,12 +180,7 @@ static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **
     snprintf(key, sizeof key, "heptctl-%016" PRIx64 "%016" PRIx64, chance[0], chance[1]);
     json_t *request = json_pack("{s:s, s:O, s:I, s:s}", "workflow_id", workflow ? workflow : "txt2img", "configuration", configuration, "priority",
                                 (json_int_t)priority, "idempotency_key", key);
-    enum hep_status status = ctl_ask(ctl, "workflow.execute", json_incref(request), accepted, error);
-    if (status == HEP_E_DOMAIN_DOWN && ctl->client) { /* it went away while it was asked */
-        ctl_client_close(ctl->client);
-        ctl->client = NULL;
-        status = ctl_ask(ctl, "workflow.execute", json_incref(request), accepted, error);
-    }
+    enum hep_status status = submit(ctl, request, accepted, error);
     json_decref(request);
     if (status != HEP_OK && error->field[0] && strcmp(error->hint, hep_status_hint(HEP_E_BAD_FIELD)) == 0)
         hep_hint(error, "see `heptctl workflows %.60s`", workflow ? workflow : "txt2img");

@@ -38,7 +38,7 @@ refused "not a multiple of the VAE's factor" '{"prompt":"x","width":66}' OUT_OF_
 refused "steps 0" '{"prompt":"x","num_inference_steps":0}' OUT_OF_RANGE num_inference_steps
 refused "guidance as text" '{"prompt":"x","guidance_scale":"NaN"}' BAD_FIELD guidance_scale
 refused "an unknown model" '{"prompt":"x","model":"nobody"}' NOT_FOUND model
-refused "an unknown scheduler" '{"prompt":"x","scheduler":"magic"}' NOT_FOUND scheduler
+refused "an unknown scheduler" '{"prompt":"x","scheduler":"magic"}' OUT_OF_RANGE scheduler
 check "NaN is no JSON" bash -c "! '$bin/heptctl' --state '$state' call workflow.execute '{\"workflow_id\":\"txt2img\",\"configuration\":{\"prompt\":\"x\",\"guidance_scale\":NaN}}'"
 head -c 1000000 /dev/zero | tr '\0' a >"$work/long"
 check "1 MB of prompt is refused" bash -c "! '$bin/heptctl' --state '$state' generate \"\$(head -c 120000 '$work/long')\" 2>'$work/err' && grep -qiE 'prompt|large|bytes' '$work/err'"

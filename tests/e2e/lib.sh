@@ -45,8 +45,8 @@ sha_of() { jq -r '.results.files[].sha256' ; }
 
 segments() { find /dev/shm -maxdepth 1 -name "hep.*" -newer "$work" -user "$(id -un)" 2>/dev/null | grep -F "$(instance_prefix)" || true; }
 instance_prefix() { cat "$work/prefix" 2>/dev/null || echo no-such-prefix; }
-remember_prefix() { # after the first model.load: the prefix of this daemon's segments
-  ctl call model.load --json | jq -r .unet.segment | sed -E 's|^/(hep\.[^.]+\.).*|\1|' >"$work/prefix"
+remember_prefix() { # of this daemon's segments, while it can be asked
+  ctl status --json | jq -r '"hep.\(.instance)."' >"$work/prefix"
 }
 nothing_left() {
   local left

@@ -158,6 +158,11 @@ void hep_loop_post(struct hep_loop *loop, hep_loop_fire *fire, void *context)
     pthread_mutex_unlock(&loop->lock);
 }
 
+int64_t fake_now(const struct fake *fake)
+{
+    return fake->loop->now;
+}
+
 bool fake_turn(struct fake *fake)
 {
     struct hep_loop_timer *timer = fake->loop->timers;
@@ -532,7 +537,10 @@ enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json
     struct request *r = calloc(1, sizeof *r);
     *r = (struct request){
         .proc = proc, .role = role, .message = json_deep_copy(message), .done = done, .context = context};
-    r->steps = (int)hep_json_int(json_object_get(message, "data"), "num_inference_steps", 6);
+    r->steps = (int)hep_json_int(fake->steps, hep_json_str(message, "session", ""), 0);
+    if (strcmp(type, "scheduler.plan") == 0)
+        json_object_set(fake->steps, hep_json_str(message, "session", ""),
+                        json_object_get(json_object_get(message, "data"), "num_inference_steps"));
     if (!measuring) {
         fake->requests[role]++;
         r->rule = rule_for(fake, type, hep_json_str(message, "session", ""));
@@ -608,6 +616,7 @@ void fake_setup(struct fake *fake, uint64_t seed)
 {
     static int counter;
     *fake = (struct fake){.seed = seed, .cores = 2, .weights_generation = 1};
+    fake->steps = json_object();
     snprintf(fake->folder, sizeof fake->folder, "/tmp/hep-engine-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(fake->folder));
     snprintf(fake->instance, sizeof fake->instance, "t%d-%d", (int)getpid(), counter++);
@@ -627,6 +636,7 @@ void fake_teardown(struct fake *fake)
         fake_crash(fake);
     ck_assert_int_eq(hep_segment_sweep(fake->instance, NULL, NULL, &swept, NULL), HEP_OK);
     remove_folder(fake->folder);
+    json_decref(fake->steps);
 }
 
 void fake_start(struct fake *fake, const struct hep_engine_options *changes)

@@ -31,6 +31,7 @@ struct fake {
     int requests[HEP_ROLE_COUNT]; /* real ones (not measured) that were begun                  */
     int overlaps;                 /* heavy requests of two domains at the same time            */
     char order[8192];             /* "domain.operation:session " of each heavy one, as begun   */
+    json_t *steps;                /* {session: denoising steps that scheduler.plan was asked for} */
     uint64_t weights_generation;  /* of what model.load gives                                  */
     int published_generation;     /* references with an older one are STALE; 0 = any           */
 };
@@ -59,6 +60,7 @@ const char *fake_execute(struct fake *fake, const char *configuration, int prior
                          char id[HEP_SESSION_ID_MAX], struct hep_error *error);
 bool fake_is_busy(enum hep_role role);                    /* a request is in hand there */
 json_t *fake_get(struct fake *fake, const char *session); /* session.get */
+int64_t fake_now(const struct fake *fake);                /* ms of its clock */
 uint64_t fake_random(uint64_t *seed);
 
 #endif

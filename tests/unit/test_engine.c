@@ -257,11 +257,15 @@ END_TEST
 
 START_TEST(whoever_was_there_at_a_death_is_asked_alone_and_the_poison_is_found)
 {
-    fake.cores = 16; /* both denoise together */
     fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 200}", 0, NULL, other, NULL);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    ck_assert_int_eq(control(other, "pause"), HEP_OK);
     fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 60}", 0, NULL, id, NULL);
-    fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 60}", 0, NULL, other, NULL);
-    fake_rule(&fake, (struct fake_rule){.type = "inference.generate", .count = -1, .dies = true, .after_steps = 50, .only = id});
+    fake_rule(&fake, (struct fake_rule){
+                         .type = "inference.generate", .count = -1, .dies = true, .after_steps = 50, .only = id});
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    ck_assert_int_eq(control(other, "resume"), HEP_OK); /* now both denoise together */
     ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
     expect_completed(other);
     json_t *view = fake_get(&fake, other);
@@ -480,7 +484,7 @@ START_TEST(a_supervisor_killed_after_any_turn_resumes)
     int turns = 0;
     for (bool ended = false; !ended; turns++) {
         fake_start(&fake, NULL);
-        fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 4, \"seed\": 9}", 0, NULL, id, NULL);
+        fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 12, \"seed\": 9}", 0, NULL, id, NULL);
         ended = true;
         for (int i = 0; i < turns; i++)
             ended = fake_turn(&fake) && ended;

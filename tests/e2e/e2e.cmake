@@ -2,7 +2,7 @@
 foreach(name first_image kill_inference bad_input http_sessions)
   if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
     add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
-    set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 LABELS "e2e" RUN_SERIAL ON
+    set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON
       ENVIRONMENT "HEP_BIN=${CMAKE_BINARY_DIR}/bin;HEP_ROOT=${CMAKE_SOURCE_DIR}")
   endif()
 endforeach()

@@ -12,7 +12,7 @@ option(HEP_CRASH_POINTS "compile the named crash points of the fault tests in" O
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O3 -g1 -D_FORTIFY_SOURCE=2")
 set(CMAKE_C_FLAGS_DEBUG "-O1 -g -fno-omit-frame-pointer")
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
-  -Wno-variadic-macros -Wno-gnu-zero-variadic-macro-arguments -Werror -fstack-protector-strong -ffp-contract=off -fvisibility=hidden)
+  -Wno-variadic-macros -Werror -fstack-protector-strong -ffp-contract=off -fvisibility=hidden)
 if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
   add_compile_options(-Wno-gnu-statement-expression -Wno-gnu-zero-variadic-macro-arguments -Wno-gnu-empty-initializer)
 endif()
@@ -24,6 +24,9 @@ add_compile_definitions(_GNU_SOURCE HEP_VERSION="${PROJECT_VERSION}")
 if(HEP_SANITIZE)
   add_compile_options(-fsanitize=${HEP_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${HEP_SANITIZE})
+endif()
+if(HEP_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link) # libFuzzer must see the branches of the libraries that it drives
 endif()
 add_link_options(-Wl,-z,relro,-z,now -Wl,--as-needed)
 include_directories(${CMAKE_SOURCE_DIR})
@@ -53,7 +56,8 @@ function(hep_program name)
   endif()
 endfunction()
 
-# hep_test(NAME SOURCES … [LIBS …] [ARGS …] [LABELS …] [TIMEOUT s]): one libcheck program, one ctest.
+# hep_test(NAME SOURCES … [LIBS …] [ARGS …] [LABELS …] [TIMEOUT s]): one libcheck program, one ctest. Labels that mean
+# something to scripts/test: threads (also runs under TSan), release-only (does not run under ASan).
 function(hep_test name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBS;ARGS;LABELS" ${ARGN})
   add_executable(${name} ${A_SOURCES})
@@ -67,19 +71,34 @@ function(hep_test name)
     set(A_TIMEOUT 120)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${A_LABELS}")
+  if("threads" IN_LIST A_LABELS)
+    add_dependencies(thread_tests ${name})
+  endif()
 endfunction()
 
-# hep_fuzz(NAME SOURCES … [LIBS …] [CORPUS dir]): a libFuzzer target; outside the fuzz preset, nothing.
+# hep_fuzz(NAME SOURCES … [LIBS …] [CORPUS dir]): a libFuzzer target and the folder of its first inputs, for scripts/fuzz
+# (default: tests/fuzz/corpus/<name without fuzz_>); outside the fuzz preset, nothing.
 function(hep_fuzz name)
   if(NOT HEP_FUZZ)
     return()
   endif()
   cmake_parse_arguments(A "" "CORPUS" "SOURCES;LIBS" ${ARGN})
+  if(NOT A_CORPUS)
+    string(REGEX REPLACE "^fuzz_" "${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/" A_CORPUS ${name})
+  endif()
   add_executable(${name} ${A_SOURCES})
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer -Wno-missing-prototypes)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_libraries(${name} PRIVATE ${A_LIBS})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  add_dependencies(fuzzers ${name})
+  set_property(GLOBAL APPEND PROPERTY HEP_FUZZERS "${name} ${A_CORPUS}\n")
 endfunction()
+
+# What the presets tsan and fuzz build: the tests labelled threads, and the libFuzzer targets.
+add_custom_target(thread_tests)
+add_custom_target(fuzzers)
+
 if(BUILD_TESTING)
   pkg_check_modules(CHECK REQUIRED IMPORTED_TARGET check)
 endif()

@@ -5,11 +5,15 @@
 #include "common/log.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { QUIET_MS = 50, CLOSE_MS = 1000 };
+enum { QUIET_MS = 50, SETTLE_MS = 10, CLOSE_MS = 1000 };
+
+/* Once nng hangs in one close, it hangs in all that follow: they are not waited for. What is open goes on to work. */
+static atomic_bool stuck;
 
 struct closing {
     nng_socket socket;
@@ -23,6 +27,7 @@ static void *close_socket(void *context)
     struct closing *closing = context;
     for (int64_t until = hep_now_ms() + QUIET_MS; !closing->quiet(closing->owner) && hep_now_ms() < until;)
         usleep(500);
+    usleep(SETTLE_MS * 1000); /* nng's threads go back to where a close is safe: waiting for the next message */
     nng_close(closing->socket);
     closing->release(closing->owner);
     free(closing);
@@ -42,9 +47,11 @@ void rpc_close(nng_socket socket, bool (*quiet)(void *owner), void (*release)(vo
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += CLOSE_MS / 1000;
-    if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
-        hep_log(HEP_WARNING, "rpc.close_hangs", "after_ms=%d effect=\"its memory stays\"", CLOSE_MS);
-        pthread_detach(thread);
-    }
+    if (!atomic_load(&stuck))
+        until.tv_sec += CLOSE_MS / 1000;
+    if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+        return;
+    if (!atomic_exchange(&stuck, true))
+        hep_log(HEP_WARNING, "rpc.close_hangs", "after_ms=%d effect=\"memory of closed channels stays\"", CLOSE_MS);
+    pthread_detach(thread);
 }

@@ -133,10 +133,10 @@ enum hep_status encoding_cost(struct encoding *encoding, double *flops, uint64_t
     for (int i = 0; i < encoding->count; i++) {
         char key[64];
         struct build_context context = shape_of(encoding, i, key);
-        struct hep_plan *plan;
-        HEP_TRY(hep_network_plan(encoding->encoders[i].network, key, build, &context, &plan, error));
-        *flops += plan->flops * (double)encoding->chunks;
-        *bytes += plan->peak_bytes;
+        struct hep_network_cost cost;
+        HEP_TRY(hep_network_cost(encoding->encoders[i].network, key, build, &context, &cost, error));
+        *flops += cost.flops * (double)encoding->chunks;
+        *bytes += cost.peak_bytes;
     }
     return HEP_OK;
 }

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Worker thread only. */
 struct conditioning_state {
-    struct networks networks;
+    struct networks networks;  /* worker thread only */
+    struct networks_view view; /* for get_status     */
 };
 
 struct tokenize_request {
@@ -67,6 +67,7 @@ static enum hep_status tokenize(struct hep_call *call, const void *request_, voi
     struct hep_tensor bundle = hep_call_map(call, &request->tokenizer);
     struct hep_tokenizer *tokenizer = NULL;
     struct prompt_chunks chunks = {0};
+    HEP_TRY(networks_check_ref(&request->tokenizer, error));
     HEP_TRY(tokenizer_from_bundle(&bundle, &tokenizer, error));
     enum hep_status status = prompt_chunks_make(tokenizer, request->text.data, request->text.length, &chunks, error);
     if (status == HEP_OK) {
@@ -88,21 +89,35 @@ static enum hep_status tokenize(struct hep_call *call, const void *request_, voi
     return status;
 }
 
-static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request, struct encoding *encoding,
-                                     struct hep_error *error)
+/* Adds one encoder with its tokenizer, both of which measuring needs in place as well. */
+static enum hep_status add_encoder(struct hep_call *call, const struct encode_request *request, const struct hep_tensor_ref *tokenizer_ref,
+                                   const struct hep_tensor_ref *text_encoder, struct encoding *encoding, struct hep_error *error)
 {
     struct hep_instructor *self = hep_call_instructor(call);
     struct conditioning_state *state = hep_instructor_state(self);
-    struct hep_tensor tokenizer = hep_call_map(call, &request->tokenizer);
-    HEP_TRY(encoding_add(encoding, &state->networks, self, &tokenizer, &request->text_encoder, request->prompt, request->negative_prompt, error));
+    HEP_TRY(networks_check_ref(tokenizer_ref, error));
+    struct hep_tensor tokenizer = hep_call_map(call, tokenizer_ref);
+    return encoding_add(encoding, &state->networks, self, &tokenizer, text_encoder, request->prompt, request->negative_prompt, error);
+}
+
+static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request, struct encoding *encoding,
+                                     struct hep_error *error)
+{
+    HEP_TRY(add_encoder(call, request, &request->tokenizer, &request->text_encoder, encoding, error));
     if (hep_ref_is_placed(&request->text_encoder_2)) {
         if (!hep_ref_is_placed(&request->tokenizer_2))
             return hep_fail_field(error, HEP_E_MISSING_FIELD, "tokenizer_2", "text_encoder_2 comes with a tokenizer_2");
-        tokenizer = hep_call_map(call, &request->tokenizer_2);
-        HEP_TRY(encoding_add(encoding, &state->networks, self, &tokenizer, &request->text_encoder_2, request->prompt, request->negative_prompt,
-                             error));
+        HEP_TRY(add_encoder(call, request, &request->tokenizer_2, &request->text_encoder_2, encoding, error));
     }
     return encoding_plan(encoding, request->clip_skip, request->negative_prompt.length == 0, error);
+}
+
+/* A call is over: closes what it opened. */
+static void close_encoding(struct hep_call *call, struct encoding *encoding)
+{
+    struct conditioning_state *state = hep_instructor_state(hep_call_instructor(call));
+    encoding_clear(encoding);
+    networks_show(&state->networks, &state->view);
 }
 
 static enum hep_status measure_encode(struct hep_call *call, const void *request, struct hep_output_plan *plan, struct hep_error *error)
@@ -115,8 +130,17 @@ static enum hep_status measure_encode(struct hep_call *call, const void *request
         hep_output_add(plan, "conditioning", HEP_F32, HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim));
         hep_output_add(plan, "pooled", HEP_F32, HEP_SHAPE(2, encoding.pooled_dim));
     }
-    encoding_clear(&encoding);
+    close_encoding(call, &encoding);
     return status;
+}
+
+static enum hep_status check_output(const char *field, const struct hep_tensor *tensor, const struct hep_shape *wanted, struct hep_error *error)
+{
+    char has[96], wants[96];
+    if (hep_shape_equal(&tensor->shape, wanted))
+        return HEP_OK;
+    return hep_fail_field(error, HEP_E_BAD_REFERENCE, field, "%s is %s, these prompts need %s", field,
+                          hep_shape_text(&tensor->shape, has, sizeof has), hep_shape_text(wanted, wants, sizeof wants));
 }
 
 static enum hep_status encode_prompt(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
@@ -126,19 +150,15 @@ static enum hep_status encode_prompt(struct hep_call *call, const void *request_
     struct hep_tensor conditioning = hep_call_map(call, &request->conditioning), pooled = hep_call_map(call, &request->pooled);
     struct encoding encoding = {0};
     enum hep_status status = open_encoding(call, request, &encoding, error);
-    if (status == HEP_OK) {
-        struct hep_shape wanted = HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim);
-        struct hep_shape wanted_pooled = HEP_SHAPE(2, encoding.pooled_dim);
-        char has[64], wants[64];
-        if (!hep_shape_equal(&conditioning.shape, &wanted) || !hep_shape_equal(&pooled.shape, &wanted_pooled))
-            status = hep_fail_field(error, HEP_E_BAD_REFERENCE, "conditioning", "conditioning is %s, these prompts need %s",
-                                    hep_shape_text(&conditioning.shape, has, sizeof has), hep_shape_text(&wanted, wants, sizeof wants));
-    }
+    if (status == HEP_OK)
+        status = check_output("conditioning", &conditioning, &HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim), error);
+    if (status == HEP_OK)
+        status = check_output("pooled", &pooled, &HEP_SHAPE(2, encoding.pooled_dim), error);
     if (status == HEP_OK)
         status = encoding_run(&encoding, conditioning.data, pooled.data, error);
     reply->chunks = (int32_t)encoding.chunks;
     reply->tokens = reply->chunks * CHUNK_LENGTH;
-    encoding_clear(&encoding);
+    close_encoding(call, &encoding);
     return status;
 }
 
@@ -157,6 +177,18 @@ static void stop(struct hep_instructor *self)
     free(state);
 }
 
+static void drop_networks(struct hep_instructor *self, json_t *freed)
+{
+    struct conditioning_state *state = hep_instructor_state(self);
+    json_object_set_new(freed, "activation_bytes", json_integer((json_int_t)networks_clear(&state->networks, self)));
+    networks_show(&state->networks, &state->view);
+}
+
+static void show(struct hep_instructor *self, json_t *into)
+{
+    json_object_set_new(into, "conditioning", networks_view_json(&((struct conditioning_state *)hep_instructor_state(self))->view));
+}
+
 static const struct hep_operation operations[] = {
     HEP_OPERATION("tokenize", tokenize, tokenize_request, tokenize_fields, tokenize_reply, tokenize_reply_fields,
                   .permission = HEP_OPERATOR, .deadline_ms = 2000, .pure = true, .help = "token ids and weights of a prompt"),
@@ -167,7 +199,7 @@ static const struct hep_operation operations[] = {
 };
 
 static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_CONDITIONING, .operations = operations, .start = start, .stop = stop};
+    .role = HEP_ROLE_CONDITIONING, .operations = operations, .start = start, .stop = stop, .status = show, .cleanup = drop_networks};
 
 int main(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 /*
  * The batch manager: the jobs in hand, and at every step boundary the rows that run together (same UNet, same shapes;
- * highest priority first, then oldest; as many as memory allows). Owned by the worker thread.
+ * highest priority first, then oldest; as many as memory allows). Owned by the worker thread; `view` alone is read by others.
  */
 #ifndef HEP_INSTRUCTORS_INFERENCE_BATCH_H
 #define HEP_INSTRUCTORS_INFERENCE_BATCH_H
@@ -9,7 +9,9 @@
 #include "instructors/skeleton/networks.h"
 #include "nn/models/unet.h"
 
-enum { ROWS_TOGETHER_MAX = 16 };
+#include <stdatomic.h>
+
+enum { ROWS_TOGETHER_MAX = 16, TOKENS_MAX = 77 * 256 };
 
 struct generate_request {
     struct hep_tensor_ref unet, conditioning, pooled, plan, state, latents;
@@ -30,14 +32,24 @@ struct job {
     struct hep_call *call;
     const struct generate_request *request;
     struct generate_reply *reply;
+    void *plan_bytes; /* a copy of the plan: a scheduler that is asked again writes the arena's meanwhile */
     struct hep_scheduler_plan plan;
     struct hep_slots slots;
     int32_t priority;
-    uint64_t age;      /* counts arrivals                              */
-    int64_t first_us;  /* when its first evaluation of this call began */
-    int32_t evaluated; /* rows' evaluations in this call               */
+    uint64_t age;             /* counts arrivals                                        */
+    int64_t first_us;         /* when its first evaluation of this call began           */
+    int32_t evaluated;        /* rows' evaluations in this call                         */
+    struct hep_error failure; /* code OK, or why it ends at this boundary               */
     int row_count;
     struct row rows[HEP_IMAGES_MAX];
+};
+
+/* What get_status shows of a batch; written by the worker thread at every boundary, read by the loop thread. */
+struct batch_view {
+    atomic_int jobs, rows_running, rows_paused, networks;
+    atomic_uint_fast64_t evaluations; /* of rows, since the start             */
+    atomic_uint_fast64_t activation_bytes;
+    _Atomic double gflops;
 };
 
 struct batch {
@@ -45,28 +57,48 @@ struct batch {
     struct job *jobs; /* in order of arrival                                      */
     uint64_t age;
     int rows_max;          /* rows that run together at most                      */
-    uint64_t memory_bytes; /* for activations; 0 = no limit                       */
+    uint64_t memory_bytes; /* for activations, inputs and outputs of a group      */
     double gflops;         /* measured, over the last evaluations; 0 = none yet    */
     float *workspace;      /* inputs and outputs of the network for one group     */
     size_t workspace_floats;
+    struct batch_view view;
 };
 
+/* ---- job.c: what a call needs --------------------------------------------------------------------------------------- */
 /* What a UNet of a published segment is; kept with the network. */
 enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet, struct hep_network **network,
                            const struct hep_unet_config **config, struct hep_error *error);
-/* The plan for so many samples of this shape; ready: bound to weights and memory, else for sizes and FLOPs only. */
+/* Memory and FLOPs of so many samples of this shape. */
+enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_config *config, const struct row_shape *shape, int64_t samples,
+                           struct hep_network_cost *cost, struct hep_error *error);
+/* The plan for them, bound to weights and memory. */
 enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config, const struct row_shape *shape, int64_t samples,
-                           bool ready, struct hep_plan **plan, struct hep_error *error);
-/* Rows of this shape that run together: at most wanted, rows_max and what memory allows; at least 1. */
-int batch_rows_together(struct batch *batch, struct hep_network *network, const struct hep_unet_config *config, const struct row_shape *shape,
-                        int wanted, int samples_per_row);
-/* Takes a call into the batch; it is answered when its rows are done. */
+                           struct hep_plan **plan, struct hep_error *error);
+/* Rows of this shape that run together: at most wanted, rows_max and what memory allows. NO_MEMORY: not even one. */
+enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network, const struct hep_unet_config *config,
+                                    const struct row_shape *shape, int wanted, int samples_per_row, int *rows, struct hep_error *error);
+/* The shape of a row of so many pixels. OUT_OF_RANGE: a side that is no multiple of factor, or latents that no slot holds;
+   names the field. UNSUPPORTED: not a UNet that makes an image from text. */
+enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor, int64_t tokens,
+                               struct row_shape *shape, struct hep_error *error);
+/* The same from a request, of which conditioning and pooled may be unplaced. BAD_REFERENCE names the one that does not fit. */
+enum hep_status generate_shape(const struct generate_request *request, const struct hep_unet_config *config, struct row_shape *shape,
+                               struct hep_error *error);
+/* Checks a call's tensors and finds its saved steps. The caller frees *job with job_destroy. */
+enum hep_status job_create(struct batch *batch, struct hep_call *call, struct job **job, struct hep_error *error);
+void job_destroy(struct job *job); /* NULL is accepted */
+
+/* ---- batch.c: what is done with it ---------------------------------------------------------------------------------- */
+/* Takes a call into the batch; it is answered when its rows are done. An earlier call with the same state ends as STALE. */
 enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep_error *error);
 /* One boundary to the next: picks rows, runs the network once, commits. true: more can run now. */
 bool batch_work(struct batch *batch);
 /* Marks rows of a session (row < 0: all); returns how many. */
 int batch_control(struct batch *batch, const char *session, int32_t row, enum row_state state);
 int batch_set_priority(struct batch *batch, const char *session, int32_t priority);
-void batch_clear(struct batch *batch, struct hep_instructor *self);
+/* Gives networks and workspace back; jobs in hand open them again. Returns the bytes of activations. */
+size_t batch_trim(struct batch *batch, struct hep_instructor *self);
+/* Brings view up to date. */
+void batch_show(struct batch *batch);
 
 #endif

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "nn/cpu/kernels.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,9 +71,11 @@ enum hep_status group_pick(struct batch *batch, struct group *group, struct job 
     struct hep_instructor *self = hep_call_instructor((*first)->call);
     HEP_TRY(batch_unet(batch, self, &(*first)->request->unet, &group->network, &group->config, error));
     group->shape = (*first)->rows[0].shape;
-    int limit = batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch), 2);
+    int limit = 0, samples = row_is_guided(&(*first)->rows[0]) ? 2 : 1;
+    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch), samples, &limit, error));
     for (struct job *job = *first; job && group->count < limit; job = next_job(batch, job))
-        if (strcmp(job->request->unet.segment, (*first)->request->unet.segment) == 0)
+        if (strcmp(job->request->unet.segment, (*first)->request->unet.segment) == 0 &&
+            row_is_guided(&job->rows[0]) == row_is_guided(&(*first)->rows[0]))
             take_rows(group, job, limit);
     return HEP_OK;
 }
@@ -90,9 +93,8 @@ static size_t place(size_t *at, size_t floats)
     return offset;
 }
 
-static struct layout layout_of(const struct group *group, size_t samples)
+static struct layout layout_of(const struct row_shape *shape, size_t rows, size_t samples)
 {
-    const struct row_shape *shape = &group->shape;
     size_t elements = (size_t)(shape->channels * shape->height * shape->width), at = 0;
     struct layout layout;
     layout.sample = place(&at, samples * elements);
@@ -102,9 +104,14 @@ static struct layout layout_of(const struct group *group, size_t samples)
     layout.time_ids = place(&at, samples * 6);
     layout.out = place(&at, samples * elements);
     layout.noise = place(&at, elements);
-    layout.scratch = place(&at, (size_t)group->count * HEP_PLAN_VECTORS_MAX * elements);
+    layout.scratch = place(&at, rows * HEP_PLAN_VECTORS_MAX * elements);
     layout.total = at;
     return layout;
+}
+
+size_t group_workspace_bytes(const struct row_shape *shape, int rows, int samples)
+{
+    return layout_of(shape, (size_t)rows, (size_t)samples).total * sizeof(float);
 }
 
 static enum hep_status grow_workspace(struct batch *batch, size_t floats, struct hep_error *error)
@@ -150,53 +157,117 @@ static enum hep_status run_network(struct group *group, float *space, const stru
     return hep_plan_run(plan, inputs, used, &output, 1, error);
 }
 
-static void commit_rows(struct group *group, float *space, const struct layout *layout, const float *const *states)
+/* ---- rows that cannot go on ------------------------------------------------------------------------------------------ */
+enum hep_status group_state_lost(struct job *job)
+{
+    return hep_fail(&job->failure, HEP_E_STALE, "the saved steps were overwritten by somebody else");
+}
+
+/* Finds the state of every row; leaves out those that have none. */
+static void find_states(struct group *group, float *scratch, const float **states)
+{
+    int kept = 0;
+    for (int i = 0; i < group->count; i++) {
+        struct row *row = group->rows[i];
+        struct job *job = group->jobs[i];
+        if (job->failure.code != HEP_OK)
+            continue;
+        states[kept] = row_state_vectors(row, scratch + (size_t)kept * HEP_PLAN_VECTORS_MAX * (size_t)row_elements(row));
+        if (!states[kept]) {
+            group_state_lost(job);
+            continue;
+        }
+        group->rows[kept] = row;
+        group->jobs[kept++] = job;
+    }
+    group->count = kept;
+}
+
+static bool all_finite(const float *values, size_t count)
+{
+    bool finite = true;
+    for (size_t i = 0; i < count; i++)
+        finite &= isfinite(values[i]) != 0;
+    return finite;
+}
+
+static void commit_row(struct row *row, struct job *job, const float *state, float *model, float *noise)
+{
+    size_t elements = (size_t)row_elements(row);
+    if (row_is_guided(row))
+        hep_kernels()->guidance[HEP_F32].run(&(struct hep_guidance_args){.count = (int64_t)elements,
+                                                                        .uncond = model,
+                                                                        .cond = model + elements,
+                                                                        .guidance = (float)row->guidance_scale,
+                                                                        .out = model});
+    if (!all_finite(model, elements)) {
+        hep_fail(&job->failure, HEP_E_OUT_OF_RANGE, "image %u: the UNet gave a value that is not finite in evaluation %d of %d", row->index,
+                 row->evaluation + 1, row->plan->info.evaluations);
+        hep_hint(&job->failure, "try dtype f32, a lower guidance_scale, or check the model's files");
+        return;
+    }
+    row_step(row, state, model, noise);
+    job->evaluated++;
+}
+
+/* Its outputs lie in the order of the samples: for a guided row the negative's, then the positive's. */
+static void commit_rows(struct batch *batch, struct group *group, float *space, const struct layout *layout, const float *const *states)
 {
     size_t sample = 0;
     for (int i = 0; i < group->count; i++) {
         struct row *row = group->rows[i];
-        size_t elements = (size_t)row_elements(row);
-        float *first = space + layout->out + sample * elements; /* the negative's, or the only one */
-        if (row_is_guided(row))
-            hep_kernels()->guidance[HEP_F32].run(&(struct hep_guidance_args){.count = (int64_t)elements,
-                                                                            .uncond = first,
-                                                                            .cond = first + elements,
-                                                                            .guidance = (float)row->guidance_scale,
-                                                                            .out = first});
-        row_step(row, states[i], first, space + layout->noise);
+        commit_row(row, group->jobs[i], states[i], space + layout->out + sample * (size_t)row_elements(row), space + layout->noise);
         sample += row_is_guided(row) ? 2 : 1;
-        group->jobs[i]->evaluated++;
     }
+    atomic_fetch_add(&batch->view.evaluations, (uint64_t)group->count);
+}
+
+static size_t samples_of(const struct group *group)
+{
+    size_t samples = 0;
+    for (int i = 0; i < group->count; i++)
+        samples += row_is_guided(group->rows[i]) ? 2 : 1;
+    return samples;
+}
+
+static size_t put_samples(struct group *group, float *space, const struct layout *layout, const float *const *states, int64_t now)
+{
+    size_t samples = 0;
+    for (int i = 0; i < group->count; i++) {
+        if (group->jobs[i]->first_us == 0)
+            group->jobs[i]->first_us = now;
+        if (row_is_guided(group->rows[i]))
+            put_sample(space, layout, group->rows[i], states[i], samples++, false);
+        put_sample(space, layout, group->rows[i], states[i], samples++, true);
+    }
+    return samples;
+}
+
+static enum hep_status bind(struct group *group, size_t samples, struct hep_plan **plan, struct hep_error *error)
+{
+    int64_t asked = hep_now_us();
+    HEP_TRY(batch_plan(group->network, group->config, &group->shape, (int64_t)samples, plan, error));
+    if (hep_now_us() - asked > SLOW_BIND_US)
+        hep_log(HEP_INFO, "inference.bound", "samples=%zu height=%" PRId64 " width=%" PRId64 " ms=%" PRId64, samples, group->shape.height,
+                group->shape.width, (hep_now_us() - asked) / 1000);
+    return HEP_OK;
 }
 
 enum hep_status group_run(struct batch *batch, struct group *group, struct hep_error *error)
 {
     const float *states[ROWS_TOGETHER_MAX];
     struct hep_plan *plan;
-    size_t samples = 0;
-    for (int i = 0; i < group->count; i++)
-        samples += row_is_guided(group->rows[i]) ? 2 : 1;
-    struct layout layout = layout_of(group, samples);
+    struct layout layout = layout_of(&group->shape, (size_t)group->count, samples_of(group));
     HEP_TRY(grow_workspace(batch, layout.total, error));
-    int64_t asked = hep_now_us();
-    HEP_TRY(batch_plan(group->network, group->config, &group->shape, (int64_t)samples, true, &plan, error));
     float *space = batch->workspace;
+    find_states(group, space + layout.scratch, states);
+    if (group->count == 0)
+        return HEP_OK;
+    HEP_TRY(bind(group, samples_of(group), &plan, error));
     int64_t began = hep_now_us();
-    if (began - asked > SLOW_BIND_US)
-        hep_log(HEP_INFO, "inference.bound", "samples=%zu height=%" PRId64 " width=%" PRId64 " ms=%" PRId64, samples, group->shape.height,
-                group->shape.width, (began - asked) / 1000);
-    samples = 0;
-    for (int i = 0; i < group->count; i++) {
-        struct row *row = group->rows[i];
-        states[i] = row_state_vectors(row, space + layout.scratch + (size_t)i * HEP_PLAN_VECTORS_MAX * (size_t)row_elements(row));
-        if (group->jobs[i]->first_us == 0)
-            group->jobs[i]->first_us = began;
-        if (row_is_guided(row))
-            put_sample(space, &layout, row, states[i], samples++, false);
-        put_sample(space, &layout, row, states[i], samples++, true);
-    }
+    size_t samples = put_samples(group, space, &layout, states, began);
     HEP_TRY(run_network(group, space, &layout, samples, plan, error));
-    commit_rows(group, space, &layout, states);
+    commit_rows(batch, group, space, &layout, states);
     double seconds = (double)(hep_now_us() - began) / 1e6, rate = plan->flops / 1e9 / (seconds > 0 ? seconds : 1e-6);
     batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;
     return HEP_OK;

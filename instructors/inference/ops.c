@@ -2,12 +2,13 @@
  * heptad-inference's operations: generate, estimate, control. To add one: fields, row, handler, a line in the golden
  * description, a test. Everything runs on the worker thread, between two steps of the batch.
  */
-#include "instructors/inference/batch.h"
+#include "instructors/inference/group.h"
 
 #include "nn/cpu/isa.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct estimate_request {
     struct hep_tensor_ref unet;
@@ -28,7 +29,6 @@ struct control_reply {
 };
 
 #define SIZE_LIMITS .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX
-static const char *const rng_choices[] = {"philox", "torch-cpu", NULL};
 static const char *const action_choices[] = {"pause", "resume", "cancel", "priority", NULL};
 static const struct hep_field generate_fields[] = {
     HEP_FIELD(REF, generate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "weights from model.load"),
@@ -37,7 +37,7 @@ static const struct hep_field generate_fields[] = {
     HEP_FIELD(REF, generate_request, plan, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "from scheduler.plan"),
     HEP_FIELD(F64, generate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100, .help = "classifier-free guidance; 1 and below: none"),
     HEP_FIELD(U64, generate_request, seed, REQUIRED, .help = "of the first image; image i uses seed + i"),
-    HEP_FIELD(STR, generate_request, rng, DEFAULTED, .fallback_text = "philox", .choices = rng_choices,
+    HEP_FIELD(STR, generate_request, rng, DEFAULTED, .fallback_text = "philox", .choices = row_noise_names,
               .help = "noise as torch makes it on CUDA (philox) or on the CPU"),
     HEP_FIELD(STR, generate_request, fingerprint, OPTIONAL, .max = 80, .help = "of the weights; saved steps of another one are not used"),
     HEP_FIELD(I32, generate_request, width, REQUIRED, SIZE_LIMITS, .help = "pixels"),
@@ -62,11 +62,11 @@ static const struct hep_field estimate_fields[] = {
     HEP_FIELD(I32, estimate_request, height, REQUIRED, SIZE_LIMITS, .help = "pixels"),
     HEP_FIELD(I32, estimate_request, vae_scale_factor, DEFAULTED, .fallback = 8, .min = 1, .max = 64, .help = "pixels per latent"),
     HEP_FIELD(I32, estimate_request, count, DEFAULTED, .fallback = 1, .min = 1, .max = HEP_IMAGES_MAX, .help = "images"),
-    HEP_FIELD(I32, estimate_request, tokens, DEFAULTED, .fallback = 77, .min = 1, .max = 77 * 256, .help = "of the conditioning"),
+    HEP_FIELD(I32, estimate_request, tokens, DEFAULTED, .fallback = 77, .min = 1, .max = TOKENS_MAX, .help = "of the conditioning"),
     HEP_FIELD(F64, estimate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100, .help = "as in generate"),
 };
 static const struct hep_field estimate_reply_fields[] = {
-    HEP_FIELD(U64, estimate_reply, peak_bytes, REQUIRED, .help = "activations of one call of the network, beside the mapped weights"),
+    HEP_FIELD(U64, estimate_reply, peak_bytes, REQUIRED, .help = "activations, inputs and outputs of one call of the network, beside the mapped weights"),
     HEP_FIELD(F64, estimate_reply, flops_per_evaluation, REQUIRED, .help = "of all rows that run together"),
     HEP_FIELD(F64, estimate_reply, ms_per_evaluation, REQUIRED, .help = "from the rate measured so far; 0 = nothing measured yet"),
     HEP_FIELD(I32, estimate_reply, rows_together, REQUIRED, .help = "rows that run together"),
@@ -86,50 +86,34 @@ static struct batch *batch_of(struct hep_call *call)
     return hep_instructor_state(hep_call_instructor(call));
 }
 
-static enum hep_status check_size(int32_t width, int32_t height, int32_t factor, struct hep_error *error)
-{
-    if (width % factor != 0)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "width", "width is %d, it must be a multiple of %d", width, factor);
-    if (height % factor != 0)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "height", "height is %d, it must be a multiple of %d", height, factor);
-    return HEP_OK;
-}
-
-/* Shape of the rows; tokens and widths of the conditioning come from the caller. */
-static struct row_shape shape_of(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor, int64_t tokens)
-{
-    return (struct row_shape){.channels = config->out_channels, .height = height / factor, .width = width / factor, .tokens = tokens,
-                              .context_dim = config->cross_attention_dim[0], .pooled_dim = 1};
-}
-
 static enum hep_status measure_generate(struct hep_call *call, const void *request_, struct hep_output_plan *outputs, struct hep_error *error)
 {
     const struct generate_request *request = request_;
     struct batch *batch = batch_of(call);
     struct hep_network *network;
     const struct hep_unet_config *config;
-    struct hep_plan *plan;
+    struct row_shape shape;
+    struct hep_network_cost cost;
     size_t state_bytes;
-    HEP_TRY(check_size(request->width, request->height, request->vae_scale_factor, error));
+    uint32_t floats = 0;
+    int samples = request->guidance_scale > 1 ? 2 : 1, rows = 0;
     HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
-    struct row_shape shape = shape_of(config, request->width, request->height, request->vae_scale_factor, request->conditioning.shape.dims[1]);
-    int samples = request->guidance_scale > 1 ? 2 : 1;
-    int rows = batch_rows_together(batch, network, config, &shape, request->count, samples);
-    HEP_TRY(batch_plan(network, config, &shape, (int64_t)rows * samples, false, &plan, error));
-    if (!hep_slots_bytes((uint32_t)request->count, (uint32_t)(HEP_PLAN_VECTORS_MAX * shape.channels * shape.height * shape.width), &state_bytes))
+    HEP_TRY(generate_shape(request, config, &shape, error));
+    if (!row_state_floats(&shape, &floats) || !hep_slots_bytes((uint32_t)request->count, floats, &state_bytes))
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "the state of %d images is too large", request->count);
+    HEP_TRY(batch_rows_together(batch, network, config, &shape, request->count, samples, &rows, error));
+    HEP_TRY(batch_cost(network, config, &shape, (int64_t)rows * samples, &cost, error));
     hep_output_add(outputs, "state", HEP_U8, HEP_SHAPE((int64_t)state_bytes));
     hep_output_add(outputs, "latents", HEP_F32, HEP_SHAPE(request->count, shape.channels, shape.height, shape.width));
-    outputs->memory_bytes = plan->peak_bytes;
-    outputs->flops = plan->flops / rows * request->count; /* of one evaluation of every row */
+    outputs->memory_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
+    outputs->flops = cost.flops / rows * request->count; /* of one evaluation of every row */
     return HEP_OK;
 }
 
-static enum hep_status generate(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+static enum hep_status generate(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
-    const struct generate_request *request = request_;
+    (void)request;
     (void)reply;
-    HEP_TRY(check_size(request->width, request->height, request->vae_scale_factor, error));
     return batch_add(batch_of(call), call, error);
 }
 
@@ -140,16 +124,17 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     struct batch *batch = batch_of(call);
     struct hep_network *network;
     const struct hep_unet_config *config;
-    struct hep_plan *plan;
-    HEP_TRY(check_size(request->width, request->height, request->vae_scale_factor, error));
+    struct row_shape shape;
+    struct hep_network_cost cost;
+    int samples = request->guidance_scale > 1 ? 2 : 1, rows = 0;
     HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
-    struct row_shape shape = shape_of(config, request->width, request->height, request->vae_scale_factor, request->tokens);
-    int samples = request->guidance_scale > 1 ? 2 : 1;
-    reply->rows_together = batch_rows_together(batch, network, config, &shape, request->count, samples);
-    HEP_TRY(batch_plan(network, config, &shape, (int64_t)reply->rows_together * samples, false, &plan, error));
-    reply->peak_bytes = plan->peak_bytes;
-    reply->flops_per_evaluation = plan->flops;
-    reply->ms_per_evaluation = batch->gflops > 0 ? plan->flops / 1e6 / batch->gflops : 0;
+    HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape, error));
+    HEP_TRY(batch_rows_together(batch, network, config, &shape, request->count, samples, &rows, error));
+    HEP_TRY(batch_cost(network, config, &shape, (int64_t)rows * samples, &cost, error));
+    reply->rows_together = rows;
+    reply->peak_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
+    reply->flops_per_evaluation = cost.flops;
+    reply->ms_per_evaluation = batch->gflops > 0 ? cost.flops / 1e6 / batch->gflops : 0;
     return HEP_OK;
 }
 
@@ -184,7 +169,8 @@ static enum hep_status start(struct hep_instructor *self, void **state, struct h
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
     batch->rows_max = (int)hep_instructor_setting_int(self, "inference.rows_max", 4);
     batch->rows_max = batch->rows_max < 1 ? 1 : batch->rows_max > ROWS_TOGETHER_MAX ? ROWS_TOGETHER_MAX : batch->rows_max;
-    batch->memory_bytes = (uint64_t)hep_instructor_setting_int(self, "inference.memory", 0);
+    int64_t memory = hep_instructor_setting_int(self, "inference.memory", 0);
+    batch->memory_bytes = memory > 0 ? (uint64_t)memory : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     *state = batch;
     return HEP_OK;
 }
@@ -192,7 +178,7 @@ static enum hep_status start(struct hep_instructor *self, void **state, struct h
 static void stop(struct hep_instructor *self)
 {
     struct batch *batch = hep_instructor_state(self);
-    batch_clear(batch, self);
+    batch_trim(batch, self);
     free(batch);
 }
 
@@ -210,10 +196,20 @@ static const struct hep_operation operations[] = {
 /* Between two steps: the networks of jobs in hand are opened again at the next one. */
 static void drop_networks(struct hep_instructor *self, json_t *freed)
 {
+    json_object_set_new(freed, "activation_bytes", json_integer((json_int_t)batch_trim(hep_instructor_state(self), self)));
+}
+
+/* Loop thread: reads the view only. */
+static void show(struct hep_instructor *self, json_t *into)
+{
     struct batch *batch = hep_instructor_state(self);
-    size_t bytes = batch->workspace_floats * sizeof(float) + networks_bytes(&batch->networks);
-    batch_clear(batch, self);
-    json_object_set_new(freed, "activation_bytes", json_integer((json_int_t)bytes));
+    struct batch_view *view = &batch->view;
+    json_object_set_new(into, "inference",
+                        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:i}", "jobs", atomic_load(&view->jobs), "rows_running",
+                                  atomic_load(&view->rows_running), "rows_paused", atomic_load(&view->rows_paused), "rows_max", batch->rows_max,
+                                  "evaluations", (json_int_t)atomic_load(&view->evaluations), "activation_bytes",
+                                  (json_int_t)atomic_load(&view->activation_bytes), "memory_limit", (json_int_t)batch->memory_bytes, "gflops",
+                                  atomic_load(&view->gflops), "networks", atomic_load(&view->networks)));
 }
 
 static const char *isa(void)
@@ -222,7 +218,7 @@ static const char *isa(void)
 }
 
 static const struct hep_instructor_spec spec = {.role = HEP_ROLE_INFERENCE, .operations = operations, .start = start, .stop = stop,
-                                                .work = work, .cleanup = drop_networks, .isa = isa};
+                                                .work = work, .cleanup = drop_networks, .status = show, .isa = isa};
 
 int main(int argc, char **argv)
 {

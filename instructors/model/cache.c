@@ -29,7 +29,8 @@ static enum hep_status add(struct cache *cache, const struct about *about, const
     if (cache->count == CACHE_ENTRIES_MAX)
         return hep_fail(error, HEP_E_NO_MEMORY, "%d components are published, no more are kept", CACHE_ENTRIES_MAX);
     struct cache_entry *added = &cache->entries[cache->count++];
-    *added = (struct cache_entry){*about, *ref, ++cache->clock};
+    cache->clock++;
+    *added = (struct cache_entry){*about, *ref, cache->clock, cache->clock};
     cache->bytes += (uint64_t)ref->shape.dims[0];
     *entry = added;
     return HEP_OK;
@@ -50,6 +51,8 @@ static void remove_at(struct cache *cache, int index, const char *why)
 /* ---- adoption ------------------------------------------------------------------------------------------------------- */
 static bool digest_from_text(const char *text, uint8_t digest[SHA256_BYTES])
 {
+    if (strlen(text) != SHA256_TEXT - 1)
+        return false;
     for (int i = 0; i < SHA256_BYTES; i++) {
         unsigned byte;
         if (sscanf(text + 2 * i, "%2x", &byte) != 1)
@@ -138,17 +141,31 @@ bool cache_is_loaded(const struct cache *cache, const char *model)
     return false;
 }
 
-enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error)
+bool cache_has_pin(const struct cache *cache, const char *session, const char *model)
 {
     for (int i = 0; i < cache->pin_count; i++)
         if (strcmp(cache->pins[i].session, session) == 0 && strcmp(cache->pins[i].model, model) == 0)
-            return HEP_OK;
+            return true;
+    return false;
+}
+
+enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error)
+{
+    if (cache_has_pin(cache, session, model))
+        return HEP_OK;
     if (cache->pin_count == PINS_MAX)
         return hep_fail(error, HEP_E_BUSY, "%d sessions hold models already", PINS_MAX);
     struct cache_pin *pin = &cache->pins[cache->pin_count++];
     snprintf(pin->session, sizeof pin->session, "%s", session);
     snprintf(pin->model, sizeof pin->model, "%s", model);
     return HEP_OK;
+}
+
+void cache_unpin(struct cache *cache, const char *session, const char *model)
+{
+    for (int i = cache->pin_count - 1; i >= 0; i--)
+        if (strcmp(cache->pins[i].session, session) == 0 && strcmp(cache->pins[i].model, model) == 0)
+            cache->pins[i] = cache->pins[--cache->pin_count];
 }
 
 void cache_release(struct cache *cache, const char *session)
@@ -169,9 +186,22 @@ uint64_t cache_unload(struct cache *cache, const char *model)
     return before - cache->bytes;
 }
 
+void cache_remove_since(struct cache *cache, const char *model, uint64_t clock)
+{
+    for (int i = cache->count - 1; i >= 0; i--)
+        if (cache->entries[i].added > clock && strcmp(cache->entries[i].about.model, model) == 0)
+            remove_at(cache, i, "half_loaded");
+}
+
+static bool is_full(const struct cache *cache, uint64_t bytes)
+{
+    return cache->count == CACHE_ENTRIES_MAX ||
+           (cache->budget_bytes && (bytes > cache->budget_bytes || cache->bytes > cache->budget_bytes - bytes));
+}
+
 static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char *keep, struct hep_error *error)
 {
-    while (cache->budget_bytes && cache->bytes + bytes > cache->budget_bytes) {
+    while (is_full(cache, bytes)) {
         int oldest = -1;
         for (int i = 0; i < cache->count; i++) {
             const char *model = cache->entries[i].about.model;
@@ -180,11 +210,12 @@ static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char
                 oldest = i;
         }
         if (oldest < 0) {
-            hep_fail(error, HEP_E_NO_MEMORY, "weights need %" PRIu64 " bytes; %" PRIu64 " of the budget of %" PRIu64 " are held by sessions",
-                     bytes, cache->bytes, cache->budget_bytes);
+            hep_fail(error, HEP_E_NO_MEMORY, "weights need %" PRIu64 " bytes more; %" PRIu64 " of the budget of %" PRIu64 " are in use", bytes,
+                     cache->bytes, cache->budget_bytes);
             return hep_hint(error, "raise models.memory_budget, or wait until sessions end"), HEP_E_NO_MEMORY;
         }
         remove_at(cache, oldest, "evicted");
+        cache->evicted++;
     }
     return HEP_OK;
 }
@@ -219,19 +250,43 @@ static enum hep_status digest_files(const struct hep_model *model, const char *n
     return HEP_OK;
 }
 
-static struct cache_entry *find(struct cache *cache, const struct about *about)
+static bool is_same_component(const struct about *a, const struct about *b)
 {
-    for (int i = 0; i < cache->count; i++) {
-        struct cache_entry *entry = &cache->entries[i];
-        if (strcmp(entry->about.model, about->model) != 0 || strcmp(entry->about.component, about->component) != 0 ||
-            entry->about.dtype != about->dtype)
-            continue;
-        if (memcmp(entry->about.identity, about->identity, SHA256_BYTES) == 0)
-            return entry;
-        remove_at(cache, i, "files_changed");
-        return NULL;
-    }
+    return strcmp(a->model, b->model) == 0 && strcmp(a->component, b->component) == 0 && a->dtype == b->dtype;
+}
+
+static struct cache_entry *find_identity(struct cache *cache, const struct about *about)
+{
+    for (int i = 0; i < cache->count; i++)
+        if (is_same_component(&cache->entries[i].about, about) &&
+            memcmp(cache->entries[i].about.identity, about->identity, SHA256_BYTES) == 0)
+            return &cache->entries[i];
     return NULL;
+}
+
+/* Files that were touched or copied hold what they held: the segment stays. Segments of other contents go. */
+static struct cache_entry *find_digest(struct cache *cache, const struct about *about)
+{
+    for (int i = cache->count - 1; i >= 0; i--)
+        if (is_same_component(&cache->entries[i].about, about) &&
+            memcmp(cache->entries[i].about.digest, about->digest, SHA256_BYTES) != 0)
+            remove_at(cache, i, "files_changed");
+    for (int i = 0; i < cache->count; i++)
+        if (is_same_component(&cache->entries[i].about, about)) {
+            memcpy(cache->entries[i].about.identity, about->identity, SHA256_BYTES);
+            return &cache->entries[i];
+        }
+    return NULL;
+}
+
+/* Packing read the files a second time: they must still be the ones that were hashed. */
+static enum hep_status check_unchanged(const struct hep_model *model, const struct about *about, struct hep_error *error)
+{
+    uint8_t identity[SHA256_BYTES];
+    HEP_TRY(digest_files(model, about->component, false, identity, error));
+    if (memcmp(identity, about->identity, SHA256_BYTES) != 0)
+        return hep_fail(error, HEP_E_BUSY, "the files of %s changed while they were read", about->component);
+    return HEP_OK;
 }
 
 static enum hep_status publish(struct cache *cache, const struct hep_model *model, const struct about *about,
@@ -246,7 +301,7 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     checksum_bytes(whose, (size_t)length, hash);
     HEP_TRY(publication_create(model, about, &publication, error));
     enum hep_status status = make_room(cache, publication_bytes(publication), about->model, error);
-    snprintf(id, sizeof id, "%s-%s-%02x%02x%02x%02x", about->component, hep_dtype_name(about->dtype), hash[0], hash[1], hash[2], hash[3]);
+    snprintf(id, sizeof id, "%s-%s-%.12s", about->component, hep_dtype_name(about->dtype), checksum_text(hash, text));
     if (status == HEP_OK)
         status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->generation, &name, error);
     if (status == HEP_OK)
@@ -254,10 +309,14 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     publication_destroy(publication);
     if (status != HEP_OK)
         return status;
-    cache->packed++;
+    HEP_TRY(add(cache, about, &ref, entry, error)); /* make_room left a place */
+    cache->packed += publish_is_files(about->component) ? 0 : 1;
     hep_log(HEP_INFO, "model.published", "model=%s component=%s dtype=%s bytes=%" PRId64, about->model, about->component,
             hep_dtype_name(about->dtype), ref.shape.dims[0]);
-    return add(cache, about, &ref, entry, error);
+    status = check_unchanged(model, about, error);
+    if (status != HEP_OK)
+        remove_at(cache, cache->count - 1, "files_changed");
+    return status;
 }
 
 enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name, const char *component,
@@ -268,16 +327,18 @@ enum hep_status cache_get(struct cache *cache, const struct hep_model *model, co
     snprintf(about.model, sizeof about.model, "%s", model_name);
     snprintf(about.component, sizeof about.component, "%s", component);
     HEP_TRY(digest_files(model, component, false, about.identity, error));
-    struct cache_entry *found = find(cache, &about);
-    if (found) {
-        found->last_used = ++cache->clock;
-        *entry = found;
-        return HEP_OK;
+    struct cache_entry *found = find_identity(cache, &about);
+    if (!found) {
+        if (progress)
+            progress(context, component);
+        HEP_TRY(digest_files(model, component, true, about.digest, error));
+        if (progress)
+            progress(context, component);
+        found = find_digest(cache, &about);
     }
-    if (progress)
-        progress(context, component);
-    HEP_TRY(digest_files(model, component, true, about.digest, error));
-    if (progress)
-        progress(context, component);
-    return publish(cache, model, &about, entry, error);
+    if (!found)
+        return publish(cache, model, &about, entry, error);
+    found->last_used = ++cache->clock;
+    *entry = found;
+    return HEP_OK;
 }

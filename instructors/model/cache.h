@@ -18,6 +18,7 @@ struct cache_entry {
     struct about about;
     struct hep_tensor_ref ref; /* the whole segment                  */
     uint64_t last_used;        /* of cache.clock                     */
+    uint64_t added;            /* of cache.clock                     */
 };
 /* A session that holds a model. */
 struct cache_pin {
@@ -27,10 +28,11 @@ struct cache_pin {
 struct cache {
     char instance[32];
     uint64_t generation;   /* of this process, for names             */
-    uint64_t budget_bytes; /* 0 = no limit but /dev/shm's            */
+    uint64_t budget_bytes; /* 0 = no limit but /dev/shm's; ops.c sets one */
     uint64_t bytes;        /* published now                          */
     uint64_t clock;        /* counts uses                            */
     uint64_t packed;       /* components packed by this process      */
+    uint64_t evicted;      /* components evicted by this process     */
     int count;
     struct cache_entry entries[CACHE_ENTRIES_MAX];
     int pin_count;
@@ -40,17 +42,22 @@ struct cache {
 void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes);
 /* Takes over what earlier processes of this instance published; *adopted, *removed count segments. */
 enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, struct hep_error *error);
-/* The component's segment, published now if it is not there. progress (may be NULL) is called between long parts.
-   NO_MEMORY: the budget is reached and what is there is pinned. */
+/* The component's segment, published now if it is not there, or if its files have other contents than then. progress (may
+   be NULL) is called between long parts. NO_MEMORY: the budget is reached and what is there is pinned. BUSY: the files
+   changed while they were read. A failure publishes nothing. */
 enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name, const char *component,
                           enum hep_dtype dtype, void (*progress)(void *context, const char *note), void *context,
                           const struct cache_entry **entry, struct hep_error *error);
 /* A session needs the model until it is released. Pinning twice is once. BUSY: too many pins. */
 enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error);
-void cache_release(struct cache *cache, const char *session);
+void cache_release(struct cache *cache, const char *session); /* all its models */
+void cache_unpin(struct cache *cache, const char *session, const char *model);
+bool cache_has_pin(const struct cache *cache, const char *session, const char *model);
 bool cache_is_pinned(const struct cache *cache, const char *model);
 bool cache_is_loaded(const struct cache *cache, const char *model);
 /* Removes a model's segments (all models' that nobody holds: model NULL); returns the bytes. */
 uint64_t cache_unload(struct cache *cache, const char *model);
+/* Removes what was added of the model after cache.clock was `clock`: the half of a load that failed. */
+void cache_remove_since(struct cache *cache, const char *model, uint64_t clock);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include "common/log.h"
 #include "common/wire.h"
+#include "nn/models/autoencoder.h"
+#include "nn/models/unet.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -22,15 +24,35 @@ void catalogue_clear(struct catalogue *catalogue)
     catalogue->count = 0;
 }
 
-/* The family follows from shapes, never from the folder's name: 768 wide contexts are SD 1.x, a second text encoder SDXL. */
-static const char *family_of(const struct hep_model *model, const json_t *unet)
+/* The family follows from the configuration, never from the folder's name. */
+static const char *family_of(const struct hep_model *model, const struct hep_unet_config *unet)
 {
     if (hep_model_has(model, "text_encoder_2"))
         return "sdxl";
-    return hep_json_bool(unet, "use_linear_projection", false) ? "sd2" : "sd1";
+    return unet->use_linear_projection ? "sd2" : "sd1";
 }
 
 static const char *const weight_components[] = {"text_encoder", "text_encoder_2", "unet", "vae", NULL};
+
+static enum hep_status read_unet(const struct hep_model *model, const struct hep_component *component, struct catalogue_entry *entry,
+                                 struct hep_error *error)
+{
+    struct hep_unet_config config;
+    HEP_TRY(hep_unet_config_read(hep_component_config(component), "unet/config.json", &config, error));
+    entry->dtype = hep_component_dtype(component);
+    entry->context_dim = config.cross_attention_dim[0];
+    entry->in_channels = config.in_channels;
+    entry->family = family_of(model, &config);
+    return HEP_OK;
+}
+
+static enum hep_status read_vae(const struct hep_component *component, struct catalogue_entry *entry, struct hep_error *error)
+{
+    struct hep_vae_config config;
+    HEP_TRY(hep_vae_config_read(hep_component_config(component), "vae/config.json", &config, error));
+    entry->latent_channels = config.latent_channels;
+    return HEP_OK;
+}
 
 static enum hep_status read_components(const struct hep_model *model, struct catalogue_entry *entry, struct hep_error *error)
 {
@@ -40,15 +62,10 @@ static enum hep_status read_components(const struct hep_model *model, struct cat
             continue;
         HEP_TRY(hep_model_component(model, *name, NULL, &component, error));
         entry->bytes += hep_component_bytes(component);
-        if (strcmp(*name, "unet") == 0) {
-            const json_t *config = hep_component_config(component);
-            entry->dtype = hep_component_dtype(component);
-            entry->context_dim = (int)hep_json_int(config, "cross_attention_dim", 0);
-            entry->in_channels = (int)hep_json_int(config, "in_channels", 4);
-            entry->family = family_of(model, config);
-        }
+        if (strcmp(*name, "unet") == 0)
+            HEP_TRY(read_unet(model, component, entry, error));
         if (strcmp(*name, "vae") == 0)
-            entry->latent_channels = (int)hep_json_int(hep_component_config(component), "latent_channels", 4);
+            HEP_TRY(read_vae(component, entry, error));
     }
     return HEP_OK;
 }
@@ -101,7 +118,7 @@ static enum hep_status add(struct catalogue *catalogue, const char *folder, cons
     entry->family = "";
     if ((size_t)snprintf(entry->path, sizeof entry->path, "%s/%s", folder, name) >= sizeof entry->path || !looks_like_model(entry->path))
         return HEP_OK;
-    snprintf(entry->name, sizeof entry->name, "%s", name);
+    snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, name);
     if (read_model(entry->path, entry, &entry->problem) != HEP_OK) {
         char quoted[HEP_ERROR_MESSAGE_MAX];
         entry->family = "";

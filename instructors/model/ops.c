@@ -10,13 +10,19 @@
 #include "nn/graph/plan.h"
 
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* All of it belongs to the worker thread; every operation here is heavy. */
+/* All of it but view belongs to the worker thread; every operation here is heavy. */
 struct model_state {
     struct catalogue catalogue;
     struct cache cache;
+    struct model_view {
+        atomic_int found, usable, components, pins;
+        atomic_uint_fast64_t packed, evicted, bytes, budget_bytes;
+    } view; /* for get_status, on the loop thread */
     enum hep_dtype dtype; /* what "auto" means: the configuration's dtype, or this machine's best */
 };
 
@@ -124,6 +130,33 @@ static struct model_state *state_of(struct hep_call *call)
     return hep_instructor_state(hep_call_instructor(call));
 }
 
+/* After everything that changes what get_status shows. */
+static void show(struct model_state *state)
+{
+    const struct cache *cache = &state->cache;
+    int usable = 0;
+    for (int i = 0; i < state->catalogue.count; i++)
+        usable += state->catalogue.entries[i].problem.code == HEP_OK;
+    atomic_store(&state->view.found, state->catalogue.count);
+    atomic_store(&state->view.usable, usable);
+    atomic_store(&state->view.components, cache->count);
+    atomic_store(&state->view.pins, cache->pin_count);
+    atomic_store(&state->view.packed, cache->packed);
+    atomic_store(&state->view.evicted, cache->evicted);
+    atomic_store(&state->view.bytes, cache->bytes);
+    atomic_store(&state->view.budget_bytes, cache->budget_bytes);
+}
+
+static void model_status(struct hep_instructor *self, json_t *into)
+{
+    struct model_view *view = &((struct model_state *)hep_instructor_state(self))->view;
+    json_object_set_new(into, "models",
+                        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "found", atomic_load(&view->found), "usable",
+                                  atomic_load(&view->usable), "components", atomic_load(&view->components), "pins", atomic_load(&view->pins),
+                                  "packed", (json_int_t)atomic_load(&view->packed), "evicted", (json_int_t)atomic_load(&view->evicted),
+                                  "bytes", (json_int_t)atomic_load(&view->bytes), "budget", (json_int_t)atomic_load(&view->budget_bytes)));
+}
+
 static json_t *defaults_to_json(const struct hep_model_defaults *defaults)
 {
     return json_pack("{s:i, s:f, s:i, s:i, s:s}", "num_inference_steps", defaults->num_inference_steps, "guidance_scale",
@@ -174,6 +207,7 @@ static enum hep_status model_scan(struct hep_call *call, const void *request, vo
     int found;
     (void)request;
     HEP_TRY(catalogue_scan(&state_of(call)->catalogue, &found, error));
+    show(state_of(call));
     ((struct scan_reply *)reply)->found = found;
     return HEP_OK;
 }
@@ -226,6 +260,16 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     return HEP_OK;
 }
 
+/* Nothing half-loaded stays: not what this load added, and nothing at all unless a session uses it. */
+static void undo_load(struct model_state *state, const char *session, const char *model, bool had_pin, uint64_t clock)
+{
+    if (!had_pin)
+        cache_unpin(&state->cache, session, model);
+    cache_remove_since(&state->cache, model, clock);
+    if (!cache_is_pinned(&state->cache, model))
+        cache_unload(&state->cache, model);
+}
+
 static enum hep_status model_load(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
 {
     const struct load_request *load = request;
@@ -234,20 +278,19 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     const struct catalogue_entry *entry;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     enum hep_dtype dtype;
-    bool pinned_before;
+    uint64_t clock = state->cache.clock;
     HEP_TRY(catalogue_find(&state->catalogue, load->model.data, &entry, error));
     HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
     HEP_TRY(hep_model_open(entry->path, &model, error));
-    pinned_before = cache_is_pinned(&state->cache, entry->name);
+    bool had_pin = cache_has_pin(&state->cache, load->session.data, entry->name);
     if (load->session.length)
         HEP_TRY(cache_pin(&state->cache, load->session.data, entry->name, error));
     enum hep_status status = load_components(call, model, entry->name, dtype, reply, error);
-    if (status != HEP_OK) { /* nothing half-loaded stays, unless another session uses it */
-        cache_release(&state->cache, load->session.data);
-        if (!pinned_before)
-            cache_unload(&state->cache, entry->name);
+    if (status != HEP_OK)
+        undo_load(state, load->session.data, entry->name, had_pin, clock);
+    show(state);
+    if (status != HEP_OK)
         return hep_prefix(error, "model %s", entry->name), status;
-    }
     reply->model = hep_str_of(entry->name);
     reply->family = hep_str_of(entry->family);
     reply->dtype = hep_str_of(hep_dtype_name(dtype));
@@ -258,17 +301,18 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     return HEP_OK;
 }
 
+/* A model whose folder is gone or broken by now can be unloaded as well. */
 static enum hep_status model_unload(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
-    const struct name_request *unload = request;
+    const char *name = ((const struct name_request *)request)->model.data;
     struct model_state *state = state_of(call);
-    const struct catalogue_entry *entry = NULL;
-    if (unload->model.length) {
-        HEP_TRY(catalogue_find(&state->catalogue, unload->model.data, &entry, error));
-        if (cache_is_pinned(&state->cache, entry->name))
-            return hep_fail_field(error, HEP_E_NOT_NOW, "model", "model %s is in use by a session", entry->name);
-    }
-    ((struct unload_reply *)reply)->freed_bytes = cache_unload(&state->cache, entry ? entry->name : NULL);
+    const struct catalogue_entry *entry;
+    if (name[0] && !cache_is_loaded(&state->cache, name))
+        HEP_TRY(catalogue_find(&state->catalogue, name, &entry, error));
+    if (name[0] && cache_is_pinned(&state->cache, name))
+        return hep_fail_field(error, HEP_E_NOT_NOW, "model", "model %s is in use by a session", name);
+    ((struct unload_reply *)reply)->freed_bytes = cache_unload(&state->cache, name[0] ? name : NULL);
+    show(state);
     return HEP_OK;
 }
 
@@ -277,6 +321,7 @@ static enum hep_status model_release(struct hep_call *call, const void *request,
     (void)reply;
     (void)error;
     cache_release(&state_of(call)->cache, ((const struct release_request *)request)->session.data);
+    show(state_of(call));
     return HEP_OK;
 }
 
@@ -322,20 +367,35 @@ static enum hep_status model_verify(struct hep_call *call, const void *request, 
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* Half of the machine's memory, unless the configuration says something. */
+static uint64_t budget_of(const struct hep_instructor *self)
+{
+    int64_t said = hep_instructor_setting_int(self, "models.memory_budget", 0);
+    return said > 0 ? (uint64_t)said : (uint64_t)sysconf(_SC_PHYS_PAGES) / 2 * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static enum hep_status read_dtype(const struct hep_instructor *self, enum hep_dtype *dtype, struct hep_error *error)
+{
+    const char *said = hep_instructor_setting(self, "models.dtype");
+    *dtype = said && strcmp(said, "auto") != 0 ? hep_dtype_from_name(said) : hep_backend_auto_dtype();
+    if (*dtype != HEP_F32 && *dtype != HEP_BF16)
+        return hep_fail(error, HEP_E_BAD_CONFIG, "models.dtype is \"%.20s\", not auto, f32 or bf16", said);
+    return HEP_OK;
+}
+
 static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
 {
-    const char *paths = hep_instructor_setting(self, "models.paths"), *dtype = hep_instructor_setting(self, "models.dtype");
+    const char *paths = hep_instructor_setting(self, "models.paths");
     int found, adopted, removed;
+    enum hep_dtype dtype;
     HEP_TRY(hep_isa_check(error));
+    HEP_TRY(read_dtype(self, &dtype, error));
     struct model_state *state = calloc(1, sizeof *state);
     if (!state)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
-    state->dtype = hep_backend_auto_dtype();
-    if (dtype && strcmp(dtype, "auto") != 0)
-        state->dtype = hep_dtype_from_name(dtype);
+    state->dtype = dtype;
     catalogue_init(&state->catalogue, paths ? paths : "share/models");
-    cache_init(&state->cache, hep_instructor_instance(self), hep_instructor_generation(self),
-               (uint64_t)hep_instructor_setting_int(self, "models.memory_budget", 0));
+    cache_init(&state->cache, hep_instructor_instance(self), hep_instructor_generation(self), budget_of(self));
     enum hep_status status = catalogue_scan(&state->catalogue, &found, error);
     if (status == HEP_OK)
         status = cache_adopt(&state->cache, &adopted, &removed, error);
@@ -344,6 +404,7 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
         free(state);
         return status;
     }
+    show(state);
     hep_log(HEP_INFO, "model.started", "models=%d adopted=%d removed=%d isa=%s dtype=%s", found, adopted, removed,
             hep_isa_name(hep_isa_level()), hep_dtype_name(state->dtype));
     *result = state;
@@ -383,7 +444,7 @@ static const struct hep_operation operations[] = {
 };
 
 static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_MODEL, .operations = operations, .start = start, .stop = stop};
+    .role = HEP_ROLE_MODEL, .operations = operations, .start = start, .stop = stop, .status = model_status};
 
 int main(int argc, char **argv)
 {

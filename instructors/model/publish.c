@@ -101,9 +101,21 @@ static enum hep_status add_about(struct publication *publication, struct hep_err
     return status;
 }
 
+/* Parsed here, so that a config that is no JSON is the model's defect, and what is published is strict JSON. */
+static enum hep_status add_scheduler(struct publication *publication, const struct hep_model *model, struct hep_error *error)
+{
+    json_t *config = NULL;
+    HEP_TRY(hep_model_scheduler_config(model, &config, error));
+    enum hep_status status = add_json(publication, "scheduler_config.json", config, error);
+    json_decref(config);
+    return status;
+}
+
 static enum hep_status add_files(struct publication *publication, const struct hep_model *model, struct hep_error *error)
 {
     const struct file_row *row = file_row(publication->about.component);
+    if (strcmp(row->component, "scheduler") == 0)
+        return add_scheduler(publication, model, error);
     for (int i = 0; i < (int)HEP_COUNT_OF(row->files) && row->files[i]; i++) {
         char *text;
         size_t bytes;
@@ -127,7 +139,9 @@ struct packing {
 static enum hep_status build_clip(struct packing *packing, struct hep_error *error)
 {
     struct hep_clip_config config;
-    HEP_TRY(hep_clip_config_read(packing->config, "text_encoder/config.json", &config, error));
+    char file[64];
+    snprintf(file, sizeof file, "%s/config.json", packing->publication->about.component);
+    HEP_TRY(hep_clip_config_read(packing->config, file, &config, error));
     struct hep_clip_build build = {.batch = 1, .tokens = config.max_position_embeddings, .outputs = HEP_CLIP_LAST_HIDDEN_STATE};
     if (strcmp(packing->publication->about.component, "text_encoder_2") == 0)
         build.outputs |= HEP_CLIP_TEXT_EMBEDS;
@@ -181,7 +195,7 @@ static enum hep_status add_network(struct publication *publication, const struct
         status = hep_plan_create(packing.graph, &options, &plan, error);
     hep_graph_destroy(packing.graph);
     if (status != HEP_OK)
-        return hep_prefix(error, "%s", row->component), status;
+        return hep_prefix(error, "%s", strchr(row->blob, '.') + 1), status;
     publication->plans[publication->plan_count++] = plan;
     add_blob(publication, row->blob, hep_packed_size(plan), NULL);
     return HEP_OK;

@@ -3,6 +3,7 @@
 
 #include "nn/cpu/kernels.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -49,11 +50,11 @@ enum hep_status decoder_cost(const struct decoder *decoder, int64_t height, int6
 {
     char key[64];
     struct build_context context = shape_of(decoder, height, width, key);
-    struct hep_plan *plan;
+    struct hep_network_cost cost;
     int64_t factor = hep_vae_scale_factor(decoder->config);
-    HEP_TRY(hep_network_plan(decoder->network, key, build, &context, &plan, error));
-    *flops = plan->flops;
-    *bytes = plan->peak_bytes + (uint64_t)(2 * 3 * height * width * factor * factor) * sizeof(float);
+    HEP_TRY(hep_network_cost(decoder->network, key, build, &context, &cost, error));
+    *flops = cost.flops;
+    *bytes = cost.peak_bytes + (uint64_t)(2 * 3 * height * width * factor * factor) * sizeof(float);
     return HEP_OK;
 }
 
@@ -66,6 +67,14 @@ static void to_pixels(const float *decoded, float *scratch, int64_t places, uint
         &(struct hep_rows_args){.rows = places, .columns = 3, .x = scratch, .x_stride = 3, .y = image, .y_stride = 3});
 }
 
+static enum hep_status check_finite(const char *what, const float *values, int64_t count, struct hep_error *error)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return hep_fail(error, HEP_E_OUT_OF_RANGE, "%s: value %" PRId64 " of %" PRId64 " is not finite", what, i, count);
+    return HEP_OK;
+}
+
 enum hep_status decoder_run(const struct decoder *decoder, const float *latents, int64_t height, int64_t width,
                             uint8_t *image, struct hep_error *error)
 {
@@ -74,6 +83,7 @@ enum hep_status decoder_run(const struct decoder *decoder, const float *latents,
     struct hep_plan *plan;
     int64_t factor = hep_vae_scale_factor(decoder->config), channels = decoder->config->latent_channels;
     int64_t places = height * width * factor * factor, elements = channels * height * width;
+    HEP_TRY(check_finite("latents", latents, elements, error));
     HEP_TRY(hep_network_ready(decoder->network, key, build, &context, &plan, error));
     float *z = malloc((size_t)elements * sizeof *z), *decoded = malloc((size_t)(2 * 3 * places) * sizeof *decoded);
     enum hep_status status =
@@ -87,6 +97,8 @@ enum hep_status decoder_run(const struct decoder *decoder, const float *latents,
         struct hep_argument output = {"decoded", {decoded, HEP_F32, HEP_SHAPE(1, 3, height * factor, width * factor)}};
         status = hep_plan_run(plan, &input, 1, &output, 1, error);
     }
+    if (status == HEP_OK)
+        status = check_finite("the VAE's image", decoded, 3 * places, error);
     if (status == HEP_OK)
         to_pixels(decoded, decoded + 3 * places, places, image);
     free(z);

@@ -18,7 +18,7 @@ enum hep_status decoder_open(struct networks *networks, struct hep_instructor *s
 enum hep_status decoder_cost(const struct decoder *decoder, int64_t height, int64_t width, double *flops,
                              uint64_t *bytes, struct hep_error *error);
 /* latents: [latent_channels, height, width] f32 as the UNet leaves them (scaled). image: [height · f, width · f, 3] u8.
- */
+   OUT_OF_RANGE: a value that is not finite, in the latents or in what the VAE made of them. */
 enum hep_status decoder_run(const struct decoder *decoder, const float *latents, int64_t height, int64_t width,
                             uint8_t *image, struct hep_error *error);
 

@@ -8,12 +8,14 @@
 
 #include "nn/cpu/isa.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Worker thread only. */
 struct postprocessing_state {
-    struct networks networks;
+    struct networks networks;    /* worker thread only */
+    struct networks_view view;   /* for get_status     */
+    atomic_uint_fast64_t images; /* written to files   */
 };
 
 struct decode_request {
@@ -55,14 +57,24 @@ static const struct hep_field encode_reply_fields[] = {
     HEP_FIELD(JSON, encode_reply, files, REQUIRED, .help = "path, bytes, sha256, width, height, format, seed of each"),
 };
 
+static struct postprocessing_state *state_of(struct hep_call *call)
+{
+    return hep_instructor_state(hep_call_instructor(call));
+}
+
 static enum hep_status open_decoder(struct hep_call *call, const struct decode_request *request, struct decoder *decoder, struct hep_error *error)
 {
-    struct hep_instructor *self = hep_call_instructor(call);
-    struct postprocessing_state *state = hep_instructor_state(self);
-    HEP_TRY(decoder_open(&state->networks, self, &request->vae, decoder, error));
-    if (request->latents.shape.dims[1] != decoder->config->latent_channels)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "latents have %" PRId64 " channels, the VAE takes %d",
-                              request->latents.shape.dims[1], decoder->config->latent_channels);
+    struct postprocessing_state *state = state_of(call);
+    const int64_t *dims = request->latents.shape.dims;
+    HEP_TRY(decoder_open(&state->networks, hep_call_instructor(call), &request->vae, decoder, error));
+    networks_show(&state->networks, &state->view);
+    int64_t side = HEP_IMAGE_SIDE_MAX / hep_vae_scale_factor(decoder->config);
+    if (dims[1] != decoder->config->latent_channels)
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "latents have %" PRId64 " channels, the VAE takes %d", dims[1],
+                              decoder->config->latent_channels);
+    if (dims[0] < 1 || dims[0] > HEP_IMAGES_MAX || dims[2] < 1 || dims[2] > side || dims[3] < 1 || dims[3] > side)
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "%" PRId64 " latents of %" PRId64 " × %" PRId64 "; at most %d of %" PRId64 " each way",
+                              dims[0], dims[2], dims[3], HEP_IMAGES_MAX, side);
     return HEP_OK;
 }
 
@@ -100,6 +112,7 @@ static enum hep_status decode(struct hep_call *call, const void *request_, void 
             return hep_fail(error, HEP_E_DOMAIN_DOWN, "postprocessing is draining");
         HEP_TRY(decoder_run(&decoder, (const float *)latents.data + (size_t)i * latent_elements, height, width,
                             (uint8_t *)image.data + (size_t)i * pixels, error));
+        networks_show(&state_of(call)->networks, &state_of(call)->view);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "decode");
     }
     *reply = (struct decode_reply){(int32_t)wanted.dims[2], (int32_t)wanted.dims[1], (int32_t)count};
@@ -112,9 +125,14 @@ static enum hep_status encode(struct hep_call *call, const void *request_, void 
     struct hep_tensor image = hep_call_map(call, &request->image);
     struct save_options options = {.path = request->path.data, .quality = request->quality, .first_index = request->first_index,
                                    .recipe = request->recipe};
+    const int64_t *dims = image.shape.dims;
+    if (dims[0] > HEP_IMAGES_MAX || dims[1] > HEP_IMAGE_SIDE_MAX || dims[2] > HEP_IMAGE_SIDE_MAX || dims[3] != 3)
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "image must be [1 … %d, height, width, 3], sides to %d", HEP_IMAGES_MAX,
+                              HEP_IMAGE_SIDE_MAX);
+    if (options.recipe && !json_is_object(options.recipe))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "recipe", "recipe must be an object");
+    hep_assert(image_format_from_name(request->format.data, &options.format)); /* one of the field's choices */
     json_t *files = json_array();
-    if (image.shape.dims[3] != 3 || !image_format_from_name(request->format.data, &options.format))
-        return json_decref(files), hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "image must be [count, height, width, 3]");
     for (int64_t i = 0; i < image.shape.dims[0]; i++) {
         json_t *file = NULL;
         enum hep_status status = save_image(&image, i, &options, &file, error);
@@ -123,6 +141,7 @@ static enum hep_status encode(struct hep_call *call, const void *request_, void 
             return status;
         }
         json_array_append_new(files, file);
+        atomic_fetch_add(&state_of(call)->images, 1);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)image.shape.dims[0], "encode");
     }
     ((struct encode_reply *)reply)->files = files;
@@ -144,6 +163,21 @@ static void stop(struct hep_instructor *self)
     free(state);
 }
 
+static void drop_networks(struct hep_instructor *self, json_t *freed)
+{
+    struct postprocessing_state *state = hep_instructor_state(self);
+    json_object_set_new(freed, "activation_bytes", json_integer((json_int_t)networks_clear(&state->networks, self)));
+    networks_show(&state->networks, &state->view);
+}
+
+static void show(struct hep_instructor *self, json_t *into)
+{
+    struct postprocessing_state *state = hep_instructor_state(self);
+    json_t *object = networks_view_json(&state->view);
+    json_object_set_new(object, "images", json_integer((json_int_t)atomic_load(&state->images)));
+    json_object_set_new(into, "postprocessing", object);
+}
+
 static const struct hep_operation operations[] = {
     HEP_OPERATION("decode", decode, decode_request, decode_fields, decode_reply, decode_reply_fields, .measure = measure_decode,
                   .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true, .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
@@ -153,7 +187,7 @@ static const struct hep_operation operations[] = {
 };
 
 static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_POSTPROCESSING, .operations = operations, .start = start, .stop = stop};
+    .role = HEP_ROLE_POSTPROCESSING, .operations = operations, .start = start, .stop = stop, .status = show, .cleanup = drop_networks};
 
 int main(int argc, char **argv)
 {

@@ -21,10 +21,13 @@ static size_t close_one(struct open_network *open, struct hep_instructor *self)
 }
 
 /* Weights only: nobody can write to them, so what was checked at opening still holds at the thousandth step. */
-static enum hep_status check_segment(const struct hep_tensor_ref *ref, struct hep_segment_name *name, struct hep_error *error)
+enum hep_status networks_check_ref(const struct hep_tensor_ref *ref, struct hep_error *error)
 {
-    HEP_TRY(hep_segment_name_parse(ref->segment, name, error));
-    if (name->kind != HEP_SEGMENT_WEIGHTS || ref->offset != 0)
+    struct hep_segment_name name;
+    if (!hep_ref_is_placed(ref))
+        return hep_fail(error, HEP_E_BAD_REFERENCE, "weights must be published before anything can be planned with them");
+    HEP_TRY(hep_segment_name_parse(ref->segment, &name, error));
+    if (name.kind != HEP_SEGMENT_WEIGHTS || ref->offset != 0)
         return hep_fail(error, HEP_E_BAD_REFERENCE, "%s is no published weights, or not the whole of them", ref->segment);
     return HEP_OK;
 }
@@ -32,8 +35,6 @@ static enum hep_status check_segment(const struct hep_tensor_ref *ref, struct he
 static enum hep_status open_one(struct open_network *open, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
                                 struct hep_error *error)
 {
-    struct hep_segment_name name;
-    HEP_TRY(check_segment(ref, &name, error));
     HEP_TRY(hep_instructor_hold(self, ref, &open->tensor, error));
     enum hep_status status = hep_network_open(&open->tensor, blob, &open->network, error);
     if (status != HEP_OK) {
@@ -89,9 +90,8 @@ static struct open_network *longest_unused(struct networks *networks)
 enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
                              struct hep_network **network, void ***extra, struct hep_error *error)
 {
-    struct open_network *found = hep_ref_is_placed(ref) ? find(networks, ref, blob) : NULL;
-    if (!hep_ref_is_placed(ref))
-        return hep_fail(error, HEP_E_BAD_REFERENCE, "weights must be published before anything can be planned with them");
+    HEP_TRY(networks_check_ref(ref, error));
+    struct open_network *found = find(networks, ref, blob);
     if (!found) {
         struct open_network fresh = {0};
         close_gone(networks, self);
@@ -129,4 +129,16 @@ size_t networks_bytes(const struct networks *networks)
     for (int i = 0; i < NETWORKS_KEPT; i++)
         bytes += networks->open[i].network ? hep_network_arena_bytes(networks->open[i].network) : 0;
     return bytes;
+}
+
+void networks_show(const struct networks *networks, struct networks_view *view)
+{
+    atomic_store(&view->networks, networks_count(networks));
+    atomic_store(&view->activation_bytes, networks_bytes(networks));
+}
+
+json_t *networks_view_json(struct networks_view *view)
+{
+    return json_pack("{s:i, s:I}", "networks", atomic_load(&view->networks), "activation_bytes",
+                     (json_int_t)atomic_load(&view->activation_bytes));
 }

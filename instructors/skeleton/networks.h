@@ -8,6 +8,8 @@
 #include "instructors/skeleton/instructor.h"
 #include "nn/run/network.h"
 
+#include <stdatomic.h>
+
 enum { NETWORKS_KEPT = 6 };
 
 /* Zero-initialised is empty. */
@@ -28,10 +30,21 @@ struct networks {
    BAD_REFERENCE: unplaced, or no weights; errors of hep_instructor_hold and hep_network_open. */
 enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
                              struct hep_network **network, void ***extra, struct hep_error *error);
+/* A reference to published files or weights, whole: what a bundle may be read from. BAD_REFERENCE. */
+enum hep_status networks_check_ref(const struct hep_tensor_ref *ref, struct hep_error *error);
 /* Closes all; returns the bytes of activations given back. */
 size_t networks_clear(struct networks *networks, struct hep_instructor *self);
 int networks_count(const struct networks *networks); /* open now */
 /* Bytes of activations of all. */
 size_t networks_bytes(const struct networks *networks);
+
+/* What get_status shows of the networks of an instructor that runs one call at a time: written by the worker thread when a
+   call ends, read by the loop thread. */
+struct networks_view {
+    atomic_int networks;
+    atomic_uint_fast64_t activation_bytes;
+};
+void networks_show(const struct networks *networks, struct networks_view *view);
+json_t *networks_view_json(struct networks_view *view); /* {networks, activation_bytes} */
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * What the operator can do about what status.get says: one rule per trouble. Called by ctl_show_status. Says nothing when
- * nothing is wrong. To add a rule: a function and its row in the table.
+ * What the operator can do about what status.get says: one rule per trouble. Called by ctl_show_status. Says nothing
+ * when nothing is wrong. To add a rule: a function and its row in the table.
  */
 #include "common/wire.h"
 #include "supervisor/ctl/ctl.h"
@@ -19,7 +19,8 @@ struct advice {
 static void advise(struct advice *advice, char *text)
 {
     if (advice->count++ == 0)
-        fprintf(advice->out, "\n%swhat to do%s\n", ctl_colour(advice->style, CTL_BOLD), ctl_colour(advice->style, CTL_PLAIN));
+        fprintf(advice->out, "\n%swhat to do%s\n", ctl_colour(advice->style, CTL_BOLD),
+                ctl_colour(advice->style, CTL_PLAIN));
     fputs("  ", advice->out);
     ctl_wrap(advice->out, text, 4, 2, advice->style->width);
     free(text);
@@ -46,13 +47,17 @@ static void when_failed(struct advice *advice, const json_t *domain, const char 
     int64_t next_ms = hep_json_int(domain, "next_try_ms", -1);
     if (next_ms >= 0) {
         char *again = ctl_format("tried again in %s", ctl_duration(next_ms, next, sizeof next));
-        advise(advice, ctl_format("%s is given up for now: %s; %s. Sessions wait and are not lost. Look: `heptctl logs -n 50`. When the "
-                                  "cause is gone: `heptctl restart %s`.",
-                                  name, cause, again, name));
+        advise(
+            advice,
+            ctl_format(
+                "%s is given up for now: %s; %s. Sessions wait and are not lost. Look: `heptctl logs -n 50`. When the "
+                "cause is gone: `heptctl restart %s`.",
+                name, cause, again, name));
         free(again);
         return;
     }
-    advise(advice, ctl_format("%s cannot start: %s. It is not tried again by itself. %s, then `heptctl restart %s`.", name, cause,
+    advise(advice, ctl_format("%s cannot start: %s. It is not tried again by itself. %s, then `heptctl restart %s`.",
+                              name, cause,
                               strstr(cause, "config") ? "`heptad --check` says what is wrong in the configuration"
                                                       : "Look: `heptctl logs -n 50` and `heptctl doctor`",
                               name));
@@ -67,16 +72,23 @@ static void about_domain(struct advice *advice, const json_t *domain)
     if (strcmp(state, "failed") == 0)
         when_failed(advice, domain, name, cause);
     else if (strcmp(state, "backoff") == 0)
-        advise(advice, ctl_format("%s died: %s. It is started again in %s by itself; sessions go on from their last step. If it keeps "
-                                  "dying: `heptctl logs -n 50`.",
-                                  name, cause, ctl_duration(hep_json_int(domain, "next_try_ms", 0), span, sizeof span)));
+        advise(advice,
+               ctl_format(
+                   "%s died: %s. It is started again in %s by itself; sessions go on from their last step. If it keeps "
+                   "dying: `heptctl logs -n 50`.",
+                   name, cause, ctl_duration(hep_json_int(domain, "next_try_ms", 0), span, sizeof span)));
     else if (strcmp(state, "hung") == 0 || strcmp(state, "dying") == 0)
-        advise(advice, ctl_format("%s made no progress and is being ended (%s). It is started again by itself.", name, cause));
+        advise(advice,
+               ctl_format("%s made no progress and is being ended (%s). It is started again by itself.", name, cause));
     else if (serving && !hep_json_bool(domain, "healthy", true))
-        advise(advice, ctl_format("%s has said nothing for %s. If it stays so it is ended by itself; to do it now: `heptctl restart %s`.",
-                                  name, ctl_duration(silent, span, sizeof span), name));
+        advise(
+            advice,
+            ctl_format(
+                "%s has said nothing for %s. If it stays so it is ended by itself; to do it now: `heptctl restart %s`.",
+                name, ctl_duration(silent, span, sizeof span), name));
     else if (restarts >= RESTARTS_MANY)
-        advise(advice, ctl_format("%s was started again %" PRId64 " times; last: %s. Look: `heptctl logs -n 200`.", name, restarts, cause));
+        advise(advice, ctl_format("%s was started again %" PRId64 " times; last: %s. Look: `heptctl logs -n 200`.",
+                                  name, restarts, cause));
     free(cause);
 }
 
@@ -93,9 +105,11 @@ static void about_store(struct advice *advice, const json_t *status)
     const json_t *store = json_object_get(status, "store");
     if (hep_json_bool(store, "works", true))
         return;
-    advise(advice, ctl_format("the store %s cannot be written, so requests are refused. Look at the disk (`heptctl doctor`); it is "
-                              "tried again with each request.",
-                              hep_json_str(store, "path", "")));
+    advise(advice,
+           ctl_format(
+               "the store %s cannot be written, so requests are refused. Look at the disk (`heptctl doctor`); it is "
+               "tried again with each request.",
+               hep_json_str(store, "path", "")));
 }
 
 static void about_shared_memory(struct advice *advice, const json_t *status)
@@ -105,15 +119,19 @@ static void about_shared_memory(struct advice *advice, const json_t *status)
     int64_t total = hep_json_int(memory, "shm_total_bytes", 0), unused = hep_json_int(memory, "shm_free_bytes", 0);
     if (total == 0 || (unused >= total / 10 && unused >= SHM_LOW))
         return;
-    advise(advice, ctl_format("/dev/shm has %s left: larger requests will be refused. Make it larger (`mount -o remount,size=8G "
-                              "/dev/shm`), or unload a model (`heptctl call model.unload '{\"model\": …}'`).",
-                              ctl_bytes(unused, rest, sizeof rest)));
+    advise(advice,
+           ctl_format(
+               "/dev/shm has %s left: larger requests will be refused. Make it larger (`mount -o remount,size=%" PRId64
+               "G /dev/shm`), or unload a model (`heptctl call model.unload '{\"model\": …}'`).",
+               ctl_bytes(unused, rest, sizeof rest), 2 * (total >> 30) + 1));
 }
 
 static void about_draining(struct advice *advice, const json_t *status)
 {
     if (is(status, "state", "draining"))
-        advise(advice, ctl_format("heptad ends when what is in hand has reached a step boundary; `heptctl stop --now` ends it now."));
+        advise(advice,
+               ctl_format(
+                   "heptad ends when what is in hand has reached a step boundary; `heptctl stop --now` ends it now."));
 }
 
 static void about_waiting(struct advice *advice, const json_t *status)
@@ -121,9 +139,11 @@ static void about_waiting(struct advice *advice, const json_t *status)
     const json_t *sessions = json_object_get(status, "sessions");
     int64_t queued = hep_json_int(sessions, "queued", 0);
     if (queued > 0 && hep_json_int(sessions, "running", 0) == 0 && hep_json_bool(status, "ready", false))
-        advise(advice, ctl_format("%" PRId64 " sessions wait and none runs: `heptctl sessions --status queued`, then `heptctl session ID` "
-                                  "says what one waits for.",
-                                  queued));
+        advise(advice,
+               ctl_format("%" PRId64
+                          " sessions wait and none runs: `heptctl sessions --status queued`, then `heptctl session ID` "
+                          "says what one waits for.",
+                          queued));
 }
 
 static void (*const rules[])(struct advice *advice, const json_t *status) = {

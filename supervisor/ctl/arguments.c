@@ -19,7 +19,8 @@ const struct ctl_verb *ctl_verb_find(const char *name)
 static const struct ctl_option *find_in(const struct ctl_option *options, const char *name, size_t length, char letter)
 {
     for (const struct ctl_option *option = options; option && option->name; option++)
-        if (name ? strlen(option->name) == length && strncmp(option->name, name, length) == 0 : option->letter == letter && letter)
+        if (name ? strlen(option->name) == length && strncmp(option->name, name, length) == 0
+                 : option->letter == letter && letter)
             return option;
     return NULL;
 }
@@ -37,10 +38,12 @@ static enum hep_status no_such_option(const struct ctl *ctl, const char *text, s
         return hep_hint(error, "see `heptctl help`; options of a verb stand after it");
     }
     hep_fail(error, HEP_E_UNKNOWN_FIELD, "`heptctl %s` has no option %.100s", ctl->verb->name, text);
-    return hep_hint(error, "see `heptctl help %s`; an argument that begins with a dash stands after --", ctl->verb->name);
+    return hep_hint(error, "see `heptctl help %s`; an argument that begins with a dash stands after --",
+                    ctl->verb->name);
 }
 
-static enum hep_status give(struct ctl *ctl, const struct ctl_option *option, const char *value, struct hep_error *error)
+static enum hep_status give(struct ctl *ctl, const struct ctl_option *option, const char *value,
+                            struct hep_error *error)
 {
     for (int i = 0; i < ctl->given_count; i++)
         if (ctl->given[i].option == option && !option->repeats && option->argument)
@@ -69,7 +72,8 @@ static enum hep_status take_option(struct ctl *ctl, int argc, char **argv, int *
         return value ? hep_fail_field(error, HEP_E_BAD_FIELD, option->name, "--%s takes no value", option->name)
                      : give(ctl, option, "", error);
     if (!value && *at + 1 >= argc)
-        return hep_fail_field(error, HEP_E_MISSING_FIELD, option->name, "--%s needs a value: %s", option->name, option->argument);
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, option->name, "--%s needs a value: %s", option->name,
+                              option->argument);
     return give(ctl, option, value ? value : argv[++*at], error);
 }
 
@@ -88,7 +92,8 @@ static enum hep_status take_word(struct ctl *ctl, const char *word, struct hep_e
         return take_verb(ctl, word, error);
     if (ctl->word_count >= ctl->verb->words_max) {
         hep_fail(error, HEP_E_BAD_FIELD, "one argument too many: \"%.100s\"", word);
-        return hep_hint(error, "usage: heptctl %s %s; quote an argument that has blanks", ctl->verb->name, ctl->verb->arguments);
+        return hep_hint(error, "usage: heptctl %s %s; quote an argument that has blanks", ctl->verb->name,
+                        ctl->verb->arguments);
     }
     ctl->words[ctl->word_count++] = word;
     return HEP_OK;
@@ -100,7 +105,8 @@ static enum hep_status check_utf8(int argc, char **argv, struct hep_error *error
         size_t at = ctl_utf8_error(argv[i]);
         if (at == SIZE_MAX)
             continue;
-        hep_fail(error, HEP_E_BAD_FIELD, "argument %d is not valid UTF-8: byte 0x%02x at offset %zu", i, (unsigned char)argv[i][at], at);
+        hep_fail(error, HEP_E_BAD_FIELD, "argument %d is not valid UTF-8: byte 0x%02x at offset %zu", i,
+                 (unsigned char)argv[i][at], at);
         return hep_hint(error, "give it in UTF-8 (`locale charmap` says what this terminal sends)");
     }
     return HEP_OK;
@@ -116,8 +122,8 @@ static enum hep_status check_choices(const struct ctl *ctl, struct hep_error *er
         for (const char *at = option->choices; at && *at && !found; at += strcspn(at, " "), at += *at == ' ')
             found = strcspn(at, " ") == length && strncmp(at, value, length) == 0;
         if (!found)
-            return hep_fail_field(error, HEP_E_BAD_FIELD, option->name, "--%s is \"%.40s\", not one of: %s", option->name, value,
-                                  option->choices);
+            return hep_fail_field(error, HEP_E_BAD_FIELD, option->name, "--%s is \"%.40s\", not one of: %s",
+                                  option->name, value, option->choices);
     }
     return HEP_OK;
 }
@@ -168,7 +174,8 @@ enum hep_status ctl_number(const struct ctl *ctl, const char *option, int64_t mi
     if (text && (end == text || *end))
         return hep_fail_field(error, HEP_E_BAD_FIELD, option, "--%s is \"%.40s\", not a whole number", option, text);
     if (text && (errno == ERANGE || number < min || number > max))
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, option, "--%s is %.40s, not between %" PRId64 " and %" PRId64, option, text, min, max);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, option, "--%s is %.40s, not between %" PRId64 " and %" PRId64,
+                              option, text, min, max);
     *value = number;
     return HEP_OK;
 }

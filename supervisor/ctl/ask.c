@@ -73,14 +73,15 @@ enum hep_status ctl_read_file(const char *path, char **text, size_t *bytes, stru
         status = hep_fail_errno(error, errno, "cannot read %.300s", name);
     else if (!buffer)
         status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for %.300s", name);
-    while (status == HEP_OK) {
+    while (buffer && status == HEP_OK) {
         ssize_t got = read(fd, buffer + used, HEP_FRAME_MAX + 1 - used);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             status = hep_fail_errno(error, errno, "cannot read %.300s", name);
         else if (used + (size_t)got > HEP_FRAME_MAX)
-            status = hep_fail(error, HEP_E_TOO_LARGE, "%.300s has more than the %u bytes that a request may have", name, HEP_FRAME_MAX);
+            status = hep_fail(error, HEP_E_TOO_LARGE, "%.300s has more than the %u bytes that a request may have", name,
+                              HEP_FRAME_MAX);
         if (got <= 0 || status != HEP_OK)
             break;
         used += (size_t)got;

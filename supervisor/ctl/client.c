@@ -19,6 +19,7 @@
 
 struct ctl_client {
     int fd;
+    bool ended; /* the daemon has closed it */
     uint64_t next_request;
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
     const volatile sig_atomic_t *interrupted;
@@ -34,8 +35,11 @@ static enum hep_status not_running(const struct ctl_where *where, int reason, st
     else
         hep_fail(error, HEP_E_DOMAIN_DOWN, "heptad is not running: nobody listens on %.300s", where->socket);
     if (where->state[0] && strlen(where->state) < 150)
-        return hep_hint(error, "start it with `heptad --state %s`; `heptctl doctor` looks for what may keep it from starting", where->state);
-    return hep_hint(error, "start it with `heptad`, or name it with --state or --socket; `heptctl doctor` looks for what is wrong");
+        return hep_hint(error,
+                        "start it with `heptad --state %s`; `heptctl doctor` looks for what may keep it from starting",
+                        where->state);
+    return hep_hint(
+        error, "start it with `heptad`, or name it with --state or --socket; `heptctl doctor` looks for what is wrong");
 }
 
 static enum hep_status cannot_connect(const struct ctl_where *where, int reason, struct hep_error *error)
@@ -95,6 +99,11 @@ void ctl_client_close(struct ctl_client *client)
     free(client);
 }
 
+bool ctl_client_has_ended(const struct ctl_client *client)
+{
+    return client->ended;
+}
+
 void ctl_client_interruptible(struct ctl_client *client, const volatile sig_atomic_t *flag, const sigset_t *mask)
 {
     client->interrupted = flag;
@@ -115,17 +124,20 @@ static enum hep_status await(struct ctl_client *client, short events, int64_t un
             return HEP_OK;
         if (ready == 0) {
             hep_fail(error, HEP_E_TIMEOUT, "heptad did not answer in time on %s", client->path);
-            return hep_hint(error, "it is overloaded or stopped: see `heptctl doctor`, or give it longer with --timeout");
+            return hep_hint(error,
+                            "it is overloaded or stopped: see `heptctl doctor`, or give it longer with --timeout");
         }
         if (errno != EINTR)
             return hep_fail_errno(error, errno, "waiting for heptad");
     }
 }
 
-static enum hep_status gone(struct hep_error *error)
+static enum hep_status gone(struct ctl_client *client, struct hep_error *error)
 {
+    client->ended = true;
     hep_fail(error, HEP_E_DOMAIN_DOWN, "heptad closed the connection before it answered");
-    return hep_hint(error, "it has ended, or dropped a request that it could not read: see `heptctl status` and its log");
+    return hep_hint(error,
+                    "it has ended, or dropped a request that it could not read: see `heptctl status` and its log");
 }
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
@@ -135,7 +147,8 @@ static enum hep_status too_large(size_t bytes, struct hep_error *error)
     return hep_hint(error, "send less, or raise net.core.wmem_max to %u", HEP_FRAME_MAX);
 }
 
-static enum hep_status send_frame(struct ctl_client *client, const void *frame, size_t bytes, int64_t until, struct hep_error *error)
+static enum hep_status send_frame(struct ctl_client *client, const void *frame, size_t bytes, int64_t until,
+                                  struct hep_error *error)
 {
     for (;;) {
         if (send(client->fd, frame, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
@@ -150,7 +163,7 @@ static enum hep_status send_frame(struct ctl_client *client, const void *frame, 
             return too_large(bytes, error);
         case EPIPE:
         case ECONNRESET:
-            return gone(error);
+            return gone(client, error);
         default:
             return hep_fail_errno(error, errno, "sending to heptad");
         }
@@ -169,9 +182,10 @@ static enum hep_status receive(struct ctl_client *client, int64_t until, json_t 
             return hep_hint(error, "heptctl and heptad must be of the same version: see `heptctl version`");
         }
         if (bytes > 0)
-            return hep_fail(error, HEP_E_TOO_LARGE, "the answer of heptad has %zd bytes, at most %u are read", bytes, HEP_FRAME_MAX);
+            return hep_fail(error, HEP_E_TOO_LARGE, "the answer of heptad has %zd bytes, at most %u are read", bytes,
+                            HEP_FRAME_MAX);
         if (bytes == 0 || errno == ECONNRESET)
-            return gone(error);
+            return gone(client, error);
         if (errno == EINTR)
             continue;
         if (errno != EAGAIN)
@@ -202,8 +216,8 @@ static enum hep_status open_reply(json_t *message, json_t **reply, struct hep_er
     return status;
 }
 
-enum hep_status ctl_client_ask(struct ctl_client *client, const char *type, json_t *data, int64_t timeout_ms, json_t **reply,
-                               struct hep_error *error)
+enum hep_status ctl_client_ask(struct ctl_client *client, const char *type, json_t *data, int64_t timeout_ms,
+                               json_t **reply, struct hep_error *error)
 {
     char id[32];
     void *frame = NULL;

@@ -16,7 +16,8 @@ static const char *const kind_words[CTL_KIND_COUNT] = {
 };
 
 /* Every option of a verb, the global ones after its own: visit is called for each. */
-static void each_option(const struct ctl_verb *verb, void (*visit)(FILE *out, const struct ctl_option *option), FILE *out)
+static void each_option(const struct ctl_verb *verb, void (*visit)(FILE *out, const struct ctl_option *option),
+                        FILE *out)
 {
     for (const struct ctl_option *option = verb ? verb->options : NULL; option && option->name; option++)
         visit(out, option);
@@ -42,7 +43,8 @@ static void bash_value(FILE *out, const struct ctl_option *option)
     else if (option->kind == CTL_KIND_CHOICE)
         fprintf(out, ") mapfile -t COMPREPLY < <(compgen -W '%s' -- \"$cur\"); return ;;\n", option->choices);
     else if (kind_words[option->kind][0])
-        fprintf(out, ") mapfile -t COMPREPLY < <(compgen -W \"$(_heptctl_words %s)\" -- \"$cur\"); return ;;\n", kind_words[option->kind]);
+        fprintf(out, ") mapfile -t COMPREPLY < <(compgen -W \"$(_heptctl_words %s)\" -- \"$cur\"); return ;;\n",
+                kind_words[option->kind]);
     else
         fputs(") return ;;\n", out);
 }
@@ -90,7 +92,9 @@ void ctl_completion_bash(FILE *out)
         if (!verb->hidden)
             fprintf(out, "%s%s", verb == ctl_verbs ? "" : " ", verb->name);
     each_option(NULL, bash_option, out);
-    fputs("' ;;\n  esac\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n}\ncomplete -F _heptctl heptctl\n", out);
+    fputs("' ;;\n  esac\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n}\ncomplete -F _heptctl "
+          "heptctl\n",
+          out);
 }
 
 /* ---- zsh --------------------------------------------------------------------------------------------------------- */
@@ -119,7 +123,8 @@ static void zsh_action(FILE *out, enum ctl_kind kind, const char *choices)
 
 static void zsh_spec(FILE *out, const struct ctl_option *option, const char *dashes, const char *name)
 {
-    fprintf(out, "      '%s%s%s%s[", option->repeats ? "*" : "", dashes, name, option->argument && dashes[1] ? "=" : "");
+    fprintf(out, "      '%s%s%s%s[", option->repeats ? "*" : "", dashes, name,
+            option->argument && dashes[1] ? "=" : "");
     zsh_text(out, option->help);
     fputc(']', out);
     if (option->argument) {
@@ -189,7 +194,8 @@ enum hep_status ctl_completion(struct ctl *ctl, struct hep_error *error)
     else if (strcmp(ctl->words[0], "zsh") == 0)
         ctl_completion_zsh(ctl->out);
     else
-        return hep_fail(error, HEP_E_BAD_FIELD, "there is no completion for \"%.40s\", only for bash and zsh", ctl->words[0]);
+        return hep_fail(error, HEP_E_BAD_FIELD, "there is no completion for \"%.40s\", only for bash and zsh",
+                        ctl->words[0]);
     return HEP_OK;
 }
 
@@ -199,8 +205,10 @@ static const struct source {
     enum ctl_kind kind;
     const char *type, *list, *name;
 } sources[] = {
-    {CTL_KIND_SESSION, "session.list", "sessions", "session_id"},     {CTL_KIND_MODEL, "model.list", "models", "name"},
-    {CTL_KIND_SCHEDULER, "scheduler.list", "schedulers", "name"},     {CTL_KIND_OPERATION, "domain.describe", "operations", "type"},
+    {CTL_KIND_SESSION, "session.list", "sessions", "session_id"},
+    {CTL_KIND_MODEL, "model.list", "models", "name"},
+    {CTL_KIND_SCHEDULER, "scheduler.list", "schedulers", "name"},
+    {CTL_KIND_OPERATION, "domain.describe", "operations", "type"},
     {CTL_KIND_WORKFLOW, "workflow.list", "workflows", "workflow_id"},
 };
 

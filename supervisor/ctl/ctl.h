@@ -16,13 +16,14 @@ enum {
     CTL_OPTIONS_MAX = 24, /* options of a verb, global ones included    */
     CTL_SETS_MAX = 32,    /* times that a repeatable option may be given */
     CTL_EXIT_USAGE = 2,
-    CTL_EXIT_CLAIM = 1    /* a check failed: doctor                     */
+    CTL_EXIT_CLAIM = 1 /* a check failed: doctor                     */
 };
 
 /* What may stand in a place of the command line: completion asks. X(ID, word for `heptctl words`) */
 #define CTL_KINDS(X)                                                                                                   \
-    X(NONE, "") X(FILE, "") X(VERB, "verbs") X(DOMAIN, "domains") X(SESSION, "sessions") X(MODEL, "models")            \
-    X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")
+    X(NONE, "")                                                                                                        \
+    X(FILE, "") X(VERB, "verbs") X(DOMAIN, "domains") X(SESSION, "sessions") X(MODEL, "models")                        \
+        X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")
 #define CTL_KIND_ENUM(id, word) CTL_KIND_##id,
 enum ctl_kind { CTL_KINDS(CTL_KIND_ENUM) CTL_KIND_COUNT };
 
@@ -48,11 +49,11 @@ struct ctl_verb {
     enum ctl_kind kind;               /* of its first argument                                        */
     const struct ctl_option *options; /* its own, ends with a row whose name is NULL; NULL = none     */
     ctl_run *run;
-    const char *help;                 /* one line                                                     */
-    const char *more;                 /* a paragraph for `heptctl help VERB` and the manual; "" = none */
-    bool hidden;                      /* for programs, not shown                                      */
+    const char *help; /* one line                                                     */
+    const char *more; /* a paragraph for `heptctl help VERB` and the manual; "" = none */
+    bool hidden;      /* for programs, not shown                                      */
 };
-extern const struct ctl_verb ctl_verbs[];           /* ends with a row whose name is NULL             */
+extern const struct ctl_verb ctl_verbs[];            /* ends with a row whose name is NULL             */
 extern const struct ctl_option ctl_global_options[]; /* every verb takes them                         */
 /* Exit codes as people read them; ends with a row whose meaning is NULL. */
 struct ctl_exit_row {
@@ -63,29 +64,29 @@ extern const struct ctl_exit_row ctl_exit_rows[];
 
 /* One run. Filled by ctl_parse and main. */
 struct ctl {
-    const struct ctl_verb *verb;           /* NULL: none was given                                    */
-    const char *words[CTL_WORDS_MAX];      /* its arguments                                           */
+    const struct ctl_verb *verb;      /* NULL: none was given                                    */
+    const char *words[CTL_WORDS_MAX]; /* its arguments                                           */
     int word_count;
     struct {
         const struct ctl_option *option;
-        const char *value;                 /* "" for a flag                                           */
+        const char *value; /* "" for a flag                                           */
     } given[CTL_SETS_MAX + CTL_OPTIONS_MAX];
     int given_count;
     struct ctl_where where;
-    struct ctl_client *client;             /* NULL until something is asked                           */
-    bool json;                             /* --json                                                  */
-    int64_t timeout_ms;                    /* --timeout                                               */
-    struct ctl_style style;                /* of out                                                  */
-    struct ctl_style err_style;            /* of err                                                  */
+    struct ctl_client *client;  /* NULL until something is asked                           */
+    bool json;                  /* --json                                                  */
+    int64_t timeout_ms;         /* --timeout                                               */
+    struct ctl_style style;     /* of out                                                  */
+    struct ctl_style err_style; /* of err                                                  */
     bool out_is_terminal, err_is_terminal;
     FILE *out, *err;
-    int exit_code;                         /* of a verb that worked: 0, or what it found              */
+    int exit_code; /* of a verb that worked: 0, or what it found              */
 };
 
 /* arguments.c: reads the command line. BAD_FIELD, MISSING_FIELD, UNKNOWN_FIELD, UNKNOWN_OPERATION (no such verb), with
    words and a hint. Every argument must be UTF-8. argv is borrowed for the life of ctl. */
 enum hep_status ctl_parse(int argc, char **argv, struct ctl *ctl, struct hep_error *error);
-const struct ctl_verb *ctl_verb_find(const char *name);      /* NULL if there is none                    */
+const struct ctl_verb *ctl_verb_find(const char *name);           /* NULL if there is none                    */
 const char *ctl_value(const struct ctl *ctl, const char *option); /* last value given; "" for a flag; NULL: not given */
 bool ctl_flag(const struct ctl *ctl, const char *option);
 /* A whole number of an option, min to max; fallback if it was not given. OUT_OF_RANGE, BAD_FIELD name the option. */
@@ -105,17 +106,17 @@ void ctl_print_error(struct ctl *ctl, const struct hep_error *error);
 enum hep_status ctl_read_file(const char *path, char **text, size_t *bytes, struct hep_error *error);
 
 /* The verbs, by file. */
-ctl_run ctl_generate;                                              /* generate.c   */
+ctl_run ctl_generate;                                                 /* generate.c   */
 ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume; /* sessions.c */
-ctl_run ctl_wait;                                                  /* follow.c     */
-ctl_run ctl_status, ctl_domains;                                   /* status.c     */
-ctl_run ctl_models, ctl_workflows;                                 /* models.c     */
-ctl_run ctl_events, ctl_logs;                                      /* events.c     */
-ctl_run ctl_operations, ctl_call;                                  /* operations.c */
-ctl_run ctl_restart, ctl_stop, ctl_version;                        /* daemon.c     */
-ctl_run ctl_doctor;                                                /* doctor.c     */
-ctl_run ctl_help;                                                  /* help.c       */
-ctl_run ctl_completion, ctl_words;                                 /* completion.c */
+ctl_run ctl_wait;                                                     /* follow.c     */
+ctl_run ctl_status, ctl_domains;                                      /* status.c     */
+ctl_run ctl_models, ctl_workflows;                                    /* models.c     */
+ctl_run ctl_events, ctl_logs;                                         /* events.c     */
+ctl_run ctl_operations, ctl_call;                                     /* operations.c */
+ctl_run ctl_restart, ctl_stop, ctl_version;                           /* daemon.c     */
+ctl_run ctl_doctor;                                                   /* doctor.c     */
+ctl_run ctl_help;                                                     /* help.c       */
+ctl_run ctl_completion, ctl_words;                                    /* completion.c */
 
 /* help.c */
 void ctl_usage(FILE *out, const struct ctl_style *style);
@@ -125,16 +126,19 @@ void ctl_completion_bash(FILE *out);
 void ctl_completion_zsh(FILE *out);
 
 /* What is written from a daemon's answer, for the verbs and their tests. now_ms is wall time where ages are shown. */
-void ctl_show_status(const json_t *status, const json_t *models, const struct ctl_style *style, FILE *out);    /* status.c   */
-void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out);                        /* status.c   */
-void ctl_show_advice(const json_t *status, const struct ctl_style *style, FILE *out);                          /* advice.c   */
-void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style, FILE *out);      /* sessions.c */
-void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);                        /* sessions.c */
-void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);                          /* models.c   */
-void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out);                      /* models.c   */
-void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out);                            /* events.c   */
-void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style, FILE *out);   /* operations.c */
-void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out);                    /* operations.c */
+void ctl_show_status(const json_t *status, const json_t *models, const struct ctl_style *style,
+                     FILE *out);                                                        /* status.c   */
+void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out); /* status.c   */
+void ctl_show_advice(const json_t *status, const struct ctl_style *style, FILE *out);   /* advice.c   */
+void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
+                       FILE *out);                                                        /* sessions.c */
+void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);   /* sessions.c */
+void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);     /* models.c   */
+void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out); /* models.c   */
+void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out);       /* events.c   */
+void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style,
+                         FILE *out);                                                        /* operations.c */
+void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out); /* operations.c */
 /* The lines of now that are not at the end of before already; both arrays of texts. Index of the first new one.
    events.c */
 size_t ctl_new_lines(const json_t *before, const json_t *now, bool *lost);

@@ -11,7 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_MS = 660000 /* the longest drain that can be configured, and a minute */, LOCK_MS = 10000, LOCK_EVERY_MS = 20 };
+enum {
+    STOP_MS = 660000 /* the longest drain that can be configured, and a minute */,
+    LOCK_MS = 10000,
+    LOCK_EVERY_MS = 20
+};
 
 enum hep_status ctl_restart(struct ctl *ctl, struct hep_error *error)
 {
@@ -44,7 +48,8 @@ static enum hep_status await_unlock(const char *state, struct hep_error *error)
     struct timespec pause = {.tv_nsec = LOCK_EVERY_MS * 1000000};
     for (int64_t until = hep_now_ms() + LOCK_MS; is_locked(state); nanosleep(&pause, NULL))
         if (hep_now_ms() > until)
-            return hep_fail(error, HEP_E_TIMEOUT, "heptad has closed its socket, but its processes have not ended in %d s", LOCK_MS / 1000);
+            return hep_fail(error, HEP_E_TIMEOUT,
+                            "heptad has closed its socket, but its processes have not ended in %d s", LOCK_MS / 1000);
     return HEP_OK;
 }
 
@@ -82,7 +87,10 @@ enum hep_status ctl_version(struct ctl *ctl, struct hep_error *error)
         json_decref(all);
     } else {
         fprintf(ctl->out, "heptctl %s (build %s)\n", HEP_VERSION, hep_build_id());
-        fprintf(ctl->out, "heptad  %s\n", daemon ? daemon : asked == HEP_E_DOMAIN_DOWN ? "is not running" : "does not answer");
+        fprintf(ctl->out, "heptad  %s\n",
+                daemon                       ? daemon
+                : asked == HEP_E_DOMAIN_DOWN ? "is not running"
+                                             : "does not answer");
     }
     json_decref(status);
     return HEP_OK; /* its own version is what was asked; a daemon that is not there is no error here */

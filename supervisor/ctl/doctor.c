@@ -14,11 +14,20 @@ static const struct row {
     const char *name;
     doctor_check *check;
 } rows[] = {
-    {"daemon", doctor_daemon},               {"configuration", doctor_configuration}, {"programs", doctor_programs},
-    {"state folder", doctor_state_folder},   {"disk", doctor_disk},                   {"images", doctor_images},
-    {"processor", doctor_processor},         {"memory", doctor_memory},               {"shared memory", doctor_shared_memory},
-    {"segments", doctor_segments},           {"huge pages", doctor_huge_pages},       {"descriptors", doctor_limits},
-    {"control packets", doctor_packets},     {"clock", doctor_clock},
+    {"daemon", doctor_daemon},
+    {"configuration", doctor_configuration},
+    {"programs", doctor_programs},
+    {"state folder", doctor_state_folder},
+    {"disk", doctor_disk},
+    {"images", doctor_images},
+    {"processor", doctor_processor},
+    {"memory", doctor_memory},
+    {"shared memory", doctor_shared_memory},
+    {"segments", doctor_segments},
+    {"huge pages", doctor_huge_pages},
+    {"descriptors", doctor_limits},
+    {"control packets", doctor_packets},
+    {"clock", doctor_clock},
 };
 
 void doctor_say(struct doctor_finding *finding, enum doctor_level level, const char *format, ...)
@@ -44,8 +53,8 @@ enum { TEXT_COLUMN = 23 };
 
 static void print_finding(const struct ctl *ctl, const char *name, const struct doctor_finding *finding)
 {
-    fprintf(ctl->out, "%s%-4s%s  %-15s  ", ctl_colour(&ctl->style, level_colours[finding->level]), level_names[finding->level],
-            ctl_colour(&ctl->style, CTL_PLAIN), name);
+    fprintf(ctl->out, "%s%-4s%s  %-15s  ", ctl_colour(&ctl->style, level_colours[finding->level]),
+            level_names[finding->level], ctl_colour(&ctl->style, CTL_PLAIN), name);
     ctl_wrap(ctl->out, finding->text, TEXT_COLUMN, TEXT_COLUMN, ctl->style.width);
     if (finding->todo[0]) {
         fprintf(ctl->out, "%*s", TEXT_COLUMN, "");
@@ -63,7 +72,8 @@ static void read_configuration(struct doctor *doctor)
     char *override = ctl_format("instance.state_dir=%s", ctl->where.state);
     const char *const overrides[] = {override};
     if (hep_places_find(&places, &doctor->config_error) != HEP_OK ||
-        hep_config_create(places.config, overrides, ctl->where.state[0] ? 1 : 0, &doctor->config, &doctor->config_error) != HEP_OK)
+        hep_config_create(places.config, overrides, ctl->where.state[0] ? 1 : 0, &doctor->config,
+                          &doctor->config_error) != HEP_OK)
         doctor->config = NULL;
     free(override);
 }
@@ -100,13 +110,15 @@ enum hep_status ctl_doctor(struct ctl *ctl, struct hep_error *error)
         rows[i].check(&doctor, &finding);
         counts[finding.level]++;
         if (ctl->json)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "check", rows[i].name, "level", level_names[finding.level], "text",
-                                                  finding.text, "todo", finding.todo));
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s, s:s, s:s}", "check", rows[i].name, "level",
+                                            level_names[finding.level], "text", finding.text, "todo", finding.todo));
         else
             print_finding(ctl, rows[i].name, &finding);
     }
     if (ctl->json) {
-        json_t *all = json_pack("{s:O, s:i, s:i, s:i}", "checks", list, "ok", counts[0], "warn", counts[1], "fail", counts[2]);
+        json_t *all =
+            json_pack("{s:O, s:i, s:i, s:i}", "checks", list, "ok", counts[0], "warn", counts[1], "fail", counts[2]);
         ctl_print_json(ctl->out, all, false);
         json_decref(all);
     } else {

@@ -1,6 +1,6 @@
 /*
- * Checks of this installation and its state folder, for doctor.c: the daemon, its programs, folders, disks, and segments
- * of shared memory that nobody uses. Removes nothing.
+ * Checks of this installation and its state folder, for doctor.c: the daemon, its programs, folders, disks, and
+ * segments of shared memory that nobody uses. Removes nothing.
  */
 #include "supervisor/ctl/doctor.h"
 
@@ -33,7 +33,8 @@ void doctor_daemon(const struct doctor *doctor, struct doctor_finding *finding)
     doctor_say(finding, ready ? DOCTOR_OK : DOCTOR_WARN, "%.250s", hep_json_str(doctor->status, "line", "?"));
     if (strcmp(version, HEP_VERSION) != 0) {
         finding->level = DOCTOR_WARN;
-        doctor_todo(finding, "it is version %.40s, heptctl is %s: `heptctl stop`, then start the new one", version, HEP_VERSION);
+        doctor_todo(finding, "it is version %.40s, heptctl is %s: `heptctl stop`, then start the new one", version,
+                    HEP_VERSION);
     } else if (!ready) {
         doctor_todo(finding, "`heptctl status` says what to do");
     }
@@ -87,10 +88,13 @@ void doctor_state_folder(const struct doctor *doctor, struct doctor_finding *fin
     if (stat(path, &about) != 0) {
         bool absent = errno == ENOENT;
         doctor_say(finding, absent ? DOCTOR_WARN : DOCTOR_FAIL, "%.250s: %s", path, strerror(errno));
-        doctor_todo(finding, "%s", absent ? "heptad makes it at its first start" : "look at it as the user that heptad runs as, or as root");
+        doctor_todo(finding, "%s",
+                    absent ? "heptad makes it at its first start"
+                           : "look at it as the user that heptad runs as, or as root");
         return;
     }
-    doctor_say(finding, DOCTOR_OK, "%.200s, mode %04o, user %u", path, (unsigned)about.st_mode & 07777, (unsigned)about.st_uid);
+    doctor_say(finding, DOCTOR_OK, "%.200s, mode %04o, user %u", path, (unsigned)about.st_mode & 07777,
+               (unsigned)about.st_uid);
     if (!S_ISDIR(about.st_mode)) {
         finding->level = DOCTOR_FAIL;
         doctor_todo(finding, "it is not a folder: move it away");
@@ -230,7 +234,8 @@ static void find_users(struct instance *list, int count)
 void doctor_segments(const struct doctor *doctor, struct doctor_finding *finding)
 {
     struct instance list[INSTANCES_MAX];
-    const char *running = hep_json_str(doctor->status, "instance", ""), *own = doctor->config ? hep_config_instance(doctor->config) : "";
+    const char *running = hep_json_str(doctor->status, "instance", ""),
+               *own = doctor->config ? hep_config_instance(doctor->config) : "";
     int count = list_segments(list), segments = 0, stale = -1;
     int64_t bytes = 0;
     char size[24];
@@ -241,13 +246,15 @@ void doctor_segments(const struct doctor *doctor, struct doctor_finding *finding
         if (!list[i].mapped && strcmp(list[i].name, running) != 0 && (stale < 0 || list[i].bytes > list[stale].bytes))
             stale = i;
     }
-    doctor_say(finding, DOCTOR_OK, "%d in /dev/shm, %s, of %d instance%s", segments, ctl_bytes(bytes, size, sizeof size), count, count == 1 ? "" : "s");
+    doctor_say(finding, DOCTOR_OK, "%d in /dev/shm, %s, of %d instance%s", segments,
+               ctl_bytes(bytes, size, sizeof size), count, count == 1 ? "" : "s");
     if (stale < 0)
         return;
-    doctor_say(finding, DOCTOR_WARN, "%d segments (%s) of instance %s, which no process of this user has mapped", list[stale].segments,
-               ctl_bytes(list[stale].bytes, size, sizeof size), list[stale].name);
+    doctor_say(finding, DOCTOR_WARN, "%d segments (%s) of instance %s, which no process of this user has mapped",
+               list[stale].segments, ctl_bytes(list[stale].bytes, size, sizeof size), list[stale].name);
     if (strcmp(list[stale].name, own) == 0)
         doctor_todo(finding, "heptad takes them up or removes them when it is started with this state folder");
     else
-        doctor_todo(finding, "if no heptad with that state folder is to be started again: rm /dev/shm/hep.%s.*", list[stale].name);
+        doctor_todo(finding, "if no heptad with that state folder is to be started again: rm /dev/shm/hep.%s.*",
+                    list[stale].name);
 }

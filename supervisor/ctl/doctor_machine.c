@@ -1,5 +1,6 @@
 /*
- * Checks of the machine, for doctor.c: processor, memory, /dev/shm, limits, clock. Reads /proc and /sys; asks no daemon.
+ * Checks of the machine, for doctor.c: processor, memory, /dev/shm, limits, clock. Reads /proc and /sys; asks no
+ * daemon.
  */
 #include "supervisor/ctl/doctor.h"
 
@@ -68,7 +69,9 @@ void doctor_processor(const struct doctor *doctor, struct doctor_finding *findin
     (void)doctor;
     read_line("/proc/cpuinfo", "flags", flags, sizeof flags);
     read_line("/proc/cpuinfo", "model name", model, sizeof model);
-    const char *level = has_all(flags, avx2) && has_all(flags, bf16) ? "avx512bf16" : has_all(flags, avx2) ? "avx2" : "portable";
+    const char *level = has_all(flags, avx2) && has_all(flags, bf16) ? "avx512bf16"
+                        : has_all(flags, avx2)                       ? "avx2"
+                                                                     : "portable";
     doctor_say(finding, DOCTOR_OK, "%s%s%d cores, kernels %s", model, model[0] ? ", " : "", cores, level);
     if (flags[0] && !has_all(flags, v2)) {
         doctor_say(finding, DOCTOR_FAIL, "%s is older than x86-64-v2 (SSE4.2)", model);
@@ -86,7 +89,8 @@ void doctor_processor(const struct doctor *doctor, struct doctor_finding *findin
 void doctor_memory(const struct doctor *doctor, struct doctor_finding *finding)
 {
     char total_text[24], free_text[24], limit_text[24], limited[64] = "";
-    int64_t total = read_number("/proc/meminfo", "MemTotal") * 1024, available = read_number("/proc/meminfo", "MemAvailable") * 1024;
+    int64_t total = read_number("/proc/meminfo", "MemTotal") * 1024,
+            available = read_number("/proc/meminfo", "MemAvailable") * 1024;
     int64_t limit = read_number("/sys/fs/cgroup/memory.max", "");
     (void)doctor;
     if (limit > 0 && limit < total)
@@ -110,13 +114,16 @@ void doctor_shared_memory(const struct doctor *doctor, struct doctor_finding *fi
         doctor_todo(finding, "mount -t tmpfs -o size=50%% tmpfs /dev/shm");
         return;
     }
-    int64_t total = (int64_t)about.f_blocks * (int64_t)about.f_frsize, unused = (int64_t)about.f_bavail * (int64_t)about.f_frsize;
+    int64_t total = (int64_t)about.f_blocks * (int64_t)about.f_frsize,
+            unused = (int64_t)about.f_bavail * (int64_t)about.f_frsize;
     doctor_say(finding, DOCTOR_OK, "/dev/shm has %s, %s free", ctl_bytes(total, total_text, sizeof total_text),
                ctl_bytes(unused, free_text, sizeof free_text));
     if (unused >= (int64_t)1024 * MIB)
         return;
     finding->level = unused < (int64_t)128 * MIB ? DOCTOR_FAIL : DOCTOR_WARN;
-    doctor_todo(finding, "weights and images in work live there: mount -o remount,size=4G /dev/shm (in a container: --shm-size=4g)");
+    doctor_todo(
+        finding,
+        "weights and images in work live there: mount -o remount,size=4G /dev/shm (in a container: --shm-size=4g)");
 }
 
 void doctor_huge_pages(const struct doctor *doctor, struct doctor_finding *finding)
@@ -132,7 +139,9 @@ void doctor_huge_pages(const struct doctor *doctor, struct doctor_finding *findi
     doctor_say(finding, DOCTOR_OK, "enabled: %s; for shared memory: %s", anonymous, shared[0] ? shared : "unknown");
     if (strstr(anonymous, "[never]")) {
         finding->level = DOCTOR_WARN;
-        doctor_todo(finding, "large models start and run faster with: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
+        doctor_todo(
+            finding,
+            "large models start and run faster with: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled");
     }
 }
 
@@ -142,7 +151,8 @@ void doctor_limits(const struct doctor *doctor, struct doctor_finding *finding)
     struct rlimit limit = {0};
     (void)doctor;
     getrlimit(RLIMIT_NOFILE, &limit);
-    doctor_say(finding, DOCTOR_OK, "%llu open files, up to %llu on request", (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
+    doctor_say(finding, DOCTOR_OK, "%llu open files, up to %llu on request", (unsigned long long)limit.rlim_cur,
+               (unsigned long long)limit.rlim_max);
     if (limit.rlim_max >= 4096)
         return;
     finding->level = limit.rlim_max < 256 ? DOCTOR_FAIL : DOCTOR_WARN;
@@ -158,7 +168,8 @@ void doctor_packets(const struct doctor *doctor, struct doctor_finding *finding)
         doctor_say(finding, DOCTOR_OK, "net.core.wmem_max is not visible here");
         return;
     }
-    doctor_say(finding, DOCTOR_OK, "up to %s%s", ctl_bytes(most, size, sizeof size), most < HEP_FRAME_MAX ? " for a user, 1 MiB for root" : "");
+    doctor_say(finding, DOCTOR_OK, "up to %s%s", ctl_bytes(most, size, sizeof size),
+               most < HEP_FRAME_MAX ? " for a user, 1 MiB for root" : "");
     if (most < 131072) {
         finding->level = DOCTOR_WARN;
         doctor_todo(finding, "long lists may not fit into an answer: sysctl net.core.wmem_max=%u", HEP_FRAME_MAX);

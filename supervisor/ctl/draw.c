@@ -21,7 +21,8 @@ void ctl_draw_blocks(const struct ctl_picture *picture, FILE *out)
             const unsigned char *upper = pixel(picture, x, y);
             if (y + 1 < picture->height) {
                 const unsigned char *lower = pixel(picture, x, y + 1);
-                fprintf(out, "\x1b[38;2;%d;%d;%d;48;2;%d;%d;%dm▀", upper[0], upper[1], upper[2], lower[0], lower[1], lower[2]);
+                fprintf(out, "\x1b[38;2;%d;%d;%d;48;2;%d;%d;%dm▀", upper[0], upper[1], upper[2], lower[0], lower[1],
+                        lower[2]);
             } else {
                 fprintf(out, "\x1b[0;38;2;%d;%d;%dm▀", upper[0], upper[1], upper[2]);
             }
@@ -38,7 +39,8 @@ static void put_base64(const unsigned char *bytes, size_t size, FILE *out)
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for (size_t i = 0; i < size; i += 3) {
         size_t left = size - i;
-        unsigned group = (unsigned)bytes[i] << 16 | (left > 1 ? (unsigned)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0u);
+        unsigned group =
+            (unsigned)bytes[i] << 16 | (left > 1 ? (unsigned)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0u);
         fputc(letters[group >> 18], out);
         fputc(letters[group >> 12 & 63], out);
         fputc(left > 1 ? letters[group >> 6 & 63] : '=', out);
@@ -81,7 +83,8 @@ static void quantise(const struct ctl_picture *picture, unsigned char *indices, 
         for (int x = 0; x < width; x++) {
             int index = 0;
             for (int c = 0; c < 3; c++) {
-                int at = (x + 1) * 3 + c, wanted = pixel(picture, x, y)[c] + here[at] / 16, level = nearest_level(wanted);
+                int at = (x + 1) * 3 + c, wanted = pixel(picture, x, y)[c] + here[at] / 16,
+                    level = nearest_level(wanted);
                 int error = wanted - level * STEP;
                 here[at + 3] += 7 * error;
                 below[at - 3] += 3 * error;

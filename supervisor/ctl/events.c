@@ -1,7 +1,7 @@
 /*
- * `heptctl events` and `heptctl logs`: what happened, and with --follow what happens. Called by main and by tests. Events
- * have numbers, so none is lost between two questions; log lines have none, so the end of the last answer is looked for
- * in the next one.
+ * `heptctl events` and `heptctl logs`: what happened, and with --follow what happens. Called by main and by tests.
+ * Events have numbers, so none is lost between two questions; log lines have none, so the end of the last answer is
+ * looked for in the next one.
  */
 #include "common/wire.h"
 #include "supervisor/ctl/ctl.h"
@@ -23,7 +23,8 @@ static enum ctl_colour event_colour(const char *name)
 /* " key=value", cut where it is very long; malloc'ed. */
 static char *field_text(const char *key, const json_t *value)
 {
-    const char *plain = json_is_string(value) && !strpbrk(json_string_value(value), " \"") ? json_string_value(value) : NULL;
+    const char *plain =
+        json_is_string(value) && !strpbrk(json_string_value(value), " \"") ? json_string_value(value) : NULL;
     char *text = plain ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(4));
     const char *said = plain ? plain : text ? text : "?";
     size_t length = strlen(said) > FIELD_MAX ? FIELD_MAX : strlen(said);
@@ -36,7 +37,8 @@ static char *field_text(const char *key, const json_t *value)
 
 static char *fields_text(const json_t *event)
 {
-    static const char *const first[] = {"seq", "time", "time_ms", "name", "session", "domain"}; /* shown before the others, or not */
+    static const char *const first[] = {"seq",  "time",    "time_ms",
+                                        "name", "session", "domain"}; /* shown before the others, or not */
     char *text = ctl_format("%s", "");
     const char *key;
     json_t *value;
@@ -66,9 +68,11 @@ static char *fields_text(const json_t *event)
 void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out)
 {
     enum { INDENT = 13 };
-    const char *name = hep_json_str(event, "name", "?"), *time = hep_json_str(event, "time", "?"), *clock = strchr(time, 'T');
+    const char *name = hep_json_str(event, "name", "?"), *time = hep_json_str(event, "time", "?"),
+               *clock = strchr(time, 'T');
     char *fields = fields_text(event);
-    int column = style->width > 0 && clock && strlen(clock) > 12 ? fprintf(out, "%.12s ", clock + 1) : fprintf(out, "%s ", time);
+    int column =
+        style->width > 0 && clock && strlen(clock) > 12 ? fprintf(out, "%.12s ", clock + 1) : fprintf(out, "%s ", time);
     fputs(ctl_colour(style, event_colour(name)), out);
     column += ctl_put(out, name, -1);
     fputs(ctl_colour(style, CTL_PLAIN), out);
@@ -91,10 +95,13 @@ static void print_events(struct ctl *ctl, const json_t *events)
     fflush(ctl->out);
 }
 
-static enum hep_status poll_events(struct ctl *ctl, int64_t after, int64_t limit, int wait_ms, json_t **reply, struct hep_error *error)
+static enum hep_status poll_events(struct ctl *ctl, int64_t after, int64_t limit, int wait_ms, json_t **reply,
+                                   struct hep_error *error)
 {
-    return ctl_ask_waiting(ctl, "events.poll", json_pack("{s:I, s:I, s:i}", "after_seq", (json_int_t)after, "limit", (json_int_t)limit, "wait_ms", wait_ms),
-                           wait_ms, reply, error);
+    return ctl_ask_waiting(
+        ctl, "events.poll",
+        json_pack("{s:I, s:I, s:i}", "after_seq", (json_int_t)after, "limit", (json_int_t)limit, "wait_ms", wait_ms),
+        wait_ms, reply, error);
 }
 
 /* Where the last limit events begin: the newest number is in status.get. */
@@ -137,7 +144,8 @@ size_t ctl_new_lines(const json_t *before, const json_t *now, bool *lost)
         return 0;
     for (size_t end = count; end > 0; end--) { /* the latest place where all of before that fits ends */
         size_t overlap = 0;
-        while (overlap < known && overlap < end && json_equal(json_array_get(before, known - 1 - overlap), json_array_get(now, end - 1 - overlap)))
+        while (overlap < known && overlap < end &&
+               json_equal(json_array_get(before, known - 1 - overlap), json_array_get(now, end - 1 - overlap)))
             overlap++;
         if (overlap > 0 && (overlap == known || overlap == end))
             return end;

@@ -1,6 +1,6 @@
 /*
- * `heptctl wait`, and the second half of `heptctl generate`: follows a session to its end. Called by both. The session is
- * the daemon's; this only watches it, and cancels it when the person says so.
+ * `heptctl wait`, and the second half of `heptctl generate`: follows a session to its end. Called by both. The session
+ * is the daemon's; this only watches it, and cancels it when the person says so.
  */
 #include "supervisor/ctl/follow.h"
 
@@ -15,8 +15,8 @@
 #include <time.h>
 
 enum {
-    WAIT_MS = 1000,     /* one session.wait: short, so that the time left on the bar stays true */
-    AWAY_MS = 60000,    /* heptad is waited for so long when it goes away                       */
+    WAIT_MS = 1000,  /* one session.wait: short, so that the time left on the bar stays true */
+    AWAY_MS = 60000, /* heptad is waited for so long when it goes away                       */
     RETRY_MS = 200
 };
 
@@ -49,7 +49,8 @@ static void let_interrupts_through(struct ctl *ctl, const sigset_t *before)
 }
 
 /* ---- the daemon goes away and comes back ------------------------------------------------------------------------- */
-static enum hep_status come_back(struct ctl *ctl, int64_t *away_since, const struct hep_error *why, const sigset_t *mask, struct hep_error *error)
+static enum hep_status come_back(struct ctl *ctl, int64_t *away_since, const struct hep_error *why,
+                                 const sigset_t *mask, struct hep_error *error)
 {
     struct timespec pause = {.tv_nsec = RETRY_MS * 1000000};
     if (*away_since == 0) {
@@ -92,8 +93,8 @@ static enum hep_status ask_again(struct follow *follow, struct hep_error *error)
 {
     struct ctl *ctl = follow->ctl;
     json_t *session = NULL;
-    json_t *request = json_pack("{s:s, s:I, s:i}", "session_id", follow->id, "after_seq", (json_int_t)hep_json_int(follow->session, "seq", 0),
-                                "timeout_ms", WAIT_MS);
+    json_t *request = json_pack("{s:s, s:I, s:i}", "session_id", follow->id, "after_seq",
+                                (json_int_t)hep_json_int(follow->session, "seq", 0), "timeout_ms", WAIT_MS);
     if (!ctl->client) {
         enum hep_status opened = ctl_client_open(&ctl->where, &ctl->client, error);
         if (opened != HEP_OK) {
@@ -141,15 +142,16 @@ static enum hep_status cancel(struct follow *follow, const sigset_t *before, str
     let_interrupts_through(ctl, before); /* from here on Ctrl-C ends heptctl at once */
     ctl_progress_clear(&follow->progress, ctl->err);
     fprintf(ctl->err, "cancelling %s; Ctrl-C again leaves at once\n", follow->id);
-    enum hep_status status =
-        ctl_ask(ctl, "session.control", json_pack("{s:s, s:s}", "session_id", follow->id, "action", "cancel"), &reply, error);
+    enum hep_status status = ctl_ask(
+        ctl, "session.control", json_pack("{s:s, s:s}", "session_id", follow->id, "action", "cancel"), &reply, error);
     json_decref(reply);
     if (status != HEP_OK && status != HEP_E_NOT_NOW) /* it may have ended just now */
         return status;
     return follow_on(follow, error);
 }
 
-enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_interrupt, json_t **session, struct hep_error *error)
+enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_interrupt, json_t **session,
+                           struct hep_error *error)
 {
     sigset_t before;
     struct follow follow = {.ctl = ctl, .id = id, .mask = &before};

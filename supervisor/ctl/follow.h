@@ -7,7 +7,8 @@
 /* Waits until the session has ended, with a progress bar if err is a terminal. If heptad goes away it is waited for and
    asked again: sessions outlive it. Ctrl-C: with cancel_on_interrupt the session is cancelled and waited for, else
    CANCELLED is returned at once; a second Ctrl-C ends heptctl. *session: as session.get, a new reference. */
-enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_interrupt, json_t **session, struct hep_error *error);
+enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_interrupt, json_t **session,
+                           struct hep_error *error);
 /* What an ended session means for the command line: its images are copied, printed and drawn, or its error is returned
    (CANCELLED for a cancelled one). */
 enum hep_status ctl_conclude(struct ctl *ctl, const json_t *session, struct hep_error *error);

@@ -1,6 +1,6 @@
 /*
- * `heptctl generate`: turns options into a workflow's configuration, sends it, follows the session (follow.c). Called by
- * main. Values are only read as numbers here; what they may be is the workflow's to say.
+ * `heptctl generate`: turns options into a workflow's configuration, sends it, follows the session (follow.c). Called
+ * by main. Values are only read as numbers here; what they may be is the workflow's to say.
  */
 #include "common/wire.h"
 #include "supervisor/ctl/follow.h"
@@ -20,13 +20,16 @@ static const struct parameter {
     const char *option, *name;
     enum value_form form;
 } parameters[] = {
-    {"negative", "negative_prompt", TEXT}, {"steps", "num_inference_steps", INTEGER}, {"guidance", "guidance_scale", REAL},
-    {"width", "width", INTEGER},           {"height", "height", INTEGER},             {"seed", "seed", SEED},
-    {"scheduler", "scheduler", TEXT},      {"model", "model", TEXT},                  {"count", "count", INTEGER},
-    {"format", "format", TEXT},            {"quality", "quality", INTEGER},
+    {"negative", "negative_prompt", TEXT}, {"steps", "num_inference_steps", INTEGER},
+    {"guidance", "guidance_scale", REAL},  {"width", "width", INTEGER},
+    {"height", "height", INTEGER},         {"seed", "seed", SEED},
+    {"scheduler", "scheduler", TEXT},      {"model", "model", TEXT},
+    {"count", "count", INTEGER},           {"format", "format", TEXT},
+    {"quality", "quality", INTEGER},
 };
 
-static enum hep_status read_integer(const char *option, const char *text, bool is_seed, json_t **value, struct hep_error *error)
+static enum hep_status read_integer(const char *option, const char *text, bool is_seed, json_t **value,
+                                    struct hep_error *error)
 {
     char *end = NULL;
     errno = 0;
@@ -53,7 +56,8 @@ static enum hep_status read_real(const char *option, const char *text, json_t **
     return HEP_OK;
 }
 
-static enum hep_status add_parameter(const struct parameter *row, const char *text, json_t *configuration, struct hep_error *error)
+static enum hep_status add_parameter(const struct parameter *row, const char *text, json_t *configuration,
+                                     struct hep_error *error)
 {
     json_t *value = NULL;
     if (row->form == TEXT)
@@ -98,7 +102,8 @@ static enum hep_status choose_format(const struct ctl *ctl, json_t *configuratio
 {
     const char *said = ctl_value(ctl, "format"), *named = format_of(ctl_value(ctl, "out"));
     if (said && named && strcmp(said, named) != 0)
-        return hep_fail_field(error, HEP_E_CONFLICT, "format", "--format says %s, and --out ends as %s does", said, named);
+        return hep_fail_field(error, HEP_E_CONFLICT, "format", "--format says %s, and --out ends as %s does", said,
+                              named);
     if (!said && named)
         json_object_set_new(configuration, "format", json_string(named));
     return HEP_OK;
@@ -142,7 +147,8 @@ static bool is_starting(struct ctl *ctl)
 {
     json_t *status = NULL;
     struct hep_error unheard;
-    bool starting = ctl_ask(ctl, "status.get", NULL, &status, &unheard) == HEP_OK && strcmp(hep_json_str(status, "state", ""), "starting") == 0;
+    bool starting = ctl_ask(ctl, "status.get", NULL, &status, &unheard) == HEP_OK &&
+                    strcmp(hep_json_str(status, "state", ""), "starting") == 0;
     json_decref(status);
     return starting;
 }
@@ -156,9 +162,10 @@ static enum hep_status submit(struct ctl *ctl, json_t *request, json_t **accepte
         enum hep_status status = ctl_ask(ctl, "workflow.execute", json_incref(request), accepted, error);
         if (status != HEP_E_DOMAIN_DOWN || !ctl->client)
             return status;
-        if (error->domain[0] ? !is_starting(ctl) : lost)
+        bool ended = ctl_client_has_ended(ctl->client);
+        if (ended ? lost : !is_starting(ctl))
             return status;
-        if (!error->domain[0]) { /* the connection, not a domain */
+        if (ended) {
             ctl_client_close(ctl->client);
             ctl->client = NULL;
             lost = true;
@@ -178,8 +185,8 @@ static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **
     if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         return hep_fail_errno(error, errno, "no random numbers");
     snprintf(key, sizeof key, "heptctl-%016" PRIx64 "%016" PRIx64, chance[0], chance[1]);
-    json_t *request = json_pack("{s:s, s:O, s:I, s:s}", "workflow_id", workflow ? workflow : "txt2img", "configuration", configuration, "priority",
-                                (json_int_t)priority, "idempotency_key", key);
+    json_t *request = json_pack("{s:s, s:O, s:I, s:s}", "workflow_id", workflow ? workflow : "txt2img", "configuration",
+                                configuration, "priority", (json_int_t)priority, "idempotency_key", key);
     enum hep_status status = submit(ctl, request, accepted, error);
     json_decref(request);
     if (status != HEP_OK && error->field[0] && strcmp(error->hint, hep_status_hint(HEP_E_BAD_FIELD)) == 0)

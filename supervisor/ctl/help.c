@@ -24,7 +24,8 @@ static void print_options(FILE *out, const struct ctl_style *style, const struct
         char letter[8] = "";
         if (option->letter)
             snprintf(letter, sizeof letter, "-%c, ", option->letter);
-        char *left = ctl_format("%s--%s%s%s", letter, option->name, option->argument ? " " : "", option->argument ? option->argument : "");
+        char *left = ctl_format("%s--%s%s%s", letter, option->name, option->argument ? " " : "",
+                                option->argument ? option->argument : "");
         print_row(out, style, left, option->help);
         free(left);
     }
@@ -58,8 +59,8 @@ void ctl_usage(FILE *out, const struct ctl_style *style)
 
 void ctl_verb_help(const struct ctl_verb *verb, FILE *out, const struct ctl_style *style)
 {
-    fprintf(out, "heptctl %s: %s\nusage: heptctl %s%s%s%s\n", verb->name, verb->help, verb->name, verb->arguments[0] ? " " : "",
-            verb->arguments, verb->options ? " [OPTIONS]" : "");
+    fprintf(out, "heptctl %s: %s\nusage: heptctl %s%s%s%s\n", verb->name, verb->help, verb->name,
+            verb->arguments[0] ? " " : "", verb->arguments, verb->options ? " [OPTIONS]" : "");
     if (verb->more[0]) {
         fputc('\n', out);
         ctl_wrap(out, verb->more, 0, 0, style->width);

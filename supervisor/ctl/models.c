@@ -18,14 +18,16 @@ static char *defaults_text(const json_t *defaults)
     const char *scheduler = hep_json_str(defaults, "scheduler", "");
     if (!json_is_object(defaults))
         return ctl_format("%s", "");
-    return ctl_format("%" PRId64 "×%" PRId64 " %" PRId64 " steps g %g%s%s", hep_json_int(defaults, "width", 0), hep_json_int(defaults, "height", 0),
-                      hep_json_int(defaults, "num_inference_steps", 0), hep_json_num(defaults, "guidance_scale", 0), scheduler[0] ? " " : "", scheduler);
+    return ctl_format("%" PRId64 "×%" PRId64 " %" PRId64 " steps g %g%s%s", hep_json_int(defaults, "width", 0),
+                      hep_json_int(defaults, "height", 0), hep_json_int(defaults, "num_inference_steps", 0),
+                      hep_json_num(defaults, "guidance_scale", 0), scheduler[0] ? " " : "", scheduler);
 }
 
 void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {{"MODEL", .right = false}, {"FAMILY", .right = false}, {"STATE", .right = false},
-                                                {"DTYPE", .right = false}, {"SIZE", .right = true},    {"DEFAULTS", .flows = true}};
+    static const struct ctl_column columns[] = {{"MODEL", .right = false}, {"FAMILY", .right = false},
+                                                {"STATE", .right = false}, {"DTYPE", .right = false},
+                                                {"SIZE", .right = true},   {"DEFAULTS", .flows = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index;
     const json_t *model;
@@ -62,7 +64,8 @@ static enum hep_status show_one_model(struct ctl *ctl, struct hep_error *error)
     } else {
         json_object_foreach(model, name, value)
         {
-            char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
+            char *text = json_is_string(value) ? strdup(json_string_value(value))
+                                               : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
             fprintf(ctl->out, "%-20s", name);
             ctl_wrap(ctl->out, text ? text : "?", 20, 20, ctl->style.width);
             free(text);
@@ -94,7 +97,8 @@ enum hep_status ctl_models(struct ctl *ctl, struct hep_error *error)
 /* ---- workflows --------------------------------------------------------------------------------------------------- */
 static void show_workflows(const json_t *workflows, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {{"WORKFLOW", .right = false}, {"VERSION", .right = true}, {"STATE", .right = false}, {"WHAT", .flows = true}};
+    static const struct ctl_column columns[] = {
+        {"WORKFLOW", .right = false}, {"VERSION", .right = true}, {"STATE", .right = false}, {"WHAT", .flows = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index, line;
     const json_t *workflow, *problem;
@@ -109,11 +113,12 @@ static void show_workflows(const json_t *workflows, const struct ctl_style *styl
     ctl_table_end(table, style, out, "no workflows: see workflows.dir in the configuration");
     json_array_foreach((json_t *)(uintptr_t)workflows, index, workflow)
         json_array_foreach(json_object_get(workflow, "problems"), line, problem)
-        {
-            char *text = ctl_format("%s: %s", hep_json_str(workflow, "file", "?"), json_is_string(problem) ? json_string_value(problem) : "?");
-            ctl_wrap(out, text, 2, 0, style->width);
-            free(text);
-        }
+    {
+        char *text = ctl_format("%s: %s", hep_json_str(workflow, "file", "?"),
+                                json_is_string(problem) ? json_string_value(problem) : "?");
+        ctl_wrap(out, text, 2, 0, style->width);
+        free(text);
+    }
 }
 
 static char *default_text(const json_t *parameter)
@@ -125,21 +130,23 @@ static char *default_text(const json_t *parameter)
         return ctl_format("%s", "");
     if (json_is_string(value) && strncmp(json_string_value(value), "${", 2) == 0)
         return ctl_format("the model's");
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)), *copy = ctl_format("%s", text ? text : "?");
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)),
+         *copy = ctl_format("%s", text ? text : "?");
     free(text);
     return copy;
 }
 
 void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {{"PARAMETER", .right = false}, {"TYPE", .right = false}, {"DEFAULT", .right = false}, {"WHAT", .flows = true}};
+    static const struct ctl_column columns[] = {
+        {"PARAMETER", .right = false}, {"TYPE", .right = false}, {"DEFAULT", .right = false}, {"WHAT", .flows = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     const char *name;
     json_t *parameter;
     size_t index;
     const json_t *problem;
-    fprintf(out, "%s (version %" PRId64 "): %s\n\n", hep_json_str(workflow, "workflow_id", "?"), hep_json_int(workflow, "version", 0),
-            hep_json_str(workflow, "help", ""));
+    fprintf(out, "%s (version %" PRId64 "): %s\n\n", hep_json_str(workflow, "workflow_id", "?"),
+            hep_json_int(workflow, "version", 0), hep_json_str(workflow, "help", ""));
     json_object_foreach(json_object_get(workflow, "parameters"), name, parameter)
     {
         char *fallback = default_text(parameter);
@@ -161,7 +168,8 @@ enum hep_status ctl_workflows(struct ctl *ctl, struct hep_error *error)
 {
     json_t *reply = NULL;
     bool one = ctl->word_count > 0;
-    HEP_TRY(ctl_ask(ctl, one ? "workflow.get" : "workflow.list", one ? json_pack("{s:s}", "workflow_id", ctl->words[0]) : NULL, &reply, error));
+    HEP_TRY(ctl_ask(ctl, one ? "workflow.get" : "workflow.list",
+                    one ? json_pack("{s:s}", "workflow_id", ctl->words[0]) : NULL, &reply, error));
     if (ctl->json)
         ctl_print_json(ctl->out, reply, false);
     else if (one)

@@ -15,7 +15,8 @@ static char *type_of(const json_t *operation)
 /* ---- the list ---------------------------------------------------------------------------------------------------- */
 void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {{"OPERATION", .right = false}, {"WHO", .right = false}, {"WHAT", .flows = true}};
+    static const struct ctl_column columns[] = {
+        {"OPERATION", .right = false}, {"WHO", .right = false}, {"WHAT", .flows = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index;
     const json_t *operation, *unknown;
@@ -32,7 +33,8 @@ void ctl_show_operations(const json_t *reply, const char *domain, const struct c
     }
     ctl_table_end(table, style, out, "no operations are known");
     json_array_foreach(json_object_get(reply, "unknown"), index, unknown)
-        fprintf(out, "%s has not been ready yet: its operations are not known\n", json_is_string(unknown) ? json_string_value(unknown) : "?");
+        fprintf(out, "%s has not been ready yet: its operations are not known\n",
+                json_is_string(unknown) ? json_string_value(unknown) : "?");
 }
 
 /* ---- one --------------------------------------------------------------------------------------------------------- */
@@ -50,8 +52,15 @@ static char *rules_of(const json_t *field)
 {
     static const struct {
         const char *key, *word;
-    } rules[] = {{"default", "default"}, {"min", "min"}, {"above", "above"}, {"max", "max"}, {"min_bytes", "min bytes"}, {"max_bytes", "max bytes"},
-                 {"multiple_of", "multiple of"}, {"choices", "one of"}, {"rank", "rank"}};
+    } rules[] = {{"default", "default"},
+                 {"min", "min"},
+                 {"above", "above"},
+                 {"max", "max"},
+                 {"min_bytes", "min bytes"},
+                 {"max_bytes", "max bytes"},
+                 {"multiple_of", "multiple of"},
+                 {"choices", "one of"},
+                 {"rank", "rank"}};
     char *text = ctl_format("%s", "");
     if (hep_json_bool(field, "required", false))
         text = append(text, "required", NULL);
@@ -69,10 +78,12 @@ static void show_fields(const char *heading, const json_t *fields, const struct 
 {
     size_t index;
     const json_t *field;
-    fprintf(out, "\n%s%s%s%s\n", ctl_colour(style, CTL_BOLD), heading, ctl_colour(style, CTL_PLAIN), json_array_size(fields) ? "" : ": none");
+    fprintf(out, "\n%s%s%s%s\n", ctl_colour(style, CTL_BOLD), heading, ctl_colour(style, CTL_PLAIN),
+            json_array_size(fields) ? "" : ": none");
     json_array_foreach((json_t *)(uintptr_t)fields, index, field)
     {
-        char *rules = rules_of(field), *text = ctl_format("%s%s%s%s", hep_json_str(field, "help", ""), rules[0] ? " (" : "", rules, rules[0] ? ")" : "");
+        char *rules = rules_of(field), *text = ctl_format("%s%s%s%s", hep_json_str(field, "help", ""),
+                                                          rules[0] ? " (" : "", rules, rules[0] ? ")" : "");
         fprintf(out, "  %-22s %-7s ", hep_json_str(field, "name", "?"), hep_json_str(field, "type", "?"));
         ctl_wrap(out, text, 33, 33, style->width);
         free(text);
@@ -112,8 +123,9 @@ static json_t *find_operation(const json_t *reply, const char *type)
         char *own = type_of(operation);
         bool found = strcmp(own, type) == 0;
         size_t prefix = strcspn(own, ".") + 1;
-        json_array_foreach(json_object_get(operation, "aliases"), place, alias)
-            found = found || (json_is_string(alias) && strncmp(own, type, prefix) == 0 && strcmp(type + prefix, json_string_value(alias)) == 0);
+        json_array_foreach(json_object_get(operation, "aliases"), place, alias) found =
+            found || (json_is_string(alias) && strncmp(own, type, prefix) == 0 &&
+                      strcmp(type + prefix, json_string_value(alias)) == 0);
         free(own);
         if (found)
             return operation;
@@ -133,7 +145,8 @@ enum hep_status ctl_operations(struct ctl *ctl, struct hep_error *error)
     bool one = strchr(word, '.') != NULL;
     char *domain = ctl_format("%.*s", (int)strcspn(word, "."), word);
     json_t *reply = NULL;
-    enum hep_status status = ctl_ask(ctl, "domain.describe", domain[0] ? json_pack("{s:s}", "domain", domain) : NULL, &reply, error);
+    enum hep_status status =
+        ctl_ask(ctl, "domain.describe", domain[0] ? json_pack("{s:s}", "domain", domain) : NULL, &reply, error);
     if (status == HEP_OK && one) {
         json_t *operation = find_operation(reply, word);
         if (!operation)

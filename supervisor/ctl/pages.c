@@ -104,9 +104,11 @@ static void write_heptctl(FILE *out)
           ".SH DESCRIPTION\n"
           "heptctl talks to\n.BR heptad (8)\n"
           "over its control socket. The daemon that is meant is named by \\-\\-socket or \\-\\-state, else by\n"
-          "$HEPTAD_STATE; else it is the one of this user, in ${XDG_STATE_HOME:\\-\\(ti/.local/state}/heptad, if its socket is\n"
+          "$HEPTAD_STATE; else it is the one of this user, in ${XDG_STATE_HOME:\\-\\(ti/.local/state}/heptad, if its "
+          "socket is\n"
           "there; else that of the system in /var/lib/heptad.\n"
-          ".PP\nOptions may stand before or after arguments; \\-\\- ends them. Output is for people unless \\-\\-json is given: then\n"
+          ".PP\nOptions may stand before or after arguments; \\-\\- ends them. Output is for people unless \\-\\-json "
+          "is given: then\n"
           "it is what the daemon said, or {\"error\": \\&...} with code, message and hint.\n"
           ".SH VERBS\n",
           out);
@@ -133,7 +135,8 @@ static void put_range(FILE *out, const struct hep_config_row *row)
     else if (row->type == HEP_CONFIG_SIZE)
         fputs("Bytes; K, M, G, T may follow", out);
     else if (row->type == HEP_CONFIG_TEXT || row->type == HEP_CONFIG_NAME)
-        fprintf(out, "%s of at most %" PRId64 " bytes", row->type == HEP_CONFIG_NAME ? "Letters a to z, digits and dashes," : "Text", row->max);
+        fprintf(out, "%s of at most %" PRId64 " bytes",
+                row->type == HEP_CONFIG_NAME ? "Letters a to z, digits and dashes," : "Text", row->max);
     else
         fputs(row->type == HEP_CONFIG_PATH ? "An absolute path" : "Absolute paths, separated by colons", out);
     fputs("; ", out);
@@ -153,10 +156,14 @@ static void write_configuration(FILE *out)
           ".TH HEPTAD.CONF 5 \"\" \"Heptad " HEP_VERSION "\" \"Heptad\"\n"
           ".SH NAME\nheptad.conf \\- configuration of heptad\n"
           ".SH DESCRIPTION\n"
-          "An INI file: sections in brackets, lines of the form key = value, comments after # or ;. A wrong key or value stops\n"
-          "the start with exit status 125 and is named with file and line; at a reload (SIGHUP) it is logged and the values\n"
-          "in force stay. Any key can be given on the command line with \\-\\-set section.key=value, which wins over the file.\n"
-          "\\fBheptad \\-\\-print\\-config\\fR prints a file with every key and its default, \\fBheptad \\-\\-check\\fR checks one.\n",
+          "An INI file: sections in brackets, lines of the form key = value, comments after # or ;. A wrong key or "
+          "value stops\n"
+          "the start with exit status 125 and is named with file and line; at a reload (SIGHUP) it is logged and the "
+          "values\n"
+          "in force stay. Any key can be given on the command line with \\-\\-set section.key=value, which wins over "
+          "the file.\n"
+          "\\fBheptad \\-\\-print\\-config\\fR prints a file with every key and its default, \\fBheptad "
+          "\\-\\-check\\fR checks one.\n",
           out);
     for (size_t i = 0; i < HEP_CONFIG_KEY_COUNT; i++) {
         const struct hep_config_row *row = &hep_config_rows[i];

@@ -31,8 +31,8 @@ void ctl_picture_clear(struct ctl_picture *picture)
 static enum hep_status make(int64_t width, int64_t height, struct ctl_picture *picture, struct hep_error *error)
 {
     if (width <= 0 || height <= 0 || width > CTL_PICTURE_SIDE_MAX || height > CTL_PICTURE_SIDE_MAX)
-        return hep_fail(error, HEP_E_TOO_LARGE, "%" PRId64 "×%" PRId64 " pixels, at most %d×%d are drawn", width, height, CTL_PICTURE_SIDE_MAX,
-                        CTL_PICTURE_SIDE_MAX);
+        return hep_fail(error, HEP_E_TOO_LARGE, "%" PRId64 "×%" PRId64 " pixels, at most %d×%d are drawn", width,
+                        height, CTL_PICTURE_SIDE_MAX, CTL_PICTURE_SIDE_MAX);
     *picture = (struct ctl_picture){(int)width, (int)height, malloc((size_t)width * (size_t)height * 3)};
     return picture->pixels ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory for the image");
 }
@@ -146,7 +146,8 @@ static enum hep_status read_file(const char *path, struct bytes *bytes, struct h
         status = hep_fail(error, HEP_E_TOO_LARGE, "%.300s has more than %d bytes", path, CTL_PICTURE_FILE_MAX);
     else if (!(data = malloc((size_t)about.st_size + 1)))
         status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for %.300s", path);
-    while (status == HEP_OK && used < (size_t)about.st_size && (got = read(fd, data + used, (size_t)about.st_size - used)) > 0)
+    while (status == HEP_OK && used < (size_t)about.st_size &&
+           (got = read(fd, data + used, (size_t)about.st_size - used)) > 0)
         used += (size_t)got;
     if (status == HEP_OK && got < 0)
         status = hep_fail_errno(error, errno, "reading %.300s", path);
@@ -166,7 +167,8 @@ enum hep_status ctl_picture_read(const char *path, struct ctl_picture *picture, 
     HEP_TRY(read_file(path, &file, error));
     enum hep_status status = hep_fail(error, HEP_E_UNSUPPORTED, "%.300s is neither PNG nor JPEG nor WebP", path);
     for (size_t i = 0; i < HEP_COUNT_OF(formats); i++) {
-        if (file.size < formats[i].at + formats[i].length || memcmp(file.data + formats[i].at, formats[i].magic, formats[i].length) != 0)
+        if (file.size < formats[i].at + formats[i].length ||
+            memcmp(file.data + formats[i].at, formats[i].magic, formats[i].length) != 0)
             continue;
         status = formats[i].read(file, &read, error);
         break;
@@ -179,9 +181,11 @@ enum hep_status ctl_picture_read(const char *path, struct ctl_picture *picture, 
     return status;
 }
 
-enum hep_status ctl_picture_fit(const struct ctl_picture *picture, int max_width, int max_height, struct ctl_picture *fitted, struct hep_error *error)
+enum hep_status ctl_picture_fit(const struct ctl_picture *picture, int max_width, int max_height,
+                                struct ctl_picture *fitted, struct hep_error *error)
 {
-    int by_width = (picture->width + max_width - 1) / max_width, by_height = (picture->height + max_height - 1) / max_height;
+    int by_width = (picture->width + max_width - 1) / max_width,
+        by_height = (picture->height + max_height - 1) / max_height;
     int factor = by_width > by_height ? by_width : by_height;
     struct ctl_picture small = {0};
     HEP_TRY(make((picture->width + factor - 1) / factor, (picture->height + factor - 1) / factor, &small, error));
@@ -192,7 +196,8 @@ enum hep_status ctl_picture_fit(const struct ctl_picture *picture, int max_width
                 for (int v = y * factor; v < (y + 1) * factor && v < picture->height; v++)
                     for (int u = x * factor; u < (x + 1) * factor && u < picture->width; u++, count++)
                         sum += picture->pixels[((size_t)v * (size_t)picture->width + (size_t)u) * 3 + (size_t)c];
-                small.pixels[((size_t)y * (size_t)small.width + (size_t)x) * 3 + (size_t)c] = (unsigned char)((sum + count / 2) / count);
+                small.pixels[((size_t)y * (size_t)small.width + (size_t)x) * 3 + (size_t)c] =
+                    (unsigned char)((sum + count / 2) / count);
             }
     *fitted = small;
     return HEP_OK;

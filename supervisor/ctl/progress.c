@@ -18,7 +18,8 @@ void ctl_progress_see(struct ctl_progress *progress, const json_t *session, int6
         progress->first_ms = now_ms;
         progress->first_step = step;
         progress->rate = 0;
-    } else if (step > progress->first_step && now_ms > progress->first_ms && step < hep_json_int(session, "denoising_steps", 0)) {
+    } else if (step > progress->first_step && now_ms > progress->first_ms &&
+               step < hep_json_int(session, "denoising_steps", 0)) {
         progress->rate = (double)(step - progress->first_step) * 1000 / (double)(now_ms - progress->first_ms);
     }
 }
@@ -38,7 +39,8 @@ static char *details(const struct ctl_progress *progress, const json_t *session)
     if (steps > 0)
         snprintf(counts, sizeof counts, " %" PRId64 "/%" PRId64, hep_json_int(session, "denoising_step", 0), steps);
     if (progress->rate > 0)
-        snprintf(rate, sizeof rate, progress->rate < 1 ? "  %.2f s/it" : "  %.1f it/s", progress->rate < 1 ? 1 / progress->rate : progress->rate);
+        snprintf(rate, sizeof rate, progress->rate < 1 ? "  %.2f s/it" : "  %.1f it/s",
+                 progress->rate < 1 ? 1 / progress->rate : progress->rate);
     if (eta >= 0)
         snprintf(left, sizeof left, "  %s left", ctl_duration(eta, span, sizeof span));
     return ctl_format("%s%s%s%s", hep_json_str(session, "step_name", ""), counts, rate, left);

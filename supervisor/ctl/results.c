@@ -96,7 +96,8 @@ enum hep_status ctl_copy_file(const char *from, const char *to, struct hep_error
     }
     char *fresh = ctl_format("%s.XXXXXX", to);
     int target = mkostemp(fresh, O_CLOEXEC);
-    enum hep_status status = target < 0 ? hep_fail_errno(error, errno, "writing %.300s", to) : copy_bytes(source, target, to, error);
+    enum hep_status status =
+        target < 0 ? hep_fail_errno(error, errno, "writing %.300s", to) : copy_bytes(source, target, to, error);
     if (status == HEP_OK && (fchmod(target, 0666 & ~mask) != 0 || rename(fresh, to) != 0))
         status = hep_fail_errno(error, errno, "writing %.300s", to);
     if (status != HEP_OK && target >= 0)
@@ -114,8 +115,10 @@ static void print_about(struct ctl *ctl, const json_t *session, const json_t *fi
     char size[24], span[24], *seed = json_dumps(json_object_get(file, "seed"), JSON_ENCODE_ANY);
     const json_t *configuration = json_object_get(session, "configuration");
     fprintf(ctl->err, "%s%" PRId64 "×%" PRId64 ", %s, seed %s, model %s, %s%s\n", ctl_colour(&ctl->err_style, CTL_DIM),
-            hep_json_int(file, "width", 0), hep_json_int(file, "height", 0), ctl_bytes(hep_json_int(file, "bytes", 0), size, sizeof size),
-            seed ? seed : "?", hep_json_str(configuration, "model", "?"), ctl_duration(hep_json_int(session, "elapsed_ms", 0), span, sizeof span),
+            hep_json_int(file, "width", 0), hep_json_int(file, "height", 0),
+            ctl_bytes(hep_json_int(file, "bytes", 0), size, sizeof size), seed ? seed : "?",
+            hep_json_str(configuration, "model", "?"),
+            ctl_duration(hep_json_int(session, "elapsed_ms", 0), span, sizeof span),
             ctl_colour(&ctl->err_style, CTL_PLAIN));
     free(seed);
 }
@@ -127,7 +130,8 @@ static enum ctl_show_wish wish_of(const struct ctl *ctl)
     return ctl_flag(ctl, "show") ? CTL_SHOW_ALWAYS : CTL_SHOW_SMALL;
 }
 
-static enum hep_status deliver_one(struct ctl *ctl, const json_t *session, const json_t *file, size_t index, size_t count, struct hep_error *error)
+static enum hep_status deliver_one(struct ctl *ctl, const json_t *session, const json_t *file, size_t index,
+                                   size_t count, struct hep_error *error)
 {
     const char *path = hep_json_str(file, "path", ""), *out = ctl_value(ctl, "out");
     char *place = out ? ctl_out_path(out, path, index, count) : ctl_format("%s", path);

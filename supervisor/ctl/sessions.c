@@ -34,7 +34,8 @@ static void add_session(struct ctl_table *table, const json_t *session, int64_t 
 {
     char age[24] = "", took[24] = "", progress[32] = "";
     const char *status = hep_json_str(session, "status", "?");
-    int64_t created = parse_time(hep_json_str(session, "created", "")), elapsed = hep_json_int(session, "elapsed_ms", 0);
+    int64_t created = parse_time(hep_json_str(session, "created", "")),
+            elapsed = hep_json_int(session, "elapsed_ms", 0);
     if (created >= 0)
         ctl_duration_short(now_ms - created, age, sizeof age);
     if (elapsed > 0)
@@ -53,8 +54,9 @@ static void add_session(struct ctl_table *table, const json_t *session, int64_t 
 
 void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {{"SESSION", .right = false}, {"STATUS", .right = false}, {"DONE", .right = true},
-                                                {"AGE", .right = true},      {"TOOK", .right = true},    {"PROMPT", .flows = true}};
+    static const struct ctl_column columns[] = {{"SESSION", .right = false}, {"STATUS", .right = false},
+                                                {"DONE", .right = true},     {"AGE", .right = true},
+                                                {"TOOK", .right = true},     {"PROMPT", .flows = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index;
     const json_t *session;
@@ -75,7 +77,8 @@ static char *value_text(const json_t *value)
 {
     if (json_is_string(value))
         return ctl_format("%s", json_string_value(value));
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6)), *copy = ctl_format("%s", text ? text : "?");
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6)),
+         *copy = ctl_format("%s", text ? text : "?");
     free(text);
     return copy;
 }
@@ -105,8 +108,9 @@ static void print_configuration(FILE *out, const struct ctl_style *style, const 
 
 static void print_steps(FILE *out, const struct ctl_style *style, const json_t *steps)
 {
-    static const struct ctl_column columns[] = {{"STEP", .right = false},  {"OPERATION", .flows = true}, {"STATUS", .right = false},
-                                                {"TRIES", .right = true}, {"BEGAN", .right = true},     {"TOOK", .right = true}};
+    static const struct ctl_column columns[] = {{"STEP", .right = false},   {"OPERATION", .flows = true},
+                                                {"STATUS", .right = false}, {"TRIES", .right = true},
+                                                {"BEGAN", .right = true},   {"TOOK", .right = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index;
     const json_t *step;
@@ -139,8 +143,10 @@ static void print_files(FILE *out, const struct ctl_style *style, const json_t *
     {
         char size[24], *seed = value_text(json_object_get(file, "seed"));
         fprintf(out, "%s\n", hep_json_str(file, "path", "?")); /* never broken: it is there to be copied */
-        char *about = ctl_format("%" PRId64 "×%" PRId64 ", %s, seed %s, sha256 %.16s…", hep_json_int(file, "width", 0), hep_json_int(file, "height", 0),
-                                 ctl_bytes(hep_json_int(file, "bytes", 0), size, sizeof size), seed, hep_json_str(file, "sha256", "?"));
+        char *about =
+            ctl_format("%" PRId64 "×%" PRId64 ", %s, seed %s, sha256 %.16s…", hep_json_int(file, "width", 0),
+                       hep_json_int(file, "height", 0), ctl_bytes(hep_json_int(file, "bytes", 0), size, sizeof size),
+                       seed, hep_json_str(file, "sha256", "?"));
         fputs("  ", out);
         ctl_wrap(out, about, 2, 2, style->width);
         free(about);
@@ -150,7 +156,8 @@ static void print_files(FILE *out, const struct ctl_style *style, const json_t *
 
 static void print_error(FILE *out, const struct ctl_style *style, const char *label, const json_t *error)
 {
-    char *where = json_object_get(error, "domain") ? ctl_format(" (%s.%s)", hep_json_str(error, "domain", "?"), hep_json_str(error, "operation", "?"))
+    char *where = json_object_get(error, "domain") ? ctl_format(" (%s.%s)", hep_json_str(error, "domain", "?"),
+                                                                hep_json_str(error, "operation", "?"))
                                                    : ctl_format("%s", "");
     char *text = ctl_format("%s: %s%s", hep_json_str(error, "code", "?"), hep_json_str(error, "message", ""), where);
     print_line(out, style, label, text);
@@ -168,9 +175,10 @@ static void print_errors(FILE *out, const struct ctl_style *style, const json_t 
     const json_t *one, *final = json_object_get(session, "error"), *errors = json_object_get(session, "errors");
     if (final)
         print_error(out, style, "error", final);
-    json_array_foreach((json_t *)(uintptr_t)errors, index, one)
-        if (!final || strcmp(hep_json_str(one, "message", ""), hep_json_str(final, "message", "")) != 0)
-            print_error(out, style, hep_json_str(one, "step", "step"), one);
+    json_array_foreach((json_t *)(uintptr_t)errors, index,
+                       one) if (!final ||
+                                strcmp(hep_json_str(one, "message", ""), hep_json_str(final, "message", "")) != 0)
+        print_error(out, style, hep_json_str(one, "step", "step"), one);
 }
 
 void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out)
@@ -181,11 +189,13 @@ void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE
     if (position > 0)
         snprintf(note, sizeof note, ", number %" PRId64 " in the queue", position);
     else if (strcmp(status, "running") == 0 && eta >= 0)
-        snprintf(note, sizeof note, ", %.0f %%, %s left", 100 * hep_json_num(session, "progress", 0), ctl_duration(eta, span, sizeof span));
+        snprintf(note, sizeof note, ", %.0f %%, %s left", 100 * hep_json_num(session, "progress", 0),
+                 ctl_duration(eta, span, sizeof span));
     else if (hep_json_int(session, "elapsed_ms", 0) > 0)
         snprintf(note, sizeof note, ", %s", ctl_duration(hep_json_int(session, "elapsed_ms", 0), span, sizeof span));
     fprintf(out, "%-*s%s\n", LABEL, "session", hep_json_str(session, "session_id", "?"));
-    fprintf(out, "%-*s%s%s%s%s\n", LABEL, "status", ctl_colour(style, colour_of(status)), status, ctl_colour(style, CTL_PLAIN), note);
+    fprintf(out, "%-*s%s%s%s%s\n", LABEL, "status", ctl_colour(style, colour_of(status)), status,
+            ctl_colour(style, CTL_PLAIN), note);
     if (hep_json_str(session, "note", "")[0])
         print_line(out, style, "note", hep_json_str(session, "note", ""));
     print_line(out, style, "workflow", hep_json_str(session, "workflow_id", "?"));
@@ -203,7 +213,9 @@ enum hep_status ctl_sessions(struct ctl *ctl, struct hep_error *error)
     int64_t limit;
     const char *status = ctl_value(ctl, "status");
     HEP_TRY(ctl_number(ctl, "limit", 1, 500, 20, &limit, error));
-    HEP_TRY(ctl_ask(ctl, "session.list", json_pack("{s:I, s:s}", "limit", (json_int_t)limit, "status", status ? status : ""), &reply, error));
+    HEP_TRY(ctl_ask(ctl, "session.list",
+                    json_pack("{s:I, s:s}", "limit", (json_int_t)limit, "status", status ? status : ""), &reply,
+                    error));
     if (ctl->json)
         ctl_print_json(ctl->out, reply, false);
     else
@@ -229,7 +241,8 @@ enum hep_status ctl_session(struct ctl *ctl, struct hep_error *error)
 static enum hep_status control(struct ctl *ctl, const char *action, struct hep_error *error)
 {
     json_t *reply = NULL;
-    HEP_TRY(ctl_ask(ctl, "session.control", json_pack("{s:s, s:s}", "session_id", ctl->words[0], "action", action), &reply, error));
+    HEP_TRY(ctl_ask(ctl, "session.control", json_pack("{s:s, s:s}", "session_id", ctl->words[0], "action", action),
+                    &reply, error));
     if (ctl->json)
         ctl_print_json(ctl->out, reply, false);
     else

@@ -3,7 +3,8 @@
 
 enum { ROWS_MAX = 200 /* pixels of height in half blocks: what still helps in a window that scrolls */ };
 
-static enum hep_status draw(const struct ctl_picture *picture, bool is_terminal, const struct ctl_style *style, FILE *out, struct hep_error *error)
+static enum hep_status draw(const struct ctl_picture *picture, bool is_terminal, const struct ctl_style *style,
+                            FILE *out, struct hep_error *error)
 {
     struct ctl_picture fitted = {0};
     enum ctl_graphics graphics = is_terminal ? ctl_terminal_graphics() : CTL_GRAPHICS_BLOCKS;
@@ -21,8 +22,8 @@ static enum hep_status draw(const struct ctl_picture *picture, bool is_terminal,
     return HEP_OK;
 }
 
-enum hep_status ctl_show(const char *path, enum ctl_show_wish wish, bool is_terminal, const struct ctl_style *style, FILE *out,
-                         struct hep_error *error)
+enum hep_status ctl_show(const char *path, enum ctl_show_wish wish, bool is_terminal, const struct ctl_style *style,
+                         FILE *out, struct hep_error *error)
 {
     struct ctl_picture picture = {0};
     if (wish == CTL_SHOW_NEVER || (wish == CTL_SHOW_SMALL && !(is_terminal && style->colour)))

@@ -12,7 +12,8 @@ enum { LABEL = 10 }; /* columns of "sessions  " */
 
 static enum ctl_colour colour_of(const char *state, bool healthy)
 {
-    if (strcmp(state, "failed") == 0 || strcmp(state, "hung") == 0 || strcmp(state, "dying") == 0 || strcmp(state, "dead") == 0)
+    if (strcmp(state, "failed") == 0 || strcmp(state, "hung") == 0 || strcmp(state, "dying") == 0 ||
+        strcmp(state, "dead") == 0)
         return CTL_RED;
     if (strcmp(state, "ready") == 0 || strcmp(state, "busy") == 0)
         return healthy ? CTL_GREEN : CTL_YELLOW;
@@ -34,7 +35,8 @@ static char *in_hand(const json_t *domain)
     if (steps > 0)
         snprintf(progress, sizeof progress, " %" PRId64 "/%" PRId64, hep_json_int(first, "step", 0), steps);
     if (json_array_size(hand) > 1 || queue > 0)
-        snprintf(more, sizeof more, " +%zu", (json_array_size(hand) > 1 ? json_array_size(hand) - 1 : 0) + (size_t)(queue > 0 ? queue : 0));
+        snprintf(more, sizeof more, " +%zu",
+                 (json_array_size(hand) > 1 ? json_array_size(hand) - 1 : 0) + (size_t)(queue > 0 ? queue : 0));
     return ctl_format("%s%s%s%s", operation, progress, since, more);
 }
 
@@ -71,9 +73,9 @@ static void add_domain(struct ctl_table *table, const json_t *domain)
 
 void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {{"DOMAIN", .right = false},  {"STATE", .right = false}, {"PID", .right = true},
-                                                {"UP", .right = true},       {"RESTARTS", .right = true}, {"IN HAND", .flows = true},
-                                                {"MEMORY", .right = true},   {"CPU", .right = true}};
+    static const struct ctl_column columns[] = {
+        {"DOMAIN", .right = false},  {"STATE", .right = false},  {"PID", .right = true},    {"UP", .right = true},
+        {"RESTARTS", .right = true}, {"IN HAND", .flows = true}, {"MEMORY", .right = true}, {"CPU", .right = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index;
     const json_t *domain;
@@ -114,7 +116,8 @@ static char *queue_counts(const json_t *queue)
         int64_t waiting = hep_json_int(counts, "waiting", 0), hand = hep_json_int(counts, "in_hand", 0);
         if (waiting == 0 && hand == 0)
             continue;
-        char *longer = ctl_format("%s%s%s %" PRId64 " in hand, %" PRId64 " waiting", text, text[0] ? "; " : "", domain, hand, waiting);
+        char *longer = ctl_format("%s%s%s %" PRId64 " in hand, %" PRId64 " waiting", text, text[0] ? "; " : "", domain,
+                                  hand, waiting);
         free(text);
         text = longer;
     }
@@ -143,7 +146,9 @@ static char *model_names(const json_t *models)
     char *text = ctl_format("%s", "");
     json_array_foreach((json_t *)(uintptr_t)models, index, model)
     {
-        const char *note = !hep_json_bool(model, "usable", true) ? " (not usable)" : hep_json_bool(model, "loaded", false) ? " (loaded)" : "";
+        const char *note = !hep_json_bool(model, "usable", true)   ? " (not usable)"
+                           : hep_json_bool(model, "loaded", false) ? " (loaded)"
+                                                                   : "";
         char *longer = ctl_format("%s%s%s%s", text, text[0] ? ", " : "", hep_json_str(model, "name", "?"), note);
         free(text);
         text = longer;
@@ -159,7 +164,9 @@ static void print_head(const json_t *status, const struct ctl_style *style, FILE
 {
     char up[24];
     const char *state = hep_json_str(status, "state", "?");
-    enum ctl_colour colour = strcmp(state, "ready") == 0 ? CTL_GREEN : strcmp(state, "failed") == 0 ? CTL_RED : CTL_YELLOW;
+    enum ctl_colour colour = strcmp(state, "ready") == 0    ? CTL_GREEN
+                             : strcmp(state, "failed") == 0 ? CTL_RED
+                                                            : CTL_YELLOW;
     char *line = ctl_format("heptad is %s", hep_json_str(status, "line", state));
     fputs(ctl_colour(style, colour), out);
     ctl_wrap(out, line, 2, 0, style->width);
@@ -179,9 +186,11 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
     print_line(out, style, "sessions", session_counts(json_object_get(status, "sessions")));
     print_line(out, style, "queue", queue_counts(json_object_get(status, "queue")));
     print_line(out, style, "memory", memory_line(json_object_get(status, "memory")));
-    print_line(out, style, "models", models ? model_names(models) : ctl_format("not known: the model domain does not answer"));
-    print_line(out, style, "store", ctl_format("%s, %s", hep_json_bool(store, "works", true) ? "works" : "does not work",
-                                               ctl_bytes(hep_json_int(store, "bytes", 0), size, sizeof size)));
+    print_line(out, style, "models",
+               models ? model_names(models) : ctl_format("not known: the model domain does not answer"));
+    print_line(out, style, "store",
+               ctl_format("%s, %s", hep_json_bool(store, "works", true) ? "works" : "does not work",
+                          ctl_bytes(hep_json_int(store, "bytes", 0), size, sizeof size)));
     ctl_show_advice(status, style, out);
 }
 

@@ -81,8 +81,8 @@ enum ctl_graphics ctl_terminal_graphics(void)
 {
     if (getenv("TMUX") || begins("TERM", "tmux") || begins("TERM", "screen") || is("TERM", "linux"))
         return CTL_GRAPHICS_BLOCKS;
-    if (getenv("KITTY_WINDOW_ID") || is("TERM", "xterm-kitty") || is("TERM", "xterm-ghostty") || is("TERM_PROGRAM", "ghostty") ||
-        is("TERM_PROGRAM", "WezTerm"))
+    if (getenv("KITTY_WINDOW_ID") || is("TERM", "xterm-kitty") || is("TERM", "xterm-ghostty") ||
+        is("TERM_PROGRAM", "ghostty") || is("TERM_PROGRAM", "WezTerm"))
         return CTL_GRAPHICS_KITTY;
     return ask_for_sixel() ? CTL_GRAPHICS_SIXEL : CTL_GRAPHICS_BLOCKS;
 }

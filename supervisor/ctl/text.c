@@ -1,6 +1,6 @@
 /*
- * Numbers for people, columns, tables, colours. Called by every verb; knows nothing of heptad. Writes to the FILE that it
- * is given and nowhere else.
+ * Numbers for people, columns, tables, colours. Called by every verb; knows nothing of heptad. Writes to the FILE that
+ * it is given and nowhere else.
  */
 #include "supervisor/ctl/text.h"
 
@@ -11,7 +11,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
-static const char *const sequences[CTL_COLOUR_COUNT] = {"\x1b[0m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[1m", "\x1b[2m"};
+static const char *const sequences[CTL_COLOUR_COUNT] = {"\x1b[0m",  "\x1b[32m", "\x1b[33m",
+                                                        "\x1b[31m", "\x1b[1m",  "\x1b[2m"};
 
 const char *ctl_colour(const struct ctl_style *style, enum ctl_colour colour)
 {
@@ -232,15 +233,16 @@ static void measure(const struct ctl_table *table, int width, int *widths)
     }
 }
 
-static void print_row(const struct ctl_table *table, const struct ctl_style *style, const struct cell *cells, const int *widths,
-                      FILE *out)
+static void print_row(const struct ctl_table *table, const struct ctl_style *style, const struct cell *cells,
+                      const int *widths, FILE *out)
 {
     int last = table->column_count - 1;
     while (last > 0 && !cells[last].text[0])
         last--; /* no blanks at the end of a line */
     for (int c = 0; c <= last; c++) {
         int columns = ctl_columns(cells[c].text), pad = columns < widths[c] ? widths[c] - columns : 0;
-        fprintf(out, "%*s%s", (c > 0 ? GAP : 0) + (table->columns[c].right ? pad : 0), "", ctl_colour(style, cells[c].colour));
+        fprintf(out, "%*s%s", (c > 0 ? GAP : 0) + (table->columns[c].right ? pad : 0), "",
+                ctl_colour(style, cells[c].colour));
         ctl_put(out, cells[c].text, widths[c]);
         if (cells[c].colour != CTL_PLAIN)
             fputs(ctl_colour(style, CTL_PLAIN), out);

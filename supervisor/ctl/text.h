@@ -30,8 +30,8 @@ const char *ctl_bytes(int64_t bytes, char *buffer, size_t size);
 
 /* Columns that text takes on a terminal; control characters count as one. */
 int ctl_columns(const char *text);
-/* Writes text with control characters replaced by '?' (new lines and tabs by blanks), cut to columns with "…" at the end;
-   columns < 0 = as long as it is. Returns the columns written. */
+/* Writes text with control characters replaced by '?' (new lines and tabs by blanks), cut to columns with "…" at the
+   end; columns < 0 = as long as it is. Returns the columns written. */
 int ctl_put(FILE *out, const char *text, int columns);
 /* Writes text broken at blanks into lines of at most width columns (0 = one line), each after indent blanks but the
    first. column: where the first line already is. Ends with a new line. */
@@ -42,15 +42,16 @@ size_t ctl_utf8_error(const char *text);
 /* A column of a table. */
 struct ctl_column {
     const char *title;
-    bool right;  /* aligned to the right                                                     */
-    bool flows;  /* gives way when the table is wider than the style; one column of a table  */
+    bool right; /* aligned to the right                                                     */
+    bool flows; /* gives way when the table is wider than the style; one column of a table  */
 };
 struct ctl_table;
 
 /* columns is borrowed and must outlive the table. Never NULL: without memory the program ends. */
 struct ctl_table *ctl_table_create(const struct ctl_column *columns, int count);
 /* The next cell, row by row, printf-formatted. */
-__attribute__((format(printf, 3, 4))) void ctl_cell(struct ctl_table *table, enum ctl_colour colour, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void ctl_cell(struct ctl_table *table, enum ctl_colour colour, const char *format,
+                                                    ...);
 /* Writes the table and frees it. Without a row only a line that says none ("no sessions"), if none is given. */
 void ctl_table_end(struct ctl_table *table, const struct ctl_style *style, FILE *out, const char *none);
 

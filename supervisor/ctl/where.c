@@ -64,7 +64,8 @@ enum hep_status ctl_where_find(const char *socket, const char *state, struct ctl
         snprintf(found.socket, sizeof found.socket, "%s", socket);
     }
     if (strlen(found.socket) >= sizeof((struct sockaddr_un *)0)->sun_path) {
-        hep_fail_field(error, HEP_E_BAD_FIELD, "socket", "the path of the control socket has %zu bytes, at most %zu can be used: %.200s",
+        hep_fail_field(error, HEP_E_BAD_FIELD, "socket",
+                       "the path of the control socket has %zu bytes, at most %zu can be used: %.200s",
                        strlen(found.socket), sizeof((struct sockaddr_un *)0)->sun_path - 1, found.socket);
         return hep_hint(error, "use a state folder with a shorter path, or set instance.runtime_dir and give --socket");
     }

@@ -9,7 +9,7 @@ set_tests_properties(hep_kernels_portable PROPERTIES TIMEOUT 300 LABELS "kernels
 hep_test(test_kernels SOURCES ${CMAKE_CURRENT_LIST_DIR}/kernels/test_kernels.c LIBS hep_kernels_cpu hep_common LABELS kernels)
 
 find_path(HEP_SIMDE NAMES simde/x86/avx512.h)
-if(HEP_X86 AND HEP_SIMDE)
+if(HEP_X86 AND HEP_SIMDE AND NOT HEP_SANITIZE) # a sanitizer makes minutes of the compilation, and finds in SIMDe what is not ours
   set(cpu ${CMAKE_SOURCE_DIR}/nn/cpu)
   file(GLOB common CONFIGURE_DEPENDS ${cpu}/isa.c ${cpu}/kernels.c ${cpu}/parallel.c ${cpu}/group_norm/group_norm.c
     ${cpu}/*/*_portable.c)

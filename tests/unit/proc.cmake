@@ -1,3 +1,3 @@
 hep_test(test_life SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_life.c LIBS hep_proc LABELS unit)
 hep_test(test_config SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_config.c LIBS hep_proc LABELS unit)
-hep_test(test_supervision SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_supervision.c LIBS hep_proc LABELS unit)
+hep_test(test_supervision SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_supervision.c LIBS hep_proc LABELS unit threads)

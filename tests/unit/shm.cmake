@@ -1,8 +1,8 @@
 set(here ${CMAKE_CURRENT_LIST_DIR})
 hep_test(test_shm_segment SOURCES ${here}/test_shm_segment.c LIBS hep_shm LABELS unit)
 hep_test(test_arena SOURCES ${here}/test_arena.c LIBS hep_shm LABELS unit)
-hep_test(test_shm_slots SOURCES ${here}/test_shm_slots.c LIBS hep_shm LABELS unit)
-hep_test(test_shm_resolve SOURCES ${here}/test_shm_resolve.c LIBS hep_shm LABELS unit)
+hep_test(test_shm_slots SOURCES ${here}/test_shm_slots.c LIBS hep_shm LABELS unit threads)
+hep_test(test_shm_resolve SOURCES ${here}/test_shm_resolve.c LIBS hep_shm LABELS unit threads)
 hep_test(test_cuda_ipc SOURCES ${here}/test_cuda_ipc.c ${here}/../support/fake_cuda.c
   ${here}/../support/fake_cuda_memory.c LIBS hep_shm LABELS unit)
 # the supervisor's side of shared memory has no mmap: shown by linking it alone and looking at what it needs

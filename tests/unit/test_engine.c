@@ -109,6 +109,7 @@ START_TEST(a_seed_is_chosen_once_and_kept)
     fake_execute(&fake, apple, 0, NULL, id, NULL);
     json_t *view = fake_get(&fake, id);
     json_t *seed = json_incref(json_object_get(json_object_get(view, "configuration"), "seed"));
+    ck_assert_int_ge(json_integer_value(seed), 0);
     ck_assert(json_is_integer(seed));
     json_decref(view);
     fake_crash(&fake);
@@ -333,15 +334,32 @@ END_TEST
 
 START_TEST(an_arena_that_is_gone_is_made_again)
 {
+    static const enum hep_role roles[] = {HEP_ROLE_CONDITIONING, HEP_ROLE_INFERENCE, HEP_ROLE_POSTPROCESSING,
+                                          HEP_ROLE_POSTPROCESSING};
     struct hep_segment_sweep swept;
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
-    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    fake_run_to(&fake, roles[_i]);
+    if (_i == 3)
+        fake_run_to(&fake, HEP_ROLE_POSTPROCESSING); /* encode, which needs no weights */
     ck_assert_int_eq(hep_segment_sweep(fake.instance, NULL, NULL, &swept, NULL), HEP_OK);
     ck_assert_int_eq(swept.removed, 1);
     expect_completed(id);
     fake_run(&fake, 1000);
     ck_assert_int_eq(segments(), 0);
+}
+END_TEST
+
+START_TEST(a_reservation_is_asked_for_again_when_the_device_domain_restarts)
+{
+    fake_start(&fake, NULL);
+    struct fake_rule *reserved = fake_rule(&fake, (struct fake_rule){.type = "device.reserve", .count = 100});
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_run_to(&fake, HEP_ROLE_CONDITIONING);
+    ck_assert_int_eq(reserved->count, 99);
+    fake_kill(&fake, HEP_ROLE_DEVICE);
+    expect_completed(id);
+    ck_assert_int_eq(reserved->count, 98);
 }
 END_TEST
 
@@ -683,7 +701,8 @@ int main(void)
     tcase_add_test(cases, deaths_with_progress_between_them_are_no_poison);
     tcase_add_test(cases, a_session_waits_for_a_domain_that_is_down);
     tcase_add_test(cases, stale_weights_are_loaded_again);
-    tcase_add_test(cases, an_arena_that_is_gone_is_made_again);
+    tcase_add_loop_test(cases, an_arena_that_is_gone_is_made_again, 0, 4);
+    tcase_add_test(cases, a_reservation_is_asked_for_again_when_the_device_domain_restarts);
     tcase_add_test(cases, a_full_disk_is_waited_for);
     tcase_add_test(cases, an_error_that_cannot_pass_fails_the_session);
     tcase_add_test(cases, a_cancelled_session_stops_and_stays_so);

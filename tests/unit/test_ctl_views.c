@@ -1,0 +1,308 @@
+/* What heptctl writes of a daemon's answers, at 80 columns and without colours: whole texts. */
+#include "supervisor/ctl/ctl.h"
+#include "supervisor/ctl/progress.h"
+
+#include "tests/unit/ctl_test.h"
+
+static const struct ctl_style eighty = {.width = 80};
+
+static json_t *parse(const char *text)
+{
+    json_error_t error;
+    json_t *value = json_loads(text, 0, &error);
+    ck_assert_msg(value != NULL, "line %d: %s", error.line, error.text);
+    return value;
+}
+
+static void check_text(char *text, const char *wanted)
+{
+    for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        char *one = ctl_format("%.*s", (int)strcspn(line, "\n"), line);
+        if (one[0] != '/') /* paths are never broken */
+            ck_assert_msg(ctl_columns(one) <= 80, "%d columns: %s", ctl_columns(one), one);
+        free(one);
+    }
+    ck_assert_msg(strcmp(text, wanted) == 0, "\n%s\nis not\n%s", text, wanted);
+    free(text);
+}
+
+/* ---- status ------------------------------------------------------------------------------------------------------ */
+static const char degraded[] =
+    "{\"state\":\"degraded\",\"line\":\"degraded: inference restarting in 200 ms (killed by SIGSEGV in "
+    "inference.generate), model failed "
+    "(exit status 125: its configuration is "
+    "wrong)\",\"ready\":false,\"version\":\"0.1.0\",\"instance\":\"heptad-ab12cd34\",\"uptime_ms\":11520000,"
+    "\"domains\":["
+    "{\"domain\":\"device\",\"state\":\"ready\",\"healthy\":true,\"pid\":4711,\"uptime_ms\":11520000,\"restarts\":0,"
+    "\"rss_bytes\":17825792,"
+    "\"cpu_ms\":1200,\"queue\":0,\"in_hand\":[]},"
+    "{\"domain\":\"model\",\"state\":\"failed\",\"healthy\":false,\"restarts\":6,\"cause\":\"exit status 125: its "
+    "configuration is wrong\"},"
+    "{\"domain\":\"conditioning\",\"state\":\"busy\",\"healthy\":true,\"pid\":4713,\"uptime_ms\":81234,\"restarts\":4,"
+    "\"rss_bytes\":25165824,"
+    "\"cpu_ms\":250,\"queue\":2,\"in_hand\":[{\"operation\":\"encode_prompt\",\"for_ms\":3400,\"step\":1,\"steps\":2}],"
+    "\"last_obituary\":{\"cause\":\"killed by SIGKILL\",\"operation\":\"encode_prompt\"}},"
+    "{\"domain\":\"scheduler\",\"state\":\"ready\",\"healthy\":false,\"reported_ms_ago\":8200,\"pid\":4714,\"uptime_"
+    "ms\":11520000,"
+    "\"restarts\":0,\"rss_bytes\":4928307,\"cpu_ms\":65},"
+    "{\"domain\":\"inference\",\"state\":\"backoff\",\"healthy\":false,\"restarts\":1,\"next_try_ms\":200,\"cause\":"
+    "\"killed by SIGSEGV\","
+    "\"last_obituary\":{\"cause\":\"killed by SIGSEGV\",\"signal\":\"SEGV\",\"operation\":\"generate\"}}],"
+    "\"sessions\":{\"queued\":5,\"running\":2,\"paused\":0,\"completed\":120,\"failed\":1,\"cancelled\":0},"
+    "\"queue\":{\"device\":{\"waiting\":0,\"in_hand\":0},\"inference\":{\"waiting\":2,\"in_hand\":0},\"conditioning\":{"
+    "\"waiting\":2,\"in_hand\":1}},"
+    "\"memory\":{\"budget_bytes\":6442450944,\"sessions_bytes\":1288490189,\"shm_total_bytes\":4294967296,\"shm_free_"
+    "bytes\":104857600,"
+    "\"shm_instance_bytes\":943718400},"
+    "\"store\":{\"path\":\"/s/heptad.db\",\"bytes\":4096,\"works\":true}}";
+
+START_TEST(status_says_what_is_wrong_and_what_to_do)
+{
+    json_t *status = parse(degraded),
+           *models =
+               parse("[{\"name\":\"emoji\",\"usable\":true,\"loaded\":true},{\"name\":\"old\",\"usable\":false}]");
+    FILE *out = ctl_catch();
+    ctl_show_status(status, models, &eighty, out);
+    json_decref(status);
+    json_decref(models);
+    check_text(ctl_caught(out), "heptad is degraded: inference restarting in 200 ms (killed by SIGSEGV in\n"
+                                "  inference.generate), model failed (exit status 125: its configuration is\n"
+                                "  wrong)\n"
+                                "version 0.1.0, up 3 h 12 min, instance heptad-ab12cd34\n"
+                                "\n"
+                                "DOMAIN        STATE     PID     UP  RESTARTS  IN HAND              MEMORY    CPU\n"
+                                "device        ready    4711  3h12m         0                       17 MiB   1.2s\n"
+                                "model         failed                       6\n"
+                                "conditioning  busy     4713  81.2s         4  encode_prompt 1/2…   24 MiB  250ms\n"
+                                "scheduler     silent   4714  3h12m         0                      4.7 MiB   65ms\n"
+                                "inference     backoff                      1\n"
+                                "\n"
+                                "sessions  2 running, 5 queued, 120 completed, 1 failed\n"
+                                "queue     inference 0 in hand, 2 waiting; conditioning 1 in hand, 2 waiting\n"
+                                "memory    sessions 1.2 GiB of 6.0 GiB; /dev/shm: heptad 900 MiB, free 100 MiB of\n"
+                                "          4.0 GiB\n"
+                                "models    emoji (loaded), old (not usable)\n"
+                                "store     works, 4.0 KiB\n"
+                                "\n"
+                                "what to do\n"
+                                "  model cannot start: exit status 125: its configuration is wrong. It is not\n"
+                                "    tried again by itself. `heptad --check` says what is wrong in the\n"
+                                "    configuration, then `heptctl restart model`.\n"
+                                "  conditioning was started again 4 times; last: killed by SIGKILL in\n"
+                                "    encode_prompt. Look: `heptctl logs -n 200`.\n"
+                                "  scheduler has said nothing for 8.2 s. If it stays so it is ended by itself; to\n"
+                                "    do it now: `heptctl restart scheduler`.\n"
+                                "  inference died: killed by SIGSEGV in generate. It is started again in 200 ms\n"
+                                "    by itself; sessions go on from their last step. If it keeps dying: `heptctl\n"
+                                "    logs -n 50`.\n"
+                                "  /dev/shm has 100 MiB left: larger requests will be refused. Make it larger\n"
+                                "    (`mount -o remount,size=9G /dev/shm`), or unload a model (`heptctl call\n"
+                                "    model.unload '{\"model\": …}'`).\n");
+}
+END_TEST
+
+START_TEST(a_ready_daemon_needs_no_advice)
+{
+    json_t *status = parse("{\"state\":\"ready\",\"line\":\"ready\",\"ready\":true,\"version\":\"0.1.0\",\"instance\":"
+                           "\"a-1\",\"uptime_ms\":500,"
+                           "\"domains\":[],\"sessions\":{},\"queue\":{},\"store\":{\"bytes\":0,\"works\":true}}");
+    FILE *out = ctl_catch();
+    ctl_show_status(status, NULL, &eighty, out);
+    json_decref(status);
+    check_text(ctl_caught(out), "heptad is ready\n"
+                                "version 0.1.0, up 500 ms, instance a-1\n"
+                                "\n"
+                                "no domains\n"
+                                "\n"
+                                "sessions  0 running, 0 queued\n"
+                                "queue     nothing in hand, nothing waiting\n"
+                                "memory    sessions 0 of 0; /dev/shm: heptad 0, free 0 of 0\n"
+                                "models    not known: the model domain does not answer\n"
+                                "store     works, 0\n");
+}
+END_TEST
+
+/* ---- sessions ---------------------------------------------------------------------------------------------------- */
+START_TEST(sessions_are_one_line_each)
+{
+    json_t *sessions =
+        parse("[{\"session_id\":\"s1m85ehwdx0vy5z281\",\"status\":\"running\",\"progress\":0.25,\"created\":\"2026-01-"
+              "31T12:34:56.789Z\","
+              "\"elapsed_ms\":1500,\"prompt\":\"a red apple on a wooden table, soft light, 35 mm\\u001b[2J\"},"
+              "{\"session_id\":\"s2\",\"status\":\"queued\",\"queue_position\":3,\"created\":\"2026-01-31T12:34:58."
+              "000Z\",\"elapsed_ms\":0,\"prompt\":\"x\"},"
+              "{\"session_id\":\"s3\",\"status\":\"failed\",\"progress\":0.5,\"created\":\"2026-01-30T12:34:58.000Z\","
+              "\"elapsed_ms\":90000,"
+              "\"workflow_id\":\"upscale\"}]");
+    FILE *out = ctl_catch();
+    ctl_show_sessions(sessions, INT64_C(1769862900000), &eighty, out); /* 12:35:00 */
+    json_decref(sessions);
+    check_text(ctl_caught(out), "SESSION             STATUS   DONE    AGE   TOOK  PROMPT\n"
+                                "s1m85ehwdx0vy5z281  running   25%   3.2s   1.5s  a red apple on a wooden table,…\n"
+                                "s2                  queued     #3   2.0s         x\n"
+                                "s3                  failed         1d00h  90.0s  upscale\n");
+}
+END_TEST
+
+START_TEST(a_session_shows_its_error_steps_and_images)
+{
+    json_t *session = parse(
+        "{\"session_id\":\"s1\",\"workflow_id\":\"txt2img\",\"status\":\"failed\",\"elapsed_ms\":317,\"created\":"
+        "\"2026-01-31T12:34:56.789Z\","
+        "\"configuration\":{\"prompt\":\"a red "
+        "apple\",\"negative_prompt\":\"\",\"model\":\"emoji\",\"width\":64,\"guidance_scale\":3.0,\"scheduler\":\"\"},"
+        "\"steps\":[{\"id\":\"weights\",\"domain\":\"model\",\"operation\":\"load\",\"status\":\"done\",\"attempt\":1,"
+        "\"started_ms\":5,\"duration_ms\":4},"
+        "{\"id\":\"denoise\",\"domain\":\"inference\",\"operation\":\"generate\",\"status\":\"failed\",\"attempt\":3,"
+        "\"started_ms\":74,\"duration_ms\":184},"
+        "{\"id\":\"image\",\"domain\":\"postprocessing\",\"operation\":\"decode\",\"status\":\"pending\",\"attempt\":0,"
+        "\"started_ms\":0,\"duration_ms\":0}],"
+        "\"error\":{\"code\":\"OUTCOME_UNKNOWN\",\"message\":\"the domain died three times at this "
+        "step\",\"domain\":\"inference\","
+        "\"operation\":\"generate\",\"hint\":\"see `heptctl logs`\"},"
+        "\"results\":{\"files\":[{\"path\":\"/s/images/"
+        "s1-0.png\",\"bytes\":4085,\"sha256\":\"f6093c5bd9d5f5dfb122378e633c9e36\",\"width\":64,"
+        "\"height\":64,\"seed\":7}]}}");
+    FILE *out = ctl_catch();
+    ctl_show_session(session, &eighty, out);
+    json_decref(session);
+    check_text(ctl_caught(out), "session     s1\n"
+                                "status      failed, 317 ms\n"
+                                "workflow    txt2img\n"
+                                "created     2026-01-31T12:34:56.789Z\n"
+                                "prompt      a red apple\n"
+                                "parameters  model=emoji width=64 guidance_scale=3.0 scheduler=\"\"\n"
+                                "error       OUTCOME_UNKNOWN: the domain died three times at this step\n"
+                                "            (inference.generate)\n"
+                                "            see `heptctl logs`\n"
+                                "\n"
+                                "STEP     OPERATION              STATUS   TRIES  BEGAN   TOOK\n"
+                                "weights  model.load             done         1   +5ms    4ms\n"
+                                "denoise  inference.generate     failed       3  +74ms  184ms\n"
+                                "image    postprocessing.decode  pending      0\n"
+                                "\n"
+                                "/s/images/s1-0.png\n"
+                                "  64×64, 4.0 KiB, seed 7, sha256 f6093c5bd9d5f5df…\n");
+}
+END_TEST
+
+/* ---- the rest ---------------------------------------------------------------------------------------------------- */
+START_TEST(models_show_defaults_and_why_one_is_not_usable)
+{
+    json_t *models = parse(
+        "[{\"name\":\"emoji\",\"family\":\"sd1\",\"usable\":true,\"loaded\":false,\"dtype\":\"f16\",\"bytes\":31457280,"
+        "\"defaults\":{\"width\":64,\"height\":64,\"num_inference_steps\":20,\"guidance_scale\":3.5,\"scheduler\":"
+        "\"euler\"}},"
+        "{\"name\":\"sd15\",\"usable\":false,\"bytes\":0,\"problem\":{\"code\":\"BAD_MODEL\",\"message\":\"unet/"
+        "config.json is missing\"}}]");
+    FILE *out = ctl_catch();
+    ctl_show_models(models, &eighty, out);
+    json_decref(models);
+    check_text(ctl_caught(out), "MODEL  FAMILY  STATE       DTYPE    SIZE  DEFAULTS\n"
+                                "emoji  sd1     on disk     f16    30 MiB  64×64 20 steps g 3.5 euler\n"
+                                "sd15           not usable              0\n"
+                                "sd15 is not usable: unet/config.json is missing\n");
+}
+END_TEST
+
+START_TEST(an_operation_shows_its_fields_and_their_rules)
+{
+    json_t *operation = parse("{\"type\":\"device.reserve\",\"help\":\"promise memory to a "
+                              "session\",\"permission\":\"internal\",\"deadline_ms\":1000,\"heavy\":false,"
+                              "\"pure\":false,\"aliases\":[\"allocate\"],\"request\":[{\"name\":\"session\",\"type\":"
+                              "\"string\",\"required\":true,\"max_bytes\":39,"
+                              "\"help\":\"whose\"},{\"name\":\"memory_bytes\",\"type\":\"integer\",\"default\":0,"
+                              "\"min\":0,\"help\":\"how much it needs beside what all share, in bytes\"}],"
+                              "\"reply\":[]}");
+    FILE *out = ctl_catch();
+    ctl_show_operation(operation, &eighty, out);
+    json_decref(operation);
+    check_text(ctl_caught(out), "device.reserve: promise memory to a session\n"
+                                "asked by: internal; progress within 1.0 s\n"
+                                "also called allocate\n"
+                                "\n"
+                                "request\n"
+                                "  session                string  whose (required, max bytes 39)\n"
+                                "  memory_bytes           integer how much it needs beside what all share, in\n"
+                                "                                 bytes (default 0, min 0)\n"
+                                "\n"
+                                "reply: none\n");
+}
+END_TEST
+
+START_TEST(an_event_is_name_session_and_fields)
+{
+    json_t *event = parse("{\"seq\":7,\"time_ms\":1,\"time\":\"2026-01-31T12:34:56.789Z\",\"name\":\"domain.died\","
+                          "\"obituary\":{\"signal\":\"SEGV\","
+                          "\"pid\":4711},\"why\":\"two words\",\"domain\":\"inference\"}");
+    FILE *out = ctl_catch();
+    ctl_show_event(event, &eighty, out);
+    json_decref(event);
+    check_text(ctl_caught(out),
+               "12:34:56.789 domain.died domain=inference obituary={\"signal\":\"SEGV\",\"pid\":4711}\n"
+               "             why=\"two words\"\n");
+}
+END_TEST
+
+START_TEST(the_bar_shows_steps_speed_and_time_left)
+{
+    struct ctl_progress progress = {0};
+    json_t *early = parse("{\"status\":\"running\",\"step_name\":\"denoise\",\"denoising_step\":2,\"denoising_steps\":"
+                          "20,\"progress\":0.1}");
+    json_t *late = parse("{\"status\":\"running\",\"step_name\":\"denoise\",\"denoising_step\":12,\"denoising_steps\":"
+                         "20,\"progress\":0.6,\"eta_ms\":1600}");
+    json_t *queued = parse("{\"status\":\"queued\",\"queue_position\":3,\"progress\":0}");
+    ctl_progress_see(&progress, early, 1000);
+    ctl_progress_see(&progress, late, 3000);
+    check_text(ctl_progress_line(&progress, late, 80),
+               "[██████████████████░░░░░░░░░░░░] denoise 12/20  5.0 it/s  1.6 s left");
+    check_text(ctl_progress_line(&progress, late, 45), "denoise 12/20  5.0 it/s  1.6 s left");
+    check_text(ctl_progress_line(&progress, late, 20), "denoise 12/20  5.0…");
+    check_text(ctl_progress_line(&progress, queued, 40), "[░░░░░░░░░░░░░░░░░] queued, 2 before it");
+    json_decref(early);
+    json_decref(late);
+    json_decref(queued);
+}
+END_TEST
+
+START_TEST(new_lines_of_a_log_are_found_behind_the_known_ones)
+{
+    bool lost;
+    json_t *before = parse("[\"a\",\"b\",\"b\"]"), *more = parse("[\"b\",\"b\",\"c\"]"),
+           *same = parse("[\"a\",\"b\",\"b\"]"), *other = parse("[\"x\",\"y\"]"), *none = json_array(),
+           *longer = parse("[\"x\",\"a\",\"b\",\"b\",\"c\"]");
+    ck_assert_uint_eq(ctl_new_lines(before, more, &lost), 2);
+    ck_assert(!lost);
+    ck_assert_uint_eq(ctl_new_lines(before, same, &lost), 3);
+    ck_assert_uint_eq(ctl_new_lines(before, longer, &lost), 4);
+    ck_assert(!lost);
+    ck_assert_uint_eq(ctl_new_lines(before, other, &lost), 0);
+    ck_assert(lost);
+    ck_assert_uint_eq(ctl_new_lines(none, more, &lost), 0);
+    ck_assert(!lost);
+    json_decref(before);
+    json_decref(more);
+    json_decref(same);
+    json_decref(other);
+    json_decref(none);
+    json_decref(longer);
+}
+END_TEST
+
+static void add(TCase *tests)
+{
+    tcase_add_test(tests, status_says_what_is_wrong_and_what_to_do);
+    tcase_add_test(tests, a_ready_daemon_needs_no_advice);
+    tcase_add_test(tests, sessions_are_one_line_each);
+    tcase_add_test(tests, a_session_shows_its_error_steps_and_images);
+    tcase_add_test(tests, models_show_defaults_and_why_one_is_not_usable);
+    tcase_add_test(tests, an_operation_shows_its_fields_and_their_rules);
+    tcase_add_test(tests, an_event_is_name_session_and_fields);
+    tcase_add_test(tests, the_bar_shows_steps_speed_and_time_left);
+    tcase_add_test(tests, new_lines_of_a_log_are_found_behind_the_known_ones);
+}
+
+int main(void)
+{
+    return ctl_run_tests("ctl_views", add);
+}

@@ -37,6 +37,7 @@ struct report {
         size_t bytes;
     } held[HELD_REPORTS_MAX];
     int held_count;
+    bool losing; /* said so already; until all is sent again */
 };
 
 /* Counts of one operation, guarded by hep_instructor.lock. */

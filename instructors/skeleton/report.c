@@ -56,11 +56,13 @@ void report_send(struct report *report, json_t *packet, bool must_arrive)
     json_decref(packet);
     pthread_mutex_lock(&report->lock);
     flush_held(report);
-    bool sent = report->held_count == 0 && send_packet(report, frame, bytes), full = report->held_count == HELD_REPORTS_MAX;
-    if (!sent && must_arrive && !full)
+    bool sent = report->held_count == 0 && send_packet(report, frame, bytes);
+    bool lost = !sent && must_arrive && report->held_count == HELD_REPORTS_MAX, say = lost && !report->losing;
+    if (!sent && must_arrive && !lost)
         report->held[report->held_count++] = (struct held_report){hep_take(&frame), bytes};
+    report->losing = !sent && (report->losing || lost);
     pthread_mutex_unlock(&report->lock);
-    if (!sent && must_arrive && full)
+    if (say)
         hep_log(HEP_WARNING, "report.lost", "reason=\"the supervisor does not read; %d reports wait\"", HELD_REPORTS_MAX);
     free(frame);
 }

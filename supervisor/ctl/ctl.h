@@ -20,10 +20,11 @@ enum {
 };
 
 /* What may stand in a place of the command line: completion asks. X(ID, word for `heptctl words`) */
+/* clang-format off */
 #define CTL_KINDS(X)                                                                                                   \
-    X(NONE, "")                                                                                                        \
-    X(FILE, "") X(VERB, "verbs") X(DOMAIN, "domains") X(SESSION, "sessions") X(MODEL, "models")                        \
-        X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")
+    X(NONE, "") X(FILE, "") X(VERB, "verbs") X(DOMAIN, "domains") X(SESSION, "sessions") X(MODEL, "models")            \
+    X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")
+/* clang-format on */
 #define CTL_KIND_ENUM(id, word) CTL_KIND_##id,
 enum ctl_kind { CTL_KINDS(CTL_KIND_ENUM) CTL_KIND_COUNT };
 

@@ -198,7 +198,10 @@ static enum hep_status generate(struct ctl *ctl, json_t *configuration, struct h
 {
     json_t *accepted = NULL, *session = NULL;
     HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
-    HEP_TRY(read_configuration(ctl, configuration, error));
+    if (read_configuration(ctl, configuration, error) != HEP_OK)
+        return strcmp(error->hint, hep_status_hint(HEP_E_BAD_FIELD)) == 0
+                   ? hep_hint(error, "see `heptctl help generate`")
+                   : error->code;
     HEP_TRY(execute(ctl, configuration, &accepted, error));
     const char *id = hep_json_str(accepted, "session_id", "");
     enum hep_status status;

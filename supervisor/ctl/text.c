@@ -242,7 +242,7 @@ static void print_row(const struct ctl_table *table, const struct ctl_style *sty
     for (int c = 0; c <= last; c++) {
         int columns = ctl_columns(cells[c].text), pad = columns < widths[c] ? widths[c] - columns : 0;
         fprintf(out, "%*s%s", (c > 0 ? GAP : 0) + (table->columns[c].right ? pad : 0), "",
-                ctl_colour(style, cells[c].colour));
+                cells[c].colour == CTL_PLAIN ? "" : ctl_colour(style, cells[c].colour));
         ctl_put(out, cells[c].text, widths[c]);
         if (cells[c].colour != CTL_PLAIN)
             fputs(ctl_colour(style, CTL_PLAIN), out);

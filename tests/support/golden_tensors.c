@@ -64,7 +64,7 @@ void golden_tensors_close(struct golden_tensors *file)
     free(file);
 }
 
-const float *golden_tensors_find(const struct golden_tensors *file, const char *name, size_t *count)
+static const void *find(const struct golden_tensors *file, const char *name, const char *wanted, size_t *bytes)
 {
     const char *dtype;
     json_int_t first, end;
@@ -72,10 +72,24 @@ const float *golden_tensors_find(const struct golden_tensors *file, const char *
     if (!entry)
         return NULL;
     if (json_unpack(entry, "{s:s, s:[I,I]}", "dtype", &dtype, "data_offsets", &first, &end) != 0 ||
-        strcmp(dtype, "F32") != 0)
-        give_up("not an f32 tensor", name);
-    *count = (size_t)(end - first) / sizeof(float);
-    return (const void *)(file->data + first);
+        strcmp(dtype, wanted) != 0)
+        give_up("not a tensor of the dtype that the test wants", name);
+    *bytes = (size_t)(end - first);
+    return file->data + first;
+}
+
+const float *golden_tensors_find(const struct golden_tensors *file, const char *name, size_t *count)
+{
+    size_t bytes = 0;
+    const float *values = find(file, name, "F32", &bytes);
+    if (values)
+        *count = bytes / sizeof *values;
+    return values;
+}
+
+const unsigned char *golden_tensors_find_u8(const struct golden_tensors *file, const char *name, size_t *count)
+{
+    return find(file, name, "U8", count);
 }
 
 json_t *golden_json(const char *path)

@@ -12,6 +12,8 @@ struct golden_tensors *golden_tensors_open(const char *path);
 void golden_tensors_close(struct golden_tensors *file);
 /* The f32 values of a tensor and how many there are; NULL if there is no tensor of that name. */
 const float *golden_tensors_find(const struct golden_tensors *file, const char *name, size_t *count);
+/* The same for u8 values. */
+const unsigned char *golden_tensors_find_u8(const struct golden_tensors *file, const char *name, size_t *count);
 /* A whole JSON file; the caller decrefs. */
 json_t *golden_json(const char *path);
 

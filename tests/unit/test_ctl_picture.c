@@ -112,7 +112,7 @@ START_TEST(sixels_keep_the_mean_colour)
         int sum = 0;
         for (size_t i = (size_t)c; i < sizeof seen; i += 3)
             sum += seen[i];
-        ck_assert_int_le(abs(sum / (SIDE * SIDE) - wanted[c]), 3);
+        ck_assert_int_le(abs(sum / (SIDE * SIDE) - wanted[c]), 1);
     }
     free(text);
 }

@@ -1,0 +1,251 @@
+/*
+ * Whole text-to-image runs against diffusers' pipelines (goldens/pipelines, made by torch 2.15 and diffusers 0.42.1 in
+ * f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own code, in this process. The
+ * noise is the golden's. Not among them: guidance_rescale, micro-conditioning (sizes), img2img, inpainting, ControlNet,
+ * which Heptad does not have yet.
+ */
+#include "instructors/conditioning/encode.h"
+#include "instructors/inference/group.h"
+#include "instructors/postprocessing/decode.h"
+#include "instructors/scheduler/plan.h"
+#include "tests/support/check_status.h"
+#include "tests/support/golden_tensors.h"
+#include "tests/support/published_model.h"
+
+#include "common/wire.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DATA HEP_SOURCE_DIR "/tests/golden/data/"
+enum { HEIGHT = 64, WIDTH = 96, FACTOR = 8, ROWS = 2, ELEMENTS = 4 * (HEIGHT / FACTOR) * (WIDTH / FACTOR), EVALUATIONS = 16 };
+
+static const char *const cases[] = {"sd15.ddim",      "sd15.euler",           "sd15.dpmpp_2m_karras", "sd15.pndm",
+                                    "sd15.euler_ancestral", "sd15.clip_skip2", "sd15.no_cfg",          "sd15.batch2",
+                                    "sd2.ddim",       "sd2.euler",            "sd2.dpmpp_2m_karras",  "sdxl.ddim",
+                                    "sdxl.euler",     "sdxl.dpmpp_2m_karras", "sdxl.no_negative",     "sdxl.clip_skip1"};
+
+/* One case while it runs. */
+struct run {
+    const char *label;
+    json_t *golden; /* of index.json, borrowed */
+    struct golden_tensors *tensors;
+    struct published_model model;
+    struct networks networks; /* of conditioning and postprocessing */
+    struct batch batch;
+    struct job *jobs[ROWS];
+    float *conditioning[ROWS], *pooled[ROWS]; /* [2, …] each */
+    int64_t tokens, context_dim, pooled_dim;
+    void *plan;
+    int rows;
+};
+
+/* The golden's draws: 0 is the initial noise of image `row`, k the k-th draw of its scheduler. */
+struct golden_noise {
+    const struct run *run;
+    size_t row;
+};
+
+static void golden_draw(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise)
+{
+    const struct golden_noise *golden = context;
+    char name[16] = "latents";
+    size_t all = 0;
+    (void)seed;
+    if (number > 0)
+        snprintf(name, sizeof name, "rand.%u", number - 1);
+    const float *values = golden_tensors_find(golden->run->tensors, name, &all);
+    ck_assert_msg(values && (golden->row + 1) * count <= all, "%s: %s", golden->run->label, name);
+    memcpy(noise, values + golden->row * count, count * sizeof *noise);
+}
+
+/* A prompt of the index: a string, a list of one per row, or null. */
+static struct hep_str prompt_of(const struct run *run, const char *key, int row)
+{
+    json_t *value = json_object_get(json_object_get(run->golden, "arguments"), key);
+    return hep_str_of(json_is_array(value) ? json_string_value(json_array_get(value, (size_t)row)) : json_string_value(value));
+}
+
+static void encode(struct run *run, int row, int clip_skip, float **conditioning, float **pooled)
+{
+    struct encoding encoding = {0};
+    struct hep_str prompt = prompt_of(run, "prompt", row), negative = prompt_of(run, "negative_prompt", row);
+    const struct hep_tensor_ref *encoders[] = {&run->model.text_encoder, &run->model.text_encoder_2};
+    const struct hep_tensor_ref *tokenizers[] = {&run->model.tokenizer, &run->model.tokenizer_2};
+    for (int i = 0; i < ENCODERS_MAX && hep_ref_is_placed(encoders[i]); i++) {
+        struct hep_tensor files;
+        ck_assert_ok(hep_resolve(run->model.self.resolver, tokenizers[i], HEP_READ, &files, error));
+        ck_assert_ok(encoding_add(&encoding, &run->networks, &run->model.self, &files, encoders[i], prompt, negative, error));
+        hep_resolver_release(run->model.self.resolver, &files);
+    }
+    ck_assert_ok(encoding_plan(&encoding, clip_skip, negative.length == 0, error));
+    run->tokens = (int64_t)encoding.chunks * CHUNK_LENGTH;
+    run->context_dim = encoding.context_dim;
+    run->pooled_dim = encoding.pooled_dim;
+    *conditioning = malloc((size_t)(2 * run->tokens * run->context_dim) * sizeof **conditioning);
+    *pooled = malloc((size_t)(2 * run->pooled_dim) * sizeof **pooled);
+    ck_assert_ok(encoding_run(&encoding, *conditioning, *pooled, error));
+    encoding_clear(&encoding);
+}
+
+/* diffusers' clip_skip k is ours k + 1 and leaves the negative prompt as it is: traps.md of the reference data. */
+static void encode_row(struct run *run, int row)
+{
+    json_t *skip = json_object_get(json_object_get(run->golden, "arguments"), "clip_skip");
+    encode(run, row, 1, &run->conditioning[row], &run->pooled[row]);
+    if (!skip)
+        return;
+    float *deeper, *unused;
+    size_t half = (size_t)(run->tokens * run->context_dim);
+    encode(run, row, (int)json_integer_value(skip) + 1, &deeper, &unused);
+    memcpy(run->conditioning[row] + half, deeper + half, half * sizeof *deeper);
+    free(deeper);
+    free(unused);
+}
+
+static void make_plan(struct run *run, struct hep_scheduler_plan *plan)
+{
+    char path[512];
+    size_t bytes = 0;
+    struct scheduler_options options = SCHEDULER_OPTIONS_DEFAULT;
+    const char *name = hep_json_str(run->golden, "scheduler", "");
+    options.num_inference_steps = (int32_t)hep_json_int(json_object_get(run->golden, "arguments"), "num_inference_steps", 0);
+    snprintf(path, sizeof path, DATA "models/%s/scheduler/scheduler_config.json", hep_json_str(run->golden, "model", ""));
+    json_t *config = golden_json(path);
+    json_object_update(config, json_object_get(run->golden, "scheduler_changes"));
+    ck_assert_ok(scheduler_plan_make(name, config, &options, NULL, 0, &bytes, error));
+    run->plan = malloc(bytes);
+    ck_assert_ok(scheduler_plan_make(name, config, &options, run->plan, bytes, &bytes, error));
+    ck_assert_ok(hep_scheduler_plan_open(run->plan, bytes, plan, error));
+    json_decref(config);
+}
+
+static void init_row(struct run *run, int i, const struct hep_scheduler_plan *plan, const struct hep_slots *slots,
+                     const struct golden_noise *noise)
+{
+    struct job *job = run->jobs[i] = calloc(1, sizeof *job);
+    size_t half = (size_t)(run->tokens * run->context_dim);
+    job->plan = *plan;
+    job->slots = *slots;
+    job->row_count = 1;
+    job->rows[0] = (struct row){.index = (uint32_t)i,
+                                .shape = {4, HEIGHT / FACTOR, WIDTH / FACTOR, run->tokens, run->context_dim, run->pooled_dim},
+                                .plan = &job->plan,
+                                .slots = &job->slots,
+                                .negative = run->conditioning[i],
+                                .positive = run->conditioning[i] + half,
+                                .pooled_negative = run->pooled[i],
+                                .pooled_positive = run->pooled[i] + run->pooled_dim,
+                                .time_ids = {HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH},
+                                .guidance_scale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_scale", 7.5),
+                                .noise = golden_draw,
+                                .noise_context = noise};
+}
+
+static double rel_rms(const float *is, const float *should, size_t count)
+{
+    double difference = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        difference += ((double)is[i] - (double)should[i]) * ((double)is[i] - (double)should[i]);
+        size += (double)should[i] * (double)should[i];
+    }
+    return sqrt(difference / size);
+}
+
+static void compare_image(struct run *run, int row, const float *latents)
+{
+    size_t count = 0, plane = HEIGHT * WIDTH;
+    const unsigned char *expected = golden_tensors_find_u8(run->tensors, "image_u8", &count);
+    static unsigned char image[3 * HEIGHT * WIDTH];
+    struct decoder decoder;
+    if (!expected)
+        return;
+    ck_assert_ok(decoder_open(&run->networks, &run->model.self, &run->model.vae, &decoder, error));
+    ck_assert_ok(decoder_run(&decoder, latents, HEIGHT / FACTOR, WIDTH / FACTOR, image, error));
+    expected += (size_t)row * 3 * plane;
+    for (size_t i = 0; i < 3 * plane; i++) /* [3, h, w] there, [h, w, 3] here */
+        ck_assert_msg(abs((int)image[i % plane * 3 + i / plane] - (int)expected[i]) <= 1, "%s: image %d, place %zu: %d, not %d",
+                      run->label, row, i, image[i % plane * 3 + i / plane], expected[i]);
+}
+
+static void denoise(struct run *run)
+{
+    struct hep_scheduler_plan plan;
+    struct hep_slots slots;
+    struct golden_noise noise[ROWS];
+    struct group group = {0};
+    uint32_t floats = HEP_PLAN_VECTORS_MAX * ELEMENTS;
+    uint8_t fingerprint[HEP_FINGERPRINT_BYTES] = {0};
+    size_t bytes, count = 0;
+    make_plan(run, &plan);
+    ck_assert(hep_slots_bytes((uint32_t)run->rows, floats, &bytes));
+    void *memory = aligned_alloc(HEP_ALIGN, bytes);
+    memset(memory, 0, bytes);
+    struct hep_tensor region = {memory, HEP_U8, HEP_SHAPE((int64_t)bytes)};
+    ck_assert_ok(hep_slots_attach(&region, (uint32_t)run->rows, floats, run->label, 1, fingerprint, &slots, error));
+    for (int i = 0; i < run->rows; i++) {
+        noise[i] = (struct golden_noise){run, (size_t)i};
+        init_row(run, i, &plan, &slots, &noise[i]);
+    }
+    ck_assert_ok(batch_unet(&run->batch, &run->model.self, &run->model.unet, &group.network, &group.config, error));
+    group.shape = run->jobs[0]->rows[0].shape;
+    for (int e = 0; e < plan.info.evaluations; e++) {
+        group.count = run->rows;
+        for (int i = 0; i < run->rows; i++) {
+            group.rows[i] = &run->jobs[i]->rows[0];
+            group.jobs[i] = run->jobs[i];
+        }
+        ck_assert_ok(group_run(&run->batch, &group, error));
+        ck_assert_int_eq(group.count, run->rows);
+    }
+    const float *expected = golden_tensors_find(run->tensors, "final_latents", &count);
+    ck_assert_uint_eq(count, (size_t)run->rows * ELEMENTS);
+    for (int i = 0; i < run->rows; i++) {
+        float latents[ELEMENTS];
+        ck_assert(row_is_finished(&run->jobs[i]->rows[0]) && row_latents(&run->jobs[i]->rows[0], latents));
+        double error = rel_rms(latents, expected + (size_t)i * ELEMENTS, ELEMENTS);
+        printf("%s[%d]: rel_rms %.2g\n", run->label, i, error);
+        ck_assert_msg(error <= 1e-4, "%s: image %d: rel_rms %g", run->label, i, error);
+        compare_image(run, i, latents);
+    }
+    free(memory);
+}
+
+START_TEST(a_whole_run_is_diffusers)
+{
+    struct run run = {.label = cases[_i], .batch = {.rows_max = ROWS, .memory_bytes = UINT64_MAX}};
+    char path[512];
+    json_t *index = golden_json(DATA "goldens/pipelines/index.json");
+    run.golden = json_object_get(index, run.label);
+    ck_assert_ptr_nonnull(run.golden);
+    run.rows = json_is_array(json_object_get(json_object_get(run.golden, "arguments"), "prompt")) ? 2 : 1;
+    snprintf(path, sizeof path, DATA "goldens/pipelines/%s.safetensors", run.label);
+    run.tensors = golden_tensors_open(path);
+    snprintf(path, sizeof path, DATA "models/%s", hep_json_str(run.golden, "model", ""));
+    published_model_init(&run.model, path);
+    for (int i = 0; i < run.rows; i++)
+        encode_row(&run, i);
+    denoise(&run);
+    batch_trim(&run.batch, &run.model.self);
+    networks_clear(&run.networks, &run.model.self);
+    for (int i = 0; i < run.rows; i++) {
+        job_destroy(run.jobs[i]);
+        free(run.conditioning[i]);
+        free(run.pooled[i]);
+    }
+    free(run.plan);
+    golden_tensors_close(run.tensors);
+    published_model_clear(&run.model);
+    json_decref(index);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("pipelines");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_loop_test(tcase, a_whole_run_is_diffusers, 0, (int)HEP_COUNT_OF(cases));
+    return check_status_run("pipelines", tcase);
+}

@@ -1,0 +1,39 @@
+/* See published_model.h. */
+#include "tests/support/published_model.h"
+
+#include "tests/support/check_status.h"
+
+#include <string.h>
+#include <unistd.h>
+
+void published_model_init(struct published_model *model, const char *folder)
+{
+    static int number;
+    memset(model, 0, sizeof *model);
+    snprintf(model->instance, sizeof model->instance, "pm-%d-%d", (int)getpid(), number++);
+    cache_init(&model->cache, model->instance, 1, 0);
+    struct {
+        const char *name;
+        struct hep_tensor_ref *ref;
+    } parts[] = {{"text_encoder", &model->text_encoder}, {"text_encoder_2", &model->text_encoder_2},
+                 {"tokenizer", &model->tokenizer},       {"tokenizer_2", &model->tokenizer_2},
+                 {"unet", &model->unet},                 {"vae", &model->vae}};
+    struct hep_model *files = NULL;
+    ck_assert_ok(hep_model_open(folder, &files, error));
+    for (size_t i = 0; i < HEP_COUNT_OF(parts); i++) {
+        const struct cache_entry *entry;
+        if (!hep_model_has(files, parts[i].name))
+            continue;
+        ck_assert_ok(cache_get(&model->cache, files, "m", parts[i].name, HEP_F32, NULL, NULL, &entry, error));
+        *parts[i].ref = entry->ref;
+    }
+    hep_model_close(files);
+    ck_assert_ok(hep_resolver_create(model->instance, 0, &model->self.resolver, error));
+}
+
+void published_model_clear(struct published_model *model)
+{
+    struct hep_segment_sweep sweep;
+    hep_resolver_destroy(model->self.resolver);
+    hep_segment_sweep(model->instance, NULL, NULL, &sweep, NULL);
+}

@@ -1,0 +1,20 @@
+/* A model of the tests, published in shared memory by heptad-model's own code, in this process. */
+#ifndef HEP_TESTS_PUBLISHED_MODEL_H
+#define HEP_TESTS_PUBLISHED_MODEL_H
+
+#include "instructors/model/cache.h"
+#include "tests/support/fake_instructor.h"
+
+struct published_model {
+    char instance[HEP_INSTANCE_NAME_MAX]; /* of its segments; this process's own      */
+    struct cache cache;
+    struct hep_instructor self; /* maps them                                 */
+    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae; /* unplaced: it has none */
+};
+
+/* folder: of the model. f32. Fails the test if it cannot. */
+void published_model_init(struct published_model *model, const char *folder);
+/* Removes the segments. */
+void published_model_clear(struct published_model *model);
+
+#endif

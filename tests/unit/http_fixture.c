@@ -1,0 +1,273 @@
+/* The front that the door asks, and raw HTTP. Called by tests/unit/test_http.c. */
+#include "tests/unit/http_fixture.h"
+
+#include "common/limits.h"
+#include "common/operation.h"
+#include "common/rpc.h"
+#include "common/wire.h"
+#include "tests/support/check_status.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EVENTS_MAX = 4096, FIRST_SEQ = 100 };
+
+/* ---- the front -------------------------------------------------------------------------------------------------------------- */
+atomic_int front_requests;
+static struct hep_rpc_server *front;
+static char images[96];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below */
+static char state[16] = "ready";
+static const char *events[EVENTS_MAX]; /* of number FIRST_SEQ + i */
+static int event_count;
+static struct poll {
+    struct hep_rpc_request *request;
+    int64_t after;
+} polls[HEP_OPERATIONS_IN_FLIGHT_MAX];
+static int poll_count;
+
+static void reply(struct hep_rpc_request *request, json_t *message)
+{
+    void *frame;
+    size_t bytes;
+    ck_assert_ok(hep_wire_encode(message, &frame, &bytes, error));
+    hep_rpc_reply(request, frame, bytes);
+    free(frame);
+    json_decref(message);
+}
+
+static void reply_data(struct hep_rpc_request *request, json_t *data)
+{
+    reply(request, json_pack("{s:b, s:o}", "success", 1, "data", data));
+}
+
+static void reply_error(struct hep_rpc_request *request, enum hep_status code, const char *field)
+{
+    struct hep_error error = {0};
+    hep_fail_field(&error, code, field, "the front says no");
+    reply(request, json_pack("{s:b, s:o}", "success", 0, "error", hep_error_to_json(&error)));
+}
+
+/* The lock is held. */
+static bool answer_poll(const struct poll *poll)
+{
+    json_t *list = json_array();
+    for (int64_t seq = poll->after + 1 < FIRST_SEQ ? FIRST_SEQ : poll->after + 1; seq < FIRST_SEQ + event_count && json_array_size(list) < 256; seq++)
+        json_array_append_new(list, json_pack("{s:I, s:s}", "seq", (json_int_t)seq, "name", events[seq - FIRST_SEQ]));
+    if (json_array_size(list) == 0) {
+        json_decref(list);
+        return false;
+    }
+    reply_data(poll->request, json_pack("{s:o}", "events", list));
+    return true;
+}
+
+static void serve_poll(struct hep_rpc_request *request, const json_t *data)
+{
+    struct poll poll = {request, hep_json_int(data, "after_seq", 0)};
+    pthread_mutex_lock(&lock);
+    if (!answer_poll(&poll))
+        polls[poll_count++] = poll;
+    pthread_mutex_unlock(&lock);
+}
+
+void front_add_event(const char *name)
+{
+    pthread_mutex_lock(&lock);
+    events[event_count++] = name;
+    int left = 0;
+    for (int i = 0; i < poll_count; i++)
+        if (!answer_poll(&polls[i]))
+            polls[left++] = polls[i];
+    poll_count = left;
+    pthread_mutex_unlock(&lock);
+}
+
+void front_set_state(const char *text)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(state, sizeof state, "%s", text);
+    pthread_mutex_unlock(&lock);
+}
+
+static void serve_status(struct hep_rpc_request *request)
+{
+    char text[16];
+    pthread_mutex_lock(&lock);
+    snprintf(text, sizeof text, "%s", state);
+    int last = FIRST_SEQ + event_count - 1;
+    pthread_mutex_unlock(&lock);
+    if (text[0])
+        reply_data(request, json_pack("{s:s, s:s, s:i}", "state", text, "line", "one line", "last_event", last));
+}
+
+/* Sessions: none, hang, slow, busy, big; images of the others: 0 is a.png, 1 lies outside, 2 is gone, 3 has no path. */
+static void serve_session(struct hep_rpc_request *request, const json_t *data)
+{
+    char path[160], gone[160];
+    const char *id = hep_json_str(data, "session_id", "");
+    if (strcmp(id, "none") == 0) {
+        reply_error(request, HEP_E_NOT_FOUND, "session_id");
+        return;
+    }
+    if (strcmp(id, "busy") == 0) {
+        reply_error(request, HEP_E_BUSY, "");
+        return;
+    }
+    if (strcmp(id, "garbage") == 0) {
+        hep_rpc_reply(request, "\xc1", 1);
+        return;
+    }
+    if (strcmp(id, "hang") == 0)
+        return;
+    if (strcmp(id, "slow") == 0)
+        usleep(150000);
+    snprintf(path, sizeof path, "%s/a.png", images);
+    snprintf(gone, sizeof gone, "%s/gone.png", images);
+    reply_data(request, json_pack("{s:s, s:s, s:{s:[{s:s}, {s:s}, {s:s}, {}]}}", "session_id", id, "status", "completed", "results", "files",
+                                  "path", path, "path", "/etc/passwd", "path", gone));
+}
+
+static void serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
+{
+    json_t *message = NULL;
+    (void)context;
+    atomic_fetch_add(&front_requests, 1);
+    ck_assert_ok(hep_wire_decode(frame, bytes, &message, error));
+    const char *type = hep_json_str(message, "type", "");
+    json_t *data = json_object_get(message, "data");
+    if (strcmp(type, "status.get") == 0)
+        serve_status(request);
+    else if (strcmp(type, "session.get") == 0)
+        serve_session(request, data);
+    else if (strcmp(type, "events.poll") == 0)
+        serve_poll(request, data);
+    else if (strcmp(type, "workflow.execute") == 0)
+        reply_data(request, json_pack("{s:s, s:s, s:O}", "session_id", "s-1", "status", "queued", "asked", data));
+    else
+        reply_data(request, json_pack("{s:s, s:O}", "type", type, "asked", data));
+    json_decref(message);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------------------- */
+void door_start(struct door *door, struct http_options options)
+{
+    struct http_counters counters;
+    memset(door, 0, sizeof *door);
+    snprintf(door->folder, sizeof door->folder, "/tmp/heptad-http-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(door->folder));
+    snprintf(door->images, sizeof door->images, "%s/images", door->folder);
+    snprintf(images, sizeof images, "%s", door->images);
+    snprintf(door->front_path, sizeof door->front_path, "%s/front.sock", door->folder);
+    ck_assert_int_eq(mkdir(door->images, 0700), 0);
+    if (!options.address)
+        options.address = "127.0.0.1";
+    if (!options.token_file)
+        options.token_file = "";
+    options.images_dir = door->images;
+    ck_assert_ok(hep_rpc_server_create(door->front_path, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, NULL, &front, error));
+    ck_assert_ok(front_client_create(door->front_path, &door->client, error));
+    ck_assert_ok(http_start(&options, door->client, &door->server, error));
+    http_counters(door->server, &counters);
+    door->port = counters.port;
+    ck_assert_int_gt(door->port, 0);
+}
+
+void door_end(struct door *door)
+{
+    char path[160];
+    front_client_close(door->client);
+    http_stop(door->server);
+    front_client_destroy(door->client);
+    hep_rpc_server_destroy(front);
+    unlink(door->front_path);
+    snprintf(path, sizeof path, "%s/a.png", door->images);
+    unlink(path);
+    ck_assert(rmdir(door->images) == 0 && rmdir(door->folder) == 0);
+}
+
+/* ---- raw HTTP ------------------------------------------------------------------------------------------------------------------ */
+int door_connect(const struct door *door)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)door->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 20};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+bool send_text(int fd, const char *text, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t sent = send(fd, text, bytes, MSG_NOSIGNAL);
+        if (sent <= 0)
+            return false;
+        text += sent;
+        bytes -= (size_t)sent;
+    }
+    return true;
+}
+
+struct response read_response(int fd, bool head_only)
+{
+    struct response response = {.body = calloc(1, 1)};
+    size_t used = 0;
+    while (used < sizeof response.head - 1 && !strstr(response.head, "\r\n\r\n")) {
+        if (recv(fd, response.head + used, 1, 0) != 1)
+            break;
+        response.head[++used] = '\0';
+    }
+    sscanf(response.head, "HTTP/1.%*d %d", &response.status);
+    const char *header = strcasestr(response.head, "\r\nContent-Length:");
+    size_t wanted = header ? strtoul(header + 17, NULL, 10) : SIZE_MAX;
+    if (head_only || response.status == 0)
+        return response;
+    while (response.bytes < wanted) {
+        char block[65536];
+        size_t left = wanted - response.bytes;
+        ssize_t got = recv(fd, block, left < sizeof block ? left : sizeof block, 0);
+        if (got <= 0)
+            break;
+        response.body = realloc(response.body, response.bytes + (size_t)got + 1);
+        memcpy(response.body + response.bytes, block, (size_t)got);
+        response.bytes += (size_t)got;
+        response.body[response.bytes] = '\0';
+    }
+    return response;
+}
+
+void response_clear(struct response *response)
+{
+    free(response->body);
+    response->body = NULL;
+}
+
+struct response ask(const struct door *door, const char *method, const char *path, const char *headers, const char *body)
+{
+    char *text, length[64] = "";
+    if (body)
+        snprintf(length, sizeof length, "Content-Length: %zu\r\n", strlen(body));
+    const char *host = strcasestr(headers, "Host:") ? "" : "Host: localhost\r\n";
+    int bytes = asprintf(&text, "%s %s HTTP/1.1\r\n%sConnection: close\r\n%s%s\r\n%s", method, path, host, length, headers, body ? body : "");
+    int fd = door_connect(door);
+    send_text(fd, text, (size_t)bytes);
+    free(text);
+    struct response response = read_response(fd, strcmp(method, "HEAD") == 0);
+    close(fd);
+    return response;
+}
+
+const char *response_code(const struct response *response)
+{
+    static char code[64];
+    json_t *body = json_loadb(response->body, response->bytes, 0, NULL);
+    snprintf(code, sizeof code, "%s", hep_json_str(json_object_get(body, "error"), "code", ""));
+    json_decref(body);
+    return code;
+}

@@ -1,0 +1,43 @@
+/* The HTTP door against a front of the test's own, and a client that speaks raw HTTP. */
+#ifndef HEP_TESTS_HTTP_FIXTURE_H
+#define HEP_TESTS_HTTP_FIXTURE_H
+
+#include "instructors/communication/http.h"
+
+#include <stdatomic.h>
+
+struct door {
+    char folder[64], images[96], front_path[96];
+    struct front_client *client;
+    struct http_server *server;
+    int port;
+};
+
+/* What the front saw. */
+extern atomic_int front_requests;
+/* Starts the front and the door on a free port of 127.0.0.1; options' zero members take the test's own. */
+void door_start(struct door *door, struct http_options options);
+/* Ends both in the order of http.h; checks nothing is left. */
+void door_end(struct door *door);
+
+/* The front answers events.poll from here on with this one too. */
+void front_add_event(const char *name);
+void front_set_state(const char *state); /* of status.get; "" = it does not answer at all */
+
+struct response {
+    int status;      /* 0 = the connection ended without an answer */
+    char head[4096]; /* status line and headers                    */
+    char *body;      /* NUL-terminated, malloc'ed                  */
+    size_t bytes;
+};
+int door_connect(const struct door *door);
+/* Sends all of it; false when the peer closed before. */
+bool send_text(int fd, const char *text, size_t bytes);
+/* Reads one answer; without Content-Length to the end of the connection. Free with response_clear. */
+struct response read_response(int fd, bool head_only);
+void response_clear(struct response *response);
+/* One request on a connection of its own: method and path, more headers ("A: b\r\n…" or ""), body or NULL. */
+struct response ask(const struct door *door, const char *method, const char *path, const char *headers, const char *body);
+const char *response_code(const struct response *response); /* error.code of the body, "" = none */
+
+#endif

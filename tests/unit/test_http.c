@@ -1,0 +1,624 @@
+/* The HTTP door: what clients of every kind get, against a front of the test's own. */
+#include "tests/unit/http_fixture.h"
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/wire.h"
+#include "tests/support/check_status.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct door door;
+
+static void start(void)
+{
+    door_start(&door, (struct http_options){.answer_ms = 1500, .idle_s = 2, .keep_alive_ms = 400});
+}
+
+static void end(void)
+{
+    door_end(&door);
+}
+
+static void expect(const char *method, const char *path, const char *headers, const char *body, int status, const char *code)
+{
+    struct response response = ask(&door, method, path, headers, body);
+    ck_assert_msg(response.status == status && strcmp(response_code(&response), code) == 0, "%s %s: %d %s", method, path, response.status,
+                  response.body);
+    if (code[0]) { /* every error has the same form */
+        json_t *json = json_loads(response.body, 0, NULL), *inner = json_object_get(json, "error");
+        ck_assert_msg(hep_json_str(inner, "message", "")[0] && json_is_string(json_object_get(inner, "hint")), "%s", response.body);
+        ck_assert_ptr_nonnull(strstr(response.head, "application/json"));
+        json_decref(json);
+    }
+    response_clear(&response);
+}
+
+static void expect_header(const char *method, const char *path, const char *headers, const char *wanted)
+{
+    struct response response = ask(&door, method, path, headers, NULL);
+    ck_assert_msg(strcasestr(response.head, wanted) != NULL, "%s %s: %s", method, path, response.head);
+    response_clear(&response);
+}
+
+static struct http_counters counters(void)
+{
+    struct http_counters result;
+    http_counters(door.server, &result);
+    return result;
+}
+
+static void wait_until_idle(void)
+{
+    for (int64_t until = hep_now_ms() + 8000; hep_now_ms() < until && (counters().connections > 0 || counters().waiting > 0);)
+        usleep(2000);
+    ck_assert_int_eq(counters().connections, 0);
+    ck_assert_int_eq(counters().waiting, 0);
+}
+
+/* ---- routes and answers --------------------------------------------------------------------------------------------------- */
+START_TEST(routes_reach_the_supervisor_and_bring_its_answer)
+{
+    expect("GET", "/healthz", "", NULL, 200, "");
+    ck_assert_int_eq(atomic_load(&front_requests), 0);
+    struct response response = ask(&door, "GET", "/api/processing/sessions?limit=5&status=a%20b", "", NULL);
+    ck_assert_str_eq(response.body, "{\"type\":\"session.list\",\"asked\":{\"limit\":5,\"status\":\"a b\"}}");
+    response_clear(&response);
+    response = ask(&door, "POST", "/api/processing/sessions/s-7/control", "", "{\"action\":\"cancel\",\"session_id\":\"forged\"}");
+    ck_assert_str_eq(response.body, "{\"type\":\"session.control\",\"asked\":{\"action\":\"cancel\",\"session_id\":\"s-7\"}}");
+    response_clear(&response);
+    response = ask(&door, "POST", "/api/processing/workflows/execute", "Idempotency-Key: k1\r\n", "{\"workflow_id\":\"txt2img\"}");
+    ck_assert_int_eq(response.status, 202);
+    ck_assert_str_eq(response.body,
+                     "{\"session_id\":\"s-1\",\"status\":\"queued\",\"asked\":{\"workflow_id\":\"txt2img\",\"idempotency_key\":\"k1\"}}");
+    ck_assert_ptr_nonnull(strstr(response.head, "Location: /api/processing/sessions/s-1\r\n"));
+    response_clear(&response);
+    ck_assert_int_eq(atomic_load(&front_requests), 3);
+}
+END_TEST
+
+START_TEST(unknown_paths_and_methods_say_what_there_is)
+{
+    expect("GET", "/nothing", "", NULL, 404, "NOT_FOUND");
+    expect("GET", "/api/processing/sessions/a/b/c", "", NULL, 404, "NOT_FOUND");
+    expect("POST", "/api/status", "", "{}", 405, "NOT_ALLOWED");
+    expect("PUT", "/api/processing/sessions/s-1", "", "{}", 405, "NOT_ALLOWED");
+    expect_header("PUT", "/api/processing/sessions/s-1", "", "\r\nAllow: GET, HEAD, DELETE\r\n");
+    expect("GET", "/api/processing/sessions?limt=3", "", NULL, 400, "UNKNOWN_FIELD");
+    expect("GET", "/api/processing/sessions?limit=many", "", NULL, 400, "BAD_FIELD");
+    expect("GET", "/api/processing/sessions?limit", "", NULL, 400, "BAD_FIELD");
+    expect("GET", "/healthz?x=1", "", NULL, 400, "UNKNOWN_FIELD");
+    ck_assert_int_eq(atomic_load(&front_requests), 0);
+}
+END_TEST
+
+START_TEST(bad_bodies_are_refused_before_the_supervisor_hears_of_them)
+{
+    static const char path[] = "/api/processing/workflows/execute";
+    expect("POST", path, "", "{", 400, "BAD_JSON");
+    expect("POST", path, "", "", 400, "BAD_JSON");
+    expect("POST", path, "", "[1]", 400, "BAD_JSON");
+    expect("POST", path, "", "{\"a\":1,\"a\":2}", 400, "BAD_JSON");
+    expect("POST", path, "", "{\"a\":\"\xff\"}", 400, "BAD_JSON");
+    expect("POST", path, "", "[[[[[[[[[[[[[[[[[[[[[[[[", 400, "BAD_JSON");
+    expect("POST", path, "", NULL, 400, "BAD_JSON");
+    expect("GET", "/api/status", "", "{}", 400, "BAD_FIELD");
+    expect("DELETE", "/api/processing/sessions/s-1", "", "{}", 400, "BAD_FIELD");
+    ck_assert_int_eq(atomic_load(&front_requests), 0);
+}
+END_TEST
+
+START_TEST(a_body_has_a_limit_whether_its_length_is_told_or_not)
+{
+    static const char path[] = "/api/processing/workflows/execute";
+    char *body = malloc(HEP_JSON_MAX + 2);
+    memset(body, ' ', HEP_JSON_MAX + 1);
+    body[0] = '{';
+    body[1] = '}';
+    body[HEP_JSON_MAX + 1] = '\0';
+    expect("POST", path, "", body, 413, "TOO_LARGE");
+    body[HEP_JSON_MAX] = '\0';
+    expect("POST", path, "", body, 202, "");
+    free(body);
+    int fd = door_connect(&door); /* told and far too large: an answer before the body */
+    static const char told[] = "POST /api/processing/workflows/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n";
+    send_text(fd, told, sizeof told - 1);
+    struct response response = read_response(fd, false);
+    ck_assert_int_eq(response.status, 413);
+    response_clear(&response);
+    close(fd);
+    fd = door_connect(&door); /* not told and without end: cut off */
+    static const char chunked[] = "POST /api/processing/workflows/execute HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    static char chunk[65536 + 16];
+    int length = sprintf(chunk, "10000\r\n");
+    memset(chunk + length, ' ', 65536);
+    memcpy(chunk + length + 65536, "\r\n", 2);
+    bool open = send_text(fd, chunked, sizeof chunked - 1);
+    size_t sent = 0;
+    for (; open && sent < 20 * (size_t)HEP_HTTP_BODY_MAX; sent += 65536)
+        open = send_text(fd, chunk, (size_t)length + 65536 + 2);
+    ck_assert(!open);
+    close(fd);
+    expect("GET", "/healthz", "", NULL, 200, "");
+}
+END_TEST
+
+START_TEST(head_sends_the_headers_alone)
+{
+    int fd = door_connect(&door);
+    static const char twice[] = "HEAD /api/status HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    send_text(fd, twice, sizeof twice - 1);
+    struct response response = read_response(fd, true);
+    ck_assert_int_eq(response.status, 200);
+    ck_assert_ptr_nonnull(strcasestr(response.head, "Content-Length:"));
+    response_clear(&response);
+    response = read_response(fd, false); /* nothing of a body lay between */
+    ck_assert_str_eq(response.body, "{\"status\":\"alive\"}");
+    response_clear(&response);
+    close(fd);
+}
+END_TEST
+
+START_TEST(ready_is_what_the_supervisor_says)
+{
+    expect("GET", "/readyz", "", NULL, 200, "");
+    front_set_state("degraded");
+    struct response response = ask(&door, "GET", "/readyz", "", NULL);
+    ck_assert_int_eq(response.status, 503);
+    ck_assert_ptr_nonnull(strstr(response.head, "Retry-After: 1\r\n"));
+    ck_assert_str_eq(response.body, "{\"ready\":false,\"state\":\"degraded\",\"line\":\"one line\"}");
+    response_clear(&response);
+    front_set_state("ready");
+}
+END_TEST
+
+START_TEST(the_supervisors_errors_arrive_with_their_status)
+{
+    expect("GET", "/api/processing/sessions/none", "", NULL, 404, "NOT_FOUND");
+    expect("GET", "/api/processing/sessions/busy", "", NULL, 503, "BUSY");
+    expect_header("GET", "/api/processing/sessions/busy", "", "\r\nRetry-After: 1\r\n");
+    expect("GET", "/api/processing/sessions/garbage", "", NULL, 400, "BAD_FRAME");
+    struct response response = ask(&door, "GET", "/api/processing/sessions/none", "", NULL);
+    ck_assert_ptr_nonnull(strstr(response.body, "\"field\":\"session_id\""));
+    response_clear(&response);
+}
+END_TEST
+
+START_TEST(strange_hosts_and_origins_are_refused)
+{
+    expect("GET", "/healthz", "Host: evil.example\r\n", NULL, 403, "NOT_ALLOWED");
+    expect("GET", "/healthz", "Host: 127.0.0.1:1\r\n", NULL, 200, "");
+    expect("POST", "/api/processing/workflows/execute", "Origin: http://evil.example\r\n", "{}", 403, "NOT_ALLOWED");
+    expect("POST", "/api/processing/workflows/execute", "Origin: http://localhost:3000\r\n", "{}", 403, "NOT_ALLOWED");
+    expect("POST", "/api/processing/workflows/execute", "Origin: http://localhost\r\n", "{}", 202, "");
+    ck_assert_int_eq(atomic_load(&front_requests), 1);
+}
+END_TEST
+
+START_TEST(a_token_is_asked_for_where_there_is_one)
+{
+    char path[] = "/tmp/heptad-token-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_eq(write(fd, "0123456789abcdef\n", 17), 17);
+    close(fd);
+    door_end(&door);
+    door_start(&door, (struct http_options){.token_file = path});
+    expect("GET", "/healthz", "", NULL, 401, "NOT_ALLOWED");
+    expect_header("GET", "/healthz", "", "\r\nWWW-Authenticate: Bearer\r\n");
+    expect("GET", "/healthz", "Authorization: Bearer 0123456789abcdeF\r\n", NULL, 401, "NOT_ALLOWED");
+    expect("GET", "/healthz", "Authorization: Bearer 0123456789abcdef\r\n", NULL, 200, "");
+    unlink(path);
+}
+END_TEST
+
+START_TEST(images_are_sent_from_their_folder_only)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/a.png", door.images);
+    int file = open(path, O_WRONLY | O_CREAT, 0600);
+    ck_assert_int_eq(write(file, "\x89PNG\0image", 10), 10);
+    close(file);
+    struct response response = ask(&door, "GET", "/api/processing/sessions/s-1/images/0", "", NULL);
+    ck_assert_int_eq(response.status, 200);
+    ck_assert_ptr_nonnull(strstr(response.head, "Content-Type: image/png\r\n"));
+    ck_assert_ptr_nonnull(strstr(response.head, "X-Content-Type-Options: nosniff\r\n"));
+    ck_assert_uint_eq(response.bytes, 10);
+    ck_assert_int_eq(memcmp(response.body, "\x89PNG\0image", 10), 0);
+    response_clear(&response);
+    expect_header("HEAD", "/api/processing/sessions/s-1/images/0", "", "\r\nContent-Length: 10\r\n");
+    static const char *const wrong[] = {"1", "2", "3", "4", "99999999999999999999", "-1", "+0", "0x0", "%200", "0%00", "a"};
+    for (size_t i = 0; i < HEP_COUNT_OF(wrong); i++) {
+        snprintf(path, sizeof path, "/api/processing/sessions/s-1/images/%s", wrong[i]);
+        if (strcmp(wrong[i], "0%00") != 0) /* MHD ends a path at NUL: that is image 0 */
+            expect("GET", path, "", NULL, 404, "NOT_FOUND");
+    }
+    expect("GET", "/api/processing/sessions/none/images/0", "", NULL, 404, "NOT_FOUND");
+}
+END_TEST
+
+/* ---- time and load -------------------------------------------------------------------------------------------------------------- */
+START_TEST(a_question_without_an_answer_ends_with_504)
+{
+    int64_t began = hep_now_ms();
+    expect("GET", "/api/processing/sessions/hang", "", NULL, 504, "TIMEOUT");
+    int64_t took = hep_now_ms() - began;
+    ck_assert_msg(took >= 1400 && took < 2500 * HEP_TEST_SLOW, "%d ms", (int)took);
+}
+END_TEST
+
+START_TEST(waiting_for_one_answer_holds_up_nobody_else)
+{
+    int waiting = door_connect(&door);
+    static const char hang[] = "GET /api/processing/sessions/hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    send_text(waiting, hang, sizeof hang - 1);
+    for (int64_t until = hep_now_ms() + 1000; counters().waiting == 0 && hep_now_ms() < until;)
+        usleep(1000);
+    ck_assert_int_eq(counters().waiting, 1);
+    int64_t began = hep_now_ms();
+    expect("GET", "/api/status", "", NULL, 200, "");
+    ck_assert_int_lt(hep_now_ms() - began, 700);
+    struct response response = read_response(waiting, false);
+    ck_assert_int_eq(response.status, 504);
+    response_clear(&response);
+    close(waiting);
+}
+END_TEST
+
+START_TEST(clients_that_leave_while_they_wait_leave_nothing_behind)
+{
+    for (int i = 0; i < 20; i++) {
+        int fd = door_connect(&door);
+        const char *text = i % 2 ? "GET /api/processing/sessions/slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                                 : "GET /api/processing/sessions/hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        send_text(fd, text, strlen(text));
+        if (i % 4 < 2) { /* by a reset */
+            struct linger hard = {.l_onoff = 1};
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        }
+        usleep(5000);
+        close(fd);
+    }
+    expect("GET", "/healthz", "", NULL, 200, "");
+    wait_until_idle();
+}
+END_TEST
+
+START_TEST(a_connection_is_kept_for_the_next_request)
+{
+    int fd = door_connect(&door);
+    for (int i = 0; i < 50; i++) {
+        const char *text = i % 2 ? "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n" : "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        ck_assert(send_text(fd, text, strlen(text)));
+        struct response response = read_response(fd, false);
+        ck_assert_int_eq(response.status, i % 2 ? 200 : 404);
+        response_clear(&response);
+    }
+    ck_assert_int_eq(counters().connections, 1);
+    ck_assert_uint_eq(counters().requests, 50);
+    ck_assert_uint_eq(counters().refused, 25);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_silent_or_half_said_request_is_closed)
+{
+    static const char *const halves[] = {"", "GET /healthz HT", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+                                         "POST /api/processing/workflows/execute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"};
+    int fds[HEP_COUNT_OF(halves)];
+    char byte;
+    for (size_t i = 0; i < HEP_COUNT_OF(halves); i++) {
+        fds[i] = door_connect(&door);
+        send_text(fds[i], halves[i], strlen(halves[i]));
+    }
+    int64_t began = hep_now_ms();
+    for (size_t i = 0; i < HEP_COUNT_OF(halves); i++) {
+        while (recv(fds[i], &byte, 1, 0) == 1) /* MHD may say 408 first */
+            ;
+        close(fds[i]);
+    }
+    ck_assert_int_lt(hep_now_ms() - began, 6000);
+    wait_until_idle();
+}
+END_TEST
+
+START_TEST(more_connections_than_the_limit_are_served_in_the_end)
+{
+    enum { CONNECTIONS = HEP_HTTP_CONNECTIONS_MAX + 44 };
+    static int fds[CONNECTIONS];
+    static const char text[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for (int i = 0; i < CONNECTIONS; i++)
+        fds[i] = door_connect(&door); /* those past the limit wait in the backlog */
+    usleep(100000);
+    ck_assert_int_le(counters().connections, HEP_HTTP_CONNECTIONS_MAX);
+    int served = 0;
+    for (int i = 0; i < CONNECTIONS; i++) {
+        send_text(fds[i], text, sizeof text - 1);
+        struct response response = read_response(fds[i], false);
+        served += response.status == 200;
+        response_clear(&response);
+        close(fds[i]);
+    }
+    ck_assert_int_ge(served, HEP_HTTP_CONNECTIONS_MAX);
+    expect("GET", "/api/status", "", NULL, 200, "");
+    wait_until_idle();
+}
+END_TEST
+
+START_TEST(noise_is_refused_and_the_door_lives)
+{
+    static const char *const noise[] = {"\r\n\r\n\r\n", "\x16\x03\x01\x02", "GET\r\n\r\n", "GET /%XX HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                                        "GET /% HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+                                        "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+                                        "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"};
+    for (size_t i = 0; i < HEP_COUNT_OF(noise); i++) {
+        int fd = door_connect(&door);
+        char byte;
+        send_text(fd, noise[i], strlen(noise[i]));
+        shutdown(fd, SHUT_WR);
+        while (recv(fd, &byte, 1, 0) == 1)
+            ;
+        close(fd);
+    }
+    char *path = malloc(100001);
+    memset(path, 'a', 100000);
+    path[0] = '/';
+    path[100000] = '\0';
+    struct response response = ask(&door, "GET", path, "", NULL);
+    ck_assert_int_ge(response.status, 400);
+    response_clear(&response);
+    free(path);
+    expect("GET", "/healthz", "", NULL, 200, "");
+}
+END_TEST
+
+START_TEST(the_end_answers_those_who_wait_and_hangs_on_nobody)
+{
+    static const char text[] = "GET /api/processing/sessions/hang HTTP/1.1\r\nHost: localhost\r\n\r\n", stream[] = "GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int fds[12];
+    for (int i = 0; i < 12; i++) {
+        fds[i] = door_connect(&door);
+        if (i < 8)
+            send_text(fds[i], text, sizeof text - 1);
+        else if (i < 10)
+            send_text(fds[i], stream, sizeof stream - 1);
+    }
+    for (int64_t until = hep_now_ms() + 2000; (counters().waiting < 8 || counters().subscribers < 2) && hep_now_ms() < until;)
+        usleep(1000);
+    int64_t began = hep_now_ms();
+    door_end(&door);
+    ck_assert_int_lt(hep_now_ms() - began, 1200);
+    for (int i = 0; i < 12; i++)
+        close(fds[i]);
+    start();
+}
+END_TEST
+
+static void *hammer(void *context)
+{
+    for (int i = 0; i < 40; i++) {
+        struct response response = ask(&door, "GET", i % 2 ? "/api/status" : "/api/processing/sessions/s-1", "", NULL);
+        bool good = response.status == 200;
+        response_clear(&response);
+        if (!good)
+            return context;
+    }
+    return NULL;
+}
+
+START_TEST(many_clients_at_once_each_get_their_answer)
+{
+    pthread_t threads[8];
+    void *failed;
+    for (size_t i = 0; i < HEP_COUNT_OF(threads); i++)
+        pthread_create(&threads[i], NULL, hammer, &door);
+    for (size_t i = 0; i < HEP_COUNT_OF(threads); i++) {
+        pthread_join(threads[i], &failed);
+        ck_assert_ptr_null(failed);
+    }
+    wait_until_idle();
+}
+END_TEST
+
+/* ---- events ----------------------------------------------------------------------------------------------------------------------- */
+static int subscribe(const char *path, const char *headers)
+{
+    char text[256];
+    int fd = door_connect(&door), before = counters().subscribers;
+    int length = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nHost: localhost\r\n%s\r\n", path, headers); /* 1.0: no chunks */
+    send_text(fd, text, (size_t)length);
+    for (int64_t until = hep_now_ms() + 3000; counters().subscribers == before && hep_now_ms() < until;)
+        usleep(1000);
+    ck_assert_int_eq(counters().subscribers, before + 1);
+    return fd;
+}
+
+/* Reads until text is there; what was read so far is kept for the next call on the same buffer. */
+static bool stream_has(int fd, char *buffer, size_t size, const char *text)
+{
+    size_t used = strlen(buffer);
+    for (int64_t until = hep_now_ms() + 5000 * HEP_TEST_SLOW; hep_now_ms() < until;) {
+        if (strstr(buffer, text))
+            return true;
+        ssize_t got = recv(fd, buffer + used, size - 1 - used, MSG_DONTWAIT);
+        if (got == 0)
+            return false;
+        if (got < 0)
+            usleep(2000);
+        else
+            buffer[used += (size_t)got] = '\0';
+    }
+    return false;
+}
+
+static int times(const char *text, const char *part)
+{
+    int count = 0;
+    for (const char *p = text; (p = strstr(p, part)); p++)
+        count++;
+    return count;
+}
+
+START_TEST(events_reach_every_subscriber_from_where_each_one_was)
+{
+    static char now[65536], older[65536], newest[65536];
+    front_add_event("old.one"); /* 100, before anybody listens */
+    front_add_event("old.two"); /* 101 */
+    int a = subscribe("/api/events", "");
+    ck_assert(stream_has(a, now, sizeof now, "retry: 2000\n\n"));
+    ck_assert_ptr_nonnull(strstr(now, "text/event-stream"));
+    usleep(100000);
+    front_add_event("live.one"); /* 102 */
+    ck_assert_msg(stream_has(a, now, sizeof now, "id: 102\nevent: live.one\ndata: {\"seq\":102,\"name\":\"live.one\"}\n\n"), "%s", now);
+    int b = subscribe("/api/events", "Last-Event-ID: 100\r\n"), c = subscribe("/api/events?after_seq=101", "");
+    ck_assert_msg(stream_has(b, older, sizeof older, "id: 102"), "%s", older);
+    ck_assert_msg(stream_has(c, newest, sizeof newest, "id: 102"), "%s", newest);
+    front_add_event("live.two"); /* 103 */
+    ck_assert(stream_has(a, now, sizeof now, "id: 103") && stream_has(b, older, sizeof older, "id: 103") && stream_has(c, newest, sizeof newest, "id: 103"));
+    ck_assert(!strstr(now, "old.") && !strstr(newest, "old."));
+    ck_assert(times(older, "id: ") == 3 && strstr(older, "old.two") && !strstr(older, "old.one")); /* each once */
+    ck_assert(times(now, "id: ") == 2 && times(newest, "id: ") == 2);
+    close(a), close(b), close(c);
+}
+END_TEST
+
+START_TEST(a_published_event_reaches_the_subscribers_and_cannot_forge_fields)
+{
+    static char text[65536];
+    json_t *event = json_pack("{s:s, s:i}", "name", "my.event", "x", 1), *forged = json_pack("{s:s}", "name", "a\nid: 999");
+    ck_assert_int_eq(http_publish(door.server, event), 0);
+    int fd = subscribe("/api/events", "");
+    ck_assert_int_eq(http_publish(door.server, event), 1);
+    ck_assert_int_eq(http_publish(door.server, forged), 1);
+    ck_assert_msg(stream_has(fd, text, sizeof text, "event: my.event\ndata: {\"name\":\"my.event\",\"x\":1}\n\nevent: message\ndata: {\"name\":\"a\\nid: 999\"}\n\n"),
+                  "%s", text);
+    close(fd);
+    json_decref(event);
+    json_decref(forged);
+}
+END_TEST
+
+START_TEST(a_silent_stream_is_kept_alive_and_a_reader_that_is_gone_is_noticed)
+{
+    static char text[65536];
+    int fd = subscribe("/api/events", "");
+    ck_assert(stream_has(fd, text, sizeof text, ": still here\n\n"));
+    text[0] = '\0';
+    ck_assert(stream_has(fd, text, sizeof text, ": still here\n\n"));
+    usleep(2500000); /* longer than an idle connection may be */
+    text[0] = '\0';
+    ck_assert(stream_has(fd, text, sizeof text, ": still here\n\n"));
+    close(fd);
+    for (int64_t until = hep_now_ms() + 5000; counters().subscribers > 0 && hep_now_ms() < until;)
+        usleep(5000);
+    ck_assert_int_eq(counters().subscribers, 0);
+    wait_until_idle();
+}
+END_TEST
+
+START_TEST(a_subscriber_that_does_not_read_is_let_go_and_the_others_stay)
+{
+    static char text[8 << 20], padding[8000];
+    memset(padding, 'p', sizeof padding - 1);
+    int sleeper = subscribe("/api/events", ""), reader = subscribe("/api/events", "");
+    json_t *event = json_pack("{s:s, s:s}", "name", "flood", "padding", padding), *last = json_pack("{s:s}", "name", "the.last");
+    for (int i = 0; i < 3000 && counters().subscribers == 2; i++) {
+        http_publish(door.server, event);
+        text[0] = '\0';
+        ck_assert(stream_has(reader, text, sizeof text, "event: flood"));
+    }
+    for (int64_t until = hep_now_ms() + 5000; counters().subscribers > 1 && hep_now_ms() < until;)
+        usleep(1000);
+    text[0] = '\0';
+    http_publish(door.server, last);
+    ck_assert(stream_has(reader, text, sizeof text, "event: the.last"));
+    close(sleeper), close(reader);
+    json_decref(event);
+    json_decref(last);
+}
+END_TEST
+
+START_TEST(subscriptions_have_a_limit_and_checked_numbers)
+{
+    int fds[64];
+    expect("GET", "/api/events", "Last-Event-ID: x\r\n", NULL, 400, "BAD_FIELD");
+    expect("GET", "/api/events?after_seq=x", "", NULL, 400, "BAD_FIELD");
+    for (int i = 0; i < 64; i++)
+        fds[i] = subscribe("/api/events", i % 2 ? "Last-Event-ID: 5\r\n" : "");
+    expect("GET", "/api/events", "", NULL, 503, "BUSY");
+    expect("GET", "/api/status", "", NULL, 200, ""); /* and the front is not used up by their polls */
+    for (int i = 0; i < 64; i++)
+        close(fds[i]);
+}
+END_TEST
+
+START_TEST(a_supervisor_that_is_silent_for_a_while_loses_no_event)
+{
+    static char text[65536];
+    front_set_state(""); /* status.get is not answered: the poller does not know where now is */
+    int fd = subscribe("/api/events", "Last-Event-ID: 99\r\n");
+    front_add_event("in.between"); /* 100 */
+    usleep(300000);
+    front_set_state("ready");
+    text[0] = '\0';
+    int64_t until = hep_now_ms() + 25000;
+    while (hep_now_ms() < until && !stream_has(fd, text, sizeof text, "in.between"))
+        ;
+    ck_assert_ptr_nonnull(strstr(text, "id: 100"));
+    close(fd);
+}
+END_TEST
+
+START_TEST(an_address_that_cannot_be_used_is_a_configuration_error)
+{
+    struct http_server *server = NULL;
+    struct http_options options = {.address = "127.0.0.1", .port = door.port, .token_file = "", .images_dir = ""};
+    ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
+    options.port = 70000;
+    ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
+    options.port = 0;
+    options.address = "localhost";
+    ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
+    options.address = "0.0.0.0";
+    ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
+    ck_assert_ptr_null(server);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *cases = tcase_create("http");
+    tcase_set_timeout(cases, 60);
+    tcase_add_checked_fixture(cases, start, end);
+    tcase_add_test(cases, routes_reach_the_supervisor_and_bring_its_answer);
+    tcase_add_test(cases, unknown_paths_and_methods_say_what_there_is);
+    tcase_add_test(cases, bad_bodies_are_refused_before_the_supervisor_hears_of_them);
+    tcase_add_test(cases, a_body_has_a_limit_whether_its_length_is_told_or_not);
+    tcase_add_test(cases, head_sends_the_headers_alone);
+    tcase_add_test(cases, ready_is_what_the_supervisor_says);
+    tcase_add_test(cases, the_supervisors_errors_arrive_with_their_status);
+    tcase_add_test(cases, strange_hosts_and_origins_are_refused);
+    tcase_add_test(cases, a_token_is_asked_for_where_there_is_one);
+    tcase_add_test(cases, images_are_sent_from_their_folder_only);
+    tcase_add_test(cases, a_question_without_an_answer_ends_with_504);
+    tcase_add_test(cases, waiting_for_one_answer_holds_up_nobody_else);
+    tcase_add_test(cases, clients_that_leave_while_they_wait_leave_nothing_behind);
+    tcase_add_test(cases, a_connection_is_kept_for_the_next_request);
+    tcase_add_test(cases, a_silent_or_half_said_request_is_closed);
+    tcase_add_test(cases, more_connections_than_the_limit_are_served_in_the_end);
+    tcase_add_test(cases, noise_is_refused_and_the_door_lives);
+    tcase_add_test(cases, the_end_answers_those_who_wait_and_hangs_on_nobody);
+    tcase_add_test(cases, many_clients_at_once_each_get_their_answer);
+    tcase_add_test(cases, events_reach_every_subscriber_from_where_each_one_was);
+    tcase_add_test(cases, a_published_event_reaches_the_subscribers_and_cannot_forge_fields);
+    tcase_add_test(cases, a_silent_stream_is_kept_alive_and_a_reader_that_is_gone_is_noticed);
+    tcase_add_test(cases, a_subscriber_that_does_not_read_is_let_go_and_the_others_stay);
+    tcase_add_test(cases, subscriptions_have_a_limit_and_checked_numbers);
+    tcase_add_test(cases, a_supervisor_that_is_silent_for_a_while_loses_no_event);
+    tcase_add_test(cases, an_address_that_cannot_be_used_is_a_configuration_error);
+    return check_status_run("http", cases);
+}

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct predicted predict(enum hep_prediction prediction, struct row x, struct row model, double alpha, double sigma)
+struct predicted predict(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double alpha, double sigma)
 {
     switch (prediction) {
     case HEP_PREDICT_SAMPLE:
@@ -26,7 +26,7 @@ double alpha_of_sigma(double sigma)
     return 1 / sqrt(sigma * sigma + 1);
 }
 
-struct predicted predict_k(enum hep_prediction prediction, struct row x, struct row model, double sigma)
+struct predicted predict_k(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double sigma)
 {
     double alpha = alpha_of_sigma(sigma);
     return predict(prediction, row_scale(alpha, x), model, alpha, sigma * alpha);
@@ -82,7 +82,7 @@ struct hep_plan_evaluation *builder_at(struct scheduler_builder *builder, int32_
     return &builder->evaluations[i - builder->first];
 }
 
-void builder_row(struct hep_plan_evaluation *evaluation, int32_t r, struct row row)
+void builder_row(struct hep_plan_evaluation *evaluation, int32_t r, struct coefficients row)
 {
     memcpy(evaluation->rows[r], row.c, sizeof row.c);
 }

@@ -25,44 +25,44 @@ struct scheduler_context {
 };
 
 /* A linear combination of the columns: state vectors, HEP_PLAN_MODEL, HEP_PLAN_NOISE. Methods are written in these. */
-struct row {
+struct coefficients {
     double c[HEP_PLAN_COLUMNS];
 };
 
 /* The column itself: S[column], the model's output, the noise. */
-static inline struct row row_of(int column)
+static inline struct coefficients row_of(int column)
 {
-    struct row row = {{0}};
+    struct coefficients row = {{0}};
     row.c[column] = 1;
     return row;
 }
 /* a · x + b · y */
-static inline struct row row_sum(double a, struct row x, double b, struct row y)
+static inline struct coefficients row_sum(double a, struct coefficients x, double b, struct coefficients y)
 {
     for (int i = 0; i < HEP_PLAN_COLUMNS; i++)
         x.c[i] = a * x.c[i] + b * y.c[i];
     return x;
 }
-static inline struct row row_scale(double a, struct row x)
+static inline struct coefficients row_scale(double a, struct coefficients x)
 {
     for (int i = 0; i < HEP_PLAN_COLUMNS; i++)
         x.c[i] *= a;
     return x;
 }
 /* x + b · y, where y's coefficients are the multiples of b that exist: b = 0 leaves x even if y is not finite. */
-static inline struct row row_add(struct row x, double b, struct row y)
+static inline struct coefficients row_add(struct coefficients x, double b, struct coefficients y)
 {
     return b == 0 ? x : row_sum(1, x, b, y);
 }
 
 /* The clean image and the noise that the network's output implies. */
 struct predicted {
-    struct row x0, epsilon;
+    struct coefficients x0, epsilon;
 };
 /* For a sample x = alpha · x0 + sigma · epsilon. */
-struct predicted predict(enum hep_prediction prediction, struct row x, struct row model, double alpha, double sigma);
+struct predicted predict(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double alpha, double sigma);
 /* For a sample x = x0 + sigma · epsilon whose network input was x / sqrt(sigma² + 1). */
-struct predicted predict_k(enum hep_prediction prediction, struct row x, struct row model, double sigma);
+struct predicted predict_k(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double sigma);
 /* alpha of a variance-preserving sample at noise level sigma = sqrt(1 − alpha²) / alpha. */
 double alpha_of_sigma(double sigma);
 
@@ -84,7 +84,7 @@ void builder_clear(struct scheduler_builder *builder);
 /* Evaluation i of the full schedule, first ≤ i < last: all rows zero, in_scale 1. */
 struct hep_plan_evaluation *builder_at(struct scheduler_builder *builder, int32_t i);
 /* Sets row r of an evaluation. */
-void builder_row(struct hep_plan_evaluation *evaluation, int32_t r, struct row row);
+void builder_row(struct hep_plan_evaluation *evaluation, int32_t r, struct coefficients row);
 /* The evaluation draws noise. To be called in the order of evaluations. */
 void builder_draw(struct scheduler_builder *builder, struct hep_plan_evaluation *evaluation);
 /* Sets what follows from ᾱ: sigma and the img2img coefficients of the variance-preserving methods. */

@@ -1,5 +1,6 @@
 # Whole runs against reference images: through the domains' code in one process, and through the real processes.
-set(HEP_TEST_MODEL_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/published_model.c ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c)
+set(HEP_TEST_MODEL_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/published_model.c ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c
+  ${CMAKE_SOURCE_DIR}/tests/support/scheduler_blob.c)
 hep_test(test_pipelines SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_pipelines.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
   ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_conditioning_core hep_scheduler_methods hep_inference_core hep_postprocessing_core
   LABELS golden TIMEOUT 240)

@@ -7,10 +7,10 @@
 #include "instructors/conditioning/encode.h"
 #include "instructors/inference/group.h"
 #include "instructors/postprocessing/decode.h"
-#include "instructors/scheduler/plan.h"
 #include "tests/support/check_status.h"
 #include "tests/support/golden_tensors.h"
 #include "tests/support/published_model.h"
+#include "tests/support/scheduler_blob.h"
 
 #include "common/wire.h"
 
@@ -109,15 +109,11 @@ static void make_plan(struct run *run, struct hep_scheduler_plan *plan)
 {
     char path[512];
     size_t bytes = 0;
-    struct scheduler_options options = SCHEDULER_OPTIONS_DEFAULT;
-    const char *name = hep_json_str(run->golden, "scheduler", "");
-    options.num_inference_steps = (int32_t)hep_json_int(json_object_get(run->golden, "arguments"), "num_inference_steps", 0);
+    int32_t steps = (int32_t)hep_json_int(json_object_get(run->golden, "arguments"), "num_inference_steps", 0);
     snprintf(path, sizeof path, DATA "models/%s/scheduler/scheduler_config.json", hep_json_str(run->golden, "model", ""));
     json_t *config = golden_json(path);
     json_object_update(config, json_object_get(run->golden, "scheduler_changes"));
-    ck_assert_ok(scheduler_plan_make(name, config, &options, NULL, 0, &bytes, error));
-    run->plan = malloc(bytes);
-    ck_assert_ok(scheduler_plan_make(name, config, &options, run->plan, bytes, &bytes, error));
+    run->plan = scheduler_blob(hep_json_str(run->golden, "scheduler", ""), config, steps, &bytes);
     ck_assert_ok(hep_scheduler_plan_open(run->plan, bytes, plan, error));
     json_decref(config);
 }

@@ -21,14 +21,14 @@ static double primitive_3(double t, double b, double c, double d)
 }
 
 /* The integral of the interpolated noise from r[0] to t; r: ρ here, one and two evaluations before. */
-static struct row integral(int order, double t, const double *r, struct row now)
+static struct coefficients integral(int order, double t, const double *r, struct coefficients now)
 {
     if (order == 1)
         return row_scale(t - r[0], now);
     if (order == 2)
         return row_sum(primitive_2(t, r[0], r[1]) - primitive_2(r[0], r[0], r[1]), now,
                        primitive_2(t, r[1], r[0]) - primitive_2(r[0], r[1], r[0]), row_of(1));
-    struct row sum = row_sum(primitive_3(t, r[0], r[1], r[2]) - primitive_3(r[0], r[0], r[1], r[2]), now,
+    struct coefficients sum = row_sum(primitive_3(t, r[0], r[1], r[2]) - primitive_3(r[0], r[0], r[1], r[2]), now,
                              primitive_3(t, r[1], r[2], r[0]) - primitive_3(r[0], r[1], r[2], r[0]), row_of(1));
     return row_sum(1, sum, primitive_3(t, r[2], r[0], r[1]) - primitive_3(r[0], r[2], r[0], r[1]), row_of(2));
 }
@@ -52,9 +52,9 @@ enum hep_status deis_plan(const struct scheduler_context *context, struct schedu
         int known = i - builder->first + 1, order = known < most ? known : most;
         if (config.lower_order_final && steps < 15)
             order = order < steps - i ? order : steps - i;
-        struct row x = row_of(0);
-        struct row epsilon = predict(config.prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, s * alpha).epsilon;
-        struct row moved = row_sum(1 / alpha, x, 1, integral(order, next, history, epsilon));
+        struct coefficients x = row_of(0);
+        struct coefficients epsilon = predict(config.prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, s * alpha).epsilon;
+        struct coefficients moved = row_sum(1 / alpha, x, 1, integral(order, next, history, epsilon));
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);
         builder_row(evaluation, 0, row_scale(alpha_of_sigma(next), moved));

@@ -12,22 +12,22 @@
 static const char *const vectors[] = {"sample", "converted_1", "converted_2", NULL};
 
 /* The update of one order, from converted outputs m0 (this one), m1, m2 and the noise levels before this one. */
-static struct row update(const struct scheduler_config *config, const struct dpm_step *step, int order, struct row m0,
+static struct coefficients update(const struct scheduler_config *config, const struct dpm_step *step, int order, struct coefficients m0,
                          double s1, double s2)
 {
-    struct row m1 = row_of(1), m2 = row_of(2);
+    struct coefficients m1 = row_of(1), m2 = row_of(2);
     struct dpm_weights w =
         dpm_weights_of(config->algorithm_type, config->solver_type == SOLVER_MIDPOINT && order < 3, step);
-    struct row next = row_add(row_sum(w.x, row_of(0), w.d0, m0), w.noise, row_of(HEP_PLAN_NOISE));
+    struct coefficients next = row_add(row_sum(w.x, row_of(0), w.d0, m0), w.noise, row_of(HEP_PLAN_NOISE));
     if (order == 1)
         return next;
     double r0 = log(s1 / step->s) / step->h;
-    struct row d1_0 = row_sum(1 / r0, m0, -1 / r0, m1);
+    struct coefficients d1_0 = row_sum(1 / r0, m0, -1 / r0, m1);
     if (order == 2)
         return row_sum(1, next, w.d1, d1_0);
     double r1 = log(s2 / s1) / step->h;
-    struct row d1_1 = row_sum(1 / r1, m1, -1 / r1, m2), bend = row_sum(1, d1_0, -1, d1_1);
-    struct row d1 = row_sum(1, d1_0, r0 / (r0 + r1), bend), d2 = row_scale(1 / (r0 + r1), bend);
+    struct coefficients d1_1 = row_sum(1 / r1, m1, -1 / r1, m2), bend = row_sum(1, d1_0, -1, d1_1);
+    struct coefficients d1 = row_sum(1, d1_0, r0 / (r0 + r1), bend), d2 = row_scale(1 / (r0 + r1), bend);
     return row_sum(1, row_sum(1, next, w.d1, d1), w.d2, d2);
 }
 
@@ -63,9 +63,9 @@ enum hep_status dpmpp_2m_plan(const struct scheduler_context *context, struct sc
         double s = ladder.sigmas[i], alpha = alpha_of_sigma(s);
         struct dpm_step step = dpm_step_of(s, ladder.sigmas[i + 1]);
         struct predicted p = predict(config.prediction_type, row_of(0), row_of(HEP_PLAN_MODEL), alpha, s * alpha);
-        struct row converted = plus ? p.x0 : p.epsilon;
+        struct coefficients converted = plus ? p.x0 : p.epsilon;
         int order = order_at(&config, i, builder->first, steps);
-        struct row next = update(&config, &step, order, converted, order > 1 ? ladder.sigmas[i - 1] : 0,
+        struct coefficients next = update(&config, &step, order, converted, order > 1 ? ladder.sigmas[i - 1] : 0,
                                  order > 2 ? ladder.sigmas[i - 2] : 0);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);

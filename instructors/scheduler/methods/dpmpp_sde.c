@@ -11,11 +11,11 @@
 enum { SAMPLE, SAVED };
 
 /* From sample `start` at level `from` to level `to`, with the predicted image x0. */
-static struct row ancestral_step(struct row start, struct row x0, double from, double to)
+static struct coefficients ancestral_step(struct coefficients start, struct coefficients x0, double from, double to)
 {
     double up = fmin(to, sqrt(to * to * (from * from - to * to) / (from * from)));
     double down = sqrt(to * to - up * up);
-    struct row moved = row_sum(down / from, start, 1 - down / from, x0);
+    struct coefficients moved = row_sum(down / from, start, 1 - down / from, x0);
     return row_add(moved, up, row_of(HEP_PLAN_NOISE));
 }
 
@@ -35,7 +35,7 @@ enum hep_status dpmpp_sde_plan(const struct scheduler_context *context, struct s
         bool second = i % 2, last = i == 2 * steps - 2;
         double from = ladder.sigmas[i / 2], to = ladder.sigmas[i / 2 + 1], middle = sqrt(from * to);
         double sigma = second ? middle : from;
-        struct row x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         evaluation->timestep = second ? noise_timestep_of(context->noise, middle) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);
         evaluation->in_scale = alpha_of_sigma(sigma);

@@ -11,24 +11,24 @@
 enum { SAMPLE, START, CONVERTED_1, CONVERTED_2 };
 
 /* The update from the group's start; s: noise levels of this evaluation and the ones before, m0: this one's output. */
-static struct row update(const struct scheduler_config *config, int order, const double *s, double s_next,
-                         struct row start, struct row m0)
+static struct coefficients update(const struct scheduler_config *config, int order, const double *s, double s_next,
+                         struct coefficients start, struct coefficients m0)
 {
     struct dpm_step step = dpm_step_of(s[order - 1], s_next);
     bool midpoint = config->solver_type == SOLVER_MIDPOINT;
     struct dpm_weights w = dpm_weights_of(config->algorithm_type, midpoint && order < 3, &step);
-    struct row m1 = row_of(CONVERTED_1), m2 = row_of(CONVERTED_2), d0 = order == 1 ? m0 : order == 2 ? m1 : m2;
-    struct row next = row_add(row_sum(w.x, start, w.d0, d0), w.noise, row_of(HEP_PLAN_NOISE));
+    struct coefficients m1 = row_of(CONVERTED_1), m2 = row_of(CONVERTED_2), d0 = order == 1 ? m0 : order == 2 ? m1 : m2;
+    struct coefficients next = row_add(row_sum(w.x, start, w.d0, d0), w.noise, row_of(HEP_PLAN_NOISE));
     if (order == 1)
         return next;
     double r0 = log(s[order - 1] / s[0]) / step.h;
-    struct row far = row_sum(1 / r0, m0, -1 / r0, d0); /* slope from the start to this evaluation */
+    struct coefficients far = row_sum(1 / r0, m0, -1 / r0, d0); /* slope from the start to this evaluation */
     if (order == 2 || midpoint)
         return row_sum(1, next, w.d1, far);
     double r1 = log(s[2] / s[1]) / step.h;
-    struct row near = row_sum(1 / r1, m1, -1 / r1, d0);
-    struct row d1 = row_sum(r0 / (r0 - r1), near, -r1 / (r0 - r1), far);
-    struct row d2 = row_sum(2 / (r0 - r1), far, -2 / (r0 - r1), near);
+    struct coefficients near = row_sum(1 / r1, m1, -1 / r1, d0);
+    struct coefficients d1 = row_sum(r0 / (r0 - r1), near, -r1 / (r0 - r1), far);
+    struct coefficients d2 = row_sum(2 / (r0 - r1), far, -2 / (r0 - r1), near);
     return row_sum(1, row_sum(1, next, w.d1, d1), w.d2, d2);
 }
 
@@ -64,11 +64,11 @@ enum hep_status dpmpp_single_plan(const struct scheduler_context *context, struc
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);
         double s = ladder.sigmas[i], alpha = alpha_of_sigma(s);
         double levels[3] = {s, i > 0 ? ladder.sigmas[i - 1] : 0, i > 1 ? ladder.sigmas[i - 2] : 0};
-        struct row x = row_of(SAMPLE);
+        struct coefficients x = row_of(SAMPLE);
         struct predicted p = predict(config.prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, s * alpha);
-        struct row converted = plus ? p.x0 : p.epsilon;
+        struct coefficients converted = plus ? p.x0 : p.epsilon;
         int order = order_at(&config, i, builder->first, steps);
-        struct row start = order == 1 ? x : row_of(START);
+        struct coefficients start = order == 1 ? x : row_of(START);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);
         builder_row(evaluation, SAMPLE, update(&config, order, levels, ladder.sigmas[i + 1], start, converted));

@@ -24,11 +24,11 @@ enum hep_status euler_plan(const struct scheduler_context *context, struct sched
         bool churns = options->s_churn > 0 && options->s_tmin <= sigma && sigma <= options->s_tmax;
         double raised = churns ? sigma * (1 + fmin(options->s_churn / steps, sqrt(2) - 1)) : sigma;
         double fresh = options->s_noise * sqrt(raised * raised - sigma * sigma);
-        struct row x = row_add(row_of(0), churns ? fresh : 0, row_of(HEP_PLAN_NOISE));
+        struct coefficients x = row_add(row_of(0), churns ? fresh : 0, row_of(HEP_PLAN_NOISE));
         /* epsilon is meant at the raised level, v at the level of the network's input */
-        struct row x0 =
+        struct coefficients x0 =
             predict_k(prediction, x, row_of(HEP_PLAN_MODEL), prediction == HEP_PREDICT_EPSILON ? raised : sigma).x0;
-        struct row slope = row_sum(1 / raised, x, -1 / raised, x0);
+        struct coefficients slope = row_sum(1 / raised, x, -1 / raised, x0);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma(evaluation, sigma);
         builder_row(evaluation, 0, row_sum(1, x, next - raised, slope));

@@ -24,8 +24,8 @@ enum hep_status euler_ancestral_plan(const struct scheduler_context *context, st
         double sigma = ladder.sigmas[i], next = ladder.sigmas[i + 1];
         double up = sqrt(next * next * (sigma * sigma - next * next) / (sigma * sigma));
         double down = sqrt(next * next - up * up);
-        struct row x = row_of(0), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
-        struct row slope = row_sum(1 / sigma, x, -1 / sigma, x0);
+        struct coefficients x = row_of(0), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma(evaluation, sigma);
         builder_row(evaluation, 0, row_add(row_sum(1, x, down - sigma, slope), up, row_of(HEP_PLAN_NOISE)));

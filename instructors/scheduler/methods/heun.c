@@ -23,12 +23,12 @@ enum hep_status heun_plan(const struct scheduler_context *context, struct schedu
         bool again = i % 2;
         int rung = (i + 1) / 2; /* of the network's input */
         double sigma = ladder.sigmas[rung], from = ladder.sigmas[i / 2], to = ladder.sigmas[i / 2 + 1];
-        struct row x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
-        struct row slope = row_sum(1 / sigma, x, -1 / sigma, x0);
+        struct coefficients x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = ladder.timesteps[rung];
         builder_sigma(evaluation, sigma);
         if (again) {
-            struct row mean = row_sum(0.5, row_of(SLOPE), 0.5, slope);
+            struct coefficients mean = row_sum(0.5, row_of(SLOPE), 0.5, slope);
             builder_row(evaluation, SAMPLE, row_sum(1, row_of(SAVED), to - from, mean));
         } else {
             builder_row(evaluation, SAMPLE, row_sum(1, x, to - from, slope));

@@ -38,13 +38,13 @@ static enum hep_status plan(const struct scheduler_context *context, struct sche
         bool second = i % 2, last = i == 2 * steps - 2;
         struct stride stride = stride_of(&ladder, i / 2, ancestral);
         double sigma = second ? stride.middle : stride.from;
-        struct row x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
-        struct row slope = row_sum(1 / sigma, x, -1 / sigma, x0);
+        struct coefficients x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = second ? noise_timestep_of(context->noise, sigma) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);
         evaluation->in_scale = alpha_of_sigma(sigma);
         if (second) {
-            struct row down = row_sum(1, row_of(SAVED), stride.down - stride.from, slope);
+            struct coefficients down = row_sum(1, row_of(SAVED), stride.down - stride.from, slope);
             builder_row(evaluation, SAMPLE, row_add(down, stride.up, row_of(HEP_PLAN_NOISE)));
             if (ancestral)
                 builder_draw(builder, evaluation);

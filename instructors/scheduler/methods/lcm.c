@@ -25,9 +25,9 @@ enum hep_status lcm_plan(const struct scheduler_context *context, struct schedul
         HEP_TRY(noise_alpha(context->noise, (int)timesteps[ends ? i : i + 1], final, &alpha_next, error));
         double c_skip = sigma_data * sigma_data / (scaled * scaled + sigma_data * sigma_data);
         double c_out = scaled / sqrt(scaled * scaled + sigma_data * sigma_data);
-        struct row x = row_of(0);
+        struct coefficients x = row_of(0);
         struct predicted p = predict(config->prediction_type, x, row_of(HEP_PLAN_MODEL), sqrt(alpha), sqrt(1 - alpha));
-        struct row denoised = row_sum(c_out, p.x0, c_skip, x);
+        struct coefficients denoised = row_sum(c_out, p.x0, c_skip, x);
         evaluation->timestep = timesteps[i];
         builder_alpha(evaluation, alpha);
         builder_row(evaluation, 0,

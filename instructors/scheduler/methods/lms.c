@@ -42,9 +42,9 @@ enum hep_status lms_plan(const struct scheduler_context *context, struct schedul
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);
         double sigma = ladder.sigmas[i];
         int known = i - builder->first + 1, order = known < most ? known : most;
-        struct row x = row_of(0), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
-        struct row slope = row_sum(1 / sigma, x, -1 / sigma, x0);
-        struct row next = row_sum(1, x, weight(ladder.sigmas, i, order, 0), slope);
+        struct coefficients x = row_of(0), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
+        struct coefficients next = row_sum(1, x, weight(ladder.sigmas, i, order, 0), slope);
         for (int k = 1; k < order; k++)
             next = row_add(next, weight(ladder.sigmas, i, order, k), row_of(k));
         evaluation->timestep = ladder.timesteps[i];

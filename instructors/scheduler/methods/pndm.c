@@ -14,13 +14,13 @@ static const char *const warm_up_vectors[] = {"sample",       "output_1",   "out
                                               "saved_sample", "output_sum", NULL};
 
 /* From timestep to next by the combined network output, starting at `from` (eq. 9). */
-static enum hep_status transfer(const struct scheduler_context *context, struct row from, struct row output,
-                                int timestep, int next, struct row *result, struct hep_error *error)
+static enum hep_status transfer(const struct scheduler_context *context, struct coefficients from, struct coefficients output,
+                                int timestep, int next, struct coefficients *result, struct hep_error *error)
 {
     double alpha, alpha_next, final = noise_final_alpha(context->noise, context->config);
     HEP_TRY(noise_alpha(context->noise, timestep, final, &alpha, error));
     HEP_TRY(noise_alpha(context->noise, next, final, &alpha_next, error));
-    struct row epsilon = predict(context->config->prediction_type, from, output, sqrt(alpha), sqrt(1 - alpha)).epsilon;
+    struct coefficients epsilon = predict(context->config->prediction_type, from, output, sqrt(alpha), sqrt(1 - alpha)).epsilon;
     double below = alpha * sqrt(1 - alpha_next) + sqrt(alpha * (1 - alpha) * alpha_next);
     *result = row_sum(sqrt(alpha_next / alpha), from, -(alpha_next - alpha) / below, epsilon);
     return HEP_OK;
@@ -35,14 +35,14 @@ static void remember(struct hep_plan_evaluation *evaluation, bool push)
 }
 
 /* Adams-Bashforth of the order that `known` outputs, this one among them, allow. */
-static struct row adams_bashforth(int known)
+static struct coefficients adams_bashforth(int known)
 {
     static const double weights[4][4] = {{1, 0, 0, 0},
                                          {3 / 2., -1 / 2., 0, 0},
                                          {23 / 12., -16 / 12., 5 / 12., 0},
                                          {55 / 24., -59 / 24., 37 / 24., -9 / 24.}};
     const double *w = weights[(known < 4 ? known : 4) - 1];
-    struct row sum = row_scale(w[0], row_of(HEP_PLAN_MODEL));
+    struct coefficients sum = row_scale(w[0], row_of(HEP_PLAN_MODEL));
     for (int i = 1; i < 4; i++)
         sum = row_add(sum, w[i], row_of(OUTPUT_1 + i - 1));
     return sum;
@@ -53,7 +53,7 @@ static enum hep_status linear_multistep(const struct scheduler_context *context,
                                         int counter, int known, int apart, struct hep_error *error)
 {
     int timestep = (int)evaluation->timestep, next = timestep - apart;
-    struct row from = row_of(SAMPLE), output, result;
+    struct coefficients from = row_of(SAMPLE), output, result;
     bool second = counter == 1; /* the second timestep again: the first step, now with both outputs */
     if (second) {
         output = row_sum(0.5, row_of(HEP_PLAN_MODEL), 0.5, row_of(OUTPUT_1));
@@ -75,8 +75,8 @@ static enum hep_status runge_kutta(const struct scheduler_context *context, stru
                                    int counter, int base_timestep, int apart, struct hep_error *error)
 {
     int stage = counter % 4, next = (int)evaluation->timestep - (counter % 2 ? 0 : apart / 2);
-    struct row output = row_of(HEP_PLAN_MODEL), result;
-    struct row sum = row_sum(stage == 0 ? 0 : 1, row_of(SUM), stage == 0 || stage == 3 ? 1 / 6. : 1 / 3., output);
+    struct coefficients output = row_of(HEP_PLAN_MODEL), result;
+    struct coefficients sum = row_sum(stage == 0 ? 0 : 1, row_of(SUM), stage == 0 || stage == 3 ? 1 / 6. : 1 / 3., output);
     HEP_TRY(transfer(context, row_of(stage == 0 ? SAMPLE : SAVED), stage == 3 ? sum : output, base_timestep, next,
                      &result, error));
     builder_row(evaluation, SAMPLE, result);

@@ -28,7 +28,7 @@ enum hep_status tcd_plan(const struct scheduler_context *context, struct schedul
         HEP_TRY(noise_alpha(noise, s, 1, &alpha_s, error));
         struct predicted p =
             predict(config->prediction_type, row_of(0), row_of(HEP_PLAN_MODEL), sqrt(alpha), sqrt(1 - alpha));
-        struct row next = row_sum(sqrt(alpha_s), p.x0, sqrt(1 - alpha_s), p.epsilon);
+        struct coefficients next = row_sum(sqrt(alpha_s), p.x0, sqrt(1 - alpha_s), p.epsilon);
         if (eta > 0 && !ends) {
             next = row_sum(sqrt(alpha_next / alpha_s), next, sqrt(1 - alpha_next / alpha_s), row_of(HEP_PLAN_NOISE));
             builder_draw(builder, evaluation);

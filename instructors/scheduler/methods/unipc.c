@@ -77,11 +77,11 @@ static void conditions(const struct uni *uni, int n, double rho[3])
 
 /* The sample at s_next from `from` at s[0]; m[0] is the output at s[0], m[1] … before; `at_end`, if not NULL, is the
    output at s_next: with it this is the corrector, without it the predictor. */
-static struct row update(const struct scheduler_config *config, int order, const double *s, double s_next,
-                         struct row from, const struct row *m, const struct row *at_end)
+static struct coefficients update(const struct scheduler_config *config, int order, const double *s, double s_next,
+                         struct coefficients from, const struct coefficients *m, const struct coefficients *at_end)
 {
     struct uni uni = uni_of(config, order, s, s_next);
-    struct row next = row_sum(uni.base, from, uni.output, m[0]);
+    struct coefficients next = row_sum(uni.base, from, uni.output, m[0]);
     double rho[3] = {0.5}; /* what order 1 corrects and order 2 predicts with */
     int nodes = at_end ? order : order - 1;
     if (nodes > 1)
@@ -115,19 +115,19 @@ enum hep_status unipc_plan(const struct scheduler_context *context, struct sched
         vectors[k] = names[k];
     HEP_TRY(ladder_make(config, context->noise, PLACE_INTERIOR, SIGMAS_OF_ALL, true, steps, &ladder, error));
     HEP_TRY(builder_open(builder, context, steps, 1, vectors, error));
-    const struct row history[] = {row_of(OUTPUT_1), row_of(OUTPUT_2), row_of(OUTPUT_3)};
+    const struct coefficients history[] = {row_of(OUTPUT_1), row_of(OUTPUT_2), row_of(OUTPUT_3)};
     for (int i = builder->first; i < builder->last; i++) {
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);
         double levels[4], alpha = alpha_of_sigma(ladder.sigmas[i]);
         for (int k = 0; k < 4; k++)
             levels[k] = i >= k ? ladder.sigmas[i - k] : 0;
-        struct row x = row_of(SAMPLE);
+        struct coefficients x = row_of(SAMPLE);
         struct predicted p = predict(config->prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, levels[0] * alpha);
-        struct row output = config->predict_x0 ? p.x0 : p.epsilon;
+        struct coefficients output = config->predict_x0 ? p.x0 : p.epsilon;
         if (i > builder->first)
             x = update(config, order_at(config, i - 1, builder->first, steps), levels + 1, levels[0],
                        row_of(LAST_SAMPLE), history, &output);
-        const struct row outputs[] = {output, history[0], history[1]};
+        const struct coefficients outputs[] = {output, history[0], history[1]};
         int order = order_at(config, i, builder->first, steps);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, levels[0]);

@@ -409,7 +409,9 @@ json_t *hep_error_to_json(const struct hep_error *error)
     json_t *object = json_object();
     put_text(object, "code", hep_status_name(error->code));
     put_text(object, "message", error->message[0] ? error->message : hep_status_meaning(error->code));
-    put_text(object, "hint", error->hint);
+    json_object_set_new(object, "hint", hep_json_text(error->hint));
+    if (!error->hint[0]) /* always there: clients show it */
+        json_object_set_new(object, "hint", json_string(""));
     put_text(object, "field", error->field);
     put_text(object, "domain", error->domain);
     put_text(object, "operation", error->operation);

@@ -43,7 +43,8 @@ struct event_hub {
     pthread_cond_t changed;
     struct subscriber *subscribers;
     int count;
-    int64_t position; /* number of the newest event handed out; < 0 = not known            */
+    int64_t position; /* number of the event handed out last; < 0 = not known              */
+    int64_t newest;   /* highest number known: position may have been set back since       */
     bool moved;       /* position was set back: the question in flight is for too new ones */
     int abandoned;    /* questions in flight that nobody waits for                         */
     bool stopping;
@@ -129,6 +130,8 @@ static void hand_out(struct event_hub *hub, const json_t *event)
     free(text);
     if (seq > hub->position)
         hub->position = seq;
+    if (seq > hub->newest)
+        hub->newest = seq;
 }
 
 static void keep_alive(struct event_hub *hub)
@@ -209,7 +212,7 @@ static bool find_position(struct event_hub *hub)
     if (!ask(hub, "status.get", NULL, &status))
         return false;
     int64_t last = hep_json_int(status, "last_event", 0);
-    hub->position = last;
+    hub->position = hub->newest = last;
     for (struct subscriber *s = hub->subscribers; s; s = s->next) {
         if (s->last < 0 || s->last > last)
             s->last = last;
@@ -306,8 +309,8 @@ static enum hep_status admit(struct event_hub *hub, struct subscriber *subscribe
     if (hub->count == EVENTS_SUBSCRIBERS_MAX)
         return hep_fail(error, HEP_E_BUSY, "%d clients listen to events already", EVENTS_SUBSCRIBERS_MAX);
     append(subscriber, greeting, sizeof greeting - 1);
-    if (hub->position >= 0 && (subscriber->last < 0 || subscriber->last > hub->position))
-        subscriber->last = hub->position;
+    if (hub->position >= 0 && (subscriber->last < 0 || subscriber->last > hub->newest))
+        subscriber->last = hub->newest;
     if (subscriber->last >= 0 && subscriber->last < hub->position) {
         hub->position = subscriber->last;
         hub->moved = true;

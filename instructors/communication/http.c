@@ -444,7 +444,7 @@ static enum hep_status start_daemon(struct http_server *server, const struct htt
                                       MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
                                       (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
                                       MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
-                                      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+                                      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
     if (!server->daemon) {
         hep_fail(error, HEP_E_BAD_CONFIG, "cannot listen on %s port %d: %s", options->address, options->port, strerror(errno));
         return hep_hint(error, "is another server there? set http.port"), HEP_E_BAD_CONFIG;

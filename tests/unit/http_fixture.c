@@ -253,7 +253,7 @@ struct response ask(const struct door *door, const char *method, const char *pat
     char *text, length[64] = "";
     if (body)
         snprintf(length, sizeof length, "Content-Length: %zu\r\n", strlen(body));
-    const char *host = strcasestr(headers, "Host:") ? "" : "Host: localhost\r\n";
+    const char *host = strncasecmp(headers, "Host:", 5) == 0 || strcasestr(headers, "\nHost:") ? "" : "Host: localhost\r\n";
     int bytes = asprintf(&text, "%s %s HTTP/1.1\r\n%sConnection: close\r\n%s%s\r\n%s", method, path, host, length, headers, body ? body : "");
     int fd = door_connect(door);
     send_text(fd, text, (size_t)bytes);

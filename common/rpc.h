@@ -37,6 +37,7 @@ enum hep_status hep_rpc_client_call(struct hep_rpc_client *client, const void *f
 void hep_rpc_client_destroy(struct hep_rpc_client *client);
 
 /* ---- server ------------------------------------------------------------------------------------------------------ */
+enum { HEP_RPC_PARALLEL_MAX = 1024 };
 struct hep_rpc_server;
 struct hep_rpc_request; /* one request in hand; must be answered exactly once */
 
@@ -44,7 +45,7 @@ struct hep_rpc_request; /* one request in hand; must be answered exactly once */
 typedef void hep_rpc_serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes);
 
 /* Listens on path (its folder must be 0700; the socket is 0600; peers of other users are refused). parallel: how many
-   requests may be in hand at once. */
+   requests may be in hand at once, those whose asker is gone included; more wait in the socket. BAD_CONFIG, NO_MEMORY, SYSTEM. */
 enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_serve *serve, void *context,
                                       struct hep_rpc_server **server, struct hep_error *error);
 /* Answers from any thread; frame is copied (at most HEP_FRAME_MAX bytes). The request is gone afterwards. */

@@ -41,7 +41,7 @@ struct hep_rpc_server {
     int serving;           /* threads of nng inside of serve                   */
     bool ending;           /* destroy was called: nothing more is served       */
     atomic_int sending; /* answers that nng has and the peer's socket has not */
-    struct hep_rpc_request requests[HEP_OPERATIONS_IN_FLIGHT_MAX];
+    struct hep_rpc_request requests[]; /* parallel of them */
 };
 
 static void receive(struct hep_rpc_request *request)
@@ -148,14 +148,16 @@ enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_se
     if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return hep_fail(error, HEP_E_BAD_CONFIG, "socket path %s is longer than the system allows", path);
     snprintf(url, sizeof url, "ipc://%s", path);
-    struct hep_rpc_server *result = calloc(1, sizeof *result);
+    if (parallel < 1 || parallel > HEP_RPC_PARALLEL_MAX)
+        return hep_fail(error, HEP_E_BAD_CONFIG, "a server of %d requests at once, 1 to %d are allowed", parallel, HEP_RPC_PARALLEL_MAX);
+    struct hep_rpc_server *result = calloc(1, sizeof *result + (size_t)parallel * sizeof result->requests[0]);
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a server on %s", path);
     pthread_mutex_init(&result->lock, NULL);
     pthread_cond_init(&result->returned, NULL);
     result->serve = serve;
     result->serve_context = context;
-    result->parallel = parallel < HEP_OPERATIONS_IN_FLIGHT_MAX ? parallel : HEP_OPERATIONS_IN_FLIGHT_MAX;
+    result->parallel = parallel;
     int code = start(result, url);
     if (code != 0) {
         hep_rpc_server_destroy(result);

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { POLL_WAIT_MS = 10000, POLL_LIMIT = 256, RETRY_MS = 1000, ABANDONED_MAX = 4 };
+enum { POLL_WAIT_MS = 10000, ANSWER_MS = 5000, POLL_LIMIT = 256, RETRY_MS = 1000, ABANDONED_MAX = 4 };
 
 struct subscriber {
     struct event_hub *hub;
@@ -174,7 +174,7 @@ static void nap(struct event_hub *hub, int64_t deadline_ms)
 }
 
 /* false: no answer, or nobody needs it any more. *data is a new reference. */
-static bool ask(struct event_hub *hub, const char *type, json_t *request, json_t **data)
+static bool ask(struct event_hub *hub, const char *type, json_t *request, int64_t timeout_ms, json_t **data)
 {
     struct question *question = calloc(1, sizeof *question);
     if (!question) {
@@ -184,7 +184,7 @@ static bool ask(struct event_hub *hub, const char *type, json_t *request, json_t
     question->hub = hub;
     hub->moved = false;
     pthread_mutex_unlock(&hub->lock);
-    enum hep_status status = front_request(hub->client, type, request, POLL_WAIT_MS + 5000, answered, question, NULL);
+    enum hep_status status = front_request(hub->client, type, request, timeout_ms, answered, question, NULL);
     pthread_mutex_lock(&hub->lock);
     if (status != HEP_OK) {
         free(question);
@@ -209,7 +209,7 @@ static bool ask(struct event_hub *hub, const char *type, json_t *request, json_t
 static bool find_position(struct event_hub *hub)
 {
     json_t *status = NULL;
-    if (!ask(hub, "status.get", NULL, &status))
+    if (!ask(hub, "status.get", NULL, ANSWER_MS, &status))
         return false;
     int64_t last = hep_json_int(status, "last_event", 0);
     hub->position = hub->newest = last;
@@ -228,7 +228,7 @@ static bool poll_once(struct event_hub *hub)
     json_t *reply = NULL, *event;
     size_t index;
     if (!ask(hub, "events.poll", json_pack("{s:I, s:i, s:i}", "after_seq", (json_int_t)hub->position, "limit", POLL_LIMIT, "wait_ms", POLL_WAIT_MS),
-             &reply))
+             POLL_WAIT_MS + ANSWER_MS, &reply))
         return hub->moved;
     if (!hub->moved) /* else: of a place that is not the poller's any more; asked again */
         json_array_foreach(json_object_get(reply, "events"), index, event)

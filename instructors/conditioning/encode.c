@@ -12,8 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------- */
-enum hep_status tokenizer_from_bundle(const struct hep_tensor *bundle, struct hep_tokenizer **tokenizer, struct hep_error *error)
+/* ---- opening
+ * ---------------------------------------------------------------------------------------------------------- */
+enum hep_status tokenizer_from_bundle(const struct hep_tensor *bundle, struct hep_tokenizer **tokenizer,
+                                      struct hep_error *error)
 {
     const struct hep_bundle_header *header;
     const void *vocab, *merges, *config = NULL, *specials = NULL;
@@ -41,7 +43,8 @@ static enum hep_status open_network(struct encoder *encoder, struct networks *ne
         struct hep_clip_config *config = malloc(sizeof *config);
         if (!config)
             return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
-        enum hep_status status = hep_clip_config_read(hep_network_config(encoder->network), "text_encoder/config.json", config, error);
+        enum hep_status status =
+            hep_clip_config_read(hep_network_config(encoder->network), "text_encoder/config.json", config, error);
         if (status != HEP_OK) {
             free(config);
             return status;
@@ -53,8 +56,8 @@ static enum hep_status open_network(struct encoder *encoder, struct networks *ne
 }
 
 enum hep_status encoding_add(struct encoding *encoding, struct networks *networks, struct hep_instructor *self,
-                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder, struct hep_str prompt,
-                             struct hep_str negative, struct hep_error *error)
+                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder,
+                             struct hep_str prompt, struct hep_str negative, struct hep_error *error)
 {
     hep_assert(encoding->count < ENCODERS_MAX);
     struct encoder *encoder = &encoding->encoders[encoding->count++];
@@ -63,7 +66,8 @@ enum hep_status encoding_add(struct encoding *encoding, struct networks *network
     if (hep_tokenizer_info(encoder->tokenizer)->ids > encoder->config->vocab_size)
         return hep_fail(error, HEP_E_BAD_MODEL, "the tokenizer has %d ids, the text encoder knows %d",
                         hep_tokenizer_info(encoder->tokenizer)->ids, encoder->config->vocab_size);
-    enum hep_status status = prompt_chunks_make(encoder->tokenizer, prompt.data, prompt.length, &encoder->positive, error);
+    enum hep_status status =
+        prompt_chunks_make(encoder->tokenizer, prompt.data, prompt.length, &encoder->positive, error);
     if (status != HEP_OK) {
         if (error)
             snprintf(error->field, sizeof error->field, "prompt");
@@ -85,7 +89,8 @@ enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool emp
     for (int i = 0; i < encoding->count; i++) {
         const struct encoder *encoder = &encoding->encoders[i];
         if (clip_skip > encoder->config->num_hidden_layers)
-            return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "clip_skip", "clip_skip is %d, the text encoder has %d layers", clip_skip,
+            return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "clip_skip",
+                                  "clip_skip is %d, the text encoder has %d layers", clip_skip,
                                   encoder->config->num_hidden_layers);
         all[used++] = &encoder->negative;
         all[used++] = &encoder->positive;
@@ -99,7 +104,8 @@ enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool emp
     return HEP_OK;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------------------------- */
+/* ---- running
+ * ---------------------------------------------------------------------------------------------------------- */
 struct build_context {
     const struct hep_clip_config *config;
     struct hep_clip_build build;
@@ -143,12 +149,12 @@ enum hep_status encoding_cost(struct encoding *encoding, double *flops, uint64_t
 
 /* The memory of one encoder's run: ids and weights of both prompts, states of one chunk and of all. */
 struct scratch {
-    int32_t *ids;     /* [2][chunks, 77]         */
-    float *weights;   /* [2][chunks, 77]         */
-    float *hidden;    /* [2][chunks, 77, width]  */
-    float *chunk;     /* [2, 77, width]          */
-    float *pooled;    /* [2, pooled_dim]         */
-    int32_t *pair;    /* [2, 77]                 */
+    int32_t *ids;   /* [2][chunks, 77]         */
+    float *weights; /* [2][chunks, 77]         */
+    float *hidden;  /* [2][chunks, 77, width]  */
+    float *chunk;   /* [2, 77, width]          */
+    float *pooled;  /* [2, pooled_dim]         */
+    int32_t *pair;  /* [2, 77]                 */
 };
 
 static void scratch_clear(struct scratch *scratch)
@@ -161,7 +167,8 @@ static void scratch_clear(struct scratch *scratch)
     free(scratch->pair);
 }
 
-static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size_t width, size_t pooled, struct hep_error *error)
+static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size_t width, size_t pooled,
+                                    struct hep_error *error)
 {
     size_t tokens = chunks * CHUNK_LENGTH;
     *scratch = (struct scratch){.ids = malloc(2 * tokens * sizeof(int32_t)),
@@ -176,30 +183,32 @@ static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size
     return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu chunks of a prompt", chunks);
 }
 
-static enum hep_status run_chunk(struct hep_plan *plan, struct scratch *scratch, size_t chunk, size_t chunks, size_t width, bool pools,
-                                 size_t pooled_dim, struct hep_error *error)
+static enum hep_status run_chunk(struct hep_plan *plan, struct scratch *scratch, size_t chunk, size_t chunks,
+                                 size_t width, bool pools, size_t pooled_dim, struct hep_error *error)
 {
     for (size_t row = 0; row < 2; row++)
-        memcpy(scratch->pair + row * CHUNK_LENGTH, scratch->ids + (row * chunks + chunk) * CHUNK_LENGTH, CHUNK_LENGTH * sizeof(int32_t));
+        memcpy(scratch->pair + row * CHUNK_LENGTH, scratch->ids + (row * chunks + chunk) * CHUNK_LENGTH,
+               CHUNK_LENGTH * sizeof(int32_t));
     struct hep_argument input = {"input_ids", {scratch->pair, HEP_I32, HEP_SHAPE(2, CHUNK_LENGTH)}};
     struct hep_argument outputs[] = {{"context", {scratch->chunk, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}},
                                      {"text_embeds", {scratch->pooled, HEP_F32, HEP_SHAPE(2, (int64_t)pooled_dim)}}};
     HEP_TRY(hep_plan_run(plan, &input, 1, outputs, pools ? 2 : 1, error));
     for (size_t row = 0; row < 2; row++)
-        memcpy(scratch->hidden + (row * chunks + chunk) * CHUNK_LENGTH * width, scratch->chunk + row * CHUNK_LENGTH * width,
-               CHUNK_LENGTH * width * sizeof(float));
+        memcpy(scratch->hidden + (row * chunks + chunk) * CHUNK_LENGTH * width,
+               scratch->chunk + row * CHUNK_LENGTH * width, CHUNK_LENGTH * width * sizeof(float));
     return HEP_OK;
 }
 
 /* Copies an encoder's states into its columns of the conditioning. */
-static void place(const struct scratch *scratch, size_t tokens, size_t width, size_t column, size_t context_dim, float *conditioning)
+static void place(const struct scratch *scratch, size_t tokens, size_t width, size_t column, size_t context_dim,
+                  float *conditioning)
 {
     for (size_t token = 0; token < 2 * tokens; token++)
         memcpy(conditioning + token * context_dim + column, scratch->hidden + token * width, width * sizeof(float));
 }
 
-static enum hep_status run_encoder(struct encoding *encoding, int index, size_t column, float *conditioning, float *pooled,
-                                   struct hep_error *error)
+static enum hep_status run_encoder(struct encoding *encoding, int index, size_t column, float *conditioning,
+                                   float *pooled, struct hep_error *error)
 {
     struct encoder *encoder = &encoding->encoders[index];
     size_t width = (size_t)encoder->config->hidden_size, chunks = encoding->chunks, tokens = chunks * CHUNK_LENGTH;
@@ -220,7 +229,8 @@ static enum hep_status run_encoder(struct encoding *encoding, int index, size_t 
             memcpy(pooled, scratch.pooled, 2 * pooled_dim * sizeof(float));
     }
     for (size_t row = 0; row < 2 && status == HEP_OK; row++)
-        status = conditioning_apply_weights(scratch.hidden + row * tokens * width, scratch.weights + row * tokens, chunks, width, error);
+        status = conditioning_apply_weights(scratch.hidden + row * tokens * width, scratch.weights + row * tokens,
+                                            chunks, width, error);
     if (status == HEP_OK)
         place(&scratch, tokens, width, column, (size_t)encoding->context_dim, conditioning);
     scratch_clear(&scratch);

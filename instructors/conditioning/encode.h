@@ -15,25 +15,26 @@ enum { ENCODERS_MAX = 2 };
 struct encoder {
     struct hep_tokenizer *tokenizer;
     struct hep_network *network;
-    const struct hep_clip_config *config;   /* kept with the network            */
+    const struct hep_clip_config *config; /* kept with the network            */
     struct prompt_chunks negative, positive;
 };
 
 /* The whole job. */
 struct encoding {
     struct encoder encoders[ENCODERS_MAX];
-    int count;             /* encoders: 1, or 2 for SDXL                                         */
-    size_t chunks;         /* of 77 tokens, the same for both prompts and all encoders           */
-    int64_t context_dim;   /* sum of the encoders' widths                                        */
-    int64_t pooled_dim;    /* width of the second encoder's text_embeds; 1 (zeros) without it    */
-    int clip_skip;         /* 1 is the last layer                                                */
-    bool zero_negative;    /* SDXL with an empty negative prompt: zeros stand for it             */
+    int count;           /* encoders: 1, or 2 for SDXL                                         */
+    size_t chunks;       /* of 77 tokens, the same for both prompts and all encoders           */
+    int64_t context_dim; /* sum of the encoders' widths                                        */
+    int64_t pooled_dim;  /* width of the second encoder's text_embeds; 1 (zeros) without it    */
+    int clip_skip;       /* 1 is the last layer                                                */
+    bool zero_negative;  /* SDXL with an empty negative prompt: zeros stand for it             */
 };
 
-/* Opens encoder number encoding->count from the published tokenizer files and weights and adds it; cuts both prompts. */
+/* Opens encoder number encoding->count from the published tokenizer files and weights and adds it; cuts both prompts.
+ */
 enum hep_status encoding_add(struct encoding *encoding, struct networks *networks, struct hep_instructor *self,
-                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder, struct hep_str prompt,
-                             struct hep_str negative, struct hep_error *error);
+                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder,
+                             struct hep_str prompt, struct hep_str negative, struct hep_error *error);
 /* After the last encoding_add: chunk count and widths. clip_skip: 1 … layers. OUT_OF_RANGE. */
 enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool empty_negative, struct hep_error *error);
 /* FLOPs of encoding_run and the bytes of activations it needs. */
@@ -43,6 +44,7 @@ enum hep_status encoding_run(struct encoding *encoding, float *conditioning, flo
 void encoding_clear(struct encoding *encoding);
 
 /* A tokenizer from the bundle that heptad-model published. */
-enum hep_status tokenizer_from_bundle(const struct hep_tensor *bundle, struct hep_tokenizer **tokenizer, struct hep_error *error);
+enum hep_status tokenizer_from_bundle(const struct hep_tensor *bundle, struct hep_tokenizer **tokenizer,
+                                      struct hep_error *error);
 
 #endif

@@ -33,8 +33,10 @@ struct encode_reply {
 };
 
 static const struct hep_field tokenize_fields[] = {
-    HEP_FIELD(STR, tokenize_request, text, REQUIRED, .max = HEP_PROMPT_MAX, .help = "a prompt, weights and BREAK included"),
-    HEP_FIELD(REF, tokenize_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "files from model.load"),
+    HEP_FIELD(STR, tokenize_request, text, REQUIRED, .max = HEP_PROMPT_MAX,
+              .help = "a prompt, weights and BREAK included"),
+    HEP_FIELD(REF, tokenize_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "files from model.load"),
 };
 static const struct hep_field tokenize_reply_fields[] = {
     HEP_FIELD(I32, tokenize_reply, chunks, REQUIRED, .help = "chunks of 77 tokens"),
@@ -46,10 +48,14 @@ static const struct hep_field encode_fields[] = {
     HEP_FIELD(STR, encode_request, negative_prompt, OPTIONAL, .max = HEP_PROMPT_MAX, .help = "what to avoid"),
     HEP_FIELD(I32, encode_request, clip_skip, DEFAULTED, .fallback = 1, .min = 1, .max = 32,
               .help = "layer of the text encoder from the end: 1 is the last, as web UIs count"),
-    HEP_FIELD(REF, encode_request, text_encoder, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "weights from model.load"),
-    HEP_FIELD(REF, encode_request, text_encoder_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "SDXL's second text encoder"),
-    HEP_FIELD(REF, encode_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "files from model.load"),
-    HEP_FIELD(REF, encode_request, tokenizer_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "SDXL's second tokenizer"),
+    HEP_FIELD(REF, encode_request, text_encoder, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "weights from model.load"),
+    HEP_FIELD(REF, encode_request, text_encoder_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "SDXL's second text encoder"),
+    HEP_FIELD(REF, encode_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "files from model.load"),
+    HEP_FIELD(REF, encode_request, tokenizer_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "SDXL's second tokenizer"),
     HEP_FIELD(REF, encode_request, conditioning, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 3,
               .help = "out: [2, tokens, width]; 0 is the negative prompt, 1 the positive"),
     HEP_FIELD(REF, encode_request, pooled, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 2,
@@ -90,18 +96,21 @@ static enum hep_status tokenize(struct hep_call *call, const void *request_, voi
 }
 
 /* Adds one encoder with its tokenizer, both of which measuring needs in place as well. */
-static enum hep_status add_encoder(struct hep_call *call, const struct encode_request *request, const struct hep_tensor_ref *tokenizer_ref,
-                                   const struct hep_tensor_ref *text_encoder, struct encoding *encoding, struct hep_error *error)
+static enum hep_status add_encoder(struct hep_call *call, const struct encode_request *request,
+                                   const struct hep_tensor_ref *tokenizer_ref,
+                                   const struct hep_tensor_ref *text_encoder, struct encoding *encoding,
+                                   struct hep_error *error)
 {
     struct hep_instructor *self = hep_call_instructor(call);
     struct conditioning_state *state = hep_instructor_state(self);
     HEP_TRY(networks_check_ref(tokenizer_ref, error));
     struct hep_tensor tokenizer = hep_call_map(call, tokenizer_ref);
-    return encoding_add(encoding, &state->networks, self, &tokenizer, text_encoder, request->prompt, request->negative_prompt, error);
+    return encoding_add(encoding, &state->networks, self, &tokenizer, text_encoder, request->prompt,
+                        request->negative_prompt, error);
 }
 
-static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request, struct encoding *encoding,
-                                     struct hep_error *error)
+static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request,
+                                     struct encoding *encoding, struct hep_error *error)
 {
     HEP_TRY(add_encoder(call, request, &request->tokenizer, &request->text_encoder, encoding, error));
     if (hep_ref_is_placed(&request->text_encoder_2)) {
@@ -120,21 +129,24 @@ static void close_encoding(struct hep_call *call, struct encoding *encoding)
     networks_show(&state->networks, &state->view);
 }
 
-static enum hep_status measure_encode(struct hep_call *call, const void *request, struct hep_output_plan *plan, struct hep_error *error)
+static enum hep_status measure_encode(struct hep_call *call, const void *request, struct hep_output_plan *plan,
+                                      struct hep_error *error)
 {
     struct encoding encoding = {0};
     enum hep_status status = open_encoding(call, request, &encoding, error);
     if (status == HEP_OK)
         status = encoding_cost(&encoding, &plan->flops, &plan->memory_bytes, error);
     if (status == HEP_OK) {
-        hep_output_add(plan, "conditioning", HEP_F32, HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim));
+        hep_output_add(plan, "conditioning", HEP_F32,
+                       HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim));
         hep_output_add(plan, "pooled", HEP_F32, HEP_SHAPE(2, encoding.pooled_dim));
     }
     close_encoding(call, &encoding);
     return status;
 }
 
-static enum hep_status check_output(const char *field, const struct hep_tensor *tensor, const struct hep_shape *wanted, struct hep_error *error)
+static enum hep_status check_output(const char *field, const struct hep_tensor *tensor, const struct hep_shape *wanted,
+                                    struct hep_error *error)
 {
     char has[96], wants[96];
     if (hep_shape_equal(&tensor->shape, wanted))
@@ -147,11 +159,13 @@ static enum hep_status encode_prompt(struct hep_call *call, const void *request_
 {
     const struct encode_request *request = request_;
     struct encode_reply *reply = reply_;
-    struct hep_tensor conditioning = hep_call_map(call, &request->conditioning), pooled = hep_call_map(call, &request->pooled);
+    struct hep_tensor conditioning = hep_call_map(call, &request->conditioning),
+                      pooled = hep_call_map(call, &request->pooled);
     struct encoding encoding = {0};
     enum hep_status status = open_encoding(call, request, &encoding, error);
     if (status == HEP_OK)
-        status = check_output("conditioning", &conditioning, &HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim), error);
+        status = check_output("conditioning", &conditioning,
+                              &HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim), error);
     if (status == HEP_OK)
         status = check_output("pooled", &pooled, &HEP_SHAPE(2, encoding.pooled_dim), error);
     if (status == HEP_OK)
@@ -186,20 +200,27 @@ static void drop_networks(struct hep_instructor *self, json_t *freed)
 
 static void show(struct hep_instructor *self, json_t *into)
 {
-    json_object_set_new(into, "conditioning", networks_view_json(&((struct conditioning_state *)hep_instructor_state(self))->view));
+    json_object_set_new(into, "conditioning",
+                        networks_view_json(&((struct conditioning_state *)hep_instructor_state(self))->view));
 }
 
 static const struct hep_operation operations[] = {
     HEP_OPERATION("tokenize", tokenize, tokenize_request, tokenize_fields, tokenize_reply, tokenize_reply_fields,
-                  .permission = HEP_OPERATOR, .deadline_ms = 2000, .pure = true, .help = "token ids and weights of a prompt"),
-    HEP_OPERATION("encode_prompt", encode_prompt, encode_request, encode_fields, encode_reply, encode_reply_fields, .measure = measure_encode,
-                  .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
-                  .aliases = (const char *const[]){"process_prompt", NULL}, .help = "prompts to the conditioning of a UNet"),
+                  .permission = HEP_OPERATOR, .deadline_ms = 2000, .pure = true,
+                  .help = "token ids and weights of a prompt"),
+    HEP_OPERATION("encode_prompt", encode_prompt, encode_request, encode_fields, encode_reply, encode_reply_fields,
+                  .measure = measure_encode, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
+                  .heavy = true, .aliases = (const char *const[]){"process_prompt", NULL},
+                  .help = "prompts to the conditioning of a UNet"),
     {0},
 };
 
-static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_CONDITIONING, .operations = operations, .start = start, .stop = stop, .status = show, .cleanup = drop_networks};
+static const struct hep_instructor_spec spec = {.role = HEP_ROLE_CONDITIONING,
+                                                .operations = operations,
+                                                .start = start,
+                                                .stop = stop,
+                                                .status = show,
+                                                .cleanup = drop_networks};
 
 int main(int argc, char **argv)
 {

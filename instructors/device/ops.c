@@ -1,6 +1,6 @@
 /*
- * heptad-device's operations: what there is to compute on, and who has reserved how much of it. To add one: fields, row,
- * handler, a line in the golden description, a test. Everything here is light and runs on the loop thread.
+ * heptad-device's operations: what there is to compute on, and who has reserved how much of it. To add one: fields,
+ * row, handler, a line in the golden description, a test. Everything here is light and runs on the loop thread.
  */
 #include "instructors/device/cores.h"
 #include "instructors/device/memory.h"
@@ -23,7 +23,8 @@ struct device_state {
     struct device_rates rates;
 };
 
-/* ---- requests and replies ------------------------------------------------------------------------------------------------ */
+/* ---- requests and replies
+ * ------------------------------------------------------------------------------------------------ */
 struct no_fields {
     char unused;
 };
@@ -61,21 +62,25 @@ struct memory_reply {
 
 static const char *const device_choices[] = {CPU_DEVICE, "", NULL};
 static const struct hep_field list_reply_fields[] = {
-    HEP_FIELD(JSON, list_reply, devices, REQUIRED, .help = "id, kind, name, cores, caches, NUMA nodes, ISA level, measured GFLOP/s per dtype"),
+    HEP_FIELD(JSON, list_reply, devices, REQUIRED,
+              .help = "id, kind, name, cores, caches, NUMA nodes, ISA level, measured GFLOP/s per dtype"),
     HEP_FIELD(JSON, list_reply, cores, REQUIRED, .help = "numbers of the cores that may be computed on"),
-    HEP_FIELD(STR, list_reply, isa, REQUIRED, .help = "instruction set level of the kernels: portable, avx2, avx512bf16"),
+    HEP_FIELD(STR, list_reply, isa, REQUIRED,
+              .help = "instruction set level of the kernels: portable, avx2, avx512bf16"),
     HEP_FIELD(U64, list_reply, memory_bytes, REQUIRED, .help = "memory that we could have at most"),
 };
 static const struct hep_field select_fields[] = {
     HEP_FIELD(U64, select_request, memory_bytes, OPTIONAL, .help = "memory that must be free"),
-    HEP_FIELD(STR, select_request, device_id, OPTIONAL, .choices = device_choices, .help = "the device wanted; any if empty"),
+    HEP_FIELD(STR, select_request, device_id, OPTIONAL, .choices = device_choices,
+              .help = "the device wanted; any if empty"),
 };
 static const struct hep_field select_reply_fields[] = {
     HEP_FIELD(STR, select_reply, device_id, REQUIRED, .help = "a device with so much free"),
     HEP_FIELD(U64, select_reply, free_bytes, REQUIRED, .help = "not reserved on it"),
 };
 static const struct hep_field reserve_fields[] = {
-    HEP_FIELD(STR, reserve_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "who reserves; a session has one reservation"),
+    HEP_FIELD(STR, reserve_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "who reserves; a session has one reservation"),
     HEP_FIELD(U64, reserve_request, memory_bytes, REQUIRED, .help = "bytes; asking again changes it"),
     HEP_FIELD(STR, reserve_request, device_id, OPTIONAL, .choices = device_choices, .help = "the device; any if empty"),
 };
@@ -86,13 +91,15 @@ static const struct hep_field reserve_reply_fields[] = {
     HEP_FIELD(JSON, reserve_reply, cores, REQUIRED, .help = "cores that leases are made of"),
 };
 static const struct hep_field release_fields[] = {
-    HEP_FIELD(STR, release_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "whose reservation ends"),
+    HEP_FIELD(STR, release_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "whose reservation ends"),
 };
 static const struct hep_field release_reply_fields[] = {
     HEP_FIELD(U64, release_reply, released_bytes, REQUIRED, .help = "0 if it had none"),
 };
 static const struct hep_field memory_reply_fields[] = {
-    HEP_FIELD(U64, memory_reply, total, REQUIRED, .help = "what we could have at most: the machine's, or a lower limit, bytes"),
+    HEP_FIELD(U64, memory_reply, total, REQUIRED,
+              .help = "what we could have at most: the machine's, or a lower limit, bytes"),
     HEP_FIELD(U64, memory_reply, available, REQUIRED, .help = "could be had now"),
     HEP_FIELD(U64, memory_reply, limit, REQUIRED, .help = "of the control groups; 0 = none"),
     HEP_FIELD(U64, memory_reply, machine, REQUIRED, .help = "physical memory"),
@@ -101,7 +108,8 @@ static const struct hep_field memory_reply_fields[] = {
     HEP_FIELD(U64, memory_reply, shm_free, REQUIRED, .help = "of that, free"),
 };
 
-/* ---- handlers -------------------------------------------------------------------------------------------------------------- */
+/* ---- handlers
+ * -------------------------------------------------------------------------------------------------------------- */
 static struct device_state *state_of(struct hep_call *call)
 {
     return hep_instructor_state(hep_call_instructor(call));
@@ -127,11 +135,12 @@ static json_t *rates_to_json(const struct device_rates *rates)
 static json_t *cpu_to_json(const struct device_state *state)
 {
     const struct device_topology *topology = &state->topology;
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:f, s:o}", "id", CPU_DEVICE, "kind", "cpu", "name",
-                     topology->model, "isa", hep_isa_name(topology->isa), "sockets", topology->sockets, "numa_nodes", topology->nodes,
-                     "cores", topology->core_count, "usable_cores", topology->usable_cores, "threads", topology->threads, "l1d_bytes",
-                     (json_int_t)topology->l1d_bytes, "l2_bytes", (json_int_t)topology->l2_bytes, "l3_bytes", (json_int_t)topology->l3_bytes,
-                     "l3_count", topology->l3_count, "cpu_quota", topology->quota, "gflops", rates_to_json(&state->rates));
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:f, s:o}", "id", CPU_DEVICE,
+                     "kind", "cpu", "name", topology->model, "isa", hep_isa_name(topology->isa), "sockets",
+                     topology->sockets, "numa_nodes", topology->nodes, "cores", topology->core_count, "usable_cores",
+                     topology->usable_cores, "threads", topology->threads, "l1d_bytes", (json_int_t)topology->l1d_bytes,
+                     "l2_bytes", (json_int_t)topology->l2_bytes, "l3_bytes", (json_int_t)topology->l3_bytes, "l3_count",
+                     topology->l3_count, "cpu_quota", topology->quota, "gflops", rates_to_json(&state->rates));
 }
 
 static enum hep_status device_list(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
@@ -155,21 +164,25 @@ static enum hep_status device_select(struct hep_call *call, const void *request_
     const struct device_reservations *ledger = &state_of(call)->reservations;
     uint64_t free_bytes = ledger->capacity - ledger->reserved;
     if (request->memory_bytes > ledger->capacity)
-        return hep_fail_field(error, HEP_E_NO_MEMORY, "memory_bytes", "no device has %" PRIu64 " bytes; " CPU_DEVICE " has %" PRIu64,
-                              request->memory_bytes, ledger->capacity);
+        return hep_fail_field(error, HEP_E_NO_MEMORY, "memory_bytes",
+                              "no device has %" PRIu64 " bytes; " CPU_DEVICE " has %" PRIu64, request->memory_bytes,
+                              ledger->capacity);
     if (request->memory_bytes > free_bytes)
-        return hep_fail_field(error, HEP_E_BUSY, "memory_bytes", "%" PRIu64 " bytes are wanted, %" PRIu64 " are free on " CPU_DEVICE,
+        return hep_fail_field(error, HEP_E_BUSY, "memory_bytes",
+                              "%" PRIu64 " bytes are wanted, %" PRIu64 " are free on " CPU_DEVICE,
                               request->memory_bytes, free_bytes);
     *(struct select_reply *)reply_ = (struct select_reply){HEP_STR_LITERAL(CPU_DEVICE), free_bytes};
     return HEP_OK;
 }
 
-static enum hep_status device_reserve_memory(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+static enum hep_status device_reserve_memory(struct hep_call *call, const void *request_, void *reply_,
+                                             struct hep_error *error)
 {
     const struct reserve_request *request = request_;
     struct device_state *state = state_of(call);
     struct reserve_reply *reply = reply_;
-    HEP_TRY(device_reserve(&state->reservations, request->session.data, request->memory_bytes, &reply->reservation_id, error));
+    HEP_TRY(device_reserve(&state->reservations, request->session.data, request->memory_bytes, &reply->reservation_id,
+                           error));
     reply->device_id = HEP_STR_LITERAL(CPU_DEVICE);
     reply->memory_bytes = request->memory_bytes;
     reply->cores = core_numbers(state);
@@ -184,28 +197,34 @@ static enum hep_status device_release(struct hep_call *call, const void *request
     return HEP_OK;
 }
 
-static enum hep_status device_get_memory(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+static enum hep_status device_get_memory(struct hep_call *call, const void *request, void *reply,
+                                         struct hep_error *error)
 {
     struct device_memory memory;
     (void)request;
     HEP_TRY(device_memory_read("", &memory, error));
-    *(struct memory_reply *)reply = (struct memory_reply){memory.total, memory.available, memory.limit, memory.machine,
-                                                         state_of(call)->reservations.reserved, memory.shm_total, memory.shm_free};
+    *(struct memory_reply *)reply = (struct memory_reply){
+        memory.total,     memory.available, memory.limit, memory.machine, state_of(call)->reservations.reserved,
+        memory.shm_total, memory.shm_free};
     return HEP_OK;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 static enum hep_status find_rates(struct hep_instructor *self, struct device_state *state, struct hep_error *error)
 {
     char key[DEVICE_RATES_KEY_MAX];
-    device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores, hep_build_id(), key);
+    device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores,
+                     hep_build_id(), key);
     if (device_rates_load(hep_instructor_state_dir(self), key, &state->rates, NULL) == HEP_OK)
         return HEP_OK;
     hep_instructor_starting(self, "measuring matmul rates");
     HEP_TRY(device_rates_measure(state->topology.usable_cores, 150, &state->rates, error));
     struct hep_error stored = {0};
     if (device_rates_store(hep_instructor_state_dir(self), key, &state->rates, &stored) != HEP_OK)
-        hep_log(HEP_WARNING, "device.rates_not_stored", "reason=%s", stored.message); /* measured again at the next start */
+        hep_log(HEP_WARNING, "device.rates_not_stored", "reason=%s",
+                stored.message); /* measured again at the next start */
     return HEP_OK;
 }
 
@@ -231,8 +250,8 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
     device_cores_init(&state->cores, &state->topology);
     device_reservations_init(&state->reservations, memory.total);
     hep_log(HEP_INFO, "device.started", "isa=%s cores=%d usable=%d memory=%" PRIu64 " f32_gflops=%.0f bf16_gflops=%.0f",
-            hep_isa_name(state->topology.isa), state->topology.core_count, state->topology.usable_cores, state->reservations.capacity,
-            state->rates.gflops[HEP_F32], state->rates.gflops[HEP_BF16]);
+            hep_isa_name(state->topology.isa), state->topology.core_count, state->topology.usable_cores,
+            state->reservations.capacity, state->rates.gflops[HEP_F32], state->rates.gflops[HEP_BF16]);
     *result = state;
     return HEP_OK;
 }
@@ -244,22 +263,40 @@ static void stop(struct hep_instructor *self)
 
 #define LIGHT .deadline_ms = 2000
 static const struct hep_operation operations[] = {
-    {.name = "list", .handler = device_list, .request_size = sizeof(struct no_fields), .reply = list_reply_fields,
-     .reply_count = HEP_COUNT_OF(list_reply_fields), .reply_size = sizeof(struct list_reply), .permission = HEP_CLIENT, LIGHT, .pure = true,
-     .aliases = (const char *const[]){"list_devices", NULL}, .help = "the devices of this machine and what they can do"},
-    HEP_OPERATION("select", device_select, select_request, select_fields, select_reply, select_reply_fields, .permission = HEP_CLIENT, LIGHT,
-                  .pure = true, .aliases = (const char *const[]){"set_device", NULL}, .help = "a device with so much memory free"),
-    HEP_OPERATION("reserve", device_reserve_memory, reserve_request, reserve_fields, reserve_reply, reserve_reply_fields,
-                  .permission = HEP_INTERNAL, LIGHT, .pure = true, .help = "promise memory to a session"),
+    {.name = "list",
+     .handler = device_list,
+     .request_size = sizeof(struct no_fields),
+     .reply = list_reply_fields,
+     .reply_count = HEP_COUNT_OF(list_reply_fields),
+     .reply_size = sizeof(struct list_reply),
+     .permission = HEP_CLIENT,
+     LIGHT,
+     .pure = true,
+     .aliases = (const char *const[]){"list_devices", NULL},
+     .help = "the devices of this machine and what they can do"},
+    HEP_OPERATION("select", device_select, select_request, select_fields, select_reply, select_reply_fields,
+                  .permission = HEP_CLIENT, LIGHT, .pure = true, .aliases = (const char *const[]){"set_device", NULL},
+                  .help = "a device with so much memory free"),
+    HEP_OPERATION("reserve", device_reserve_memory, reserve_request, reserve_fields, reserve_reply,
+                  reserve_reply_fields, .permission = HEP_INTERNAL, LIGHT, .pure = true,
+                  .help = "promise memory to a session"),
     HEP_OPERATION("release", device_release, release_request, release_fields, release_reply, release_reply_fields,
                   .permission = HEP_INTERNAL, LIGHT, .pure = true, .help = "end a session's reservation"),
-    {.name = "get_memory", .handler = device_get_memory, .request_size = sizeof(struct no_fields), .reply = memory_reply_fields,
-     .reply_count = HEP_COUNT_OF(memory_reply_fields), .reply_size = sizeof(struct memory_reply), .permission = HEP_CLIENT, LIGHT,
-     .aliases = (const char *const[]){"get_memory_info", NULL}, .help = "memory of the machine, its limits, and what is reserved"},
+    {.name = "get_memory",
+     .handler = device_get_memory,
+     .request_size = sizeof(struct no_fields),
+     .reply = memory_reply_fields,
+     .reply_count = HEP_COUNT_OF(memory_reply_fields),
+     .reply_size = sizeof(struct memory_reply),
+     .permission = HEP_CLIENT,
+     LIGHT,
+     .aliases = (const char *const[]){"get_memory_info", NULL},
+     .help = "memory of the machine, its limits, and what is reserved"},
     {0},
 };
 
-static const struct hep_instructor_spec spec = {.role = HEP_ROLE_DEVICE, .operations = operations, .start = start, .stop = stop};
+static const struct hep_instructor_spec spec = {
+    .role = HEP_ROLE_DEVICE, .operations = operations, .start = start, .stop = stop};
 
 int main(int argc, char **argv)
 {

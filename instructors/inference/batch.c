@@ -1,6 +1,6 @@
 /*
- * Jobs in hand: taken in by `generate`, stepped by `work`, answered when their rows are done. Everything runs on the worker
- * thread, so that pause, cancel, priority and joining take effect at a step boundary and nowhere else.
+ * Jobs in hand: taken in by `generate`, stepped by `work`, answered when their rows are done. Everything runs on the
+ * worker thread, so that pause, cancel, priority and joining take effect at a step boundary and nowhere else.
  */
 #include "instructors/inference/batch.h"
 
@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- ending a job --------------------------------------------------------------------------------------------------------- */
+/* ---- ending a job
+ * --------------------------------------------------------------------------------------------------------- */
 static void remove_job(struct batch *batch, struct job *job)
 {
     struct job **link = &batch->jobs;
@@ -65,12 +66,14 @@ static int rows_in(const struct job *job, enum row_state state)
     return count;
 }
 
-/* Answers what is over: failed, cancelled, done, interrupted by a drain, or paused, which is asked again when it goes on. */
+/* Answers what is over: failed, cancelled, done, interrupted by a drain, or paused, which is asked again when it goes
+ * on. */
 static void end_jobs(struct batch *batch)
 {
     for (struct job *job = batch->jobs, *next; job; job = next) {
         struct hep_error error = {0};
-        int cancelled = rows_in(job, ROW_CANCELLED), running = rows_in(job, ROW_RUNNING), paused = rows_in(job, ROW_PAUSED);
+        int cancelled = rows_in(job, ROW_CANCELLED), running = rows_in(job, ROW_RUNNING),
+            paused = rows_in(job, ROW_PAUSED);
         next = job->next;
         if (job->failure.code != HEP_OK)
             answer_failure(batch, job, job->failure.code, &job->failure);
@@ -79,19 +82,25 @@ static void end_jobs(struct batch *batch)
         else if (running == 0 && paused == 0)
             answer_success(batch, job);
         else if (hep_call_cancelled(job->call))
-            answer_failure(batch, job, hep_fail(&error, HEP_E_DOMAIN_DOWN, "inference is draining; committed steps are kept"), &error);
+            answer_failure(batch, job,
+                           hep_fail(&error, HEP_E_DOMAIN_DOWN, "inference is draining; committed steps are kept"),
+                           &error);
         else if (running == 0)
-            answer_failure(batch, job, hep_fail(&error, HEP_E_NOT_NOW, "the session is paused; committed steps are kept"), &error);
+            answer_failure(batch, job,
+                           hep_fail(&error, HEP_E_NOT_NOW, "the session is paused; committed steps are kept"), &error);
     }
 }
 
-/* ---- taking a call in --------------------------------------------------------------------------------------------------- */
+/* ---- taking a call in
+ * --------------------------------------------------------------------------------------------------- */
 static bool same_state(const struct job *a, const struct job *b)
 {
-    return a->request->state.offset == b->request->state.offset && strcmp(a->request->state.segment, b->request->state.segment) == 0;
+    return a->request->state.offset == b->request->state.offset &&
+           strcmp(a->request->state.segment, b->request->state.segment) == 0;
 }
 
-/* A call that is asked again goes on from what the first one committed; two writers of one state would mix their steps. */
+/* A call that is asked again goes on from what the first one committed; two writers of one state would mix their steps.
+ */
 static void end_earlier(struct batch *batch, const struct job *again)
 {
     for (struct job *job = batch->jobs, *next; job; job = next) {
@@ -108,8 +117,9 @@ enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep
     HEP_TRY(job_create(batch, call, &job, error));
     job->age = ++batch->age;
     if (job->reply->resumed_from > 0 || job->reply->redone_rows > 0)
-        hep_log(HEP_INFO, "inference.resumed", "session=%s evaluation=%d redone_rows=%d because=%s", hep_call_session(call),
-                job->reply->resumed_from, job->reply->redone_rows, job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+        hep_log(HEP_INFO, "inference.resumed", "session=%s evaluation=%d redone_rows=%d because=%s",
+                hep_call_session(call), job->reply->resumed_from, job->reply->redone_rows,
+                job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
     end_earlier(batch, job);
     struct job **link = &batch->jobs;
     while (*link)
@@ -119,7 +129,8 @@ enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep
     return hep_call_defer(call);
 }
 
-/* ---- one boundary to the next --------------------------------------------------------------------------------------------- */
+/* ---- one boundary to the next
+ * --------------------------------------------------------------------------------------------- */
 static void report(const struct group *group)
 {
     for (int i = 0; i < group->count; i++) {
@@ -164,7 +175,8 @@ bool batch_work(struct batch *batch)
     return batch->jobs != NULL;
 }
 
-/* ---- control ---------------------------------------------------------------------------------------------------------------- */
+/* ---- control
+ * ---------------------------------------------------------------------------------------------------------------- */
 int batch_control(struct batch *batch, const char *session, int32_t row, enum row_state state)
 {
     int count = 0;

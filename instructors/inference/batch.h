@@ -1,6 +1,7 @@
 /*
  * The batch manager: the jobs in hand, and at every step boundary the rows that run together (same UNet, same shapes;
- * highest priority first, then oldest; as many as memory allows). Owned by the worker thread; `view` alone is read by others.
+ * highest priority first, then oldest; as many as memory allows). Owned by the worker thread; `view` alone is read by
+ * others.
  */
 #ifndef HEP_INSTRUCTORS_INFERENCE_BATCH_H
 #define HEP_INSTRUCTORS_INFERENCE_BATCH_H
@@ -64,32 +65,40 @@ struct batch {
     struct batch_view view;
 };
 
-/* ---- job.c: what a call needs --------------------------------------------------------------------------------------- */
+/* ---- job.c: what a call needs ---------------------------------------------------------------------------------------
+ */
 /* What a UNet of a published segment is; kept with the network. */
-enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet, struct hep_network **network,
-                           const struct hep_unet_config **config, struct hep_error *error);
+enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
+                           struct hep_network **network, const struct hep_unet_config **config,
+                           struct hep_error *error);
 /* Memory and FLOPs of so many samples of this shape. */
-enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_config *config, const struct row_shape *shape, int64_t samples,
-                           struct hep_network_cost *cost, struct hep_error *error);
+enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_config *config,
+                           const struct row_shape *shape, int64_t samples, struct hep_network_cost *cost,
+                           struct hep_error *error);
 /* The plan for them, bound to weights and memory. */
-enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config, const struct row_shape *shape, int64_t samples,
-                           struct hep_plan **plan, struct hep_error *error);
+enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config,
+                           const struct row_shape *shape, int64_t samples, struct hep_plan **plan,
+                           struct hep_error *error);
 /* Rows of this shape that run together: at most wanted, rows_max and what memory allows. NO_MEMORY: not even one. */
-enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network, const struct hep_unet_config *config,
-                                    const struct row_shape *shape, int wanted, int samples_per_row, int *rows, struct hep_error *error);
-/* The shape of a row of so many pixels. OUT_OF_RANGE: a side that is no multiple of factor, or latents that no slot holds;
-   names the field. UNSUPPORTED: not a UNet that makes an image from text. */
-enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor, int64_t tokens,
+enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network,
+                                    const struct hep_unet_config *config, const struct row_shape *shape, int wanted,
+                                    int samples_per_row, int *rows, struct hep_error *error);
+/* The shape of a row of so many pixels. OUT_OF_RANGE: a side that is no multiple of factor, or latents that no slot
+   holds; names the field. UNSUPPORTED: not a UNet that makes an image from text. */
+enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor,
+                               int64_t tokens, struct row_shape *shape, struct hep_error *error);
+/* The same from a request, of which conditioning and pooled may be unplaced. BAD_REFERENCE names the one that does not
+ * fit. */
+enum hep_status generate_shape(const struct generate_request *request, const struct hep_unet_config *config,
                                struct row_shape *shape, struct hep_error *error);
-/* The same from a request, of which conditioning and pooled may be unplaced. BAD_REFERENCE names the one that does not fit. */
-enum hep_status generate_shape(const struct generate_request *request, const struct hep_unet_config *config, struct row_shape *shape,
-                               struct hep_error *error);
 /* Checks a call's tensors and finds its saved steps. The caller frees *job with job_destroy. */
 enum hep_status job_create(struct batch *batch, struct hep_call *call, struct job **job, struct hep_error *error);
 void job_destroy(struct job *job); /* NULL is accepted */
 
-/* ---- batch.c: what is done with it ---------------------------------------------------------------------------------- */
-/* Takes a call into the batch; it is answered when its rows are done. An earlier call with the same state ends as STALE. */
+/* ---- batch.c: what is done with it ----------------------------------------------------------------------------------
+ */
+/* Takes a call into the batch; it is answered when its rows are done. An earlier call with the same state ends as
+ * STALE. */
 enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep_error *error);
 /* One boundary to the next: picks rows, runs the network once, commits. true: more can run now. */
 bool batch_work(struct batch *batch);

@@ -14,7 +14,8 @@
 
 enum { SLOW_BIND_US = 20000 /* a new shape's kernels take time: worth a line */ };
 
-/* ---- picking ---------------------------------------------------------------------------------------------------------- */
+/* ---- picking
+ * ---------------------------------------------------------------------------------------------------------- */
 static bool can_run(const struct job *job)
 {
     for (int i = 0; i < job->row_count; i++)
@@ -72,7 +73,8 @@ enum hep_status group_pick(struct batch *batch, struct group *group, struct job 
     HEP_TRY(batch_unet(batch, self, &(*first)->request->unet, &group->network, &group->config, error));
     group->shape = (*first)->rows[0].shape;
     int limit = 0, samples = row_is_guided(&(*first)->rows[0]) ? 2 : 1;
-    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch), samples, &limit, error));
+    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch), samples,
+                                &limit, error));
     for (struct job *job = *first; job && group->count < limit; job = next_job(batch, job))
         if (strcmp(job->request->unet.segment, (*first)->request->unet.segment) == 0 &&
             row_is_guided(&job->rows[0]) == row_is_guided(&(*first)->rows[0]))
@@ -80,7 +82,8 @@ enum hep_status group_pick(struct batch *batch, struct group *group, struct job 
     return HEP_OK;
 }
 
-/* ---- running ---------------------------------------------------------------------------------------------------------- */
+/* ---- running
+ * ---------------------------------------------------------------------------------------------------------- */
 /* Where the parts of the workspace lie, in floats from its start. */
 struct layout {
     size_t sample, timestep, context, pooled, time_ids, out, noise, scratch, total;
@@ -128,19 +131,22 @@ static enum hep_status grow_workspace(struct batch *batch, size_t floats, struct
 }
 
 /* One sample of the network: the row's input with one of its two conditionings. */
-static void put_sample(float *space, const struct layout *layout, const struct row *row, const float *state, size_t sample, bool positive)
+static void put_sample(float *space, const struct layout *layout, const struct row *row, const float *state,
+                       size_t sample, bool positive)
 {
     const struct row_shape *shape = &row->shape;
     size_t context = (size_t)(shape->tokens * shape->context_dim), pooled = (size_t)shape->pooled_dim;
     row_input(row, state, space + layout->sample + sample * (size_t)row_elements(row));
     space[layout->timestep + sample] = row->plan->timesteps[row->evaluation];
-    memcpy(space + layout->context + sample * context, positive ? row->positive : row->negative, context * sizeof(float));
-    memcpy(space + layout->pooled + sample * pooled, positive ? row->pooled_positive : row->pooled_negative, pooled * sizeof(float));
+    memcpy(space + layout->context + sample * context, positive ? row->positive : row->negative,
+           context * sizeof(float));
+    memcpy(space + layout->pooled + sample * pooled, positive ? row->pooled_positive : row->pooled_negative,
+           pooled * sizeof(float));
     memcpy(space + layout->time_ids + sample * 6, row->time_ids, 6 * sizeof(float));
 }
 
-static enum hep_status run_network(struct group *group, float *space, const struct layout *layout, size_t samples, struct hep_plan *plan,
-                                   struct hep_error *error)
+static enum hep_status run_network(struct group *group, float *space, const struct layout *layout, size_t samples,
+                                   struct hep_plan *plan, struct hep_error *error)
 {
     const struct row_shape *shape = &group->shape;
     int64_t n = (int64_t)samples;
@@ -157,7 +163,8 @@ static enum hep_status run_network(struct group *group, float *space, const stru
     return hep_plan_run(plan, inputs, used, &output, 1, error);
 }
 
-/* ---- rows that cannot go on ------------------------------------------------------------------------------------------ */
+/* ---- rows that cannot go on
+ * ------------------------------------------------------------------------------------------ */
 enum hep_status group_state_lost(struct job *job)
 {
     return hep_fail(&job->failure, HEP_E_STALE, "the saved steps were overwritten by somebody else");
@@ -172,7 +179,8 @@ static void find_states(struct group *group, float *scratch, const float **state
         struct job *job = group->jobs[i];
         if (job->failure.code != HEP_OK)
             continue;
-        states[kept] = row_state_vectors(row, scratch + (size_t)kept * HEP_PLAN_VECTORS_MAX * (size_t)row_elements(row));
+        states[kept] =
+            row_state_vectors(row, scratch + (size_t)kept * HEP_PLAN_VECTORS_MAX * (size_t)row_elements(row));
         if (!states[kept]) {
             group_state_lost(job);
             continue;
@@ -196,12 +204,13 @@ static void commit_row(struct row *row, struct job *job, const float *state, flo
     size_t elements = (size_t)row_elements(row);
     if (row_is_guided(row))
         hep_kernels()->guidance[HEP_F32].run(&(struct hep_guidance_args){.count = (int64_t)elements,
-                                                                        .uncond = model,
-                                                                        .cond = model + elements,
-                                                                        .guidance = (float)row->guidance_scale,
-                                                                        .out = model});
+                                                                         .uncond = model,
+                                                                         .cond = model + elements,
+                                                                         .guidance = (float)row->guidance_scale,
+                                                                         .out = model});
     if (!all_finite(model, elements)) {
-        hep_fail(&job->failure, HEP_E_OUT_OF_RANGE, "image %u: the UNet gave a value that is not finite in evaluation %d of %d", row->index,
+        hep_fail(&job->failure, HEP_E_OUT_OF_RANGE,
+                 "image %u: the UNet gave a value that is not finite in evaluation %d of %d", row->index,
                  row->evaluation + 1, row->plan->info.evaluations);
         hep_hint(&job->failure, "try dtype f32, a lower guidance_scale, or check the model's files");
         return;
@@ -211,12 +220,14 @@ static void commit_row(struct row *row, struct job *job, const float *state, flo
 }
 
 /* Its outputs lie in the order of the samples: for a guided row the negative's, then the positive's. */
-static void commit_rows(struct batch *batch, struct group *group, float *space, const struct layout *layout, const float *const *states)
+static void commit_rows(struct batch *batch, struct group *group, float *space, const struct layout *layout,
+                        const float *const *states)
 {
     size_t sample = 0;
     for (int i = 0; i < group->count; i++) {
         struct row *row = group->rows[i];
-        commit_row(row, group->jobs[i], states[i], space + layout->out + sample * (size_t)row_elements(row), space + layout->noise);
+        commit_row(row, group->jobs[i], states[i], space + layout->out + sample * (size_t)row_elements(row),
+                   space + layout->noise);
         sample += row_is_guided(row) ? 2 : 1;
     }
     atomic_fetch_add(&batch->view.evaluations, (uint64_t)group->count);
@@ -230,7 +241,8 @@ static size_t samples_of(const struct group *group)
     return samples;
 }
 
-static size_t put_samples(struct group *group, float *space, const struct layout *layout, const float *const *states, int64_t now)
+static size_t put_samples(struct group *group, float *space, const struct layout *layout, const float *const *states,
+                          int64_t now)
 {
     size_t samples = 0;
     for (int i = 0; i < group->count; i++) {
@@ -248,8 +260,8 @@ static enum hep_status bind(struct group *group, size_t samples, struct hep_plan
     int64_t asked = hep_now_us();
     HEP_TRY(batch_plan(group->network, group->config, &group->shape, (int64_t)samples, plan, error));
     if (hep_now_us() - asked > SLOW_BIND_US)
-        hep_log(HEP_INFO, "inference.bound", "samples=%zu height=%" PRId64 " width=%" PRId64 " ms=%" PRId64, samples, group->shape.height,
-                group->shape.width, (hep_now_us() - asked) / 1000);
+        hep_log(HEP_INFO, "inference.bound", "samples=%zu height=%" PRId64 " width=%" PRId64 " ms=%" PRId64, samples,
+                group->shape.height, group->shape.width, (hep_now_us() - asked) / 1000);
     return HEP_OK;
 }
 

@@ -14,12 +14,12 @@ struct group {
     struct job *jobs[ROWS_TOGETHER_MAX]; /* whose row it is */
 };
 
-/* The rows of the next evaluation; count 0 if none can run. An error concerns the first job: its network cannot be used, or
-   not even one of its rows fits into memory. */
+/* The rows of the next evaluation; count 0 if none can run. An error concerns the first job: its network cannot be
+   used, or not even one of its rows fits into memory. */
 enum hep_status group_pick(struct batch *batch, struct group *group, struct job **first, struct hep_error *error);
-/* Runs the network once and commits every row. A row that cannot go on (its saved state is lost, or the network gave a value
-   that is not finite) marks its job's failure and is left out; the others go on. NO_MEMORY concerns the group as a whole and
-   leaves every row where it was. */
+/* Runs the network once and commits every row. A row that cannot go on (its saved state is lost, or the network gave a
+   value that is not finite) marks its job's failure and is left out; the others go on. NO_MEMORY concerns the group as
+   a whole and leaves every row where it was. */
 enum hep_status group_run(struct batch *batch, struct group *group, struct hep_error *error);
 /* Bytes of the network's inputs and outputs for so many rows of a shape, with all their samples. */
 size_t group_workspace_bytes(const struct row_shape *shape, int rows, int samples);

@@ -1,6 +1,6 @@
 /*
- * What a generate call needs before it can run: its UNet, its shape, its plan, its saved steps. Everything that came with
- * the call is checked here and nowhere later. Called by batch.c and by the handlers, on the worker thread.
+ * What a generate call needs before it can run: its UNet, its shape, its plan, its saved steps. Everything that came
+ * with the call is checked here and nowhere later. Called by batch.c and by the handlers, on the worker thread.
  */
 #include "instructors/inference/group.h"
 
@@ -15,9 +15,10 @@
 
 enum { KEY_MAX = 96, FINGERPRINT_TEXT_MAX = 1024 };
 
-/* ---- networks --------------------------------------------------------------------------------------------------------- */
-enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet, struct hep_network **network,
-                           const struct hep_unet_config **config, struct hep_error *error)
+/* ---- networks
+ * --------------------------------------------------------------------------------------------------------- */
+enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
+                           struct hep_network **network, const struct hep_unet_config **config, struct hep_error *error)
 {
     void **extra;
     HEP_TRY(networks_get(&batch->networks, self, unet, "packed.unet", network, &extra, error));
@@ -47,30 +48,36 @@ static void build(struct hep_graph *graph, const void *context)
     hep_unet_build(graph, shape->config, &shape->build);
 }
 
-static struct build_context context_of(const struct hep_unet_config *config, const struct row_shape *shape, int64_t samples, char key[KEY_MAX])
+static struct build_context context_of(const struct hep_unet_config *config, const struct row_shape *shape,
+                                       int64_t samples, char key[KEY_MAX])
 {
-    snprintf(key, KEY_MAX, "n%" PRId64 "h%" PRId64 "w%" PRId64 "t%" PRId64, samples, shape->height, shape->width, shape->tokens);
-    return (struct build_context){config, {.batch = samples, .height = shape->height, .width = shape->width, .tokens = shape->tokens}};
+    snprintf(key, KEY_MAX, "n%" PRId64 "h%" PRId64 "w%" PRId64 "t%" PRId64, samples, shape->height, shape->width,
+             shape->tokens);
+    return (struct build_context){
+        config, {.batch = samples, .height = shape->height, .width = shape->width, .tokens = shape->tokens}};
 }
 
-enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_config *config, const struct row_shape *shape, int64_t samples,
-                           struct hep_network_cost *cost, struct hep_error *error)
+enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_config *config,
+                           const struct row_shape *shape, int64_t samples, struct hep_network_cost *cost,
+                           struct hep_error *error)
 {
     char key[KEY_MAX];
     struct build_context context = context_of(config, shape, samples, key);
     return hep_network_cost(network, key, build, &context, cost, error);
 }
 
-enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config, const struct row_shape *shape, int64_t samples,
-                           struct hep_plan **plan, struct hep_error *error)
+enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config,
+                           const struct row_shape *shape, int64_t samples, struct hep_plan **plan,
+                           struct hep_error *error)
 {
     char key[KEY_MAX];
     struct build_context context = context_of(config, shape, samples, key);
     return hep_network_ready(network, key, build, &context, plan, error);
 }
 
-enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network, const struct hep_unet_config *config,
-                                    const struct row_shape *shape, int wanted, int samples_per_row, int *rows, struct hep_error *error)
+enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network,
+                                    const struct hep_unet_config *config, const struct row_shape *shape, int wanted,
+                                    int samples_per_row, int *rows, struct hep_error *error)
 {
     int most = wanted < batch->rows_max ? wanted : batch->rows_max;
     uint64_t needed = 0;
@@ -83,56 +90,72 @@ enum hep_status batch_rows_together(const struct batch *batch, struct hep_networ
             return HEP_OK;
         }
     }
-    hep_fail(error, HEP_E_NO_MEMORY, "one image of this size needs %" PRIu64 " bytes of activations, %" PRIu64 " are allowed", needed,
+    hep_fail(error, HEP_E_NO_MEMORY,
+             "one image of this size needs %" PRIu64 " bytes of activations, %" PRIu64 " are allowed", needed,
              batch->memory_bytes);
     return hep_hint(error, "ask for a smaller image, or raise inference.memory"), HEP_E_NO_MEMORY;
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------------------------------- */
+/* ---- shapes
+ * ----------------------------------------------------------------------------------------------------------- */
 static enum hep_status check_side(const char *name, int32_t side, int32_t factor, struct hep_error *error)
 {
     if (side % factor != 0)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, name, "%s is %d, it must be a multiple of %d", name, side, factor);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, name, "%s is %d, it must be a multiple of %d", name, side,
+                              factor);
     return HEP_OK;
 }
 
-enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor, int64_t tokens,
-                               struct row_shape *shape, struct hep_error *error)
+enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor,
+                               int64_t tokens, struct row_shape *shape, struct hep_error *error)
 {
     uint32_t floats;
     int64_t pooled = hep_unet_text_embeds_width(config);
     HEP_TRY(check_side("width", width, factor, error));
     HEP_TRY(check_side("height", height, factor, error));
-    struct row_shape made = {.channels = config->out_channels, .height = height / factor, .width = width / factor, .tokens = tokens,
-                             .context_dim = config->cross_attention_dim[0], .pooled_dim = pooled > 0 ? pooled : 1};
+    struct row_shape made = {.channels = config->out_channels,
+                             .height = height / factor,
+                             .width = width / factor,
+                             .tokens = tokens,
+                             .context_dim = config->cross_attention_dim[0],
+                             .pooled_dim = pooled > 0 ? pooled : 1};
     if (config->in_channels != config->out_channels)
-        return hep_fail(error, HEP_E_UNSUPPORTED, "this UNet takes %d channels and gives %d: an inpainting model, which cannot make an image from text",
-                        config->in_channels, config->out_channels);
+        return hep_fail(
+            error, HEP_E_UNSUPPORTED,
+            "this UNet takes %d channels and gives %d: an inpainting model, which cannot make an image from text",
+            config->in_channels, config->out_channels);
     if (!row_state_floats(&made, &floats))
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "width", "latents of %" PRId64 " × %" PRId64 " × %" PRId64 " are too large", made.channels,
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "width",
+                              "latents of %" PRId64 " × %" PRId64 " × %" PRId64 " are too large", made.channels,
                               made.height, made.width);
     *shape = made;
     return HEP_OK;
 }
 
-enum hep_status generate_shape(const struct generate_request *request, const struct hep_unet_config *config, struct row_shape *shape,
-                               struct hep_error *error)
+enum hep_status generate_shape(const struct generate_request *request, const struct hep_unet_config *config,
+                               struct row_shape *shape, struct hep_error *error)
 {
     const struct hep_shape *conditioning = &request->conditioning.shape, *pooled = &request->pooled.shape;
     char has[96];
     struct row_shape made;
-    HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, conditioning->dims[1], &made, error));
-    if (conditioning->dims[0] != 2 || made.tokens < 1 || made.tokens > TOKENS_MAX || conditioning->dims[2] != made.context_dim)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "conditioning", "conditioning is %s, the UNet takes [2, 1 … %d, %" PRId64 "]",
+    HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, conditioning->dims[1],
+                           &made, error));
+    if (conditioning->dims[0] != 2 || made.tokens < 1 || made.tokens > TOKENS_MAX ||
+        conditioning->dims[2] != made.context_dim)
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "conditioning",
+                              "conditioning is %s, the UNet takes [2, 1 … %d, %" PRId64 "]",
                               hep_shape_text(conditioning, has, sizeof has), TOKENS_MAX, made.context_dim);
-    if (pooled->dims[0] != 2 || pooled->dims[1] < 1 || (hep_unet_text_embeds_width(config) > 0 && pooled->dims[1] != made.pooled_dim))
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "pooled", "the pooled embedding is %s, the UNet takes [2, %" PRId64 "]",
+    if (pooled->dims[0] != 2 || pooled->dims[1] < 1 ||
+        (hep_unet_text_embeds_width(config) > 0 && pooled->dims[1] != made.pooled_dim))
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "pooled",
+                              "the pooled embedding is %s, the UNet takes [2, %" PRId64 "]",
                               hep_shape_text(pooled, has, sizeof has), made.pooled_dim);
     *shape = made;
     return HEP_OK;
 }
 
-/* ---- opening a job ---------------------------------------------------------------------------------------------------- */
+/* ---- opening a job
+ * ---------------------------------------------------------------------------------------------------- */
 static enum hep_status check_finite(const char *field, const struct hep_tensor *tensor, struct hep_error *error)
 {
     int64_t elements;
@@ -140,7 +163,8 @@ static enum hep_status check_finite(const char *field, const struct hep_tensor *
     hep_assert(hep_shape_elements(&tensor->shape, &elements));
     for (int64_t i = 0; i < elements; i++)
         if (!isfinite(values[i]))
-            return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field, "%s: element %" PRId64 " of %" PRId64 " is not finite", field, i, elements);
+            return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field,
+                                  "%s: element %" PRId64 " of %" PRId64 " is not finite", field, i, elements);
     return HEP_OK;
 }
 
@@ -154,17 +178,20 @@ static uint32_t crc_of(const struct hep_tensor *tensor)
 
 /* What a committed step depends on beside the session: another value of any of it makes saved steps worthless. */
 static void fingerprint_of(const struct job *job, const struct hep_network *network, const struct hep_tensor *plan,
-                           const struct hep_tensor *conditioning, const struct hep_tensor *pooled, uint8_t digest[HEP_FINGERPRINT_BYTES])
+                           const struct hep_tensor *conditioning, const struct hep_tensor *pooled,
+                           uint8_t digest[HEP_FINGERPRINT_BYTES])
 {
     const struct generate_request *request = job->request;
     char text[FINGERPRINT_TEXT_MAX];
     int length = snprintf(text, sizeof text,
-                          "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x conditioning=%08x pooled=%08x guidance=%.17g seed=%" PRIu64
-                          " rng=%.16s size=%dx%d rows=%d",
-                          hep_build_id(), hep_isa_name(hep_isa_level()), hep_dtype_name(hep_network_dtype(network)), hep_network_digest(network),
-                          request->fingerprint.data, crc_of(plan), crc_of(conditioning), crc_of(pooled), request->guidance_scale, request->seed,
-                          request->rng.data, request->width, request->height, request->count);
-    hep_assert(length > 0 && length < (int)sizeof text && EVP_Digest(text, (size_t)length, digest, NULL, EVP_sha256(), NULL) == 1);
+                          "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x conditioning=%08x pooled=%08x "
+                          "guidance=%.17g seed=%" PRIu64 " rng=%.16s size=%dx%d rows=%d",
+                          hep_build_id(), hep_isa_name(hep_isa_level()), hep_dtype_name(hep_network_dtype(network)),
+                          hep_network_digest(network), request->fingerprint.data, crc_of(plan), crc_of(conditioning),
+                          crc_of(pooled), request->guidance_scale, request->seed, request->rng.data, request->width,
+                          request->height, request->count);
+    hep_assert(length > 0 && length < (int)sizeof text &&
+               EVP_Digest(text, (size_t)length, digest, NULL, EVP_sha256(), NULL) == 1);
 }
 
 static void init_rows(struct job *job, const struct row_shape *shape, const float *conditioning, const float *pooled)
@@ -176,10 +203,18 @@ static void init_rows(struct job *job, const struct row_shape *shape, const floa
     for (int i = 0; i < request->count; i++) {
         enum hep_slot_result found;
         struct row *row = &job->rows[i];
-        *row = (struct row){.index = (uint32_t)i, .shape = *shape, .plan = &job->plan, .slots = &job->slots, .negative = conditioning,
-                            .positive = conditioning + context, .pooled_negative = pooled, .pooled_positive = pooled + pooled_width,
-                            .time_ids = {height, width, 0, 0, height, width}, .guidance_scale = request->guidance_scale,
-                            .seed = request->seed + (uint64_t)i, .noise = row_noise_find(request->rng.data)};
+        *row = (struct row){.index = (uint32_t)i,
+                            .shape = *shape,
+                            .plan = &job->plan,
+                            .slots = &job->slots,
+                            .negative = conditioning,
+                            .positive = conditioning + context,
+                            .pooled_negative = pooled,
+                            .pooled_positive = pooled + pooled_width,
+                            .time_ids = {height, width, 0, 0, height, width},
+                            .guidance_scale = request->guidance_scale,
+                            .seed = request->seed + (uint64_t)i,
+                            .noise = row_noise_find(request->rng.data)};
         row_resume(row, &found);
         if (row->evaluation > job->reply->resumed_from)
             job->reply->resumed_from = row->evaluation;
@@ -208,7 +243,8 @@ static enum hep_status copy_plan(struct job *job, const struct hep_tensor *plan,
 static enum hep_status open_job(struct batch *batch, struct job *job, struct hep_error *error)
 {
     const struct generate_request *request = job->request;
-    struct hep_tensor conditioning = hep_call_map(job->call, &request->conditioning), pooled = hep_call_map(job->call, &request->pooled),
+    struct hep_tensor conditioning = hep_call_map(job->call, &request->conditioning),
+                      pooled = hep_call_map(job->call, &request->pooled),
                       plan = hep_call_map(job->call, &request->plan), state = hep_call_map(job->call, &request->state),
                       latents = hep_call_map(job->call, &request->latents);
     struct hep_network *network;
@@ -222,14 +258,15 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
     struct hep_shape wanted = HEP_SHAPE(request->count, shape.channels, shape.height, shape.width);
     if (!hep_shape_equal(&latents.shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "latents are %s, this request needs %s",
-                              hep_shape_text(&latents.shape, has, sizeof has), hep_shape_text(&wanted, wants, sizeof wants));
+                              hep_shape_text(&latents.shape, has, sizeof has),
+                              hep_shape_text(&wanted, wants, sizeof wants));
     HEP_TRY(copy_plan(job, &plan, error));
     HEP_TRY(check_finite("conditioning", &conditioning, error));
     HEP_TRY(check_finite("pooled", &pooled, error));
     fingerprint_of(job, network, &plan, &conditioning, &pooled, digest);
     hep_assert(row_state_floats(&shape, &floats));
-    enum hep_status status = hep_slots_attach(&state, (uint32_t)request->count, floats, hep_call_session(job->call), request->state.generation,
-                                              digest, &job->slots, error);
+    enum hep_status status = hep_slots_attach(&state, (uint32_t)request->count, floats, hep_call_session(job->call),
+                                              request->state.generation, digest, &job->slots, error);
     if (status != HEP_OK) {
         if (error)
             snprintf(error->field, sizeof error->field, "state");

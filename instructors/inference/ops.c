@@ -31,50 +31,71 @@ struct control_reply {
 #define SIZE_LIMITS .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX
 static const char *const action_choices[] = {"pause", "resume", "cancel", "priority", NULL};
 static const struct hep_field generate_fields[] = {
-    HEP_FIELD(REF, generate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "weights from model.load"),
-    HEP_FIELD(REF, generate_request, conditioning, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 3, .help = "from encode_prompt"),
-    HEP_FIELD(REF, generate_request, pooled, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 2, .help = "from encode_prompt"),
-    HEP_FIELD(REF, generate_request, plan, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "from scheduler.plan"),
-    HEP_FIELD(F64, generate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100, .help = "classifier-free guidance; 1 and below: none"),
+    HEP_FIELD(REF, generate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "weights from model.load"),
+    HEP_FIELD(REF, generate_request, conditioning, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 3,
+              .help = "from encode_prompt"),
+    HEP_FIELD(REF, generate_request, pooled, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 2,
+              .help = "from encode_prompt"),
+    HEP_FIELD(REF, generate_request, plan, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "from scheduler.plan"),
+    HEP_FIELD(F64, generate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100,
+              .help = "classifier-free guidance; 1 and below: none"),
     HEP_FIELD(U64, generate_request, seed, REQUIRED, .help = "of the first image; image i uses seed + i"),
     HEP_FIELD(STR, generate_request, rng, DEFAULTED, .fallback_text = "philox", .choices = row_noise_names,
               .help = "noise as torch makes it on CUDA (philox) or on the CPU"),
-    HEP_FIELD(STR, generate_request, fingerprint, OPTIONAL, .max = 80, .help = "of the weights; saved steps of another one are not used"),
+    HEP_FIELD(STR, generate_request, fingerprint, OPTIONAL, .max = 80,
+              .help = "of the weights; saved steps of another one are not used"),
     HEP_FIELD(I32, generate_request, width, REQUIRED, SIZE_LIMITS, .help = "pixels"),
     HEP_FIELD(I32, generate_request, height, REQUIRED, SIZE_LIMITS, .help = "pixels"),
-    HEP_FIELD(I32, generate_request, vae_scale_factor, DEFAULTED, .fallback = 8, .min = 1, .max = 64, .help = "pixels per latent"),
-    HEP_FIELD(I32, generate_request, count, DEFAULTED, .fallback = 1, .min = 1, .max = HEP_IMAGES_MAX, .help = "images"),
-    HEP_FIELD(I32, generate_request, priority, DEFAULTED, .fallback = 0, .min = -1000, .max = 1000, .help = "higher goes first"),
-    HEP_FIELD(REF, generate_request, state, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1, .help = "out: step slots of every row"),
-    HEP_FIELD(REF, generate_request, latents, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4, .help = "out: [count, channels, h, w]"),
+    HEP_FIELD(I32, generate_request, vae_scale_factor, DEFAULTED, .fallback = 8, .min = 1, .max = 64,
+              .help = "pixels per latent"),
+    HEP_FIELD(I32, generate_request, count, DEFAULTED, .fallback = 1, .min = 1, .max = HEP_IMAGES_MAX,
+              .help = "images"),
+    HEP_FIELD(I32, generate_request, priority, DEFAULTED, .fallback = 0, .min = -1000, .max = 1000,
+              .help = "higher goes first"),
+    HEP_FIELD(REF, generate_request, state, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
+              .help = "out: step slots of every row"),
+    HEP_FIELD(REF, generate_request, latents, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
+              .help = "out: [count, channels, h, w]"),
 };
 static const struct hep_field generate_reply_fields[] = {
     HEP_FIELD(I32, generate_reply, rows, REQUIRED, .help = "images denoised"),
     HEP_FIELD(I32, generate_reply, evaluations, REQUIRED, .help = "evaluations done in this call, all rows together"),
-    HEP_FIELD(I32, generate_reply, resumed_from, REQUIRED, .help = "evaluation that a row went on from; 0 = from the start"),
+    HEP_FIELD(I32, generate_reply, resumed_from, REQUIRED,
+              .help = "evaluation that a row went on from; 0 = from the start"),
     HEP_FIELD(I32, generate_reply, redone_rows, REQUIRED, .help = "rows whose saved steps could not be used"),
     HEP_FIELD(STR, generate_reply, restarted_because, OPTIONAL, .help = "why: other_fingerprint, torn"),
     HEP_FIELD(F64, generate_reply, step_ms, REQUIRED, .help = "mean time of an evaluation of one row, milliseconds"),
 };
 static const struct hep_field estimate_fields[] = {
-    HEP_FIELD(REF, estimate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "weights from model.load"),
+    HEP_FIELD(REF, estimate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "weights from model.load"),
     HEP_FIELD(I32, estimate_request, width, REQUIRED, SIZE_LIMITS, .help = "pixels"),
     HEP_FIELD(I32, estimate_request, height, REQUIRED, SIZE_LIMITS, .help = "pixels"),
-    HEP_FIELD(I32, estimate_request, vae_scale_factor, DEFAULTED, .fallback = 8, .min = 1, .max = 64, .help = "pixels per latent"),
-    HEP_FIELD(I32, estimate_request, count, DEFAULTED, .fallback = 1, .min = 1, .max = HEP_IMAGES_MAX, .help = "images"),
-    HEP_FIELD(I32, estimate_request, tokens, DEFAULTED, .fallback = 77, .min = 1, .max = TOKENS_MAX, .help = "of the conditioning"),
-    HEP_FIELD(F64, estimate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100, .help = "as in generate"),
+    HEP_FIELD(I32, estimate_request, vae_scale_factor, DEFAULTED, .fallback = 8, .min = 1, .max = 64,
+              .help = "pixels per latent"),
+    HEP_FIELD(I32, estimate_request, count, DEFAULTED, .fallback = 1, .min = 1, .max = HEP_IMAGES_MAX,
+              .help = "images"),
+    HEP_FIELD(I32, estimate_request, tokens, DEFAULTED, .fallback = 77, .min = 1, .max = TOKENS_MAX,
+              .help = "of the conditioning"),
+    HEP_FIELD(F64, estimate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100,
+              .help = "as in generate"),
 };
 static const struct hep_field estimate_reply_fields[] = {
-    HEP_FIELD(U64, estimate_reply, peak_bytes, REQUIRED, .help = "activations, inputs and outputs of one call of the network, beside the mapped weights"),
+    HEP_FIELD(U64, estimate_reply, peak_bytes, REQUIRED,
+              .help = "activations, inputs and outputs of one call of the network, beside the mapped weights"),
     HEP_FIELD(F64, estimate_reply, flops_per_evaluation, REQUIRED, .help = "of all rows that run together"),
-    HEP_FIELD(F64, estimate_reply, ms_per_evaluation, REQUIRED, .help = "from the rate measured so far; 0 = nothing measured yet"),
+    HEP_FIELD(F64, estimate_reply, ms_per_evaluation, REQUIRED,
+              .help = "from the rate measured so far; 0 = nothing measured yet"),
     HEP_FIELD(I32, estimate_reply, rows_together, REQUIRED, .help = "rows that run together"),
 };
 static const struct hep_field control_fields[] = {
     HEP_FIELD(STR, control_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "whose rows"),
-    HEP_FIELD(STR, control_request, action, REQUIRED, .choices = action_choices, .help = "what to do at the next step boundary"),
-    HEP_FIELD(I32, control_request, row, DEFAULTED, .fallback = -1, .min = -1, .max = HEP_IMAGES_MAX, .help = "one image; -1 = all"),
+    HEP_FIELD(STR, control_request, action, REQUIRED, .choices = action_choices,
+              .help = "what to do at the next step boundary"),
+    HEP_FIELD(I32, control_request, row, DEFAULTED, .fallback = -1, .min = -1, .max = HEP_IMAGES_MAX,
+              .help = "one image; -1 = all"),
     HEP_FIELD(I32, control_request, priority, OPTIONAL, .min = -1000, .max = 1000, .help = "for action priority"),
 };
 static const struct hep_field control_reply_fields[] = {
@@ -86,7 +107,8 @@ static struct batch *batch_of(struct hep_call *call)
     return hep_instructor_state(hep_call_instructor(call));
 }
 
-static enum hep_status measure_generate(struct hep_call *call, const void *request_, struct hep_output_plan *outputs, struct hep_error *error)
+static enum hep_status measure_generate(struct hep_call *call, const void *request_, struct hep_output_plan *outputs,
+                                        struct hep_error *error)
 {
     const struct generate_request *request = request_;
     struct batch *batch = batch_of(call);
@@ -128,7 +150,8 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     struct hep_network_cost cost;
     int samples = request->guidance_scale > 1 ? 2 : 1, rows = 0;
     HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
-    HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape, error));
+    HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape,
+                           error));
     HEP_TRY(batch_rows_together(batch, network, config, &shape, request->count, samples, &rows, error));
     HEP_TRY(batch_cost(network, config, &shape, (int64_t)rows * samples, &cost, error));
     reply->rows_together = rows;
@@ -168,9 +191,12 @@ static enum hep_status start(struct hep_instructor *self, void **state, struct h
     if (!batch)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
     batch->rows_max = (int)hep_instructor_setting_int(self, "inference.rows_max", 4);
-    batch->rows_max = batch->rows_max < 1 ? 1 : batch->rows_max > ROWS_TOGETHER_MAX ? ROWS_TOGETHER_MAX : batch->rows_max;
+    batch->rows_max = batch->rows_max < 1                   ? 1
+                      : batch->rows_max > ROWS_TOGETHER_MAX ? ROWS_TOGETHER_MAX
+                                                            : batch->rows_max;
     int64_t memory = hep_instructor_setting_int(self, "inference.memory", 0);
-    batch->memory_bytes = memory > 0 ? (uint64_t)memory : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    batch->memory_bytes =
+        memory > 0 ? (uint64_t)memory : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     *state = batch;
     return HEP_OK;
 }
@@ -183,20 +209,24 @@ static void stop(struct hep_instructor *self)
 }
 
 static const struct hep_operation operations[] = {
-    HEP_OPERATION("generate", generate, generate_request, generate_fields, generate_reply, generate_reply_fields, .measure = measure_generate,
-                  .permission = HEP_INTERNAL, .deadline_ms = 300000, .pure = true, .heavy = true,
-                  .aliases = (const char *const[]){"batch_process", NULL}, .help = "denoise images, step by step, each step committed"),
-    HEP_OPERATION("estimate", estimate, estimate_request, estimate_fields, estimate_reply, estimate_reply_fields, .permission = HEP_OPERATOR,
-                  .deadline_ms = 10000, .pure = true, .heavy = true, .help = "memory, FLOPs and time of one evaluation"),
-    HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields, .permission = HEP_INTERNAL,
-                  .deadline_ms = 300000, .heavy = true, .help = "pause, resume or cancel rows, or change their priority, at the next step"),
+    HEP_OPERATION("generate", generate, generate_request, generate_fields, generate_reply, generate_reply_fields,
+                  .measure = measure_generate, .permission = HEP_INTERNAL, .deadline_ms = 300000, .pure = true,
+                  .heavy = true, .aliases = (const char *const[]){"batch_process", NULL},
+                  .help = "denoise images, step by step, each step committed"),
+    HEP_OPERATION("estimate", estimate, estimate_request, estimate_fields, estimate_reply, estimate_reply_fields,
+                  .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true,
+                  .help = "memory, FLOPs and time of one evaluation"),
+    HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields,
+                  .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true,
+                  .help = "pause, resume or cancel rows, or change their priority, at the next step"),
     {0},
 };
 
 /* Between two steps: the networks of jobs in hand are opened again at the next one. */
 static void drop_networks(struct hep_instructor *self, json_t *freed)
 {
-    json_object_set_new(freed, "activation_bytes", json_integer((json_int_t)batch_trim(hep_instructor_state(self), self)));
+    json_object_set_new(freed, "activation_bytes",
+                        json_integer((json_int_t)batch_trim(hep_instructor_state(self), self)));
 }
 
 /* Loop thread: reads the view only. */
@@ -204,12 +234,13 @@ static void show(struct hep_instructor *self, json_t *into)
 {
     struct batch *batch = hep_instructor_state(self);
     struct batch_view *view = &batch->view;
-    json_object_set_new(into, "inference",
-                        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:i}", "jobs", atomic_load(&view->jobs), "rows_running",
-                                  atomic_load(&view->rows_running), "rows_paused", atomic_load(&view->rows_paused), "rows_max", batch->rows_max,
-                                  "evaluations", (json_int_t)atomic_load(&view->evaluations), "activation_bytes",
-                                  (json_int_t)atomic_load(&view->activation_bytes), "memory_limit", (json_int_t)batch->memory_bytes, "gflops",
-                                  atomic_load(&view->gflops), "networks", atomic_load(&view->networks)));
+    json_object_set_new(
+        into, "inference",
+        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:i}", "jobs", atomic_load(&view->jobs), "rows_running",
+                  atomic_load(&view->rows_running), "rows_paused", atomic_load(&view->rows_paused), "rows_max",
+                  batch->rows_max, "evaluations", (json_int_t)atomic_load(&view->evaluations), "activation_bytes",
+                  (json_int_t)atomic_load(&view->activation_bytes), "memory_limit", (json_int_t)batch->memory_bytes,
+                  "gflops", atomic_load(&view->gflops), "networks", atomic_load(&view->networks)));
 }
 
 static const char *isa(void)
@@ -217,8 +248,14 @@ static const char *isa(void)
     return hep_isa_name(hep_isa_level());
 }
 
-static const struct hep_instructor_spec spec = {.role = HEP_ROLE_INFERENCE, .operations = operations, .start = start, .stop = stop,
-                                                .work = work, .cleanup = drop_networks, .status = show, .isa = isa};
+static const struct hep_instructor_spec spec = {.role = HEP_ROLE_INFERENCE,
+                                                .operations = operations,
+                                                .start = start,
+                                                .stop = stop,
+                                                .work = work,
+                                                .cleanup = drop_networks,
+                                                .status = show,
+                                                .isa = isa};
 
 int main(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 /*
- * One row's arithmetic: initial noise, network input, the scheduler's matrix, the commit of a step. Pure functions of the
- * request and the committed slot. Called by the batch between two runs of the network; allocates nothing.
+ * One row's arithmetic: initial noise, network input, the scheduler's matrix, the commit of a step. Pure functions of
+ * the request and the committed slot. Called by the batch between two runs of the network; allocates nothing.
  */
 #include "instructors/inference/row.h"
 
@@ -22,14 +22,16 @@ bool row_is_guided(const struct row *row)
 bool row_state_floats(const struct row_shape *shape, uint32_t *floats)
 {
     int64_t area, elements, all;
-    if (__builtin_mul_overflow(shape->height, shape->width, &area) || __builtin_mul_overflow(area, shape->channels, &elements) ||
+    if (__builtin_mul_overflow(shape->height, shape->width, &area) ||
+        __builtin_mul_overflow(area, shape->channels, &elements) ||
         __builtin_mul_overflow(elements, (int64_t)HEP_PLAN_VECTORS_MAX, &all) || elements <= 0 || all > UINT32_MAX)
         return false;
     *floats = (uint32_t)all;
     return true;
 }
 
-/* ---- noise ---------------------------------------------------------------------------------------------------------- */
+/* ---- noise ----------------------------------------------------------------------------------------------------------
+ */
 void row_noise_philox(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise)
 {
     (void)context;
@@ -59,7 +61,8 @@ static void draw(const struct row *row, int32_t number, float *noise)
     row->noise(row->noise_context, row->seed, (uint32_t)number, (size_t)row_elements(row), noise);
 }
 
-/* ---- steps ---------------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------------------------------
+ */
 /* What this row committed last; NULL if it is not there any more. */
 static const float *committed(const struct row *row)
 {
@@ -112,13 +115,14 @@ void row_step(struct row *row, const float *state, const float *model, float *no
         to[v] = next + (size_t)v * elements;
     }
     hep_kernels()->update[HEP_F32].run(&(struct hep_update_args){.count = (int64_t)elements,
-                                                                .vectors = vectors,
-                                                                .matrix = hep_scheduler_plan_row(plan, e, 0),
-                                                                .state = from,
-                                                                .model = model,
-                                                                .noise = number > 0 ? noise : NULL,
-                                                                .out = to});
-    memset(next + (size_t)vectors * elements, 0, (row->slots->state_floats - (size_t)vectors * elements) * sizeof *next);
+                                                                 .vectors = vectors,
+                                                                 .matrix = hep_scheduler_plan_row(plan, e, 0),
+                                                                 .state = from,
+                                                                 .model = model,
+                                                                 .noise = number > 0 ? noise : NULL,
+                                                                 .out = to});
+    memset(next + (size_t)vectors * elements, 0,
+           (row->slots->state_floats - (size_t)vectors * elements) * sizeof *next);
     hep_slot_commit(row->slots, row->index, (uint32_t)++row->evaluation);
     if (row_is_finished(row))
         row->state = ROW_DONE;

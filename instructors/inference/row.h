@@ -1,6 +1,6 @@
 /*
- * A row: one image to denoise. What it needs from its request, where its state lies, how far it is. A row knows nothing of
- * the rows beside it: its bytes depend on its own request only.
+ * A row: one image to denoise. What it needs from its request, where its state lies, how far it is. A row knows nothing
+ * of the rows beside it: its bytes depend on its own request only.
  */
 #ifndef HEP_INSTRUCTORS_INFERENCE_ROW_H
 #define HEP_INSTRUCTORS_INFERENCE_ROW_H
@@ -27,19 +27,19 @@ struct row_shape {
 };
 
 struct row {
-    uint32_t index;                   /* image of its request, from 0                               */
+    uint32_t index; /* image of its request, from 0                               */
     enum row_state state;
     struct row_shape shape;
     const struct hep_scheduler_plan *plan;
-    const struct hep_slots *slots;    /* of its request                                             */
-    const float *negative, *positive; /* conditioning, [tokens, context_dim] each                   */
+    const struct hep_slots *slots;                  /* of its request                                             */
+    const float *negative, *positive;               /* conditioning, [tokens, context_dim] each                   */
     const float *pooled_negative, *pooled_positive; /* [pooled_dim] each                            */
-    float time_ids[6];                /* SDXL's size conditioning, pixels                           */
-    double guidance_scale;            /* > 1: two samples of the network per evaluation             */
-    uint64_t seed;                    /* of this image                                              */
+    float time_ids[6];                              /* SDXL's size conditioning, pixels                           */
+    double guidance_scale;                          /* > 1: two samples of the network per evaluation             */
+    uint64_t seed;                                  /* of this image                                              */
     row_noise *noise;
     const void *noise_context;
-    int32_t evaluation;               /* committed evaluations                                      */
+    int32_t evaluation; /* committed evaluations                                      */
 };
 
 int64_t row_elements(const struct row *row); /* of one state vector                                 */
@@ -48,7 +48,8 @@ bool row_is_guided(const struct row *row);
 bool row_state_floats(const struct row_shape *shape, uint32_t *floats);
 /* Looks at the committed slot and goes on from there, or from the start: `found` says what was there. */
 void row_resume(struct row *row, enum hep_slot_result *found);
-/* The state before the present evaluation, [state_vectors][elements]: the committed one, or the initial noise in scratch
+/* The state before the present evaluation, [state_vectors][elements]: the committed one, or the initial noise in
+   scratch
    ([state_vectors][elements] f32) when nothing is committed. NULL: the committed state is not the one that this row
    committed last; somebody else wrote there. */
 const float *row_state_vectors(const struct row *row, float *scratch);
@@ -58,7 +59,8 @@ void row_input(const struct row *row, const float *state, float *input);
    noise: scratch, [elements]. */
 void row_step(struct row *row, const float *state, const float *model, float *noise);
 bool row_is_finished(const struct row *row);
-/* Copies the finished sample, [channels, height, width] f32. False as row_state_vectors' NULL; nothing is written then. */
+/* Copies the finished sample, [channels, height, width] f32. False as row_state_vectors' NULL; nothing is written then.
+ */
 bool row_latents(const struct row *row, float *latents);
 
 #endif

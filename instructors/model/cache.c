@@ -48,7 +48,8 @@ static void remove_at(struct cache *cache, int index, const char *why)
     cache->entries[index] = cache->entries[--cache->count];
 }
 
-/* ---- adoption ------------------------------------------------------------------------------------------------------- */
+/* ---- adoption -------------------------------------------------------------------------------------------------------
+ */
 static bool digest_from_text(const char *text, uint8_t digest[SHA256_BYTES])
 {
     if (strlen(text) != SHA256_TEXT - 1)
@@ -66,15 +67,16 @@ static bool read_about(const void *memory, uint64_t bytes, struct about *about)
 {
     const struct hep_bundle_header *bundle;
     json_t *json = NULL;
-    if (hep_bundle_open(memory, bytes, &bundle, NULL) != HEP_OK || hep_bundle_json(bundle, "about.json", &json, NULL) != HEP_OK)
+    if (hep_bundle_open(memory, bytes, &bundle, NULL) != HEP_OK ||
+        hep_bundle_json(bundle, "about.json", &json, NULL) != HEP_OK)
         return false;
     memset(about, 0, sizeof *about);
     snprintf(about->model, sizeof about->model, "%s", hep_json_str(json, "model", ""));
     snprintf(about->component, sizeof about->component, "%s", hep_json_str(json, "component", ""));
     about->dtype = hep_dtype_from_name(hep_json_str(json, "dtype", ""));
     bool ours = strcmp(hep_json_str(json, "build", ""), hep_build_id()) == 0 &&
-                strcmp(hep_json_str(json, "isa", ""), hep_isa_name(hep_isa_level())) == 0 && about->model[0] && about->component[0] &&
-                digest_from_text(hep_json_str(json, "identity", ""), about->identity) &&
+                strcmp(hep_json_str(json, "isa", ""), hep_isa_name(hep_isa_level())) == 0 && about->model[0] &&
+                about->component[0] && digest_from_text(hep_json_str(json, "identity", ""), about->identity) &&
                 digest_from_text(hep_json_str(json, "digest", ""), about->digest);
     json_decref(json);
     return ours;
@@ -104,7 +106,8 @@ static bool adopt_one(const struct hep_segment_entry *found, void *context)
     hep_mapping_clear(&mapping);
     if (fd >= 0)
         close(fd);
-    struct hep_tensor_ref ref = {.generation = found->name.generation, .dtype = HEP_U8, .shape = HEP_SHAPE((int64_t)bytes)};
+    struct hep_tensor_ref ref = {
+        .generation = found->name.generation, .dtype = HEP_U8, .shape = HEP_SHAPE((int64_t)bytes)};
     snprintf(ref.segment, sizeof ref.segment, "%s", text);
     if (ours && add(adoption->cache, &about, &ref, &entry, NULL) == HEP_OK) {
         adoption->adopted++;
@@ -124,7 +127,8 @@ enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, str
     return HEP_OK;
 }
 
-/* ---- pins and eviction ------------------------------------------------------------------------------------------------ */
+/* ---- pins and eviction
+ * ------------------------------------------------------------------------------------------------ */
 bool cache_is_pinned(const struct cache *cache, const char *model)
 {
     for (int i = 0; i < cache->pin_count; i++)
@@ -210,7 +214,8 @@ static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char
                 oldest = i;
         }
         if (oldest < 0) {
-            hep_fail(error, HEP_E_NO_MEMORY, "weights need %" PRIu64 " bytes more; %" PRIu64 " of the budget of %" PRIu64 " are in use", bytes,
+            hep_fail(error, HEP_E_NO_MEMORY,
+                     "weights need %" PRIu64 " bytes more; %" PRIu64 " of the budget of %" PRIu64 " are in use", bytes,
                      cache->bytes, cache->budget_bytes);
             return hep_hint(error, "raise models.memory_budget, or wait until sessions end"), HEP_E_NO_MEMORY;
         }
@@ -220,10 +225,11 @@ static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char
     return HEP_OK;
 }
 
-/* ---- lookup and publication --------------------------------------------------------------------------------------------- */
+/* ---- lookup and publication
+ * --------------------------------------------------------------------------------------------- */
 /* The list of a component's files: with contents (slow, once) or with sizes and times only. */
-static enum hep_status digest_files(const struct hep_model *model, const char *name, bool contents, uint8_t digest[SHA256_BYTES],
-                                    struct hep_error *error)
+static enum hep_status digest_files(const struct hep_model *model, const char *name, bool contents,
+                                    uint8_t digest[SHA256_BYTES], struct hep_error *error)
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     char path[HEP_PATH_MAX], line[HEP_PATH_MAX + 160], all[SHA256_TEXT + sizeof line];
@@ -237,8 +243,9 @@ static enum hep_status digest_files(const struct hep_model *model, const char *n
             continue; /* an optional tokenizer file */
         if (fstatat(hep_model_folder(model), path, &state, 0) != 0)
             return hep_fail(error, HEP_E_BAD_MODEL, "%s cannot be read", path);
-        snprintf(line, sizeof line, "%s %lld %lld %lld.%09ld %llu", path, (long long)state.st_size, (long long)state.st_dev,
-                 (long long)state.st_mtim.tv_sec, state.st_mtim.tv_nsec, (unsigned long long)state.st_ino);
+        snprintf(line, sizeof line, "%s %lld %lld %lld.%09ld %llu", path, (long long)state.st_size,
+                 (long long)state.st_dev, (long long)state.st_mtim.tv_sec, state.st_mtim.tv_nsec,
+                 (unsigned long long)state.st_ino);
         if (contents) {
             HEP_TRY(checksum_file(hep_model_folder(model), path, NULL, NULL, file, NULL, error));
             snprintf(line, sizeof line, "%s %s", path, checksum_text(file, text));
@@ -280,7 +287,8 @@ static struct cache_entry *find_digest(struct cache *cache, const struct about *
 }
 
 /* Packing read the files a second time: they must still be the ones that were hashed. */
-static enum hep_status check_unchanged(const struct hep_model *model, const struct about *about, struct hep_error *error)
+static enum hep_status check_unchanged(const struct hep_model *model, const struct about *about,
+                                       struct hep_error *error)
 {
     uint8_t identity[SHA256_BYTES];
     HEP_TRY(digest_files(model, about->component, false, identity, error));
@@ -311,16 +319,17 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
         return status;
     HEP_TRY(add(cache, about, &ref, entry, error)); /* make_room left a place */
     cache->packed += publish_is_files(about->component) ? 0 : 1;
-    hep_log(HEP_INFO, "model.published", "model=%s component=%s dtype=%s bytes=%" PRId64, about->model, about->component,
-            hep_dtype_name(about->dtype), ref.shape.dims[0]);
+    hep_log(HEP_INFO, "model.published", "model=%s component=%s dtype=%s bytes=%" PRId64, about->model,
+            about->component, hep_dtype_name(about->dtype), ref.shape.dims[0]);
     status = check_unchanged(model, about, error);
     if (status != HEP_OK)
         remove_at(cache, cache->count - 1, "files_changed");
     return status;
 }
 
-enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name, const char *component,
-                          enum hep_dtype dtype, void (*progress)(void *context, const char *note), void *context,
+enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
+                          const char *component, enum hep_dtype dtype,
+                          void (*progress)(void *context, const char *note), void *context,
                           const struct cache_entry **entry, struct hep_error *error)
 {
     struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : dtype};

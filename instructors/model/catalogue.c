@@ -34,8 +34,8 @@ static const char *family_of(const struct hep_model *model, const struct hep_une
 
 static const char *const weight_components[] = {"text_encoder", "text_encoder_2", "unet", "vae", NULL};
 
-static enum hep_status read_unet(const struct hep_model *model, const struct hep_component *component, struct catalogue_entry *entry,
-                                 struct hep_error *error)
+static enum hep_status read_unet(const struct hep_model *model, const struct hep_component *component,
+                                 struct catalogue_entry *entry, struct hep_error *error)
 {
     struct hep_unet_config config;
     HEP_TRY(hep_unet_config_read(hep_component_config(component), "unet/config.json", &config, error));
@@ -46,7 +46,8 @@ static enum hep_status read_unet(const struct hep_model *model, const struct hep
     return HEP_OK;
 }
 
-static enum hep_status read_vae(const struct hep_component *component, struct catalogue_entry *entry, struct hep_error *error)
+static enum hep_status read_vae(const struct hep_component *component, struct catalogue_entry *entry,
+                                struct hep_error *error)
 {
     struct hep_vae_config config;
     HEP_TRY(hep_vae_config_read(hep_component_config(component), "vae/config.json", &config, error));
@@ -54,7 +55,8 @@ static enum hep_status read_vae(const struct hep_component *component, struct ca
     return HEP_OK;
 }
 
-static enum hep_status read_components(const struct hep_model *model, struct catalogue_entry *entry, struct hep_error *error)
+static enum hep_status read_components(const struct hep_model *model, struct catalogue_entry *entry,
+                                       struct hep_error *error)
 {
     for (const char *const *name = weight_components; *name; name++) {
         HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
@@ -81,7 +83,8 @@ static enum hep_status read_model(const char *path, struct catalogue_entry *entr
             return hep_fail(error, HEP_E_BAD_MODEL, "model_index.json names no %s", required[i]);
     HEP_TRY(read_components(model, entry, error));
     HEP_TRY(hep_model_scheduler_config(model, &scheduler, error));
-    snprintf(entry->prediction_type, sizeof entry->prediction_type, "%s", hep_json_str(scheduler, "prediction_type", "epsilon"));
+    snprintf(entry->prediction_type, sizeof entry->prediction_type, "%s",
+             hep_json_str(scheduler, "prediction_type", "epsilon"));
     json_decref(scheduler);
     entry->vae_scale_factor = hep_model_vae_scale_factor(model);
     entry->defaults = *hep_model_defaults(model);
@@ -116,7 +119,8 @@ static enum hep_status add(struct catalogue *catalogue, const char *folder, cons
     struct catalogue_entry *entry = &grown[catalogue->count];
     memset(entry, 0, sizeof *entry);
     entry->family = "";
-    if ((size_t)snprintf(entry->path, sizeof entry->path, "%s/%s", folder, name) >= sizeof entry->path || !looks_like_model(entry->path))
+    if ((size_t)snprintf(entry->path, sizeof entry->path, "%s/%s", folder, name) >= sizeof entry->path ||
+        !looks_like_model(entry->path))
         return HEP_OK;
     snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, name);
     if (read_model(entry->path, entry, &entry->problem) != HEP_OK) {
@@ -178,8 +182,8 @@ static enum hep_status not_found(const struct catalogue *catalogue, const char *
     return HEP_E_NOT_FOUND;
 }
 
-enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **entry,
-                               struct hep_error *error)
+enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name,
+                               const struct catalogue_entry **entry, struct hep_error *error)
 {
     for (int i = 0; i < catalogue->count; i++) {
         const struct catalogue_entry *candidate = &catalogue->entries[i];

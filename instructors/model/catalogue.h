@@ -1,7 +1,7 @@
 /*
- * The models that this daemon knows: every diffusers folder found directly below the configured paths, by the name of its
- * folder. A request names a model by that name and never by a path. Scanning opens the small files only; a folder that
- * looks like a model and is not usable stays in the list with the reason.
+ * The models that this daemon knows: every diffusers folder found directly below the configured paths, by the name of
+ * its folder. A request names a model by that name and never by a path. Scanning opens the small files only; a folder
+ * that looks like a model and is not usable stays in the list with the reason.
  */
 #ifndef HEP_INSTRUCTORS_MODEL_CATALOGUE_H
 #define HEP_INSTRUCTORS_MODEL_CATALOGUE_H
@@ -39,7 +39,7 @@ void catalogue_clear(struct catalogue *catalogue);
 enum hep_status catalogue_scan(struct catalogue *catalogue, int *found, struct hep_error *error);
 /* The entry of this name; "" gives the only usable or else the first one. NOT_FOUND lists the names there are. The
    entry's own problem if it is not usable. */
-enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name, const struct catalogue_entry **entry,
-                               struct hep_error *error);
+enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name,
+                               const struct catalogue_entry **entry, struct hep_error *error);
 
 #endif

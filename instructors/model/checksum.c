@@ -11,8 +11,8 @@
 
 enum { BLOCK = 4 << 20 };
 
-static enum hep_status read_all(int file, const char *path, EVP_MD_CTX *context, void (*progress)(void *), void *progress_context,
-                                uint64_t *bytes, struct hep_error *error)
+static enum hep_status read_all(int file, const char *path, EVP_MD_CTX *context, void (*progress)(void *),
+                                void *progress_context, uint64_t *bytes, struct hep_error *error)
 {
     unsigned char *block = malloc(BLOCK);
     enum hep_status status = block ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory to read %s", path);

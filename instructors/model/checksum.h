@@ -6,8 +6,8 @@
 
 enum { SHA256_BYTES = 32, SHA256_TEXT = 65 };
 
-/* Digest of a file below the folder descriptor; *bytes (may be NULL) is its size. NOT_FOUND, BAD_MODEL, IO. progress (may be
-   NULL) is called now and then while it reads. */
+/* Digest of a file below the folder descriptor; *bytes (may be NULL) is its size. NOT_FOUND, BAD_MODEL, IO. progress
+   (may be NULL) is called now and then while it reads. */
 enum hep_status checksum_file(int folder, const char *path, void (*progress)(void *context), void *context,
                               uint8_t digest[SHA256_BYTES], uint64_t *bytes, struct hep_error *error);
 void checksum_bytes(const void *data, size_t bytes, uint8_t digest[SHA256_BYTES]);

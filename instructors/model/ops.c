@@ -22,11 +22,12 @@ struct model_state {
     struct model_view {
         atomic_int found, usable, components, pins;
         atomic_uint_fast64_t packed, evicted, bytes, budget_bytes;
-    } view; /* for get_status, on the loop thread */
+    } view;               /* for get_status, on the loop thread */
     enum hep_dtype dtype; /* what "auto" means: the configuration's dtype, or this machine's best */
 };
 
-/* ---- requests and replies --------------------------------------------------------------------------------------------- */
+/* ---- requests and replies
+ * --------------------------------------------------------------------------------------------- */
 struct no_fields {
     char unused;
 };
@@ -65,16 +66,20 @@ struct load_reply {
 
 static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
 static const struct hep_field name_fields[] = {
-    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; the first usable one if empty"),
 };
 static const struct hep_field load_fields[] = {
-    HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; the first usable one if empty"),
     HEP_FIELD(STR, load_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = dtype_choices,
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
-    HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1, .help = "session that holds the model until model.release"),
+    HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "session that holds the model until model.release"),
 };
 static const struct hep_field release_fields[] = {
-    HEP_FIELD(STR, release_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "session that needs its models no more"),
+    HEP_FIELD(STR, release_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "session that needs its models no more"),
 };
 static const struct hep_field scan_reply_fields[] = {
     HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "model folders found, unusable ones included"),
@@ -83,11 +88,17 @@ static const struct hep_field unload_reply_fields[] = {
     HEP_FIELD(U64, unload_reply, freed_bytes, REQUIRED, .help = "bytes of shared memory that were given up"),
 };
 static const struct hep_field list_reply_fields[] = {
-    {.name = "models", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+    {.name = "models",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
      .help = "each as model.info describes it"},
 };
 static const struct hep_field verify_reply_fields[] = {
-    {.name = "files", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+    {.name = "files",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
      .help = "path, bytes and SHA-256 of each weight file"},
 };
 static const struct hep_field info_reply_fields[] = {
@@ -102,7 +113,8 @@ static const struct hep_field info_reply_fields[] = {
     HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
-    HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
+    HEP_FIELD(JSON, info_reply, defaults, OPTIONAL,
+              .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
     HEP_FIELD(JSON, info_reply, problem, OPTIONAL, .help = "why it is not usable"),
 };
 static const struct hep_field load_reply_fields[] = {
@@ -114,7 +126,8 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(U64, load_reply, bytes, REQUIRED, .help = "of its segments"),
     HEP_FIELD(I32, load_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, load_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
-    HEP_FIELD(JSON, load_reply, defaults, REQUIRED, .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
+    HEP_FIELD(JSON, load_reply, defaults, REQUIRED,
+              .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
     HEP_FIELD(REF, load_reply, text_encoder, REQUIRED, .help = "published weights"),
     HEP_FIELD(REF, load_reply, text_encoder_2, OPTIONAL, .help = "published weights; SDXL only"),
     HEP_FIELD(REF, load_reply, tokenizer, REQUIRED, .help = "published files"),
@@ -124,7 +137,8 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(REF, load_reply, scheduler, REQUIRED, .help = "published configuration"),
 };
 
-/* ---- handlers ----------------------------------------------------------------------------------------------------------- */
+/* ---- handlers
+ * ----------------------------------------------------------------------------------------------------------- */
 static struct model_state *state_of(struct hep_call *call)
 {
     return hep_instructor_state(hep_call_instructor(call));
@@ -151,24 +165,32 @@ static void model_status(struct hep_instructor *self, json_t *into)
 {
     struct model_view *view = &((struct model_state *)hep_instructor_state(self))->view;
     json_object_set_new(into, "models",
-                        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "found", atomic_load(&view->found), "usable",
-                                  atomic_load(&view->usable), "components", atomic_load(&view->components), "pins", atomic_load(&view->pins),
-                                  "packed", (json_int_t)atomic_load(&view->packed), "evicted", (json_int_t)atomic_load(&view->evicted),
-                                  "bytes", (json_int_t)atomic_load(&view->bytes), "budget", (json_int_t)atomic_load(&view->budget_bytes)));
+                        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "found", atomic_load(&view->found),
+                                  "usable", atomic_load(&view->usable), "components", atomic_load(&view->components),
+                                  "pins", atomic_load(&view->pins), "packed", (json_int_t)atomic_load(&view->packed),
+                                  "evicted", (json_int_t)atomic_load(&view->evicted), "bytes",
+                                  (json_int_t)atomic_load(&view->bytes), "budget",
+                                  (json_int_t)atomic_load(&view->budget_bytes)));
 }
 
 static json_t *defaults_to_json(const struct hep_model_defaults *defaults)
 {
-    return json_pack("{s:i, s:f, s:i, s:i, s:s}", "num_inference_steps", defaults->num_inference_steps, "guidance_scale",
-                     defaults->guidance_scale, "width", defaults->width, "height", defaults->height, "scheduler", defaults->scheduler);
+    return json_pack("{s:i, s:f, s:i, s:i, s:s}", "num_inference_steps", defaults->num_inference_steps,
+                     "guidance_scale", defaults->guidance_scale, "width", defaults->width, "height", defaults->height,
+                     "scheduler", defaults->scheduler);
 }
 
 static void describe(const struct model_state *state, const struct catalogue_entry *entry, struct info_reply *reply)
 {
-    *reply = (struct info_reply){.name = hep_str_of(entry->name), .family = hep_str_of(entry->family), .path = hep_str_of(entry->path),
-                                 .bytes = entry->bytes, .latent_channels = entry->latent_channels,
-                                 .vae_scale_factor = entry->vae_scale_factor, .context_dim = entry->context_dim,
-                                 .prediction_type = hep_str_of(entry->prediction_type), .usable = entry->problem.code == HEP_OK,
+    *reply = (struct info_reply){.name = hep_str_of(entry->name),
+                                 .family = hep_str_of(entry->family),
+                                 .path = hep_str_of(entry->path),
+                                 .bytes = entry->bytes,
+                                 .latent_channels = entry->latent_channels,
+                                 .vae_scale_factor = entry->vae_scale_factor,
+                                 .context_dim = entry->context_dim,
+                                 .prediction_type = hep_str_of(entry->prediction_type),
+                                 .usable = entry->problem.code == HEP_OK,
                                  .loaded = cache_is_loaded(&state->cache, entry->name)};
     if (reply->usable) {
         reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
@@ -212,12 +234,13 @@ static enum hep_status model_scan(struct hep_call *call, const void *request, vo
     return HEP_OK;
 }
 
-static enum hep_status resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype, struct hep_error *error)
+static enum hep_status resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
+                                     struct hep_error *error)
 {
     *dtype = strcmp(name, "auto") == 0 ? state->dtype : hep_dtype_from_name(name);
     if (*dtype == HEP_BF16 && hep_backend_auto_dtype() != HEP_BF16) {
-        hep_fail_field(error, HEP_E_UNSUPPORTED_HARDWARE, "dtype", "bf16 needs AVX-512 BF16; this machine is at level %s",
-                       hep_isa_name(hep_isa_level()));
+        hep_fail_field(error, HEP_E_UNSUPPORTED_HARDWARE, "dtype",
+                       "bf16 needs AVX-512 BF16; this machine is at level %s", hep_isa_name(hep_isa_level()));
         return hep_hint(error, "use dtype auto or f32"), HEP_E_UNSUPPORTED_HARDWARE;
     }
     return HEP_OK;
@@ -233,14 +256,17 @@ static const struct component_row {
     const char *name;
     size_t offset; /* of the reference in struct load_reply */
 } component_rows[] = {
-    {"text_encoder", offsetof(struct load_reply, text_encoder)}, {"text_encoder_2", offsetof(struct load_reply, text_encoder_2)},
-    {"tokenizer", offsetof(struct load_reply, tokenizer)},       {"tokenizer_2", offsetof(struct load_reply, tokenizer_2)},
-    {"unet", offsetof(struct load_reply, unet)},                 {"vae", offsetof(struct load_reply, vae)},
+    {"text_encoder", offsetof(struct load_reply, text_encoder)},
+    {"text_encoder_2", offsetof(struct load_reply, text_encoder_2)},
+    {"tokenizer", offsetof(struct load_reply, tokenizer)},
+    {"tokenizer_2", offsetof(struct load_reply, tokenizer_2)},
+    {"unet", offsetof(struct load_reply, unet)},
+    {"vae", offsetof(struct load_reply, vae)},
     {"scheduler", offsetof(struct load_reply, scheduler)},
 };
 
-static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name, enum hep_dtype dtype,
-                                       struct load_reply *reply, struct hep_error *error)
+static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name,
+                                       enum hep_dtype dtype, struct load_reply *reply, struct hep_error *error)
 {
     struct model_state *state = state_of(call);
     uint8_t running[SHA256_BYTES] = {0}, both[2 * SHA256_BYTES];
@@ -249,7 +275,8 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
         const struct cache_entry *entry;
         if (!hep_model_has(model, component_rows[i].name))
             continue;
-        HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, dtype, tell_progress, call, &entry, error));
+        HEP_TRY(
+            cache_get(&state->cache, model, name, component_rows[i].name, dtype, tell_progress, call, &entry, error));
         *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;
         reply->bytes += (uint64_t)entry->ref.shape.dims[0];
         memcpy(both, running, SHA256_BYTES);
@@ -258,6 +285,13 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     }
     reply->fingerprint = hep_call_text(call, "%s", checksum_text(running, text));
     return HEP_OK;
+}
+
+static enum hep_status open_model(const struct catalogue_entry *entry, struct hep_model **model,
+                                  struct hep_error *error)
+{
+    enum hep_status status = hep_model_open(entry->path, model, error);
+    return status == HEP_OK ? status : (hep_prefix(error, "model %s", entry->name), status);
 }
 
 /* Nothing half-loaded stays: not what this load added, and nothing at all unless a session uses it. */
@@ -281,7 +315,7 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     uint64_t clock = state->cache.clock;
     HEP_TRY(catalogue_find(&state->catalogue, load->model.data, &entry, error));
     HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
-    HEP_TRY(hep_model_open(entry->path, &model, error));
+    HEP_TRY(open_model(entry, &model, error));
     bool had_pin = cache_has_pin(&state->cache, load->session.data, entry->name);
     if (load->session.length)
         HEP_TRY(cache_pin(&state->cache, load->session.data, entry->name, error));
@@ -325,8 +359,8 @@ static enum hep_status model_release(struct hep_call *call, const void *request,
     return HEP_OK;
 }
 
-static enum hep_status verify_component(struct hep_call *call, const struct hep_model *model, const char *name, json_t *files,
-                                        struct hep_error *error)
+static enum hep_status verify_component(struct hep_call *call, const struct hep_model *model, const char *name,
+                                        json_t *files, struct hep_error *error)
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     char path[HEP_PATH_MAX], text[SHA256_TEXT];
@@ -351,7 +385,7 @@ static enum hep_status model_verify(struct hep_call *call, const void *request, 
     const struct catalogue_entry *entry;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     HEP_TRY(catalogue_find(&state_of(call)->catalogue, verify->model.data, &entry, error));
-    HEP_TRY(hep_model_open(entry->path, &model, error));
+    HEP_TRY(open_model(entry, &model, error));
     json_t *files = json_array();
     for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
         if (!hep_model_has(model, component_rows[i].name))
@@ -366,7 +400,8 @@ static enum hep_status model_verify(struct hep_call *call, const void *request, 
     return HEP_OK;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------ */
+/* ---- life
+ * ------------------------------------------------------------------------------------------------------------------ */
 /* Half of the machine's memory, unless the configuration says something. */
 static uint64_t budget_of(const struct hep_instructor *self)
 {
@@ -420,26 +455,52 @@ static void stop(struct hep_instructor *self)
 
 #define NO_REQUEST .request_size = sizeof(struct no_fields)
 static const struct hep_operation operations[] = {
-    {.name = "list", .handler = model_list, NO_REQUEST, .reply = list_reply_fields, .reply_count = 1,
-     .reply_size = sizeof(struct json_reply), .heavy = true, .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
+    {.name = "list",
+     .handler = model_list,
+     NO_REQUEST,
+     .reply = list_reply_fields,
+     .reply_count = 1,
+     .reply_size = sizeof(struct json_reply),
+     .heavy = true,
+     .permission = HEP_CLIENT,
+     .deadline_ms = 5000,
+     .pure = true,
      .help = "the models below the configured paths"},
-    {.name = "scan", .handler = model_scan, NO_REQUEST, .reply = scan_reply_fields, .reply_count = 1,
-     .reply_size = sizeof(struct scan_reply), .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 60000,
+    {.name = "scan",
+     .handler = model_scan,
+     NO_REQUEST,
+     .reply = scan_reply_fields,
+     .reply_count = 1,
+     .reply_size = sizeof(struct scan_reply),
+     .heavy = true,
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 60000,
      .help = "look for models again"},
     HEP_OPERATION("info", model_info, name_request, name_fields, info_reply, info_reply_fields, .heavy = true,
                   .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
-                  .aliases = (const char *const[]){"get_model_info", NULL}, .help = "what one model is and its defaults"),
+                  .aliases = (const char *const[]){"get_model_info", NULL},
+                  .help = "what one model is and its defaults"),
     HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
-                  .aliases = (const char *const[]){"load_model", NULL}, .help = "publish a model's weights, packed for this machine"),
-    {.name = "release", .handler = model_release, .request = release_fields, .request_count = 1,
-     .request_size = sizeof(struct release_request), .heavy = true, .permission = HEP_INTERNAL, .deadline_ms = 5000, .pure = true,
+                  .aliases = (const char *const[]){"load_model", NULL},
+                  .help = "publish a model's weights, packed for this machine"),
+    {.name = "release",
+     .handler = model_release,
+     .request = release_fields,
+     .request_count = 1,
+     .request_size = sizeof(struct release_request),
+     .heavy = true,
+     .permission = HEP_INTERNAL,
+     .deadline_ms = 5000,
+     .pure = true,
      .help = "a session needs its models no more"},
     HEP_OPERATION("unload", model_unload, name_request, name_fields, unload_reply, unload_reply_fields, .heavy = true,
-                  .permission = HEP_OPERATOR, .deadline_ms = 5000, .aliases = (const char *const[]){"unload_model", NULL},
+                  .permission = HEP_OPERATOR, .deadline_ms = 5000,
+                  .aliases = (const char *const[]){"unload_model", NULL},
                   .help = "remove a model's weights from shared memory; all unused ones if none is named"),
     HEP_OPERATION("verify", model_verify, name_request, name_fields, json_reply, verify_reply_fields, .heavy = true,
-                  .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true, .help = "check and hash a model's files (SHA-256)"),
+                  .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
+                  .help = "check and hash a model's files (SHA-256)"),
     {0},
 };
 

@@ -1,6 +1,6 @@
 /*
- * Plans and writes the bundle of one component. The graph is built at a small shape: packed layouts do not depend on it.
- * Called by the cache on the worker thread.
+ * Plans and writes the bundle of one component. The graph is built at a small shape: packed layouts do not depend on
+ * it. Called by the cache on the worker thread.
  */
 #include "instructors/model/publish.h"
 
@@ -36,8 +36,14 @@ static const struct file_row {
     const char *files[5]; /* below the model folder; the first `required` must be there */
     int required;
 } file_rows[] = {
-    {"tokenizer", {"tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json", "tokenizer/special_tokens_map.json"}, 2},
-    {"tokenizer_2", {"tokenizer_2/vocab.json", "tokenizer_2/merges.txt", "tokenizer_2/tokenizer_config.json", "tokenizer_2/special_tokens_map.json"}, 2},
+    {"tokenizer",
+     {"tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/tokenizer_config.json",
+      "tokenizer/special_tokens_map.json"},
+     2},
+    {"tokenizer_2",
+     {"tokenizer_2/vocab.json", "tokenizer_2/merges.txt", "tokenizer_2/tokenizer_config.json",
+      "tokenizer_2/special_tokens_map.json"},
+     2},
     {"scheduler", {"scheduler/scheduler_config.json"}, 1},
 };
 
@@ -69,7 +75,8 @@ bool publish_file(const char *name, const struct hep_component *component, size_
     return file || (!row && index == 0);
 }
 
-/* ---- blobs -------------------------------------------------------------------------------------------------------------- */
+/* ---- blobs
+ * -------------------------------------------------------------------------------------------------------------- */
 static void add_blob(struct publication *publication, const char *name, uint64_t bytes, char *text)
 {
     hep_assert(publication->blob_count < BLOBS_MAX);
@@ -79,7 +86,8 @@ static void add_blob(struct publication *publication, const char *name, uint64_t
     publication->texts[publication->blob_count++] = text;
 }
 
-static enum hep_status add_json(struct publication *publication, const char *name, const json_t *json, struct hep_error *error)
+static enum hep_status add_json(struct publication *publication, const char *name, const json_t *json,
+                                struct hep_error *error)
 {
     char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
     if (!text)
@@ -92,9 +100,10 @@ static enum hep_status add_about(struct publication *publication, struct hep_err
 {
     const struct about *about = &publication->about;
     char identity[SHA256_TEXT], digest[SHA256_TEXT];
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", about->model, "component", about->component, "dtype",
-                             hep_dtype_name(about->dtype), "identity", checksum_text(about->identity, identity), "digest",
-                             checksum_text(about->digest, digest), "build", hep_build_id(), "isa", hep_isa_name(hep_isa_level()));
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", about->model, "component", about->component, "dtype",
+                  hep_dtype_name(about->dtype), "identity", checksum_text(about->identity, identity), "digest",
+                  checksum_text(about->digest, digest), "build", hep_build_id(), "isa", hep_isa_name(hep_isa_level()));
     enum hep_status status = json ? add_json(publication, "about.json", json, error)
                                   : hep_fail(error, HEP_E_BAD_MODEL, "the model's name is not UTF-8");
     json_decref(json);
@@ -102,7 +111,8 @@ static enum hep_status add_about(struct publication *publication, struct hep_err
 }
 
 /* Parsed here, so that a config that is no JSON is the model's defect, and what is published is strict JSON. */
-static enum hep_status add_scheduler(struct publication *publication, const struct hep_model *model, struct hep_error *error)
+static enum hep_status add_scheduler(struct publication *publication, const struct hep_model *model,
+                                     struct hep_error *error)
 {
     json_t *config = NULL;
     HEP_TRY(hep_model_scheduler_config(model, &config, error));
@@ -111,7 +121,8 @@ static enum hep_status add_scheduler(struct publication *publication, const stru
     return status;
 }
 
-static enum hep_status add_files(struct publication *publication, const struct hep_model *model, struct hep_error *error)
+static enum hep_status add_files(struct publication *publication, const struct hep_model *model,
+                                 struct hep_error *error)
 {
     const struct file_row *row = file_row(publication->about.component);
     if (strcmp(row->component, "scheduler") == 0)
@@ -121,13 +132,15 @@ static enum hep_status add_files(struct publication *publication, const struct h
         size_t bytes;
         if (i >= row->required && !hep_folder_has_file(hep_model_folder(model), row->files[i]))
             continue;
-        HEP_TRY(hep_folder_read_file(hep_model_folder(model), row->files[i], HEP_TOKENIZER_FILE_MAX, &text, &bytes, error));
+        HEP_TRY(
+            hep_folder_read_file(hep_model_folder(model), row->files[i], HEP_TOKENIZER_FILE_MAX, &text, &bytes, error));
         add_blob(publication, strrchr(row->files[i], '/') + 1, bytes, text);
     }
     return HEP_OK;
 }
 
-/* ---- networks ------------------------------------------------------------------------------------------------------------ */
+/* ---- networks
+ * ------------------------------------------------------------------------------------------------------------ */
 struct packing {
     struct publication *publication;
     const struct hep_model *model;
@@ -142,7 +155,8 @@ static enum hep_status build_clip(struct packing *packing, struct hep_error *err
     char file[64];
     snprintf(file, sizeof file, "%s/config.json", packing->publication->about.component);
     HEP_TRY(hep_clip_config_read(packing->config, file, &config, error));
-    struct hep_clip_build build = {.batch = 1, .tokens = config.max_position_embeddings, .outputs = HEP_CLIP_LAST_HIDDEN_STATE};
+    struct hep_clip_build build = {
+        .batch = 1, .tokens = config.max_position_embeddings, .outputs = HEP_CLIP_LAST_HIDDEN_STATE};
     if (strcmp(packing->publication->about.component, "text_encoder_2") == 0)
         build.outputs |= HEP_CLIP_TEXT_EMBEDS;
     hep_clip_build(packing->graph, &config, &build);
@@ -176,18 +190,21 @@ static const struct network_row {
     enum hep_status (*build)(struct packing *packing, struct hep_error *error);
     bool decoder;
 } network_rows[] = {
-    {"text_encoder", "packed.text_encoder", build_clip, false}, {"text_encoder_2", "packed.text_encoder", build_clip, false},
-    {"unet", "packed.unet", build_unet, false},                 {"vae", "packed.decoder", build_vae, true},
+    {"text_encoder", "packed.text_encoder", build_clip, false},
+    {"text_encoder_2", "packed.text_encoder", build_clip, false},
+    {"unet", "packed.unet", build_unet, false},
+    {"vae", "packed.decoder", build_vae, true},
     {"vae", "packed.encoder", build_vae, false},
 };
 
-static enum hep_status add_network(struct publication *publication, const struct hep_model *model, const struct network_row *row,
-                                   struct hep_error *error)
+static enum hep_status add_network(struct publication *publication, const struct hep_model *model,
+                                   const struct network_row *row, struct hep_error *error)
 {
     struct packing packing = {publication, model, hep_component_config(publication->component), NULL, row->decoder};
     struct hep_plan_options options = {.dtype = publication->about.dtype};
     struct hep_plan *plan = NULL;
-    HEP_TRY(hep_graph_create(strchr(row->blob, '.') + 1, hep_component_weights(publication->component), &packing.graph, error));
+    HEP_TRY(hep_graph_create(strchr(row->blob, '.') + 1, hep_component_weights(publication->component), &packing.graph,
+                             error));
     enum hep_status status = row->build(&packing, error);
     if (status == HEP_OK)
         status = hep_graph_finish(packing.graph, error);
@@ -201,7 +218,8 @@ static enum hep_status add_network(struct publication *publication, const struct
     return HEP_OK;
 }
 
-static enum hep_status plan_networks(struct publication *publication, const struct hep_model *model, struct hep_error *error)
+static enum hep_status plan_networks(struct publication *publication, const struct hep_model *model,
+                                     struct hep_error *error)
 {
     HEP_TRY(hep_model_component(model, publication->about.component, NULL, &publication->component, error));
     HEP_TRY(add_json(publication, "config.json", hep_component_config(publication->component), error));
@@ -211,9 +229,10 @@ static enum hep_status plan_networks(struct publication *publication, const stru
     return HEP_OK;
 }
 
-/* ---- public -------------------------------------------------------------------------------------------------------------- */
-enum hep_status publication_create(const struct hep_model *model, const struct about *about, struct publication **publication,
-                                   struct hep_error *error)
+/* ---- public
+ * -------------------------------------------------------------------------------------------------------------- */
+enum hep_status publication_create(const struct hep_model *model, const struct about *about,
+                                   struct publication **publication, struct hep_error *error)
 {
     struct publication *result = calloc(1, sizeof *result);
     if (!result)
@@ -221,7 +240,8 @@ enum hep_status publication_create(const struct hep_model *model, const struct a
     result->about = *about;
     enum hep_status status = add_about(result, error);
     if (status == HEP_OK)
-        status = publish_is_files(about->component) ? add_files(result, model, error) : plan_networks(result, model, error);
+        status =
+            publish_is_files(about->component) ? add_files(result, model, error) : plan_networks(result, model, error);
     if (status == HEP_OK)
         status = hep_bundle_plan(result->entries, (size_t)result->blob_count, &result->bytes, error);
     if (status != HEP_OK) {
@@ -245,15 +265,15 @@ static enum hep_status fill(struct publication *publication, unsigned char *memo
         if (publication->texts[i])
             memcpy(memory + entry->offset, publication->texts[i], entry->bytes);
         else
-            HEP_TRY(hep_packed_write(publication->plans[plan++], hep_component_weights(publication->component), publication->about.digest,
-                                     memory + entry->offset, (size_t)entry->bytes, error));
+            HEP_TRY(hep_packed_write(publication->plans[plan++], hep_component_weights(publication->component),
+                                     publication->about.digest, memory + entry->offset, (size_t)entry->bytes, error));
     }
     hep_bundle_seal(memory, publication->bytes, publication->entries, (size_t)publication->blob_count);
     return HEP_OK;
 }
 
-enum hep_status publication_write(struct publication *publication, const struct hep_segment_name *name, struct hep_tensor_ref *ref,
-                                  struct hep_error *error)
+enum hep_status publication_write(struct publication *publication, const struct hep_segment_name *name,
+                                  struct hep_tensor_ref *ref, struct hep_error *error)
 {
     struct hep_weights *weights;
     HEP_TRY(hep_weights_create(name, publication->bytes, &weights, error));

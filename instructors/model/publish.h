@@ -1,6 +1,7 @@
 /*
  * From a component of a model folder to a published read-only segment: weights converted and packed for this machine's
- * kernels, beside the config files that a process needs to build the same graph. A bundle (nn/bundle/bundle.h) per component.
+ * kernels, beside the config files that a process needs to build the same graph. A bundle (nn/bundle/bundle.h) per
+ * component.
  *
  *   unet                        config.json, about.json, packed.unet
  *   vae                         config.json, about.json, packed.decoder, packed.encoder
@@ -29,17 +30,18 @@ struct about {
 struct publication;
 
 /* Opens the component and plans it. about is copied. BAD_MODEL, BAD_FILE, UNSUPPORTED, UNSUPPORTED_HARDWARE. */
-enum hep_status publication_create(const struct hep_model *model, const struct about *about, struct publication **publication,
-                                   struct hep_error *error);
+enum hep_status publication_create(const struct hep_model *model, const struct about *about,
+                                   struct publication **publication, struct hep_error *error);
 uint64_t publication_bytes(const struct publication *publication); /* of the segment */
 /* Creates the segment, packs into it, publishes it. Errors as hep_weights_create and hep_packed_write. */
-enum hep_status publication_write(struct publication *publication, const struct hep_segment_name *name, struct hep_tensor_ref *ref,
-                                  struct hep_error *error);
+enum hep_status publication_write(struct publication *publication, const struct hep_segment_name *name,
+                                  struct hep_tensor_ref *ref, struct hep_error *error);
 void publication_destroy(struct publication *publication); /* NULL is accepted; the segment stays */
 
 /* Components that are published as files, not as packed weights. */
 bool publish_is_files(const char *component);
-/* Files of a component below the model folder, index 0 …; false past the end. component may be NULL for file components. */
+/* Files of a component below the model folder, index 0 …; false past the end. component may be NULL for file
+ * components. */
 bool publish_file(const char *name, const struct hep_component *component, size_t index, char path[HEP_PATH_MAX]);
 
 #endif

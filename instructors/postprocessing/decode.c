@@ -71,7 +71,8 @@ static enum hep_status check_finite(const char *what, const float *values, int64
 {
     for (int64_t i = 0; i < count; i++)
         if (!isfinite(values[i]))
-            return hep_fail(error, HEP_E_OUT_OF_RANGE, "%s: value %" PRId64 " of %" PRId64 " is not finite", what, i, count);
+            return hep_fail(error, HEP_E_OUT_OF_RANGE, "%s: value %" PRId64 " of %" PRId64 " is not finite", what, i,
+                            count);
     return HEP_OK;
 }
 

@@ -36,9 +36,12 @@ struct encode_reply {
 
 static const char *const format_choices[] = {"png", "jpeg", "webp", NULL};
 static const struct hep_field decode_fields[] = {
-    HEP_FIELD(REF, decode_request, vae, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "weights from model.load"),
-    HEP_FIELD(REF, decode_request, latents, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 4, .help = "[count, channels, h, w], scaled"),
-    HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4, .help = "out: [count, height, width, 3]"),
+    HEP_FIELD(REF, decode_request, vae, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "weights from model.load"),
+    HEP_FIELD(REF, decode_request, latents, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
+              .help = "[count, channels, h, w], scaled"),
+    HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+              .help = "out: [count, height, width, 3]"),
 };
 static const struct hep_field decode_reply_fields[] = {
     HEP_FIELD(I32, decode_reply, width, REQUIRED, .help = "pixels"),
@@ -46,12 +49,18 @@ static const struct hep_field decode_reply_fields[] = {
     HEP_FIELD(I32, decode_reply, count, REQUIRED, .help = "images"),
 };
 static const struct hep_field encode_fields[] = {
-    HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4, .help = "[count, height, width, 3]"),
-    HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = format_choices, .help = "file format"),
-    HEP_FIELD(I32, encode_request, quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100, .help = "JPEG, WebP (100 is lossless); 0 = the format's default"),
-    HEP_FIELD(STR, encode_request, path, REQUIRED, .min = 2, .max = HEP_PATH_MAX - 64, .help = "absolute path of the files without -N.ext"),
-    HEP_FIELD(I32, encode_request, first_index, DEFAULTED, .fallback = 0, .min = 0, .max = 1000000, .help = "N of the first file"),
-    HEP_FIELD(JSON, encode_request, recipe, OPTIONAL, .help = "the request, kept in the file; its seed is the first image's"),
+    HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
+              .help = "[count, height, width, 3]"),
+    HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = format_choices,
+              .help = "file format"),
+    HEP_FIELD(I32, encode_request, quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
+              .help = "JPEG, WebP (100 is lossless); 0 = the format's default"),
+    HEP_FIELD(STR, encode_request, path, REQUIRED, .min = 2, .max = HEP_PATH_MAX - 64,
+              .help = "absolute path of the files without -N.ext"),
+    HEP_FIELD(I32, encode_request, first_index, DEFAULTED, .fallback = 0, .min = 0, .max = 1000000,
+              .help = "N of the first file"),
+    HEP_FIELD(JSON, encode_request, recipe, OPTIONAL,
+              .help = "the request, kept in the file; its seed is the first image's"),
 };
 static const struct hep_field encode_reply_fields[] = {
     HEP_FIELD(JSON, encode_reply, files, REQUIRED, .help = "path, bytes, sha256, width, height, format, seed of each"),
@@ -62,7 +71,8 @@ static struct postprocessing_state *state_of(struct hep_call *call)
     return hep_instructor_state(hep_call_instructor(call));
 }
 
-static enum hep_status open_decoder(struct hep_call *call, const struct decode_request *request, struct decoder *decoder, struct hep_error *error)
+static enum hep_status open_decoder(struct hep_call *call, const struct decode_request *request,
+                                    struct decoder *decoder, struct hep_error *error)
 {
     struct postprocessing_state *state = state_of(call);
     const int64_t *dims = request->latents.shape.dims;
@@ -70,10 +80,12 @@ static enum hep_status open_decoder(struct hep_call *call, const struct decode_r
     networks_show(&state->networks, &state->view);
     int64_t side = HEP_IMAGE_SIDE_MAX / hep_vae_scale_factor(decoder->config);
     if (dims[1] != decoder->config->latent_channels)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "latents have %" PRId64 " channels, the VAE takes %d", dims[1],
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents",
+                              "latents have %" PRId64 " channels, the VAE takes %d", dims[1],
                               decoder->config->latent_channels);
     if (dims[0] < 1 || dims[0] > HEP_IMAGES_MAX || dims[2] < 1 || dims[2] > side || dims[3] < 1 || dims[3] > side)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "%" PRId64 " latents of %" PRId64 " × %" PRId64 "; at most %d of %" PRId64 " each way",
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents",
+                              "%" PRId64 " latents of %" PRId64 " × %" PRId64 "; at most %d of %" PRId64 " each way",
                               dims[0], dims[2], dims[3], HEP_IMAGES_MAX, side);
     return HEP_OK;
 }
@@ -81,15 +93,18 @@ static enum hep_status open_decoder(struct hep_call *call, const struct decode_r
 static struct hep_shape image_shape(const struct decode_request *request, const struct decoder *decoder)
 {
     int64_t factor = hep_vae_scale_factor(decoder->config);
-    return HEP_SHAPE(request->latents.shape.dims[0], request->latents.shape.dims[2] * factor, request->latents.shape.dims[3] * factor, 3);
+    return HEP_SHAPE(request->latents.shape.dims[0], request->latents.shape.dims[2] * factor,
+                     request->latents.shape.dims[3] * factor, 3);
 }
 
-static enum hep_status measure_decode(struct hep_call *call, const void *request_, struct hep_output_plan *outputs, struct hep_error *error)
+static enum hep_status measure_decode(struct hep_call *call, const void *request_, struct hep_output_plan *outputs,
+                                      struct hep_error *error)
 {
     const struct decode_request *request = request_;
     struct decoder decoder;
     HEP_TRY(open_decoder(call, request, &decoder, error));
-    HEP_TRY(decoder_cost(&decoder, request->latents.shape.dims[2], request->latents.shape.dims[3], &outputs->flops, &outputs->memory_bytes, error));
+    HEP_TRY(decoder_cost(&decoder, request->latents.shape.dims[2], request->latents.shape.dims[3], &outputs->flops,
+                         &outputs->memory_bytes, error));
     outputs->flops *= (double)request->latents.shape.dims[0];
     hep_output_add(outputs, "image", HEP_U8, image_shape(request, &decoder));
     return HEP_OK;
@@ -104,9 +119,11 @@ static enum hep_status decode(struct hep_call *call, const void *request_, void 
     HEP_TRY(open_decoder(call, request, &decoder, error));
     struct hep_shape wanted = image_shape(request, &decoder);
     if (!hep_shape_equal(&image.shape, &wanted))
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "image does not have the shape that these latents decode to");
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image",
+                              "image does not have the shape that these latents decode to");
     int64_t count = wanted.dims[0], height = latents.shape.dims[2], width = latents.shape.dims[3];
-    size_t latent_elements = (size_t)(latents.shape.dims[1] * height * width), pixels = (size_t)(wanted.dims[1] * wanted.dims[2] * 3);
+    size_t latent_elements = (size_t)(latents.shape.dims[1] * height * width),
+           pixels = (size_t)(wanted.dims[1] * wanted.dims[2] * 3);
     for (int64_t i = 0; i < count; i++) {
         if (hep_call_cancelled(call))
             return hep_fail(error, HEP_E_DOMAIN_DOWN, "postprocessing is draining");
@@ -123,11 +140,14 @@ static enum hep_status encode(struct hep_call *call, const void *request_, void 
 {
     const struct encode_request *request = request_;
     struct hep_tensor image = hep_call_map(call, &request->image);
-    struct save_options options = {.path = request->path.data, .quality = request->quality, .first_index = request->first_index,
+    struct save_options options = {.path = request->path.data,
+                                   .quality = request->quality,
+                                   .first_index = request->first_index,
                                    .recipe = request->recipe};
     const int64_t *dims = image.shape.dims;
     if (dims[0] > HEP_IMAGES_MAX || dims[1] > HEP_IMAGE_SIDE_MAX || dims[2] > HEP_IMAGE_SIDE_MAX || dims[3] != 3)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "image must be [1 … %d, height, width, 3], sides to %d", HEP_IMAGES_MAX,
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image",
+                              "image must be [1 … %d, height, width, 3], sides to %d", HEP_IMAGES_MAX,
                               HEP_IMAGE_SIDE_MAX);
     if (options.recipe && !json_is_object(options.recipe))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "recipe", "recipe must be an object");
@@ -179,15 +199,21 @@ static void show(struct hep_instructor *self, json_t *into)
 }
 
 static const struct hep_operation operations[] = {
-    HEP_OPERATION("decode", decode, decode_request, decode_fields, decode_reply, decode_reply_fields, .measure = measure_decode,
-                  .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true, .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
-    HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields, .permission = HEP_INTERNAL,
-                  .deadline_ms = 60000, .pure = true, .heavy = true, .help = "images to files that carry their recipe, each whole or not there"),
+    HEP_OPERATION("decode", decode, decode_request, decode_fields, decode_reply, decode_reply_fields,
+                  .measure = measure_decode, .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true,
+                  .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
+    HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields,
+                  .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
+                  .help = "images to files that carry their recipe, each whole or not there"),
     {0},
 };
 
-static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_POSTPROCESSING, .operations = operations, .start = start, .stop = stop, .status = show, .cleanup = drop_networks};
+static const struct hep_instructor_spec spec = {.role = HEP_ROLE_POSTPROCESSING,
+                                                .operations = operations,
+                                                .start = start,
+                                                .stop = stop,
+                                                .status = show,
+                                                .cleanup = drop_networks};
 
 int main(int argc, char **argv)
 {

@@ -32,8 +32,8 @@ static uint64_t seed_of(const json_t *recipe)
     return text ? strtoull(text, NULL, 10) : (uint64_t)hep_json_int(recipe, "seed", 0);
 }
 
-static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_t width, int32_t height, char **parameters,
-                                     struct hep_error *error)
+static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_t width, int32_t height,
+                                     char **parameters, struct hep_error *error)
 {
     char sampler[HEP_NAME_MAX], schedule[HEP_NAME_MAX];
     char hash[11];
@@ -70,8 +70,8 @@ static char *request_of(const json_t *recipe, uint64_t seed)
     return dumped;
 }
 
-static json_t *describe(const char *path, const struct image_bytes *bytes, const struct image_source *source, enum image_format format,
-                        uint64_t seed)
+static json_t *describe(const char *path, const struct image_bytes *bytes, const struct image_source *source,
+                        enum image_format format, uint64_t seed)
 {
     unsigned char digest[32];
     char hex[65], text[24];
@@ -79,8 +79,8 @@ static json_t *describe(const char *path, const struct image_bytes *bytes, const
     for (int i = 0; i < 32; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     snprintf(text, sizeof text, "%" PRIu64, seed);
-    return json_pack("{s:s, s:I, s:s, s:i, s:i, s:s, s:o}", "path", path, "bytes", (json_int_t)bytes->size, "sha256", hex, "width",
-                     source->width, "height", source->height, "format", image_format_name(format), "seed",
+    return json_pack("{s:s, s:I, s:s, s:i, s:i, s:s, s:o}", "path", path, "bytes", (json_int_t)bytes->size, "sha256",
+                     hex, "width", source->width, "height", source->height, "format", image_format_name(format), "seed",
                      seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
 }
 
@@ -93,8 +93,8 @@ static enum hep_status write_file(const char *path, const struct image_bytes *by
     return image_save_file(folder[0] ? folder : "/", slash + 1, bytes->data, bytes->size, error);
 }
 
-enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options, json_t **file,
-                           struct hep_error *error)
+enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options,
+                           json_t **file, struct hep_error *error)
 {
     struct image_source source = {.width = (int32_t)images->shape.dims[2], .height = (int32_t)images->shape.dims[1]};
     struct image_bytes bytes = {0};
@@ -103,7 +103,8 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
     enum hep_status status = HEP_OK;
     if (options->path[0] != '/')
         return hep_fail_field(error, HEP_E_BAD_FIELD, "path", "path must be absolute");
-    snprintf(path, sizeof path, "%s-%" PRId64 ".%s", options->path, options->first_index + index, image_format_extension(options->format));
+    snprintf(path, sizeof path, "%s-%" PRId64 ".%s", options->path, options->first_index + index,
+             image_format_extension(options->format));
     source.pixels = (const uint8_t *)images->data + (size_t)index * (size_t)(source.width * (int64_t)source.height * 3);
     if (options->recipe) {
         HEP_TRY(parameters_of(options->recipe, seed, source.width, source.height, &parameters, error));

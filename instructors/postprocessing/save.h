@@ -9,16 +9,16 @@
 #include <jansson.h>
 
 struct save_options {
-    const char *path;   /* absolute, without "-N.ext"                                  */
+    const char *path; /* absolute, without "-N.ext"                                  */
     enum image_format format;
-    int quality;        /* 0 = the format's default                                     */
+    int quality;         /* 0 = the format's default                                     */
     int32_t first_index; /* N of image 0                                                */
-    json_t *recipe;     /* the request, borrowed; may be NULL. seed is image 0's        */
+    json_t *recipe;      /* the request, borrowed; may be NULL. seed is image 0's        */
 };
 
-/* Writes image number index of images [count, height, width, 3] u8 as <path>-<first_index + index>.<ext>; *file is a new
-   object {path, bytes, sha256, width, height, format, seed}. Errors of image_encode and image_save_file. */
-enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options, json_t **file,
-                           struct hep_error *error);
+/* Writes image number index of images [count, height, width, 3] u8 as <path>-<first_index + index>.<ext>; *file is a
+   new object {path, bytes, sha256, width, height, format, seed}. Errors of image_encode and image_save_file. */
+enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options,
+                           json_t **file, struct hep_error *error);
 
 #endif

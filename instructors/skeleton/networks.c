@@ -25,15 +25,17 @@ enum hep_status networks_check_ref(const struct hep_tensor_ref *ref, struct hep_
 {
     struct hep_segment_name name;
     if (!hep_ref_is_placed(ref))
-        return hep_fail(error, HEP_E_BAD_REFERENCE, "weights must be published before anything can be planned with them");
+        return hep_fail(error, HEP_E_BAD_REFERENCE,
+                        "weights must be published before anything can be planned with them");
     HEP_TRY(hep_segment_name_parse(ref->segment, &name, error));
     if (name.kind != HEP_SEGMENT_WEIGHTS || ref->offset != 0)
-        return hep_fail(error, HEP_E_BAD_REFERENCE, "%s is no published weights, or not the whole of them", ref->segment);
+        return hep_fail(error, HEP_E_BAD_REFERENCE, "%s is no published weights, or not the whole of them",
+                        ref->segment);
     return HEP_OK;
 }
 
-static enum hep_status open_one(struct open_network *open, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
-                                struct hep_error *error)
+static enum hep_status open_one(struct open_network *open, struct hep_instructor *self,
+                                const struct hep_tensor_ref *ref, const char *blob, struct hep_error *error)
 {
     HEP_TRY(hep_instructor_hold(self, ref, &open->tensor, error));
     enum hep_status status = hep_network_open(&open->tensor, blob, &open->network, error);
@@ -87,8 +89,8 @@ static struct open_network *longest_unused(struct networks *networks)
     return oldest;
 }
 
-enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
-                             struct hep_network **network, void ***extra, struct hep_error *error)
+enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref,
+                             const char *blob, struct hep_network **network, void ***extra, struct hep_error *error)
 {
     HEP_TRY(networks_check_ref(ref, error));
     struct open_network *found = find(networks, ref, blob);

@@ -20,7 +20,7 @@ struct networks {
         char blob[32];
         struct hep_tensor tensor; /* the bundle, held as long as the network is open */
         struct hep_network *network;
-        void *extra;        /* what the instructor keeps with it: a parsed config; freed with free() */
+        void *extra; /* what the instructor keeps with it: a parsed config; freed with free() */
         uint64_t last_used;
     } open[NETWORKS_KEPT];
 };
@@ -28,8 +28,8 @@ struct networks {
 /* The network `blob` of the bundle that ref names, a whole weights segment; *extra (may be NULL) is the address of the
    instructor's own pointer, NULL at first. Both hold for the next NETWORKS_KEPT calls. A failure changes nothing.
    BAD_REFERENCE: unplaced, or no weights; errors of hep_instructor_hold and hep_network_open. */
-enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref, const char *blob,
-                             struct hep_network **network, void ***extra, struct hep_error *error);
+enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref,
+                             const char *blob, struct hep_network **network, void ***extra, struct hep_error *error);
 /* A reference to published files or weights, whole: what a bundle may be read from. BAD_REFERENCE. */
 enum hep_status networks_check_ref(const struct hep_tensor_ref *ref, struct hep_error *error);
 /* Closes all; returns the bytes of activations given back. */
@@ -38,8 +38,8 @@ int networks_count(const struct networks *networks); /* open now */
 /* Bytes of activations of all. */
 size_t networks_bytes(const struct networks *networks);
 
-/* What get_status shows of the networks of an instructor that runs one call at a time: written by the worker thread when a
-   call ends, read by the loop thread. */
+/* What get_status shows of the networks of an instructor that runs one call at a time: written by the worker thread
+   when a call ends, read by the loop thread. */
 struct networks_view {
     atomic_int networks;
     atomic_uint_fast64_t activation_bytes;

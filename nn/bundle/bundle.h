@@ -27,18 +27,19 @@ struct hep_bundle_header {
     struct hep_bundle_entry entries[HEP_BUNDLE_ENTRIES_MAX];
 };
 
-/* Gives every entry (name and bytes set by the caller) its offset; *bytes is the size of the whole bundle. OUT_OF_RANGE:
-   too many entries, or sizes that overflow. BAD_FIELD: an empty, unterminated or repeated name. */
-enum hep_status hep_bundle_plan(struct hep_bundle_entry *entries, size_t count, uint64_t *bytes, struct hep_error *error);
+/* Gives every entry (name and bytes set by the caller) its offset; *bytes is the size of the whole bundle.
+   OUT_OF_RANGE: too many entries, or sizes that overflow. BAD_FIELD: an empty, unterminated or repeated name. */
+enum hep_status hep_bundle_plan(struct hep_bundle_entry *entries, size_t count, uint64_t *bytes,
+                                struct hep_error *error);
 /* Writes the header into memory (HEP_ALIGN-aligned, the planned size) after the caller has filled the blobs. */
 void hep_bundle_seal(void *memory, uint64_t bytes, const struct hep_bundle_entry *entries, size_t count);
-/* Checks magic, version, sizes, names and bounds of every entry. BAD_FILE. The header lies in memory itself, which must be
-   aligned to HEP_ALIGN and which nobody may write any more: published segments are so. */
+/* Checks magic, version, sizes, names and bounds of every entry. BAD_FILE. The header lies in memory itself, which must
+   be aligned to HEP_ALIGN and which nobody may write any more: published segments are so. */
 enum hep_status hep_bundle_open(const void *memory, uint64_t bytes, const struct hep_bundle_header **bundle,
                                 struct hep_error *error);
 /* The blob of this name, borrowed; NOT_FOUND names it. */
-enum hep_status hep_bundle_find(const struct hep_bundle_header *bundle, const char *name, const void **data, size_t *bytes,
-                                struct hep_error *error);
+enum hep_status hep_bundle_find(const struct hep_bundle_header *bundle, const char *name, const void **data,
+                                size_t *bytes, struct hep_error *error);
 /* The blob of this name parsed as a JSON object; the caller decrefs it. NOT_FOUND, BAD_FILE. */
 enum hep_status hep_bundle_json(const struct hep_bundle_header *bundle, const char *name, json_t **object,
                                 struct hep_error *error);

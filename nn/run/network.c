@@ -1,7 +1,7 @@
 /*
- * Networks of mapped bundles with their plans and the arena they share. Called by the instructors that compute, on their
- * worker thread. The arena is mapped, not malloc'ed: it is as large as the largest plan since the last trim, and goes back
- * to the system at once. Shapes that are only asked about never displace a plan that runs.
+ * Networks of mapped bundles with their plans and the arena they share. Called by the instructors that compute, on
+ * their worker thread. The arena is mapped, not malloc'ed: it is as large as the largest plan since the last trim, and
+ * goes back to the system at once. Shapes that are only asked about never displace a plan that runs.
  */
 #include "nn/run/network.h"
 
@@ -22,7 +22,7 @@ struct kept_plan {
     char key[KEY_MAX]; /* "" = free                                    */
     int threads;
     struct hep_plan *plan;
-    void *arena;       /* that it is bound to, NULL = not bound        */
+    void *arena; /* that it is bound to, NULL = not bound        */
     uint64_t last_used;
 };
 
@@ -46,7 +46,8 @@ struct hep_network {
     unsigned next_cost;
 };
 
-static enum hep_status read_bundle(struct hep_network *network, const struct hep_tensor *segment, const char *blob, struct hep_error *error)
+static enum hep_status read_bundle(struct hep_network *network, const struct hep_tensor *segment, const char *blob,
+                                   struct hep_error *error)
 {
     const struct hep_bundle_header *bundle;
     const void *data;
@@ -60,11 +61,13 @@ static enum hep_status read_bundle(struct hep_network *network, const struct hep
     const char *dtype = json_string_value(json_object_get(network->about, "dtype"));
     network->dtype = hep_dtype_from_name(dtype ? dtype : "");
     if (network->dtype != HEP_F32 && network->dtype != HEP_BF16)
-        return hep_fail(error, HEP_E_BAD_FILE, "about.json in the bundle: dtype \"%.20s\" is not one that is computed in", dtype ? dtype : "");
+        return hep_fail(error, HEP_E_BAD_FILE,
+                        "about.json in the bundle: dtype \"%.20s\" is not one that is computed in", dtype ? dtype : "");
     return hep_packed_open(data, bytes, NULL, &network->packed, error);
 }
 
-enum hep_status hep_network_open(const struct hep_tensor *segment, const char *blob, struct hep_network **network, struct hep_error *error)
+enum hep_status hep_network_open(const struct hep_tensor *segment, const char *blob, struct hep_network **network,
+                                 struct hep_error *error)
 {
     struct hep_network *result = calloc(1, sizeof *result);
     if (!result)
@@ -148,8 +151,8 @@ static struct kept_plan *free_slot(struct hep_network *network)
     return oldest;
 }
 
-static enum hep_status make_plan(struct hep_network *network, hep_network_build *build, const void *context, struct hep_plan **plan,
-                                 struct hep_error *error)
+static enum hep_status make_plan(struct hep_network *network, hep_network_build *build, const void *context,
+                                 struct hep_plan **plan, struct hep_error *error)
 {
     struct hep_graph *graph = NULL;
     struct hep_plan_options options = {.dtype = network->dtype};
@@ -162,8 +165,8 @@ static enum hep_status make_plan(struct hep_network *network, hep_network_build 
     return status;
 }
 
-static enum hep_status find_or_make(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
-                                    struct kept_plan **result, struct hep_error *error)
+static enum hep_status find_or_make(struct hep_network *network, const char *key, hep_network_build *build,
+                                    const void *context, struct kept_plan **result, struct hep_error *error)
 {
     int threads = omp_get_max_threads();
     hep_assert(key[0] && strlen(key) < KEY_MAX);
@@ -185,8 +188,8 @@ static struct hep_network_cost cost_of(const struct hep_plan *plan)
     return (struct hep_network_cost){.peak_bytes = plan->peak_bytes, .flops = plan->flops};
 }
 
-enum hep_status hep_network_cost(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
-                                 struct hep_network_cost *cost, struct hep_error *error)
+enum hep_status hep_network_cost(struct hep_network *network, const char *key, hep_network_build *build,
+                                 const void *context, struct hep_network_cost *cost, struct hep_error *error)
 {
     int threads = omp_get_max_threads();
     hep_assert(key[0] && strlen(key) < KEY_MAX);
@@ -222,7 +225,8 @@ static enum hep_status grow_arena(struct hep_network *network, size_t bytes, str
         network->plans[i].arena = NULL;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
-        return hep_fail(error, HEP_E_NO_MEMORY, "%s needs %zu bytes for activations: %s", network->name, bytes, strerror(errno));
+        return hep_fail(error, HEP_E_NO_MEMORY, "%s needs %zu bytes for activations: %s", network->name, bytes,
+                        strerror(errno));
     madvise(memory, bytes, MADV_HUGEPAGE); /* advice: without huge pages it is slower, not wrong */
     madvise(memory, bytes, MADV_DONTDUMP);
     network->arena = memory;
@@ -230,8 +234,8 @@ static enum hep_status grow_arena(struct hep_network *network, size_t bytes, str
     return HEP_OK;
 }
 
-enum hep_status hep_network_ready(struct hep_network *network, const char *key, hep_network_build *build, const void *context,
-                                  struct hep_plan **plan, struct hep_error *error)
+enum hep_status hep_network_ready(struct hep_network *network, const char *key, hep_network_build *build,
+                                  const void *context, struct hep_plan **plan, struct hep_error *error)
 {
     struct kept_plan *kept;
     HEP_TRY(find_or_make(network, key, build, context, &kept, error));

@@ -26,7 +26,8 @@ enum hep_status hep_folder_read_file(int folder, const char *path, size_t limit,
                                      struct hep_error *error);
 
 /* Reads a JSON object of at most HEP_CONFIG_JSON_MAX bytes; the caller decrefs it. HEP_E_BAD_FILE names file, line and
-   what is wrong. Duplicate keys are refused. The tokens NaN, Infinity and -Infinity, which Python writes, read as null. */
+   what is wrong. Duplicate keys are refused. The tokens NaN, Infinity and -Infinity, which Python writes, read as null.
+ */
 enum hep_status hep_folder_read_json(int folder, const char *path, json_t **object, struct hep_error *error);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Whole text-to-image runs against diffusers' pipelines (goldens/pipelines, made by torch 2.15 and diffusers 0.42.1 in
- * f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own code, in this process. The
- * noise is the golden's. Not among them: guidance_rescale, micro-conditioning (sizes), img2img, inpainting, ControlNet,
- * which Heptad does not have yet.
+ * f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own code, in this process.
+ * The noise is the golden's. Not among them: guidance_rescale, micro-conditioning (sizes), img2img, inpainting,
+ * ControlNet, which Heptad does not have yet.
  */
 #include "instructors/conditioning/encode.h"
 #include "instructors/inference/group.h"
@@ -20,12 +20,21 @@
 #include <unistd.h>
 
 #define DATA HEP_SOURCE_DIR "/tests/golden/data/"
-enum { HEIGHT = 64, WIDTH = 96, FACTOR = 8, ROWS = 2, ELEMENTS = 4 * (HEIGHT / FACTOR) * (WIDTH / FACTOR), EVALUATIONS = 16 };
+enum {
+    HEIGHT = 64,
+    WIDTH = 96,
+    FACTOR = 8,
+    ROWS = 2,
+    ELEMENTS = 4 * (HEIGHT / FACTOR) * (WIDTH / FACTOR),
+    EVALUATIONS = 16
+};
 
-static const char *const cases[] = {"sd15.ddim",      "sd15.euler",           "sd15.dpmpp_2m_karras", "sd15.pndm",
-                                    "sd15.euler_ancestral", "sd15.clip_skip2", "sd15.no_cfg",          "sd15.batch2",
-                                    "sd2.ddim",       "sd2.euler",            "sd2.dpmpp_2m_karras",  "sdxl.ddim",
-                                    "sdxl.euler",     "sdxl.dpmpp_2m_karras", "sdxl.no_negative",     "sdxl.clip_skip1"};
+static const char *const cases[] = {"sd15.ddim",      "sd15.euler",           "sd15.dpmpp_2m_karras",
+                                    "sd15.pndm",      "sd15.euler_ancestral", "sd15.clip_skip2",
+                                    "sd15.no_cfg",    "sd15.batch2",          "sd2.ddim",
+                                    "sd2.euler",      "sd2.dpmpp_2m_karras",  "sdxl.ddim",
+                                    "sdxl.euler",     "sdxl.dpmpp_2m_karras", "sdxl.no_negative",
+                                    "sdxl.clip_skip1"};
 
 /* One case while it runs. */
 struct run {
@@ -65,7 +74,8 @@ static void golden_draw(const void *context, uint64_t seed, uint32_t number, siz
 static struct hep_str prompt_of(const struct run *run, const char *key, int row)
 {
     json_t *value = json_object_get(json_object_get(run->golden, "arguments"), key);
-    return hep_str_of(json_is_array(value) ? json_string_value(json_array_get(value, (size_t)row)) : json_string_value(value));
+    return hep_str_of(json_is_array(value) ? json_string_value(json_array_get(value, (size_t)row))
+                                           : json_string_value(value));
 }
 
 static void encode(struct run *run, int row, int clip_skip, float **conditioning, float **pooled)
@@ -77,7 +87,8 @@ static void encode(struct run *run, int row, int clip_skip, float **conditioning
     for (int i = 0; i < ENCODERS_MAX && hep_ref_is_placed(encoders[i]); i++) {
         struct hep_tensor files;
         ck_assert_ok(hep_resolve(run->model.self.resolver, tokenizers[i], HEP_READ, &files, error));
-        ck_assert_ok(encoding_add(&encoding, &run->networks, &run->model.self, &files, encoders[i], prompt, negative, error));
+        ck_assert_ok(
+            encoding_add(&encoding, &run->networks, &run->model.self, &files, encoders[i], prompt, negative, error));
         hep_resolver_release(run->model.self.resolver, &files);
     }
     ck_assert_ok(encoding_plan(&encoding, clip_skip, negative.length == 0, error));
@@ -110,7 +121,8 @@ static void make_plan(struct run *run, struct hep_scheduler_plan *plan)
     char path[512];
     size_t bytes = 0;
     int32_t steps = (int32_t)hep_json_int(json_object_get(run->golden, "arguments"), "num_inference_steps", 0);
-    snprintf(path, sizeof path, DATA "models/%s/scheduler/scheduler_config.json", hep_json_str(run->golden, "model", ""));
+    snprintf(path, sizeof path, DATA "models/%s/scheduler/scheduler_config.json",
+             hep_json_str(run->golden, "model", ""));
     json_t *config = golden_json(path);
     json_object_update(config, json_object_get(run->golden, "scheduler_changes"));
     run->plan = scheduler_blob(hep_json_str(run->golden, "scheduler", ""), config, steps, &bytes);
@@ -126,18 +138,19 @@ static void init_row(struct run *run, int i, const struct hep_scheduler_plan *pl
     job->plan = *plan;
     job->slots = *slots;
     job->row_count = 1;
-    job->rows[0] = (struct row){.index = (uint32_t)i,
-                                .shape = {4, HEIGHT / FACTOR, WIDTH / FACTOR, run->tokens, run->context_dim, run->pooled_dim},
-                                .plan = &job->plan,
-                                .slots = &job->slots,
-                                .negative = run->conditioning[i],
-                                .positive = run->conditioning[i] + half,
-                                .pooled_negative = run->pooled[i],
-                                .pooled_positive = run->pooled[i] + run->pooled_dim,
-                                .time_ids = {HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH},
-                                .guidance_scale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_scale", 7.5),
-                                .noise = golden_draw,
-                                .noise_context = noise};
+    job->rows[0] =
+        (struct row){.index = (uint32_t)i,
+                     .shape = {4, HEIGHT / FACTOR, WIDTH / FACTOR, run->tokens, run->context_dim, run->pooled_dim},
+                     .plan = &job->plan,
+                     .slots = &job->slots,
+                     .negative = run->conditioning[i],
+                     .positive = run->conditioning[i] + half,
+                     .pooled_negative = run->pooled[i],
+                     .pooled_positive = run->pooled[i] + run->pooled_dim,
+                     .time_ids = {HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH},
+                     .guidance_scale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_scale", 7.5),
+                     .noise = golden_draw,
+                     .noise_context = noise};
 }
 
 static double rel_rms(const float *is, const float *should, size_t count)
@@ -162,8 +175,9 @@ static void compare_image(struct run *run, int row, const float *latents)
     ck_assert_ok(decoder_run(&decoder, latents, HEIGHT / FACTOR, WIDTH / FACTOR, image, error));
     expected += (size_t)row * 3 * plane;
     for (size_t i = 0; i < 3 * plane; i++) /* [3, h, w] there, [h, w, 3] here */
-        ck_assert_msg(abs((int)image[i % plane * 3 + i / plane] - (int)expected[i]) <= 1, "%s: image %d, place %zu: %d, not %d",
-                      run->label, row, i, image[i % plane * 3 + i / plane], expected[i]);
+        ck_assert_msg(abs((int)image[i % plane * 3 + i / plane] - (int)expected[i]) <= 1,
+                      "%s: image %d, place %zu: %d, not %d", run->label, row, i, image[i % plane * 3 + i / plane],
+                      expected[i]);
 }
 
 static void denoise(struct run *run)

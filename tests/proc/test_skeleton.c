@@ -265,18 +265,23 @@ END_TEST
 
 START_TEST(light_operations_answer_while_a_heavy_one_runs)
 {
+    json_t *reply = NULL, *now = NULL;
     enum hep_status status;
     send_(0, "{\"type\":\"scheduler.sleep\",\"request_id\":\"heavy\",\"session\":\"s9\",\"data\":{\"ms\":3000}}");
-    send_(1, "{\"type\":\"scheduler.sleep\",\"data\":{\"ms\":0}}");
     ck_assert_ptr_nonnull(child_report(&child, "begin", "sleep", 2000));
     int64_t began = hep_now_ms();
+    send_(1, "{\"type\":\"scheduler.sleep\",\"data\":{\"ms\":0}}");
     ck_assert_str_eq(child_error(&child, "{\"type\":\"scheduler.echo\"}"), "");
-    json_t *reply = child_ask(&child, "{\"type\":\"scheduler.get_status\"}", &status);
-    ck_assert_int_lt(hep_now_ms() - began, 1000);
-    ck_assert_int_eq(atomic_load(&answers), 0);
-    json_t *now = json_object_get(json_object_get(reply, "data"), "status"), *hand = json_array_get(json_object_get(now, "in_hand"), 0);
-    ck_assert_str_eq(hep_json_str(now, "state", ""), "busy");
+    do { /* the second one may take another way through nng's threads */
+        json_decref(reply);
+        reply = child_ask(&child, "{\"type\":\"scheduler.get_status\"}", &status);
+        now = json_object_get(json_object_get(reply, "data"), "status");
+    } while (hep_json_int(now, "queue", -1) != 1 && hep_now_ms() - began < 1500);
     ck_assert_int_eq(hep_json_int(now, "queue", -1), 1);
+    ck_assert_int_lt(hep_now_ms() - began, 2000);
+    ck_assert_int_eq(atomic_load(&answers), 0);
+    json_t *hand = json_array_get(json_object_get(now, "in_hand"), 0);
+    ck_assert_str_eq(hep_json_str(now, "state", ""), "busy");
     ck_assert_str_eq(hep_json_str(hand, "request_id", ""), "heavy");
     ck_assert_str_eq(hep_json_str(hand, "session", ""), "s9");
     json_decref(reply);

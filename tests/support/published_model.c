@@ -15,9 +15,12 @@ void published_model_init(struct published_model *model, const char *folder)
     struct {
         const char *name;
         struct hep_tensor_ref *ref;
-    } parts[] = {{"text_encoder", &model->text_encoder}, {"text_encoder_2", &model->text_encoder_2},
-                 {"tokenizer", &model->tokenizer},       {"tokenizer_2", &model->tokenizer_2},
-                 {"unet", &model->unet},                 {"vae", &model->vae}};
+    } parts[] = {{"text_encoder", &model->text_encoder},
+                 {"text_encoder_2", &model->text_encoder_2},
+                 {"tokenizer", &model->tokenizer},
+                 {"tokenizer_2", &model->tokenizer_2},
+                 {"unet", &model->unet},
+                 {"vae", &model->vae}};
     struct hep_model *files = NULL;
     ck_assert_ok(hep_model_open(folder, &files, error));
     for (size_t i = 0; i < HEP_COUNT_OF(parts); i++) {

@@ -406,6 +406,8 @@ START_TEST(a_path_that_is_too_long_or_missing_is_an_error)
     ck_assert_fails(hep_rpc_client_create(name, &client, error), HEP_E_BAD_CONFIG);
     ck_assert_fails(hep_rpc_server_create(name, 4, keep, NULL, &server, error), HEP_E_BAD_CONFIG);
     ck_assert_fails(hep_rpc_server_create("/nonexistent/folder/x.sock", 4, keep, NULL, &server, error), HEP_E_SYSTEM);
+    ck_assert_fails(hep_rpc_server_create(path, 0, keep, NULL, &server, error), HEP_E_BAD_CONFIG);
+    ck_assert_fails(hep_rpc_server_create(path, HEP_RPC_PARALLEL_MAX + 1, keep, NULL, &server, error), HEP_E_BAD_CONFIG);
     ck_assert(client == NULL && server == NULL);
 }
 END_TEST

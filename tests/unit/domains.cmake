@@ -1,0 +1,18 @@
+# The domains that compute, and the domain of models: their code in one process, and their real processes.
+set(HEP_TEST_MODEL_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/published_model.c ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c
+  ${CMAKE_SOURCE_DIR}/tests/support/scheduler_blob.c ${CMAKE_SOURCE_DIR}/tests/support/batch_fixture.c
+  ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c)
+set(HEP_TEST_DOMAIN_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c ${CMAKE_SOURCE_DIR}/tests/support/txt2img.c)
+foreach(test test_batch test_batch_faults)
+  hep_test(${test} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${test}.c ${HEP_TEST_MODEL_SOURCES}
+    LIBS hep_model_core hep_scheduler_methods hep_inference_core LABELS unit TIMEOUT 240)
+  set_tests_properties(${test} PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
+endforeach()
+hep_test(test_model_process SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_process.c ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c
+  LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)
+add_dependencies(test_model_process heptad-model heptad-conditioning heptad-scheduler)
+hep_test(test_inference_process SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_inference_process.c ${HEP_TEST_DOMAIN_SOURCES}
+  LIBS hep_shm hep_rpc LABELS unit TIMEOUT 300)
+add_dependencies(test_inference_process heptad-model heptad-conditioning heptad-scheduler heptad-inference heptad-postprocessing)
+set_tests_properties(test_inference_process PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
+hep_test(test_bundle SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_bundle.c LIBS hep_nn_run hep_weights LABELS unit)

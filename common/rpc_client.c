@@ -1,8 +1,8 @@
 /*
- * The asking side of the channel to one peer. Called by the supervisor's channel, by communication's front client and by
- * tools. Never re-sends (a request whose peer died has an unknown outcome: the workflow engine decides), never blocks in
- * dial. Each outstanding request has a context and an aio of its own, kept for reuse until the client is destroyed. Whoever of
- * nng's thread and destroy comes first tells how a request ended; the other one finds it told.
+ * The asking side of the channel to one peer. Called by the supervisor's channel, by communication's front client and
+ * by tools. Never re-sends (a request whose peer died has an unknown outcome: the workflow engine decides), never
+ * blocks in dial. Each outstanding request has a context and an aio of its own, kept for reuse until the client is
+ * destroyed. Whoever of nng's thread and destroy comes first tells how a request ended; the other one finds it told.
  */
 #include "common/rpc.h"
 
@@ -36,13 +36,13 @@ struct hep_rpc_pending {
 
 struct hep_rpc_client {
     nng_socket socket;
-    pthread_mutex_t lock;   /* guards all below                        */
+    pthread_mutex_t lock; /* guards all below                        */
     pthread_cond_t returned;
     struct hep_rpc_pending *free_list;
     struct hep_rpc_pending *all;
-    int outstanding;        /* pendings that nng has                    */
-    int calling;            /* threads of nng inside of a done          */
-    bool ending;            /* destroy was called                       */
+    int outstanding; /* pendings that nng has                    */
+    int calling;     /* threads of nng inside of a done          */
+    bool ending;     /* destroy was called                       */
 };
 
 static enum hep_status status_of_nng(int code)
@@ -86,7 +86,8 @@ static void finish(struct hep_rpc_pending *pending, enum hep_status status, nng_
     client->calling += tell;
     pthread_mutex_unlock(&client->lock);
     if (tell)
-        pending->done(pending->done_context, status, reply ? nng_msg_body(reply) : NULL, reply ? nng_msg_len(reply) : 0);
+        pending->done(pending->done_context, status, reply ? nng_msg_body(reply) : NULL,
+                      reply ? nng_msg_len(reply) : 0);
     if (reply)
         nng_msg_free(reply);
     pthread_mutex_lock(&client->lock);
@@ -128,7 +129,8 @@ static void advance(void *context)
     }
 }
 
-static enum hep_status open_pending(struct hep_rpc_client *client, struct hep_rpc_pending **result, struct hep_error *error)
+static enum hep_status open_pending(struct hep_rpc_client *client, struct hep_rpc_pending **result,
+                                    struct hep_error *error)
 {
     struct hep_rpc_pending *pending = calloc(1, sizeof *pending);
     if (!pending)
@@ -147,8 +149,8 @@ static enum hep_status open_pending(struct hep_rpc_client *client, struct hep_rp
     return HEP_OK;
 }
 
-static enum hep_status take_pending(struct hep_rpc_client *client, hep_rpc_done *done, void *context, struct hep_rpc_pending **result,
-                                    struct hep_error *error)
+static enum hep_status take_pending(struct hep_rpc_client *client, hep_rpc_done *done, void *context,
+                                    struct hep_rpc_pending **result, struct hep_error *error)
 {
     pthread_mutex_lock(&client->lock);
     struct hep_rpc_pending *pending = client->free_list;
@@ -202,7 +204,8 @@ enum hep_status hep_rpc_client_create(const char *path, struct hep_rpc_client **
 }
 
 enum hep_status hep_rpc_client_send(struct hep_rpc_client *client, const void *frame, size_t bytes, int64_t timeout_ms,
-                                    hep_rpc_done *done, void *context, struct hep_rpc_pending **pending, struct hep_error *error)
+                                    hep_rpc_done *done, void *context, struct hep_rpc_pending **pending,
+                                    struct hep_error *error)
 {
     struct hep_rpc_pending *request = NULL;
     nng_msg *message;
@@ -312,5 +315,5 @@ void hep_rpc_client_destroy(struct hep_rpc_client *client)
     if (!client)
         return;
     tell_everybody(client);
-    rpc_close(client->socket, is_quiet, release, client);
+    rpc_close(client->socket.id, is_quiet, release, client);
 }

@@ -4,6 +4,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 
+#include <nng/nng.h>
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -17,7 +19,7 @@ static atomic_bool stuck;
 
 /* Whoever of the two threads leaves last frees it. */
 struct closing {
-    nng_socket socket;
+    uint32_t socket;
     bool (*quiet)(void *owner);
     void (*release)(void *owner);
     void *owner;
@@ -39,7 +41,7 @@ static void *close_socket(void *context)
     for (int64_t until = hep_now_ms() + QUIET_MS; !closing->quiet(closing->owner) && hep_now_ms() < until;)
         usleep(500);
     usleep(SETTLE_MS * 1000); /* nng's threads go back to where a close is safe: waiting for the next message */
-    nng_close(closing->socket);
+    nng_close((nng_socket){.id = closing->socket});
     closing->release(closing->owner);
     pthread_mutex_lock(&closing->lock);
     closing->closed = true;
@@ -51,7 +53,8 @@ static void *close_socket(void *context)
     return NULL;
 }
 
-static struct closing *new_closing(nng_socket socket, bool (*quiet)(void *owner), void (*release)(void *owner), void *owner)
+static struct closing *new_closing(uint32_t socket, bool (*quiet)(void *owner), void (*release)(void *owner),
+                                   void *owner)
 {
     struct closing *closing = malloc(sizeof *closing);
     pthread_condattr_t monotonic;
@@ -82,7 +85,7 @@ static bool wait_for(struct closing *closing)
     return closed;
 }
 
-void rpc_close(nng_socket socket, bool (*quiet)(void *owner), void (*release)(void *owner), void *owner)
+void rpc_close(uint32_t socket, bool (*quiet)(void *owner), void (*release)(void *owner), void *owner)
 {
     struct closing *closing = new_closing(socket, quiet, release, owner);
     pthread_t thread;

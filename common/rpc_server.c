@@ -36,11 +36,11 @@ struct hep_rpc_server {
     hep_rpc_serve *serve;
     void *serve_context;
     int parallel;
-    pthread_mutex_t lock;  /* guards the next two                              */
+    pthread_mutex_t lock; /* guards the next two                              */
     pthread_cond_t returned;
-    int serving;           /* threads of nng inside of serve                   */
-    bool ending;           /* destroy was called: nothing more is served       */
-    atomic_int sending; /* answers that nng has and the peer's socket has not */
+    int serving;                       /* threads of nng inside of serve                   */
+    bool ending;                       /* destroy was called: nothing more is served       */
+    atomic_int sending;                /* answers that nng has and the peer's socket has not */
     struct hep_rpc_request requests[]; /* parallel of them */
 };
 
@@ -149,7 +149,8 @@ enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_se
         return hep_fail(error, HEP_E_BAD_CONFIG, "socket path %s is longer than the system allows", path);
     snprintf(url, sizeof url, "ipc://%s", path);
     if (parallel < 1 || parallel > HEP_RPC_PARALLEL_MAX)
-        return hep_fail(error, HEP_E_BAD_CONFIG, "a server of %d requests at once, 1 to %d are allowed", parallel, HEP_RPC_PARALLEL_MAX);
+        return hep_fail(error, HEP_E_BAD_CONFIG, "a server of %d requests at once, 1 to %d are allowed", parallel,
+                        HEP_RPC_PARALLEL_MAX);
     struct hep_rpc_server *result = calloc(1, sizeof *result + (size_t)parallel * sizeof result->requests[0]);
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a server on %s", path);
@@ -209,5 +210,5 @@ void hep_rpc_server_destroy(struct hep_rpc_server *server)
     while (server->serving > 0)
         pthread_cond_wait(&server->returned, &server->lock);
     pthread_mutex_unlock(&server->lock);
-    rpc_close(server->socket, is_quiet, release, server);
+    rpc_close(server->socket.id, is_quiet, release, server);
 }

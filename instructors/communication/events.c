@@ -1,6 +1,6 @@
 /*
- * The poller and the subscribers of server-sent events. One thread asks the supervisor; everything else is under one lock.
- * A subscriber that asks for older events moves the poller back: the others skip what they have.
+ * The poller and the subscribers of server-sent events. One thread asks the supervisor; everything else is under one
+ * lock. A subscriber that asks for older events moves the poller back: the others skip what they have.
  */
 #include "instructors/communication/events.h"
 
@@ -18,8 +18,8 @@ enum { POLL_WAIT_MS = 10000, ANSWER_MS = 5000, POLL_LIMIT = 256, RETRY_MS = 1000
 struct subscriber {
     struct event_hub *hub;
     struct subscriber *next;
-    int64_t last;       /* number of the newest event it was given; < 0 = the next is the first */
-    char *text;         /* unread part of the stream                                             */
+    int64_t last; /* number of the newest event it was given; < 0 = the next is the first */
+    char *text;   /* unread part of the stream                                             */
     size_t begin, end, capacity;
     int64_t written_ms; /* when text was added last                                              */
     bool paused, ended;
@@ -50,7 +50,8 @@ struct event_hub {
     bool stopping;
 };
 
-/* ---- the text of a stream ------------------------------------------------------------------------------------------- */
+/* ---- the text of a stream -------------------------------------------------------------------------------------------
+ */
 static void end_stream(struct subscriber *subscriber)
 {
     subscriber->ended = true;
@@ -143,7 +144,8 @@ static void keep_alive(struct event_hub *hub)
             append(s, comment, sizeof comment - 1);
 }
 
-/* ---- asking the supervisor (the lock is held but while waiting) -------------------------------------------------------- */
+/* ---- asking the supervisor (the lock is held but while waiting)
+ * -------------------------------------------------------- */
 static void answered(void *context, enum hep_status status, json_t *data, const struct hep_error *error)
 {
     struct question *question = context;
@@ -227,12 +229,13 @@ static bool poll_once(struct event_hub *hub)
 {
     json_t *reply = NULL, *event;
     size_t index;
-    if (!ask(hub, "events.poll", json_pack("{s:I, s:i, s:i}", "after_seq", (json_int_t)hub->position, "limit", POLL_LIMIT, "wait_ms", POLL_WAIT_MS),
+    if (!ask(hub, "events.poll",
+             json_pack("{s:I, s:i, s:i}", "after_seq", (json_int_t)hub->position, "limit", POLL_LIMIT, "wait_ms",
+                       POLL_WAIT_MS),
              POLL_WAIT_MS + ANSWER_MS, &reply))
         return hub->moved;
     if (!hub->moved) /* else: of a place that is not the poller's any more; asked again */
-        json_array_foreach(json_object_get(reply, "events"), index, event)
-            hand_out(hub, event);
+        json_array_foreach(json_object_get(reply, "events"), index, event) hand_out(hub, event);
     json_decref(reply);
     return true;
 }
@@ -255,8 +258,10 @@ static void *poller_main(void *context)
     return NULL;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------------- */
-enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive_ms, struct event_hub **hub, struct hep_error *error)
+/* ---- life
+ * ---------------------------------------------------------------------------------------------------------------- */
+enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive_ms, struct event_hub **hub,
+                                 struct hep_error *error)
 {
     struct event_hub *result = calloc(1, sizeof *result);
     pthread_condattr_t monotonic;
@@ -300,7 +305,8 @@ void event_hub_destroy(struct event_hub *hub)
     free(hub);
 }
 
-/* ---- subscribers ---------------------------------------------------------------------------------------------------------- */
+/* ---- subscribers
+ * ---------------------------------------------------------------------------------------------------------- */
 static enum hep_status admit(struct event_hub *hub, struct subscriber *subscriber, struct hep_error *error)
 {
     static const char greeting[] = "retry: 2000\n\n";

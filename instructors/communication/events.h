@@ -1,7 +1,7 @@
 /*
- * Server-sent events: one poller asks the supervisor's events.poll for everybody and hands each event to the subscribers
- * of GET /api/events, in order, from the number that each asked for. A subscriber that does not read is let go: it comes
- * back with Last-Event-ID. Knows no HTTP; any thread may call.
+ * Server-sent events: one poller asks the supervisor's events.poll for everybody and hands each event to the
+ * subscribers of GET /api/events, in order, from the number that each asked for. A subscriber that does not read is let
+ * go: it comes back with Last-Event-ID. Knows no HTTP; any thread may call.
  */
 #ifndef HEP_INSTRUCTORS_COMMUNICATION_EVENTS_H
 #define HEP_INSTRUCTORS_COMMUNICATION_EVENTS_H
@@ -23,13 +23,14 @@ struct subscriber;
 typedef void subscriber_signal(void *context);
 
 /* client must outlive the hub. keep_alive_ms: EVENTS_KEEP_ALIVE_MS but in tests. */
-enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive_ms, struct event_hub **hub, struct hep_error *error);
+enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive_ms, struct event_hub **hub,
+                                 struct hep_error *error);
 /* Ends the poller and every stream; the subscribers stay until each is destroyed. The client must have been closed. */
 void event_hub_stop(struct event_hub *hub);
 void event_hub_destroy(struct event_hub *hub); /* after the last subscriber; NULL is accepted */
 
-/* after: the number of the last event that the subscriber has; < 0 = only what happens from now on. wake is called once after
-   each read that gave nothing, when there is something to read or the stream has ended. BUSY, NO_MEMORY. */
+/* after: the number of the last event that the subscriber has; < 0 = only what happens from now on. wake is called once
+   after each read that gave nothing, when there is something to read or the stream has ended. BUSY, NO_MEMORY. */
 enum hep_status event_hub_subscribe(struct event_hub *hub, int64_t after, subscriber_signal *wake, void *context,
                                     struct subscriber **subscriber, struct hep_error *error);
 /* Bytes of the stream into buffer; 0: none now, and pause(context) was called before any wake could be; −1: the end. */

@@ -14,7 +14,7 @@ struct front_client {
     pthread_mutex_t lock; /* guards all below                          */
     pthread_cond_t left;
     bool closed;
-    int sending;          /* threads inside of hep_rpc_client_send     */
+    int sending; /* threads inside of hep_rpc_client_send     */
     uint64_t next_id;
 };
 
@@ -118,8 +118,8 @@ static void answered(void *context, enum hep_status status, const void *frame, s
     free(pending);
 }
 
-static enum hep_status send_message(struct front_client *client, const json_t *message, int64_t timeout_ms, struct pending *pending,
-                                    struct hep_error *error)
+static enum hep_status send_message(struct front_client *client, const json_t *message, int64_t timeout_ms,
+                                    struct pending *pending, struct hep_error *error)
 {
     void *frame = NULL;
     size_t bytes = 0;
@@ -129,8 +129,8 @@ static enum hep_status send_message(struct front_client *client, const json_t *m
     return status;
 }
 
-enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms, front_done *done,
-                              void *context, struct hep_error *error)
+enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms,
+                              front_done *done, void *context, struct hep_error *error)
 {
     char id[32];
     uint64_t number = 0;

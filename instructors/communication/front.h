@@ -16,11 +16,13 @@ struct front_client;
 typedef void front_done(void *context, enum hep_status status, json_t *data, const struct hep_error *error);
 
 enum hep_status front_client_create(const char *path, struct front_client **client, struct hep_error *error);
-/* Ends every outstanding request (their done is called before this returns); requests afterwards fail with DOMAIN_DOWN. */
+/* Ends every outstanding request (their done is called before this returns); requests afterwards fail with DOMAIN_DOWN.
+ */
 void front_client_close(struct front_client *client);
 void front_client_destroy(struct front_client *client); /* closes first; nobody may ask meanwhile; NULL is accepted */
-/* type: "session.get"; takes data (an object, or NULL for none). timeout_ms: to the answer. On failure done is not called. */
-enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms, front_done *done,
-                              void *context, struct hep_error *error);
+/* type: "session.get"; takes data (an object, or NULL for none). timeout_ms: to the answer. On failure done is not
+ * called. */
+enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms,
+                              front_done *done, void *context, struct hep_error *error);
 
 #endif

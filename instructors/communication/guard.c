@@ -24,7 +24,8 @@ static enum hep_status read_token(struct guard *guard, const char *path, struct 
         return hep_hint(error, "chmod 600 %s", path), HEP_E_BAD_CONFIG;
     }
     if (!read || strlen(guard->token) < 16)
-        return hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s must hold a token of at least 16 characters", path);
+        return hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s must hold a token of at least 16 characters",
+                        path);
     return HEP_OK;
 }
 
@@ -56,8 +57,8 @@ static bool is_own_host(const struct guard *guard, const char *value)
 {
     char bracketed[72];
     snprintf(bracketed, sizeof bracketed, "[%s]", guard->address);
-    return host_is(value, "localhost") || host_is(value, "127.0.0.1") || host_is(value, "[::1]") || host_is(value, guard->address) ||
-           host_is(value, bracketed);
+    return host_is(value, "localhost") || host_is(value, "127.0.0.1") || host_is(value, "[::1]") ||
+           host_is(value, guard->address) || host_is(value, bracketed);
 }
 
 /* Time does not tell how much of it was right. */
@@ -70,18 +71,22 @@ static bool same_token(const char *given, const char *token)
     return different == 0;
 }
 
-enum hep_status guard_check(const struct guard *guard, const char *(*header)(void *context, const char *name), void *context,
-                            struct hep_error *error)
+enum hep_status guard_check(const struct guard *guard, const char *(*header)(void *context, const char *name),
+                            void *context, struct hep_error *error)
 {
-    const char *host = header(context, "Host"), *origin = header(context, "Origin"), *authorization = header(context, "Authorization");
+    const char *host = header(context, "Host"), *origin = header(context, "Origin"),
+               *authorization = header(context, "Authorization");
     if (guard->loopback && (!host || !is_own_host(guard, host)))
-        return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Host", "this server does not answer to the name \"%.60s\"", host ? host : "");
+        return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Host", "this server does not answer to the name \"%.60s\"",
+                              host ? host : "");
     if (origin && guard->loopback) { /* a page of this server, not of another port of this machine */
         const char *authority = strstr(origin, "://");
         if (!authority || strcasecmp(authority + 3, host) != 0)
-            return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Origin", "pages of \"%.60s\" may not use this server", origin);
+            return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Origin", "pages of \"%.60s\" may not use this server",
+                                  origin);
     }
-    if (guard->token[0] && (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0 || !same_token(authorization + 7, guard->token))) {
+    if (guard->token[0] && (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0 ||
+                            !same_token(authorization + 7, guard->token))) {
         hep_fail_field(error, HEP_E_NOT_ALLOWED, "Authorization", "the token is missing or wrong");
         return hep_hint(error, "send \"Authorization: Bearer TOKEN\""), HEP_E_NOT_ALLOWED;
     }

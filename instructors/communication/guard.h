@@ -8,15 +8,16 @@
 #include "common/status.h"
 
 struct guard {
-    bool loopback;   /* listens on loopback only               */
+    bool loopback; /* listens on loopback only               */
     char address[64];
     char token[256]; /* "" = none is asked for                 */
 };
 
 /* BAD_CONFIG: not loopback and no token; a token file that cannot be read, is readable by others, or is empty. */
 enum hep_status guard_init(struct guard *guard, const char *address, const char *token_file, struct hep_error *error);
-/* header(context, name): the request's header, NULL if absent. NOT_ALLOWED; field "Authorization" when the token is wrong. */
-enum hep_status guard_check(const struct guard *guard, const char *(*header)(void *context, const char *name), void *context,
-                            struct hep_error *error);
+/* header(context, name): the request's header, NULL if absent. NOT_ALLOWED; field "Authorization" when the token is
+ * wrong. */
+enum hep_status guard_check(const struct guard *guard, const char *(*header)(void *context, const char *name),
+                            void *context, struct hep_error *error);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * HTTP to the supervisor's operations and back. A connection that waits for an answer is suspended, so one thread serves
- * all; the answer resumes it. Parses no image and maps no tensor: an image is a file that is sent as it is.
+ * HTTP to the supervisor's operations and back. A connection that waits for an answer is suspended, so one thread
+ * serves all; the answer resumes it. Parses no image and maps no tensor: an image is a file that is sent as it is.
  */
 #include "instructors/communication/http.h"
 
@@ -43,17 +43,18 @@ struct exchange {
     struct route_match match;
     char *body;
     size_t body_bytes;
-    bool refused;          /* from the headers: the body is read and dropped */
+    bool refused; /* from the headers: the body is read and dropped */
     bool asked;
-    int status;            /* HTTP status of the answer, once there is one */
-    json_t *answer;        /* body of the answer                           */
+    int status;                /* HTTP status of the answer, once there is one */
+    json_t *answer;            /* body of the answer                           */
     struct subscriber *stream; /* or this stream; the response's afterwards */
-    char image[HEP_PATH_MAX]; /* or this file                              */
-    char allow[64];        /* for 405                                      */
-    int retry_after;       /* seconds; 0 = no such header                  */
+    char image[HEP_PATH_MAX];  /* or this file                              */
+    char allow[64];            /* for 405                                      */
+    int retry_after;           /* seconds; 0 = no such header                  */
 };
 
-/* ---- answers ----------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ----------------------------------------------------------------------------------------------------------- */
 static void set_error(struct exchange *exchange, const struct hep_error *error)
 {
     json_t *inner = hep_error_to_json(error);
@@ -84,7 +85,8 @@ static struct MHD_Response *file_response(struct exchange *exchange)
 static struct MHD_Response *json_response(const struct exchange *exchange)
 {
     char *text = json_dumps(exchange->answer, JSON_COMPACT | JSON_ENCODE_ANY);
-    struct MHD_Response *response = text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
+    struct MHD_Response *response =
+        text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
     if (response)
         MHD_add_response_header(response, "Content-Type", "application/json");
     else
@@ -92,7 +94,8 @@ static struct MHD_Response *json_response(const struct exchange *exchange)
     return response;
 }
 
-/* ---- the stream of events: its connection sleeps while there is nothing to send ------------------------------------------ */
+/* ---- the stream of events: its connection sleeps while there is nothing to send
+ * ------------------------------------------ */
 static void pause_stream(void *connection)
 {
     MHD_suspend_connection(connection);
@@ -143,7 +146,8 @@ static enum MHD_Result respond(struct exchange *exchange)
         MHD_add_response_header(response, "Retry-After", "1");
     if (exchange->status == MHD_HTTP_UNAUTHORIZED)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
-    const char *session = exchange->status == MHD_HTTP_ACCEPTED ? hep_json_str(exchange->answer, "session_id", NULL) : NULL;
+    const char *session =
+        exchange->status == MHD_HTTP_ACCEPTED ? hep_json_str(exchange->answer, "session_id", NULL) : NULL;
     if (session) {
         char location[128];
         snprintf(location, sizeof location, "/api/processing/sessions/%s", session);
@@ -154,7 +158,8 @@ static enum MHD_Result respond(struct exchange *exchange)
     return queued;
 }
 
-/* ---- what the supervisor said -------------------------------------------------------------------------------------------- */
+/* ---- what the supervisor said
+ * -------------------------------------------------------------------------------------------- */
 static void take_image(struct exchange *exchange, const json_t *session)
 {
     struct hep_error error = {0};
@@ -162,7 +167,8 @@ static void take_image(struct exchange *exchange, const json_t *session)
     char *end;
     unsigned long index = strtoul(n, &end, 10);
     const json_t *files = json_object_get(json_object_get(session, "results"), "files");
-    const char *path = *n >= '0' && *n <= '9' && !*end ? hep_json_str(json_array_get(files, index), "path", NULL) : NULL;
+    const char *path =
+        *n >= '0' && *n <= '9' && !*end ? hep_json_str(json_array_get(files, index), "path", NULL) : NULL;
     if (!path || strlen(path) >= sizeof exchange->image) {
         hep_fail(&error, HEP_E_NOT_FOUND, "session %s has no image %.20s", hep_json_str(session, "session_id", "?"), n);
         hep_hint(&error, "it is %s and has %zu images", hep_json_str(session, "status", "?"), json_array_size(files));
@@ -184,8 +190,8 @@ static void take_reply(struct exchange *exchange, json_t *data)
         ready = strcmp(hep_json_str(data, "state", ""), "ready") == 0;
         exchange->status = ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
         exchange->retry_after = ready ? 0 : 1;
-        exchange->answer = json_pack("{s:b, s:s, s:s}", "ready", ready, "state", hep_json_str(data, "state", "unknown"), "line",
-                                     hep_json_str(data, "line", ""));
+        exchange->answer = json_pack("{s:b, s:s, s:s}", "ready", ready, "state", hep_json_str(data, "state", "unknown"),
+                                     "line", hep_json_str(data, "line", ""));
         return;
     case ROUTE_OPERATION:
     case ROUTE_EVENTS:
@@ -208,7 +214,8 @@ static void answered(void *context, enum hep_status status, json_t *data, const 
     MHD_resume_connection(exchange->connection);
 }
 
-/* ---- a request -------------------------------------------------------------------------------------------------------------- */
+/* ---- a request
+ * -------------------------------------------------------------------------------------------------------------- */
 struct query {
     struct exchange *exchange;
     struct hep_error error;
@@ -218,7 +225,9 @@ static enum MHD_Result take_query(void *context, enum MHD_ValueKind kind, const 
 {
     struct query *query = context;
     (void)kind;
-    return route_query(query->exchange->match.route, name, value, query->exchange->match.data, &query->error) == HEP_OK ? MHD_YES : MHD_NO;
+    return route_query(query->exchange->match.route, name, value, query->exchange->match.data, &query->error) == HEP_OK
+               ? MHD_YES
+               : MHD_NO;
 }
 
 static enum hep_status take_body(struct exchange *exchange, struct hep_error *error)
@@ -273,9 +282,11 @@ static enum hep_status subscribe(struct exchange *exchange, struct hep_error *er
         errno = 0;
         after = strtoll(last, &end, 10);
         if (*last < '0' || *last > '9' || *end || errno)
-            return hep_fail_field(error, HEP_E_BAD_FIELD, "Last-Event-ID", "Last-Event-ID must be the number of an event");
+            return hep_fail_field(error, HEP_E_BAD_FIELD, "Last-Event-ID",
+                                  "Last-Event-ID must be the number of an event");
     }
-    return event_hub_subscribe(exchange->server->events, after, wake_stream, exchange->connection, &exchange->stream, error);
+    return event_hub_subscribe(exchange->server->events, after, wake_stream, exchange->connection, &exchange->stream,
+                               error);
 }
 
 /* Everything is here: query, body. Afterwards the exchange has an answer, or waits for one (`asked`). */
@@ -324,8 +335,8 @@ static void examine(struct exchange *exchange, const char *url, const char *meth
         exchange->status = MHD_HTTP_UNAUTHORIZED;
 }
 
-static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *connection, const char *url, const char *method,
-                             void **request)
+static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *connection, const char *url,
+                             const char *method, void **request)
 {
     struct exchange *exchange = calloc(1, sizeof *exchange);
     if (!exchange)
@@ -364,8 +375,8 @@ static enum MHD_Result take_upload(struct exchange *exchange, const char *data, 
     return MHD_YES;
 }
 
-static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-                              const char *upload, size_t *upload_bytes, void **request)
+static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method,
+                              const char *version, const char *upload, size_t *upload_bytes, void **request)
 {
     struct exchange *exchange = *request;
     struct hep_error error = {0};
@@ -384,7 +395,8 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     return exchange->asked ? MHD_YES : respond(exchange);
 }
 
-static void complete(void *context, struct MHD_Connection *connection, void **request, enum MHD_RequestTerminationCode code)
+static void complete(void *context, struct MHD_Connection *connection, void **request,
+                     enum MHD_RequestTerminationCode code)
 {
     struct exchange *exchange = *request;
     (void)context;
@@ -400,7 +412,8 @@ static void complete(void *context, struct MHD_Connection *connection, void **re
     *request = NULL;
 }
 
-static void connection_changed(void *context, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode code)
+static void connection_changed(void *context, struct MHD_Connection *connection, void **socket_context,
+                               enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *server = context;
     (void)connection;
@@ -408,14 +421,17 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
     atomic_fetch_add(&server->connections, code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ---------------------------------------------------------------------------------------------------------------------
+ */
 union address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
 };
 
-static enum hep_status parse_address(const struct http_options *options, union address *address, unsigned *flags, struct hep_error *error)
+static enum hep_status parse_address(const struct http_options *options, union address *address, unsigned *flags,
+                                     struct hep_error *error)
 {
     memset(address, 0, sizeof *address);
     if (inet_pton(AF_INET, options->address, &address->v4.sin_addr) == 1) {
@@ -432,7 +448,8 @@ static enum hep_status parse_address(const struct http_options *options, union a
     return hep_fail(error, HEP_E_BAD_CONFIG, "http.address \"%s\" is no IP address", options->address);
 }
 
-static enum hep_status start_daemon(struct http_server *server, const struct http_options *options, struct hep_error *error)
+static enum hep_status start_daemon(struct http_server *server, const struct http_options *options,
+                                    struct hep_error *error)
 {
     union address address;
     unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
@@ -440,13 +457,15 @@ static enum hep_status start_daemon(struct http_server *server, const struct htt
         return hep_fail(error, HEP_E_BAD_CONFIG, "http.port is %d, it must be from 0 to %d", options->port, UINT16_MAX);
     HEP_TRY(parse_address(options, &address, &flags, error));
     errno = 0;
-    server->daemon = MHD_start_daemon(flags, (uint16_t)options->port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR, &address.any,
-                                      MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-                                      (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
-                                      MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
-                                      MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
+    server->daemon = MHD_start_daemon(
+        flags, (uint16_t)options->port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR, &address.any,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
+        MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
     if (!server->daemon) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "cannot listen on %s port %d: %s", options->address, options->port, strerror(errno));
+        hep_fail(error, HEP_E_BAD_CONFIG, "cannot listen on %s port %d: %s", options->address, options->port,
+                 strerror(errno));
         return hep_hint(error, "is another server there? set http.port"), HEP_E_BAD_CONFIG;
     }
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);

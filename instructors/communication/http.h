@@ -1,6 +1,6 @@
 /*
- * The HTTP server: libmicrohttpd on one thread of its own, requests passed to the supervisor without blocking it. Limits of
- * common/limits.h hold; every error is {"error":{code,message,hint,field}}.
+ * The HTTP server: libmicrohttpd on one thread of its own, requests passed to the supervisor without blocking it.
+ * Limits of common/limits.h hold; every error is {"error":{code,message,hint,field}}.
  */
 #ifndef HEP_INSTRUCTORS_COMMUNICATION_HTTP_H
 #define HEP_INSTRUCTORS_COMMUNICATION_HTTP_H
@@ -26,8 +26,8 @@ struct http_counters {
     int connections, waiting, subscribers;
 };
 
-/* BAD_CONFIG: an address that is none, not loopback and without a token, or in use. The end is front_client_close (everybody who
-   waits gets an answer), http_stop, front_client_destroy, in this order. */
+/* BAD_CONFIG: an address that is none, not loopback and without a token, or in use. The end is front_client_close
+   (everybody who waits gets an answer), http_stop, front_client_destroy, in this order. */
 enum hep_status http_start(const struct http_options *options, struct front_client *client, struct http_server **server,
                            struct hep_error *error);
 void http_stop(struct http_server *server); /* NULL is accepted */

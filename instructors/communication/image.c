@@ -23,7 +23,8 @@ static const char *beneath(const char *folder, const char *path)
 static int open_beneath(const char *folder, const char *name)
 {
     /* not blocking: a FIFO there must not hold the server's only thread */
-    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    const struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return -1;
@@ -38,7 +39,9 @@ enum hep_status image_open(const char *folder, const char *path, int *fd, uint64
     const char *name = beneath(folder, path);
     int file = name ? open_beneath(folder, name) : -1;
     if (file < 0 || fstat(file, &state) != 0 || !S_ISREG(state.st_mode)) {
-        const char *why = !name ? "it is not in the folder of images" : file < 0 ? strerror(errno) : "it is no regular file";
+        const char *why = !name      ? "it is not in the folder of images"
+                          : file < 0 ? strerror(errno)
+                                     : "it is no regular file";
         hep_fail(error, HEP_E_NOT_FOUND, "the image's file cannot be sent: %s", why);
         if (file >= 0)
             close(file);

@@ -4,8 +4,8 @@
 
 #include "common/status.h"
 
-/* Opens path (absolute) for reading if it is a regular file beneath folder, also after following links. NOT_FOUND otherwise;
-   the caller closes *fd. */
+/* Opens path (absolute) for reading if it is a regular file beneath folder, also after following links. NOT_FOUND
+   otherwise; the caller closes *fd. */
 enum hep_status image_open(const char *folder, const char *path, int *fd, uint64_t *bytes, struct hep_error *error);
 const char *image_content_type(const char *path); /* "image/png" …                                        */
 

@@ -40,7 +40,8 @@ static const struct hep_field listen_reply_fields[] = {
     HEP_FIELD(U64, listen_reply, refused, REQUIRED, .help = "of them, answered with an error"),
 };
 static const struct hep_field publish_fields[] = {
-    HEP_FIELD(JSON, publish_request, event, REQUIRED, .help = "sent as it is; its member `name` names it in the stream"),
+    HEP_FIELD(JSON, publish_request, event, REQUIRED,
+              .help = "sent as it is; its member `name` names it in the stream"),
 };
 static const struct hep_field publish_reply_fields[] = {
     HEP_FIELD(I32, publish_reply, subscribers, REQUIRED, .help = "clients of GET /api/events that it is sent to"),
@@ -63,8 +64,13 @@ static enum hep_status listen_state(struct hep_call *call, const void *request, 
     (void)request;
     HEP_TRY(check_open(state, error));
     http_counters(state->server, &counters);
-    *reply = (struct listen_reply){.address = hep_str_of(state->address), .port = counters.port, .connections = counters.connections,
-                                   .waiting = counters.waiting, .subscribers = counters.subscribers, .requests = counters.requests, .refused = counters.refused};
+    *reply = (struct listen_reply){.address = hep_str_of(state->address),
+                                   .port = counters.port,
+                                   .connections = counters.connections,
+                                   .waiting = counters.waiting,
+                                   .subscribers = counters.subscribers,
+                                   .requests = counters.requests,
+                                   .refused = counters.refused};
     return HEP_OK;
 }
 
@@ -117,10 +123,11 @@ static void add_status(struct hep_instructor *self, json_t *into)
     if (!state->server)
         return;
     http_counters(state->server, &counters);
-    json_object_set_new(into, "http", json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:I}", "address", state->address, "port", counters.port,
-                                                "connections", counters.connections, "waiting", counters.waiting, "subscribers",
-                                                counters.subscribers, "requests",
-                                                (json_int_t)counters.requests, "refused", (json_int_t)counters.refused));
+    json_object_set_new(into, "http",
+                        json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:I}", "address", state->address, "port",
+                                  counters.port, "connections", counters.connections, "waiting", counters.waiting,
+                                  "subscribers", counters.subscribers, "requests", (json_int_t)counters.requests,
+                                  "refused", (json_int_t)counters.refused));
 }
 
 static void stop(struct hep_instructor *self)
@@ -134,16 +141,29 @@ static void stop(struct hep_instructor *self)
 }
 
 static const struct hep_operation operations[] = {
-    {.name = "listen", .handler = listen_state, .request_size = sizeof(struct no_fields), .reply = listen_reply_fields,
-     .reply_count = HEP_COUNT_OF(listen_reply_fields), .reply_size = sizeof(struct listen_reply), .permission = HEP_CLIENT,
-     .deadline_ms = 2000, .pure = true, .aliases = (const char *const[]){"health_check", NULL}, .help = "where the door listens and what it does"},
-    HEP_OPERATION("publish", publish, publish_request, publish_fields, publish_reply, publish_reply_fields, .permission = HEP_OPERATOR,
-                  .deadline_ms = 2000, .help = "send an event of one's own to whoever listens"),
+    {.name = "listen",
+     .handler = listen_state,
+     .request_size = sizeof(struct no_fields),
+     .reply = listen_reply_fields,
+     .reply_count = HEP_COUNT_OF(listen_reply_fields),
+     .reply_size = sizeof(struct listen_reply),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 2000,
+     .pure = true,
+     .aliases = (const char *const[]){"health_check", NULL},
+     .help = "where the door listens and what it does"},
+    HEP_OPERATION("publish", publish, publish_request, publish_fields, publish_reply, publish_reply_fields,
+                  .permission = HEP_OPERATOR, .deadline_ms = 2000,
+                  .help = "send an event of one's own to whoever listens"),
     {0},
 };
 
-static const struct hep_instructor_spec spec = {.role = HEP_ROLE_COMMUNICATION, .operations = operations, .start = start, .stop = stop,
-                                                .listen = begin_listening, .status = add_status};
+static const struct hep_instructor_spec spec = {.role = HEP_ROLE_COMMUNICATION,
+                                                .operations = operations,
+                                                .start = start,
+                                                .stop = stop,
+                                                .listen = begin_listening,
+                                                .status = add_status};
 
 int main(int argc, char **argv)
 {

@@ -14,17 +14,23 @@ const struct route routes[] = {
     {"GET", "/healthz", ROUTE_ALIVE, NULL, 200, "", false, NULL, "the door answers"},
     {"GET", "/readyz", ROUTE_READY, "status.get", 200, "", false, NULL, "every domain is ready and has shown progress"},
     {"GET", "/api/status", ROUTE_OPERATION, "status.get", 200, "", false, NULL, "the whole daemon in one answer"},
-    {"GET", "/api/events", ROUTE_EVENTS, "events.poll", 200, "after_seq:i", false, NULL, "events as they happen (text/event-stream)"},
+    {"GET", "/api/events", ROUTE_EVENTS, "events.poll", 200, "after_seq:i", false, NULL,
+     "events as they happen (text/event-stream)"},
     {"GET", "/api/models", ROUTE_OPERATION, "model.list", 200, "", false, NULL, "models and their defaults"},
     {"GET", "/api/schedulers", ROUTE_OPERATION, "scheduler.list", 200, "", false, NULL, "diffusion schedulers"},
     {"GET", WORKFLOWS, ROUTE_OPERATION, "workflow.list", 200, "", false, NULL, "workflow templates"},
-    {"POST", WORKFLOWS "/execute", ROUTE_OPERATION, "workflow.execute", 202, "", true, "idempotency_key", "make images; answers when the request is durable"},
+    {"POST", WORKFLOWS "/execute", ROUTE_OPERATION, "workflow.execute", 202, "", true, "idempotency_key",
+     "make images; answers when the request is durable"},
     {"GET", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.get", 200, "", false, NULL, "one template"},
-    {"GET", SESSIONS, ROUTE_OPERATION, "session.list", 200, "limit:i status cursor", false, NULL, "sessions, newest first"},
+    {"GET", SESSIONS, ROUTE_OPERATION, "session.list", 200, "limit:i status cursor", false, NULL,
+     "sessions, newest first"},
     {"GET", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.get", 200, "", false, NULL, "one session"},
-    {"POST", SESSIONS "/{session_id}/control", ROUTE_OPERATION, "session.control", 200, "", true, NULL, "pause, resume, cancel"},
-    {"DELETE", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.delete", 200, "", false, NULL, "forget an ended session"},
-    {"GET", SESSIONS "/{session_id}/images/{n}", ROUTE_IMAGE, "session.get", 200, "", false, NULL, "image n of a session, from 0"},
+    {"POST", SESSIONS "/{session_id}/control", ROUTE_OPERATION, "session.control", 200, "", true, NULL,
+     "pause, resume, cancel"},
+    {"DELETE", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.delete", 200, "", false, NULL,
+     "forget an ended session"},
+    {"GET", SESSIONS "/{session_id}/images/{n}", ROUTE_IMAGE, "session.get", 200, "", false, NULL,
+     "image n of a session, from 0"},
 };
 const size_t routes_count = HEP_COUNT_OF(routes);
 
@@ -54,19 +60,22 @@ static bool match_path(const char *pattern, const char *path, json_t *data)
     return *pattern == *path;
 }
 
-enum hep_status route_find(const char *method, const char *path, struct route_match *match, char allow[64], struct hep_error *error)
+enum hep_status route_find(const char *method, const char *path, struct route_match *match, char allow[64],
+                           struct hep_error *error)
 {
     json_t *data = json_object();
     allow[0] = '\0';
     for (size_t i = 0; i < routes_count; i++) {
         if (!match_path(routes[i].path, path, data))
             continue;
-        if (strcmp(routes[i].method, method) == 0 || (strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0)) {
+        if (strcmp(routes[i].method, method) == 0 ||
+            (strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0)) {
             *match = (struct route_match){&routes[i], data};
             return HEP_OK;
         }
         size_t used = strlen(allow);
-        snprintf(allow + used, 64 - used, "%s%s%s", used ? ", " : "", routes[i].method, strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
+        snprintf(allow + used, 64 - used, "%s%s%s", used ? ", " : "", routes[i].method,
+                 strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
     json_decref(data);
     if (allow[0])
@@ -75,7 +84,8 @@ enum hep_status route_find(const char *method, const char *path, struct route_ma
     return hep_hint(error, "the routes are listed in docs/http.md"), HEP_E_NOT_FOUND;
 }
 
-enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data, struct hep_error *error)
+enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data,
+                            struct hep_error *error)
 {
     size_t length = strlen(name);
     for (const char *word = route->query; *word; word += strcspn(word, " "), word += *word == ' ') {

@@ -15,8 +15,8 @@ enum route_kind {
 };
 
 struct route {
-    const char *method;    /* "GET", "POST", "DELETE"                                       */
-    const char *path;      /* "/api/processing/sessions/{session_id}"                       */
+    const char *method; /* "GET", "POST", "DELETE"                                       */
+    const char *path;   /* "/api/processing/sessions/{session_id}"                       */
     enum route_kind kind;
     const char *operation; /* "session.get"                                                 */
     int status;            /* of success: 200, 201, 202                                     */
@@ -34,10 +34,12 @@ struct route_match {
     json_t *data; /* members from the path; owned by the caller */
 };
 
-/* NOT_FOUND: no such path, or a part of it is empty, longer than a name or not UTF-8; NOT_ALLOWED with allow filled ("GET, HEAD,
-   POST"): the path has other methods. */
-enum hep_status route_find(const char *method, const char *path, struct route_match *match, char allow[64], struct hep_error *error);
+/* NOT_FOUND: no such path, or a part of it is empty, longer than a name or not UTF-8; NOT_ALLOWED with allow filled
+   ("GET, HEAD, POST"): the path has other methods. */
+enum hep_status route_find(const char *method, const char *path, struct route_match *match, char allow[64],
+                           struct hep_error *error);
 /* Takes a query parameter into data. UNKNOWN_FIELD, BAD_FIELD. */
-enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data, struct hep_error *error);
+enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data,
+                            struct hep_error *error);
 
 #endif

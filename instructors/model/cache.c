@@ -15,11 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { NAMES_PER_PROCESS = 1000000 }; /* segments that one process publishes, at most */
+
 void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes)
 {
     memset(cache, 0, sizeof *cache);
     snprintf(cache->instance, sizeof cache->instance, "%s", instance);
-    cache->generation = generation;
+    cache->next_name = generation * NAMES_PER_PROCESS;
     cache->budget_bytes = budget_bytes;
 }
 
@@ -100,6 +102,8 @@ static bool adopt_one(const struct hep_segment_entry *found, void *context)
         return true;
     char text[HEP_SEGMENT_NAME_MAX];
     hep_segment_name_text(&found->name, text);
+    if (found->name.generation >= adoption->cache->next_name) /* of a process that was started with the same number */
+        adoption->cache->next_name = found->name.generation + 1;
     if (found->complete && hep_segment_open(&found->name, false, &fd, &bytes, NULL) == HEP_OK &&
         hep_mapping_of_fd(fd, text, bytes, false, &mapping, NULL) == HEP_OK)
         ours = read_about(mapping.data, bytes, &about);
@@ -311,7 +315,7 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     enum hep_status status = make_room(cache, publication_bytes(publication), about->model, error);
     snprintf(id, sizeof id, "%s-%s-%.12s", about->component, hep_dtype_name(about->dtype), checksum_text(hash, text));
     if (status == HEP_OK)
-        status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->generation, &name, error);
+        status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->next_name++, &name, error);
     if (status == HEP_OK)
         status = publication_write(publication, &name, &ref, error);
     publication_destroy(publication);

@@ -27,7 +27,7 @@ struct cache_pin {
 };
 struct cache {
     char instance[32];
-    uint64_t generation;   /* of this process, for names             */
+    uint64_t next_name;    /* generation of the next segment's name: none is used twice */
     uint64_t budget_bytes; /* 0 = no limit but /dev/shm's; ops.c sets one */
     uint64_t bytes;        /* published now                          */
     uint64_t clock;        /* counts uses                            */
@@ -39,6 +39,7 @@ struct cache {
     struct cache_pin pins[PINS_MAX];
 };
 
+/* generation: of this process. */
 void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes);
 /* Takes over what earlier processes of this instance published; *adopted, *removed count segments. */
 enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, struct hep_error *error);

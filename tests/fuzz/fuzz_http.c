@@ -1,5 +1,5 @@
-/* libFuzzer: any bytes as the request of a client of the door: "METHOD PATH?QUERY\nBODY". Routes, query parameters and the JSON
-   body take it or refuse it with a reason, and what they take can be sent on to the supervisor. */
+/* libFuzzer: any bytes as the request of a client of the door: "METHOD PATH?QUERY\nBODY". Routes, query parameters and
+   the JSON body take it or refuse it with a reason, and what they take can be sent on to the supervisor. */
 #include "common/wire.h"
 #include "instructors/communication/routes.h"
 
@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     line = strsep(&query, "?");
     method = strsep(&line, " ");
     enum hep_status status = route_find(method, line ? line : "", &match, allow, &error);
-    hep_assert(status == HEP_OK || (error.code == status && error.message[0] && (status != HEP_E_NOT_ALLOWED || allow[0])));
+    hep_assert(status == HEP_OK ||
+               (error.code == status && error.message[0] && (status != HEP_E_NOT_ALLOWED || allow[0])));
     if (status == HEP_OK) {
         json_t *body = NULL;
         size_t body_bytes = rest ? size - (size_t)(rest - text) : 0;

@@ -29,8 +29,17 @@ static void path_of(const char *binary, char *path, size_t size)
 void child_start(struct child *child, const char *binary, const char *const *settings, bool wait_ready)
 {
     posix_spawn_file_actions_t actions;
-    char path[512], *arguments[64] = {(char *)(uintptr_t)binary, "--instance", "skeltest", "--generation", "7", "--socket", child->socket,
-                                      "--report-fd", "3", "--state-dir", child->folder};
+    char path[512], *arguments[64] = {(char *)(uintptr_t)binary,
+                                      "--instance",
+                                      "skeltest",
+                                      "--generation",
+                                      "7",
+                                      "--socket",
+                                      child->socket,
+                                      "--report-fd",
+                                      "3",
+                                      "--state-dir",
+                                      child->folder};
     int ends[2], count = 11;
     memset(child, 0, sizeof *child);
     snprintf(child->folder, sizeof child->folder, "/tmp/heptad-skeleton-XXXXXX");
@@ -114,7 +123,8 @@ const char *child_error(struct child *child, const char *message)
     static char code[64];
     enum hep_status status;
     json_t *reply = child_ask(child, message, &status);
-    snprintf(code, sizeof code, "%s", status == HEP_OK ? hep_json_str(json_object_get(reply, "error"), "code", "") : hep_status_name(status));
+    snprintf(code, sizeof code, "%s",
+             status == HEP_OK ? hep_json_str(json_object_get(reply, "error"), "code", "") : hep_status_name(status));
     json_decref(reply);
     return code;
 }

@@ -10,18 +10,20 @@
 struct child {
     char folder[64], socket[96];
     pid_t pid;
-    int report_fd;        /* our end; −1 = closed                     */
-    json_t *reports;      /* all so far                               */
-    size_t seen;          /* of them, looked at by child_report       */
+    int report_fd;   /* our end; −1 = closed                     */
+    json_t *reports; /* all so far                               */
+    size_t seen;     /* of them, looked at by child_report       */
     struct hep_rpc_client *client;
 };
 
-/* Starts binary (in HEP_BIN_DIR or HEP_TEST_DIR) with --socket and a report channel; settings: NULL-terminated "key=value".
-   Waits for READY unless told not to. Aborts the test when anything fails. */
+/* Starts binary (in HEP_BIN_DIR or HEP_TEST_DIR) with --socket and a report channel; settings: NULL-terminated
+   "key=value". Waits for READY unless told not to. Aborts the test when anything fails. */
 void child_start(struct child *child, const char *binary, const char *const *settings, bool wait_ready);
-/* The next report of this kind (and operation, if not NULL) that was not looked at yet; NULL after timeout_ms. Borrowed. */
+/* The next report of this kind (and operation, if not NULL) that was not looked at yet; NULL after timeout_ms.
+ * Borrowed. */
 json_t *child_report(struct child *child, const char *kind, const char *operation, int timeout_ms);
-/* Sends {type, request_id, session, data…} (JSON text) and waits for the reply; new reference, NULL if there was none. */
+/* Sends {type, request_id, session, data…} (JSON text) and waits for the reply; new reference, NULL if there was none.
+ */
 json_t *child_ask(struct child *child, const char *message, enum hep_status *status);
 /* As child_ask, from the text of the answer's data or of its error's code: "" if none. */
 const char *child_error(struct child *child, const char *message);

@@ -44,7 +44,7 @@ struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_re
     for (int i = 0; i < call->mapped_count; i++)
         if (call->mapped[i].ref == ref)
             return call->mapped[i].tensor;
-    hep_assert(!"the reference is part of the request and placed");
+    hep_assert(false && "the reference is part of the request and placed");
 }
 
 enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref,

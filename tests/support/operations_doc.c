@@ -15,15 +15,17 @@ static int print_supervisor(void)
 {
     json_t *domains = json_array();
     for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
-        json_array_append_new(domains, json_pack("{s:s, s:s, s:o}", "domain", table->prefix, "help", table->help ? table->help : "",
-                                                 "operations", hep_describe(table->operations)));
+        json_array_append_new(domains,
+                              json_pack("{s:s, s:s, s:o}", "domain", table->prefix, "help",
+                                        table->help ? table->help : "", "operations", hep_describe(table->operations)));
     json_dumpf(domains, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     putchar('\n');
     json_decref(domains);
     return EXIT_SUCCESS;
 }
 
-/* ---- Markdown ------------------------------------------------------------------------------------------------------------ */
+/* ---- Markdown
+ * ------------------------------------------------------------------------------------------------------------ */
 static void print_limit(const json_t *field, const char *key, const char *words)
 {
     const json_t *value = json_object_get(field, key);
@@ -54,8 +56,7 @@ static void print_limits(const json_t *field)
     print_range(field, "min_bytes", "max_bytes", " bytes");
     print_limit(field, "multiple_of", "; a multiple of ");
     print_limit(field, "rank", "; dimensions: ");
-    json_array_foreach(choices, index, choice)
-        printf("%s`%s`", index ? ", " : "; one of ", json_string_value(choice));
+    json_array_foreach(choices, index, choice) printf("%s`%s`", index ? ", " : "; one of ", json_string_value(choice));
 }
 
 /* In a cell of a table. */
@@ -75,8 +76,9 @@ static void print_fields(const char *title, const json_t *fields)
     json_array_foreach(fields, index, field)
     {
         const char *access = hep_json_str(field, "access", ""), *dtype = hep_json_str(field, "dtype", "");
-        printf("| `%s`%s | %s%s%s%s%s | ", hep_json_str(field, "name", ""), hep_json_bool(field, "required", false) ? " *" : "",
-               hep_json_str(field, "type", ""), dtype[0] ? " " : "", dtype, access[0] ? ", " : "", access);
+        printf("| `%s`%s | %s%s%s%s%s | ", hep_json_str(field, "name", ""),
+               hep_json_bool(field, "required", false) ? " *" : "", hep_json_str(field, "type", ""),
+               dtype[0] ? " " : "", dtype, access[0] ? ", " : "", access);
         print_cell(hep_json_str(field, "help", ""));
         print_limits(field);
         puts(" |");
@@ -88,8 +90,9 @@ static void print_operation(const char *domain, const json_t *row)
     const json_t *aliases = json_object_get(row, "aliases");
     size_t index;
     json_t *alias;
-    printf("\n### %s.%s\n\n%s. For %ss; no progress for %d ms counts as hung%s%s%s.", domain, hep_json_str(row, "name", ""),
-           hep_json_str(row, "help", ""), hep_json_str(row, "permission", ""), (int)hep_json_int(row, "deadline_ms", 0),
+    printf("\n### %s.%s\n\n%s. For %ss; no progress for %d ms counts as hung%s%s%s.", domain,
+           hep_json_str(row, "name", ""), hep_json_str(row, "help", ""), hep_json_str(row, "permission", ""),
+           (int)hep_json_int(row, "deadline_ms", 0),
            hep_json_bool(row, "pure", false) ? "; asking again gives the same" : "",
            hep_json_bool(row, "heavy", false) ? "; runs on the worker thread" : "",
            hep_json_bool(row, "measures", false) ? "; can be measured" : "");
@@ -116,9 +119,8 @@ static void print_domain(const json_t *domain, bool instructor)
     size_t index;
     json_t *row;
     printf("\n## %s\n\n%s%s\n", name, hep_json_str(domain, "help", ""), instructor ? "" : " (the supervisor)");
-    json_array_foreach(json_object_get(domain, "operations"), index, row)
-        if (!instructor || !is_common(row))
-            print_operation(name, row);
+    json_array_foreach(json_object_get(domain, "operations"), index, row) if (!instructor || !is_common(row))
+        print_operation(name, row);
 }
 
 static void print_common(const json_t *domain)
@@ -126,17 +128,19 @@ static void print_common(const json_t *domain)
     size_t index;
     json_t *row;
     puts("\n## every domain\n\nThese four, under the domain's own name, e.g. `model.ping`.");
-    json_array_foreach(json_object_get(domain, "operations"), index, row)
-        if (is_common(row))
-            print_operation("DOMAIN", row);
+    json_array_foreach(json_object_get(domain, "operations"), index, row) if (is_common(row))
+        print_operation("DOMAIN", row);
 }
 
 static int print_markdown(char **paths)
 {
     puts("# Operations\n\n"
-         "Generated from the operation tables by `scripts/make-operations-doc`; a test compares. `heptctl operations` shows the same,\n"
-         "`heptctl call TYPE JSON` asks. A field with * is required; `docs/operations-format.md` says how a table is written and what a\n"
-         "message looks like. Permissions: *clients* come by HTTP, *operators* by the control socket, *internals* are the engine's own steps.");
+         "Generated from the operation tables by `scripts/make-operations-doc`; a test compares. `heptctl operations` "
+         "shows the same,\n"
+         "`heptctl call TYPE JSON` asks. A field with * is required; `docs/operations-format.md` says how a table is "
+         "written and what a\n"
+         "message looks like. Permissions: *clients* come by HTTP, *operators* by the control socket, *internals* are "
+         "the engine's own steps.");
     for (char **path = paths; *path; path++) {
         json_error_t error;
         json_t *json = json_load_file(*path, 0, &error), *domain;
@@ -145,8 +149,7 @@ static int print_markdown(char **paths)
             fprintf(stderr, "%s:%d: %s\n", *path, error.line, error.text);
             return EXIT_FAILURE;
         }
-        json_array_foreach(json, index, domain)
-            print_domain(domain, false);
+        json_array_foreach(json, index, domain) print_domain(domain, false);
         if (json_is_object(json))
             print_domain(json, true);
         if (json_is_object(json) && !path[1])

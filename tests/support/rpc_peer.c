@@ -1,9 +1,9 @@
 /*
  * The other side of tests/unit/test_rpc.c, a process of its own because it gets killed.
- *   rpc_peer serve PATH LOG   answers on PATH; appends one line to LOG per request that reaches it; prints a line when it listens.
- *                             Requests: "echo …" comes back; "crash" dies by SIGKILL; "hold" is never answered; "gather N"
- *                             is answered when N of them are in hand; "big N" gives N bytes; "slow MS" answers after MS.
- *   rpc_peer ask PATH TEXT MS UID   asks once as that user (0 = as it is), prints the reply or the status.
+ *   rpc_peer serve PATH LOG   answers on PATH; appends one line to LOG per request that reaches it; prints a line when
+ * it listens. Requests: "echo …" comes back; "crash" dies by SIGKILL; "hold" is never answered; "gather N" is answered
+ * when N of them are in hand; "big N" gives N bytes; "slow MS" answers after MS. rpc_peer ask PATH TEXT MS UID   asks
+ * once as that user (0 = as it is), prints the reply or the status.
  */
 #include "common/limits.h"
 #include "common/rpc.h"
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static int log_fd;
@@ -75,7 +76,8 @@ static int ask(char **arguments)
         return 2;
     if (hep_rpc_client_create(arguments[2], &client, &error) != HEP_OK)
         return 3;
-    if (hep_rpc_client_call(client, arguments[3], strlen(arguments[3]), atoi(arguments[4]), &reply, &bytes, &error) == HEP_OK)
+    if (hep_rpc_client_call(client, arguments[3], strlen(arguments[3]), atoi(arguments[4]), &reply, &bytes, &error) ==
+        HEP_OK)
         printf("%.*s\n", (int)bytes, (char *)reply);
     else
         printf("%s\n", hep_status_name(error.code));
@@ -87,6 +89,7 @@ int main(int argc, char **argv)
 {
     struct hep_rpc_server *server;
     struct hep_error error = {0};
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nothing behind */
     if (argc == 6 && strcmp(argv[1], "ask") == 0)
         return ask(argv);
     if (argc != 4 || strcmp(argv[1], "serve") != 0)

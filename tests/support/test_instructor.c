@@ -153,7 +153,8 @@ static bool work(struct hep_instructor *self)
     return state->count > 0;
 }
 
-static enum hep_status measure_write(struct hep_call *call, const void *request_, struct hep_output_plan *plan, struct hep_error *error)
+static enum hep_status measure_write(struct hep_call *call, const void *request_, struct hep_output_plan *plan,
+                                     struct hep_error *error)
 {
     const struct write_request *request = request_;
     (void)call;
@@ -199,10 +200,11 @@ static void drop(struct hep_instructor *self, json_t *freed)
 }
 
 #define ROW(text, function, request, reply, ...)                                                                       \
-    HEP_OPERATION(text, function, request##_request, request##_fields, reply##_reply, reply##_reply_fields, .permission = HEP_CLIENT, \
-                  .deadline_ms = 60000, __VA_ARGS__)
+    HEP_OPERATION(text, function, request##_request, request##_fields, reply##_reply, reply##_reply_fields,            \
+                  .permission = HEP_CLIENT, .deadline_ms = 60000, __VA_ARGS__)
 static const struct hep_operation operations[] = {
-    ROW("sleep", sleep_, ms, ms, .heavy = true, .help = "takes its time", .aliases = (const char *const[]){"nap", NULL}),
+    ROW("sleep", sleep_, ms, ms, .heavy = true, .help = "takes its time",
+        .aliases = (const char *const[]){"nap", NULL}),
     ROW("echo", echo, text, text, .help = "what it was given"),
     ROW("crash", crash, text, text, .heavy = true, .help = "dies by SIGSEGV"),
     ROW("fail", fail, text, text, .help = "fails"),

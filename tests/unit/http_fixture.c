@@ -16,7 +16,8 @@
 
 enum { EVENTS_MAX = 4096, FIRST_SEQ = 100 };
 
-/* ---- the front -------------------------------------------------------------------------------------------------------------- */
+/* ---- the front
+ * -------------------------------------------------------------------------------------------------------------- */
 atomic_int front_requests;
 static struct hep_rpc_server *front;
 static char images[96];
@@ -56,7 +57,8 @@ static void reply_error(struct hep_rpc_request *request, enum hep_status code, c
 static bool answer_poll(const struct poll *poll)
 {
     json_t *list = json_array();
-    for (int64_t seq = poll->after + 1 < FIRST_SEQ ? FIRST_SEQ : poll->after + 1; seq < FIRST_SEQ + event_count && json_array_size(list) < 256; seq++)
+    for (int64_t seq = poll->after + 1 < FIRST_SEQ ? FIRST_SEQ : poll->after + 1;
+         seq < FIRST_SEQ + event_count && json_array_size(list) < 256; seq++)
         json_array_append_new(list, json_pack("{s:I, s:s}", "seq", (json_int_t)seq, "name", events[seq - FIRST_SEQ]));
     if (json_array_size(list) == 0) {
         json_decref(list);
@@ -128,8 +130,8 @@ static void serve_session(struct hep_rpc_request *request, const json_t *data)
         usleep(150000);
     snprintf(path, sizeof path, "%s/a.png", images);
     snprintf(gone, sizeof gone, "%s/gone.png", images);
-    reply_data(request, json_pack("{s:s, s:s, s:{s:[{s:s}, {s:s}, {s:s}, {}]}}", "session_id", id, "status", "completed", "results", "files",
-                                  "path", path, "path", "/etc/passwd", "path", gone));
+    reply_data(request, json_pack("{s:s, s:s, s:{s:[{s:s}, {s:s}, {s:s}, {}]}}", "session_id", id, "status",
+                                  "completed", "results", "files", "path", path, "path", "/etc/passwd", "path", gone));
 }
 
 static void serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
@@ -153,7 +155,9 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     json_decref(message);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * ----------------------------------------------------------------------------------------------------------------------
+ */
 void door_start(struct door *door, struct http_options options)
 {
     struct http_counters counters;
@@ -190,10 +194,12 @@ void door_end(struct door *door)
     ck_assert(rmdir(door->images) == 0 && rmdir(door->folder) == 0);
 }
 
-/* ---- raw HTTP ------------------------------------------------------------------------------------------------------------------ */
+/* ---- raw HTTP
+ * ------------------------------------------------------------------------------------------------------------------ */
 int door_connect(const struct door *door)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)door->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)door->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval patience = {.tv_sec = 20};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -248,13 +254,16 @@ void response_clear(struct response *response)
     response->body = NULL;
 }
 
-struct response ask(const struct door *door, const char *method, const char *path, const char *headers, const char *body)
+struct response ask(const struct door *door, const char *method, const char *path, const char *headers,
+                    const char *body)
 {
     char *text, length[64] = "";
     if (body)
         snprintf(length, sizeof length, "Content-Length: %zu\r\n", strlen(body));
-    const char *host = strncasecmp(headers, "Host:", 5) == 0 || strcasestr(headers, "\nHost:") ? "" : "Host: localhost\r\n";
-    int bytes = asprintf(&text, "%s %s HTTP/1.1\r\n%sConnection: close\r\n%s%s\r\n%s", method, path, host, length, headers, body ? body : "");
+    const char *host =
+        strncasecmp(headers, "Host:", 5) == 0 || strcasestr(headers, "\nHost:") ? "" : "Host: localhost\r\n";
+    int bytes = asprintf(&text, "%s %s HTTP/1.1\r\n%sConnection: close\r\n%s%s\r\n%s", method, path, host, length,
+                         headers, body ? body : "");
     int fd = door_connect(door);
     send_text(fd, text, (size_t)bytes);
     free(text);

@@ -37,7 +37,8 @@ bool send_text(int fd, const char *text, size_t bytes);
 struct response read_response(int fd, bool head_only);
 void response_clear(struct response *response);
 /* One request on a connection of its own: method and path, more headers ("A: b\r\n…" or ""), body or NULL. */
-struct response ask(const struct door *door, const char *method, const char *path, const char *headers, const char *body);
+struct response ask(const struct door *door, const char *method, const char *path, const char *headers,
+                    const char *body);
 const char *response_code(const struct response *response); /* error.code of the body, "" = none */
 
 #endif

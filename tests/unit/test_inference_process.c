@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define TINY_MODELS HEP_SOURCE_DIR "/tests/golden/data/models"
-enum { STEPS = 24, ROUNDS = 4 };
+enum { STEPS = 80, ROUNDS = 4 }; /* many: a step is short, and the test may be kept waiting */
 
 static struct txt2img run;
 static const struct txt2img_request cat = {.prompt = "a red cat",
@@ -22,8 +22,8 @@ static const struct txt2img_request cat = {.prompt = "a red cat",
                                            .scheduler = "euler_ancestral",
                                            .rng = "philox",
                                            .steps = STEPS,
-                                           .width = 128,
-                                           .height = 128,
+                                           .width = 64,
+                                           .height = 64,
                                            .count = 2,
                                            .guidance_scale = 5,
                                            .seed = 42};
@@ -81,7 +81,7 @@ START_TEST(killed_at_any_step_it_goes_on_there_and_the_bytes_are_the_same)
     for (int i = 0; i < ROUNDS; i++) {
         char session[32];
         struct txt2img_arena killed;
-        uint64_t after = 1 + (uint64_t)rand_r(&seed) % (STEPS - 4);
+        uint64_t after = 1 + (uint64_t)rand_r(&seed) % (STEPS / 2);
         snprintf(session, sizeof session, "killed%d", i);
         admit(session, &cat, &killed);
         struct domain_answer *answer = domain_send(run.inference, "generate", session, txt2img_generate(&run, &killed));
@@ -354,7 +354,7 @@ START_TEST(two_hundred_calls_leave_the_memory_as_it_was)
     for (int i = 0; i < 240; i++) {
         json_t *request = txt2img_generate(&run, &arena);
         json_object_set_new(request, "seed", json_integer(i));
-        if (i % 20 == 0)
+        if (i % 4 == 0)
             json_decref(domain_call(run.inference, "cleanup", "", false, json_object()));
         json_decref(domain_call(run.inference, "generate", "flat", false, request));
         txt2img_prepare(&run, &arena);
@@ -366,7 +366,7 @@ START_TEST(two_hundred_calls_leave_the_memory_as_it_was)
         long grown = domain_resident_bytes(processes[p]) - before[p];
         printf("process %zu: %ld KiB more after 200 calls\n", p, grown / 1024);
 #ifndef __SANITIZE_ADDRESS__ /* it keeps what was freed */
-        ck_assert_msg(grown < 2 << 20, "process %zu has %ld bytes more after 200 calls", p, grown);
+        ck_assert_msg(grown < 1 << 19, "process %zu has %ld bytes more after 200 calls", p, grown);
 #endif
     }
     txt2img_arena_clear(&arena);

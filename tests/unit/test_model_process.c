@@ -165,6 +165,22 @@ START_TEST(touched_files_stay_published_and_changed_ones_are_published_anew)
 }
 END_TEST
 
+START_TEST(a_name_is_not_used_twice)
+{
+    add_model("a");
+    struct domain_process *process = start("0");
+    json_t *first = load(process, "a", "");
+    json_decref(domain_call(process, "unload", "", false, json_object()));
+    json_t *second = load(process, "a", "");
+    ck_assert_str_ne(hep_json_str(json_object_get(first, "unet"), "segment", ""),
+                     hep_json_str(json_object_get(second, "unet"), "segment", ""));
+    ck_assert_str_eq(hep_json_str(first, "fingerprint", ""), hep_json_str(second, "fingerprint", "x"));
+    domain_end(process);
+    json_decref(first);
+    json_decref(second);
+}
+END_TEST
+
 START_TEST(a_segment_of_another_build_or_unfinished_is_removed_at_the_start)
 {
     struct hep_segment_name name;
@@ -422,6 +438,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, loading_twice_packs_once_and_a_new_process_packs_nothing);
     tcase_add_test(tcase, touched_files_stay_published_and_changed_ones_are_published_anew);
+    tcase_add_test(tcase, a_name_is_not_used_twice);
     tcase_add_test(tcase, a_segment_of_another_build_or_unfinished_is_removed_at_the_start);
     tcase_add_test(tcase, the_least_recently_used_model_that_nobody_holds_is_evicted);
     tcase_add_test(tcase, a_failed_load_takes_nothing_from_whoever_uses_the_model);

@@ -84,18 +84,26 @@ static const struct refusal {
     {"{\"name\":\"a\",\"scale\":\"NaN\"}", HEP_E_BAD_FIELD, "scale"},
     {"{\"name\":\"a\",\"in\":\"/hep.a\"}", HEP_E_BAD_REFERENCE, "in"},
     {"{\"name\":\"a\",\"in\":{}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"segment\":\"/etc/passwd\",\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a/../b\",\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"offset\":3,\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"offset\":-64,\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE, "in"},
+    {"{\"name\":\"a\",\"in\":{\"segment\":\"/etc/passwd\",\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE,
+     "in"},
+    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a/../b\",\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE,
+     "in"},
+    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"offset\":3,\"dtype\":\"f32\",\"shape\":[1,1]}}",
+     HEP_E_BAD_REFERENCE, "in"},
+    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"offset\":-64,\"dtype\":\"f32\",\"shape\":[1,1]}}",
+     HEP_E_BAD_REFERENCE, "in"},
     {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f33\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE, "in"},
     {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[1,-1]}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[4294967296,4294967296]}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[1,1,1,1,1,1,1]}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[1,1],\"more\":1}}", HEP_E_BAD_REFERENCE, "in"},
+    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[4294967296,4294967296]}}",
+     HEP_E_BAD_REFERENCE, "in"},
+    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[1,1,1,1,1,1,1]}}",
+     HEP_E_BAD_REFERENCE, "in"},
+    {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[1,1],\"more\":1}}",
+     HEP_E_BAD_REFERENCE, "in"},
     {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f16\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE, "in"},
     {"{\"name\":\"a\",\"in\":{\"segment\":\"/hep.a\",\"dtype\":\"f32\",\"shape\":[1]}}", HEP_E_BAD_REFERENCE, "in"},
-    {"{\"name\":\"a\",\"in\":{\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE, "in"}, /* unplaced, not measuring */
+    {"{\"name\":\"a\",\"in\":{\"dtype\":\"f32\",\"shape\":[1,1]}}", HEP_E_BAD_REFERENCE,
+     "in"}, /* unplaced, not measuring */
 };
 
 START_TEST(each_refusal_has_its_code_and_names_the_field)
@@ -116,7 +124,8 @@ START_TEST(numbers_that_are_not_finite_are_refused_wherever_they_come_from)
     struct all_request request;
     json_t *data = json_pack("{s:s, s:f}", "name", "a", "scale", 1.0);
     json_real_set(json_object_get(data, "scale"), 1e308);
-    ck_assert_fails(hep_decode(fields, HEP_COUNT_OF(fields), data, false, &request, sizeof request, error), HEP_E_OUT_OF_RANGE);
+    ck_assert_fails(hep_decode(fields, HEP_COUNT_OF(fields), data, false, &request, sizeof request, error),
+                    HEP_E_OUT_OF_RANGE);
     ck_assert_ptr_null(json_real(NAN)); /* jansson cannot hold one, and the wire refuses it */
     json_decref(data);
 }
@@ -145,12 +154,14 @@ START_TEST(every_type_is_read)
 {
     struct all_request request;
     struct hep_error error;
-    ck_assert_int_eq(decode("{\"name\":\"éé\",\"kind\":\"jpeg\",\"flag\":false,\"count\":1000,\"size\":-16,\"least\":2147483647,"
-                            "\"big\":-9223372036854775808,\"seed\":\"18446744073709551615\",\"capped\":\"100\",\"strength\":1e-9,"
-                            "\"scale\":3,\"in\":{\"segment\":\"/hep.x.1\",\"offset\":64,\"generation\":5,\"dtype\":\"f32\",\"shape\":"
-                            "[2,3]},\"extra\":{\"any\":[1]}}",
-                            false, &request, &error),
-                     HEP_OK);
+    ck_assert_int_eq(
+        decode(
+            "{\"name\":\"éé\",\"kind\":\"jpeg\",\"flag\":false,\"count\":1000,\"size\":-16,\"least\":2147483647,"
+            "\"big\":-9223372036854775808,\"seed\":\"18446744073709551615\",\"capped\":\"100\",\"strength\":1e-9,"
+            "\"scale\":3,\"in\":{\"segment\":\"/hep.x.1\",\"offset\":64,\"generation\":5,\"dtype\":\"f32\",\"shape\":"
+            "[2,3]},\"extra\":{\"any\":[1]}}",
+            false, &request, &error),
+        HEP_OK);
     ck_assert_uint_eq(request.name.length, 4);
     ck_assert(!request.flag);
     ck_assert_int_eq(request.count, 1000);
@@ -189,10 +200,12 @@ END_TEST
 
 START_TEST(a_reply_is_encoded_without_what_is_absent_and_takes_its_json)
 {
-    struct all_request reply = {.name = HEP_STR_LITERAL("x"), .seed = UINT64_MAX, .big = -1, .strength = INFINITY, .extra = json_array()};
+    struct all_request reply = {
+        .name = HEP_STR_LITERAL("x"), .seed = UINT64_MAX, .big = -1, .strength = INFINITY, .extra = json_array()};
     json_t *object = hep_encode(fields, HEP_COUNT_OF(fields), &reply);
     char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
-    ck_assert_str_eq(text, "{\"big\":-1,\"capped\":0,\"count\":0,\"extra\":[],\"flag\":false,\"kind\":\"\",\"least\":0,\"name\":\"x\",\"scale\":0.0,"
+    ck_assert_str_eq(text, "{\"big\":-1,\"capped\":0,\"count\":0,\"extra\":[],\"flag\":false,\"kind\":\"\",\"least\":0,"
+                           "\"name\":\"x\",\"scale\":0.0,"
                            "\"seed\":\"18446744073709551615\",\"size\":0,\"strength\":null}");
     free(text);
     json_decref(object);
@@ -214,11 +227,17 @@ END_TEST
 
 START_TEST(references_and_errors_survive_json)
 {
-    struct hep_tensor_ref ref = {.segment = "/hep.a.b.3", .offset = 128, .generation = 3, .dtype = HEP_BF16, .shape = HEP_SHAPE(2, 77, 768)}, back;
+    struct hep_tensor_ref ref = {.segment = "/hep.a.b.3",
+                                 .offset = 128,
+                                 .generation = 3,
+                                 .dtype = HEP_BF16,
+                                 .shape = HEP_SHAPE(2, 77, 768)},
+                          back;
     json_t *json = hep_ref_to_json(&ref);
     ck_assert_ok(hep_ref_from_json(json, &back, error));
     ck_assert_int_eq(memcmp(ref.segment, back.segment, strlen(ref.segment) + 1), 0);
-    ck_assert(back.offset == 128 && back.generation == 3 && back.dtype == HEP_BF16 && hep_shape_equal(&back.shape, &ref.shape));
+    ck_assert(back.offset == 128 && back.generation == 3 && back.dtype == HEP_BF16 &&
+              hep_shape_equal(&back.shape, &ref.shape));
     json_decref(json);
     struct hep_error error = {0}, again;
     hep_fail_field(&error, HEP_E_OUT_OF_RANGE, "count", "count is %d", 0);
@@ -253,7 +272,8 @@ START_TEST(a_message_cut_in_the_middle_of_a_letter_is_kept)
 }
 END_TEST
 
-/* ---- tables -------------------------------------------------------------------------------------------------------------- */
+/* ---- tables
+ * -------------------------------------------------------------------------------------------------------------- */
 static enum hep_status nothing(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     (void)call, (void)request, (void)reply, (void)error;
@@ -261,8 +281,8 @@ static enum hep_status nothing(struct hep_call *call, const void *request, void 
 }
 
 static const struct hep_operation table[] = {
-    HEP_OPERATION("plan", nothing, all_request, fields, all_request, fields, .permission = HEP_INTERNAL, .deadline_ms = 1000,
-                  .aliases = (const char *const[]){"create", "make", NULL}, .help = "a plan"),
+    HEP_OPERATION("plan", nothing, all_request, fields, all_request, fields, .permission = HEP_INTERNAL,
+                  .deadline_ms = 1000, .aliases = (const char *const[]){"create", "make", NULL}, .help = "a plan"),
     HEP_OPERATION("other", nothing, all_request, fields, all_request, fields, .heavy = true),
     {0},
 };
@@ -281,9 +301,8 @@ static json_t *described(const json_t *fields_of, const char *name)
 {
     size_t index;
     json_t *field;
-    json_array_foreach(fields_of, index, field)
-        if (strcmp(json_string_value(json_object_get(field, "name")), name) == 0)
-            return field;
+    json_array_foreach(fields_of, index,
+                       field) if (strcmp(json_string_value(json_object_get(field, "name")), name) == 0) return field;
     ck_abort_msg("%s is not described", name);
     return NULL;
 }
@@ -299,13 +318,18 @@ START_TEST(the_description_says_what_the_table_says)
 {
     json_t *all = hep_describe(table), *request = json_object_get(json_array_get(all, 0), "request");
     ck_assert_uint_eq(json_array_size(all), 2);
-    expect_field(request, "name", "{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"min_bytes\":1,\"max_bytes\":8,\"help\":\"a name\"}");
-    expect_field(request, "kind", "{\"name\":\"kind\",\"type\":\"string\",\"default\":\"png\",\"choices\":[\"png\",\"jpeg\"]}");
+    expect_field(request, "name",
+                 "{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"min_bytes\":1,\"max_bytes\":8,\"help\":"
+                 "\"a name\"}");
+    expect_field(request, "kind",
+                 "{\"name\":\"kind\",\"type\":\"string\",\"default\":\"png\",\"choices\":[\"png\",\"jpeg\"]}");
     expect_field(request, "count", "{\"name\":\"count\",\"type\":\"integer\",\"default\":20,\"min\":1,\"max\":1000}");
     expect_field(request, "least", "{\"name\":\"least\",\"type\":\"integer\",\"min\":3}");
     expect_field(request, "size", "{\"name\":\"size\",\"type\":\"integer\",\"multiple_of\":8}");
-    expect_field(request, "strength", "{\"name\":\"strength\",\"type\":\"number\",\"default\":1.0,\"above\":0.0,\"max\":1.0}");
-    expect_field(request, "in", "{\"name\":\"in\",\"type\":\"tensor\",\"access\":\"read\",\"dtype\":\"f32\",\"rank\":2}");
+    expect_field(request, "strength",
+                 "{\"name\":\"strength\",\"type\":\"number\",\"default\":1.0,\"above\":0.0,\"max\":1.0}");
+    expect_field(request, "in",
+                 "{\"name\":\"in\",\"type\":\"tensor\",\"access\":\"read\",\"dtype\":\"f32\",\"rank\":2}");
     json_decref(all);
 }
 END_TEST

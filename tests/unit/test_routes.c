@@ -37,7 +37,8 @@ static const struct expectation {
     {"GET", "/api/processing/sessions/", HEP_E_NOT_FOUND, "", NULL},
     {"GET", "/api/processing/sessions/a/b", HEP_E_NOT_FOUND, "", NULL},
     {"GET", "/api/processing/sessions/\xff", HEP_E_NOT_FOUND, "", NULL},
-    {"GET", "/api/processing/sessions/1234567890123456789012345678901234567890123456789012345678901234", HEP_E_NOT_FOUND, "", NULL},
+    {"GET", "/api/processing/sessions/1234567890123456789012345678901234567890123456789012345678901234",
+     HEP_E_NOT_FOUND, "", NULL},
     {"GET", "/api/processing/sessions/../../../etc/passwd", HEP_E_NOT_FOUND, "", NULL},
 };
 
@@ -100,7 +101,8 @@ START_TEST(query_parameters_are_taken_by_the_table)
 }
 END_TEST
 
-/* ---- the guard ------------------------------------------------------------------------------------------------------------ */
+/* ---- the guard
+ * ------------------------------------------------------------------------------------------------------------ */
 static const char *header(void *context, const char *name)
 {
     for (const char *const *pair = context; *pair; pair += 2)
@@ -120,16 +122,19 @@ START_TEST(on_loopback_only_its_own_names_and_pages_are_served)
     struct guard guard;
     ck_assert_ok(guard_init(&guard, "127.0.0.1", "", error));
     static const char *const own[] = {"localhost", "localhost:7780", "LOCALHOST:1", "127.0.0.1:7780", "[::1]:7780"};
-    static const char *const others[] = {"evil.example", "localhost.evil.example", "127.0.0.1.evil.example:7780", "localhost:77x", "", "127.0.0.2"};
+    static const char *const others[] = {
+        "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:7780", "localhost:77x", "", "127.0.0.2"};
     for (size_t i = 0; i < HEP_COUNT_OF(own); i++)
         ck_assert_ok(check(&guard, HEADERS("Host", own[i]), error));
     for (size_t i = 0; i < HEP_COUNT_OF(others); i++)
         ck_assert_fails(check(&guard, HEADERS("Host", others[i]), error), HEP_E_NOT_ALLOWED);
     ck_assert_fails(check(&guard, HEADERS("X", "y"), error), HEP_E_NOT_ALLOWED);
     ck_assert_ok(check(&guard, HEADERS("Host", "localhost:7780", "Origin", "http://localhost:7780"), error));
-    static const char *const origins[] = {"http://evil.example", "null", "http://localhost:8000", "http://localhost", "file://", "http://localhost:7780.evil.example"};
+    static const char *const origins[] = {"http://evil.example", "null",    "http://localhost:8000",
+                                          "http://localhost",    "file://", "http://localhost:7780.evil.example"};
     for (size_t i = 0; i < HEP_COUNT_OF(origins); i++)
-        ck_assert_fails(check(&guard, HEADERS("Host", "localhost:7780", "Origin", origins[i]), error), HEP_E_NOT_ALLOWED);
+        ck_assert_fails(check(&guard, HEADERS("Host", "localhost:7780", "Origin", origins[i]), error),
+                        HEP_E_NOT_ALLOWED);
 }
 END_TEST
 
@@ -157,7 +162,9 @@ START_TEST(another_address_needs_a_token_and_the_token_is_asked_for)
     write_file(path, "0123456789abcdef\nsecond line\n", 0600);
     ck_assert_ok(guard_init(&guard, "0.0.0.0", path, error));
     ck_assert_ok(check(&guard, HEADERS("Host", "any.example", "Authorization", "Bearer 0123456789abcdef"), error));
-    static const char *const wrong[] = {"Bearer 0123456789abcdeg", "Bearer 0123456789abcde", "Bearer 0123456789abcdeff", "Bearer ", "0123456789abcdef", ""};
+    static const char *const wrong[] = {"Bearer 0123456789abcdeg",  "Bearer 0123456789abcde",
+                                        "Bearer 0123456789abcdeff", "Bearer ",
+                                        "0123456789abcdef",         ""};
     for (size_t i = 0; i < HEP_COUNT_OF(wrong); i++) {
         struct hep_error error = {0};
         ck_assert_int_eq(check(&guard, HEADERS("Authorization", wrong[i]), &error), HEP_E_NOT_ALLOWED);
@@ -169,7 +176,8 @@ START_TEST(another_address_needs_a_token_and_the_token_is_asked_for)
 }
 END_TEST
 
-/* ---- images ---------------------------------------------------------------------------------------------------------------- */
+/* ---- images
+ * ---------------------------------------------------------------------------------------------------------------- */
 START_TEST(only_regular_files_beneath_the_folder_are_opened)
 {
     char folder[] = "/tmp/heptad-images-XXXXXX", path[128], slash[64];
@@ -184,8 +192,18 @@ START_TEST(only_regular_files_beneath_the_folder_are_opened)
     close(fd);
     ck_assert_ok(image_open(slash, path, &fd, &bytes, error));
     close(fd);
-    static const char *const outside[] = {"/etc/passwd", "a.png", "", "%s", "%s/", "%s/../%s/a.png", "%s/../../etc/passwd", "%s.png", "%s/gone.png",
-                                          "%s/link.png", "%s/fifo.png", "%s/folder.png"};
+    static const char *const outside[] = {"/etc/passwd",
+                                          "a.png",
+                                          "",
+                                          "%s",
+                                          "%s/",
+                                          "%s/../%s/a.png",
+                                          "%s/../../etc/passwd",
+                                          "%s.png",
+                                          "%s/gone.png",
+                                          "%s/link.png",
+                                          "%s/fifo.png",
+                                          "%s/folder.png"};
     char other[128];
     snprintf(other, sizeof other, "%s/link.png", folder);
     ck_assert_int_eq(symlink("/etc/passwd", other), 0);

@@ -1,6 +1,6 @@
 /*
- * rpc: a request is sent once, its end is told once, whatever happens to the peer. The peer is tests/support/rpc_peer.c,
- * started by fork and exec; libcheck forks before this process has touched nng.
+ * rpc: a request is sent once, its end is told once, whatever happens to the peer. The peer is
+ * tests/support/rpc_peer.c, started by fork and exec; libcheck forks before this process has touched nng.
  */
 #include "tests/support/check_status.h"
 
@@ -90,7 +90,8 @@ static struct hep_rpc_client *new_client(void)
     return client;
 }
 
-static enum hep_status call(struct hep_rpc_client *client, const char *text, int64_t timeout_ms, char *answer, size_t size)
+static enum hep_status call(struct hep_rpc_client *client, const char *text, int64_t timeout_ms, char *answer,
+                            size_t size)
 {
     void *reply = NULL;
     size_t bytes = 0;
@@ -102,11 +103,12 @@ static enum hep_status call(struct hep_rpc_client *client, const char *text, int
     return status;
 }
 
-/* ---- many at once -------------------------------------------------------------------------------------------------------- */
+/* ---- many at once
+ * -------------------------------------------------------------------------------------------------------- */
 enum { MANY = 64 };
-static atomic_int ended[MANY];      /* how often each was told      */
+static atomic_int ended[MANY]; /* how often each was told      */
 static atomic_int statuses[MANY];
-static atomic_bool matches[MANY];   /* the reply was this request's */
+static atomic_bool matches[MANY]; /* the reply was this request's */
 static char texts[MANY][32];
 
 static void told(void *context, enum hep_status status, const void *frame, size_t bytes)
@@ -121,7 +123,8 @@ static void send_many(struct hep_rpc_client *client, const char *operation)
 {
     for (int i = 0; i < MANY; i++) {
         snprintf(texts[i], sizeof texts[i], "%s #%d", operation, i);
-        ck_assert_ok(hep_rpc_client_send(client, texts[i], strlen(texts[i]), 0, told, (void *)(intptr_t)i, NULL, error));
+        ck_assert_ok(
+            hep_rpc_client_send(client, texts[i], strlen(texts[i]), 0, told, (void *)(intptr_t)i, NULL, error));
     }
 }
 
@@ -222,7 +225,8 @@ START_TEST(the_timeout_counts_from_the_request_to_the_reply)
     began = hep_now_ms();
     for (int i = 0; i < MANY; i++) {
         snprintf(texts[i], sizeof texts[i], "hold #%d", i);
-        ck_assert_ok(hep_rpc_client_send(client, texts[i], strlen(texts[i]), 1000, told, (void *)(intptr_t)i, NULL, error));
+        ck_assert_ok(
+            hep_rpc_client_send(client, texts[i], strlen(texts[i]), 1000, told, (void *)(intptr_t)i, NULL, error));
     }
     usleep(600000); /* more than half of it passes before it can be sent */
     pid_t peer = start_server();
@@ -248,7 +252,8 @@ START_TEST(frames_are_allowed_to_their_limit_and_refused_at_the_sender_past_it)
     ck_assert_uint_eq(bytes, HEP_FRAME_MAX);
     ck_assert_int_eq(memcmp(reply, large, bytes), 0);
     free(reply);
-    ck_assert_fails(hep_rpc_client_call(client, large, HEP_FRAME_MAX + 1, 10000, &reply, &bytes, error), HEP_E_TOO_LARGE);
+    ck_assert_fails(hep_rpc_client_call(client, large, HEP_FRAME_MAX + 1, 10000, &reply, &bytes, error),
+                    HEP_E_TOO_LARGE);
     snprintf(text, sizeof text, "big %u", HEP_FRAME_MAX);
     ck_assert_ok(hep_rpc_client_call(client, text, strlen(text), 10000, &reply, &bytes, error));
     ck_assert_uint_eq(bytes, HEP_FRAME_MAX);
@@ -269,7 +274,8 @@ START_TEST(destroying_a_client_ends_every_request_once)
         struct hep_rpc_client *client = new_client();
         memset(ended, 0, sizeof ended);
         if (round % 2)
-            ck_assert_int_eq(call(client, "echo", 5000, NULL, 0), HEP_OK); /* connected: some are under way, in any phase */
+            ck_assert_int_eq(call(client, "echo", 5000, NULL, 0),
+                             HEP_OK); /* connected: some are under way, in any phase */
         send_many(client, round % 4 < 2 ? "echo" : "hold");
         if (round % 3 == 0)
             usleep((useconds_t)round * 100);
@@ -336,7 +342,8 @@ START_TEST(an_aborted_handshake_leaves_those_who_are_connected_alone)
 }
 END_TEST
 
-/* ---- the server in this process ------------------------------------------------------------------------------------------ */
+/* ---- the server in this process
+ * ------------------------------------------------------------------------------------------ */
 static void keep(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
 {
     (void)context;
@@ -349,7 +356,8 @@ static int ask(const char *text, const char *timeout_ms, const char *uid, char *
 {
     int out;
     pid_t pid = start((char *[]){"rpc_peer", "ask", path, (char *)(uintptr_t)text, (char *)(uintptr_t)timeout_ms,
-                                 (char *)(uintptr_t)uid, NULL}, &out);
+                                 (char *)(uintptr_t)uid, NULL},
+                      &out);
     ssize_t bytes = answer ? read(out, answer, size - 1) : 0;
     if (answer)
         answer[bytes > 0 ? bytes : 0] = '\0';
@@ -407,7 +415,8 @@ START_TEST(a_path_that_is_too_long_or_missing_is_an_error)
     ck_assert_fails(hep_rpc_server_create(name, 4, keep, NULL, &server, error), HEP_E_BAD_CONFIG);
     ck_assert_fails(hep_rpc_server_create("/nonexistent/folder/x.sock", 4, keep, NULL, &server, error), HEP_E_SYSTEM);
     ck_assert_fails(hep_rpc_server_create(path, 0, keep, NULL, &server, error), HEP_E_BAD_CONFIG);
-    ck_assert_fails(hep_rpc_server_create(path, HEP_RPC_PARALLEL_MAX + 1, keep, NULL, &server, error), HEP_E_BAD_CONFIG);
+    ck_assert_fails(hep_rpc_server_create(path, HEP_RPC_PARALLEL_MAX + 1, keep, NULL, &server, error),
+                    HEP_E_BAD_CONFIG);
     ck_assert(client == NULL && server == NULL);
 }
 END_TEST

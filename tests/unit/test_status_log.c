@@ -18,7 +18,8 @@ START_TEST(every_code_has_a_name_a_meaning_and_a_status)
         ck_assert_int_eq(hep_status_from_name(hep_status_name(code)), code);
         ck_assert(hep_status_meaning(code)[0] != '\0');
         ck_assert(hep_status_http(code) >= 200 && hep_status_http(code) < 600);
-        ck_assert(code == HEP_OK ? hep_status_exit(code) == 0 : hep_status_exit(code) > 0 && hep_status_exit(code) < 126);
+        ck_assert(code == HEP_OK ? hep_status_exit(code) == 0
+                                 : hep_status_exit(code) > 0 && hep_status_exit(code) < 126);
     }
     ck_assert_int_eq(hep_status_from_name("NO_SUCH"), HEP_E_INTERNAL);
     ck_assert_str_eq(hep_status_name((enum hep_status)12345), "INTERNAL");
@@ -64,12 +65,14 @@ START_TEST(no_error_record_is_fine_and_long_messages_are_cut)
 }
 END_TEST
 
-/* ---- log lines --------------------------------------------------------------------------------------------------------- */
+/* ---- log lines
+ * --------------------------------------------------------------------------------------------------------- */
 static int channel[2];
 
 static void log_to_pipe(void)
 {
-    ck_assert_int_eq(pipe2(channel, O_NONBLOCK), 0);
+    ck_assert_int_eq(pipe2(channel, 0), 0);
+    fcntl(channel[0], F_SETFL, O_NONBLOCK); /* our end; the log's end blocks, as the supervisor's pipe does */
     hep_log_set_fd(channel[1]);
 }
 
@@ -90,7 +93,8 @@ START_TEST(a_line_has_time_level_event_and_process)
     ck_assert_int_eq(errno, 77);
     const char *line = logged();
     ck_assert_msg(strlen(line) > 26 && line[10] == 'T' && line[23] == 'Z' &&
-                      strcmp(line + 25, "warning domain.died domain=model pid=12 process=inference\n") == 0, "%s", line);
+                      strcmp(line + 25, "warning domain.died domain=model pid=12 process=inference\n") == 0,
+                  "%s", line);
     hep_log(HEP_DEBUG, "x", "y");
     ck_assert_str_eq(logged(), "");
     hep_log_set_level(HEP_DEBUG);
@@ -159,7 +163,8 @@ START_TEST(levels_roles_and_clocks)
     ck_assert(hep_log_level_from_name("notice", &level) && level == HEP_NOTICE);
     ck_assert(!hep_log_level_from_name("loud", &level));
     for (int i = 0; i < HEP_ROLE_COUNT; i++)
-        ck_assert_int_eq(hep_role_from_prefix(hep_role_name((enum hep_role)i), strlen(hep_role_name((enum hep_role)i))), i);
+        ck_assert_int_eq(hep_role_from_prefix(hep_role_name((enum hep_role)i), strlen(hep_role_name((enum hep_role)i))),
+                         i);
     ck_assert_int_eq(hep_role_from_prefix("model.load", 5), HEP_ROLE_MODEL);
     ck_assert_int_eq(hep_role_from_prefix("mode", 4), HEP_ROLE_NONE);
     ck_assert_str_eq(hep_role_name(HEP_ROLE_NONE), "none");

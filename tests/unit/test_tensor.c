@@ -35,7 +35,8 @@ START_TEST(every_16_bit_value_widens_exactly_and_comes_back)
                 ck_assert(isnan(formats[f].widen(formats[f].narrow(got))));
                 continue;
             }
-            ck_assert_msg((double)got == wanted && !signbit(got) == (bits < 0x8000), "%zu %04x: %a, not %a", f, bits, (double)got, wanted);
+            ck_assert_msg((double)got == wanted && !signbit(got) == (bits < 0x8000), "%zu %04x: %a, not %a", f, bits,
+                          (double)got, wanted);
             ck_assert_uint_eq(formats[f].narrow(got), bits);
         }
 }
@@ -48,13 +49,16 @@ START_TEST(every_16_bit_value_rounds_to_nearest_even)
         uint16_t infinity = (uint16_t)(((1u << formats[f].exponent_bits) - 1) << formats[f].mantissa_bits);
         for (uint16_t bits = 0; bits < infinity; bits++) {
             double low = value_of(bits, formats[f].exponent_bits, formats[f].mantissa_bits);
-            double high = bits + 1 == infinity ? 2 * low - value_of((uint16_t)(bits - 1), formats[f].exponent_bits, formats[f].mantissa_bits)
-                                               : value_of((uint16_t)(bits + 1), formats[f].exponent_bits, formats[f].mantissa_bits);
+            double high =
+                bits + 1 == infinity
+                    ? 2 * low - value_of((uint16_t)(bits - 1), formats[f].exponent_bits, formats[f].mantissa_bits)
+                    : value_of((uint16_t)(bits + 1), formats[f].exponent_bits, formats[f].mantissa_bits);
             float middle = (float)((low + high) / 2);
             if ((double)middle != (low + high) / 2)
                 continue; /* bf16 subnormals next to f32's own end */
             uint16_t even = bits & 1 ? (uint16_t)(bits + 1) : bits;
-            ck_assert_msg(formats[f].narrow(middle) == even, "%zu %04x: the middle %a gives %04x", f, bits, (double)middle, formats[f].narrow(middle));
+            ck_assert_msg(formats[f].narrow(middle) == even, "%zu %04x: the middle %a gives %04x", f, bits,
+                          (double)middle, formats[f].narrow(middle));
             ck_assert_uint_eq(formats[f].narrow(nextafterf(middle, 0)), bits);
             ck_assert_uint_eq(formats[f].narrow(nextafterf(middle, INFINITY)), bits + 1);
             ck_assert_uint_eq(formats[f].narrow(-middle), even | 0x8000u);
@@ -99,14 +103,16 @@ START_TEST(shapes_that_overflow_are_refused)
 {
     size_t bytes;
     int64_t elements;
-    struct hep_shape scalar = {.rank = 0}, huge = HEP_SHAPE(INT64_MAX, 2), negative = HEP_SHAPE(4, -1), wide = HEP_SHAPE(INT64_MAX / 2, 2);
+    struct hep_shape scalar = {.rank = 0}, huge = HEP_SHAPE(INT64_MAX, 2), negative = HEP_SHAPE(4, -1),
+                     wide = HEP_SHAPE(INT64_MAX / 2, 2);
     ck_assert(hep_shape_elements(&scalar, &elements) && elements == 1);
     ck_assert(!hep_shape_elements(&huge, &elements));
     ck_assert(!hep_shape_elements(&negative, &elements));
     ck_assert(hep_shape_elements(&wide, &elements));
     ck_assert(!hep_shape_bytes(&wide, HEP_F64, &bytes));
     ck_assert(hep_shape_bytes(&(struct hep_shape){2, {3, 5}}, HEP_BF16, &bytes) && bytes == 30);
-    struct hep_tensor_ref ref = {.segment = "/hep.a.1", .offset = UINT64_MAX - 63, .dtype = HEP_U8, .shape = HEP_SHAPE(128)};
+    struct hep_tensor_ref ref = {
+        .segment = "/hep.a.1", .offset = UINT64_MAX - 63, .dtype = HEP_U8, .shape = HEP_SHAPE(128)};
     ck_assert_fails(hep_ref_check(&ref, error), HEP_E_BAD_REFERENCE);
     ref.offset = 64;
     ck_assert_ok(hep_ref_check(&ref, error));

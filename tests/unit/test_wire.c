@@ -82,9 +82,10 @@ END_TEST
 START_TEST(good_frames_of_every_type_are_decoded)
 {
     json_t *value = NULL;
-    ck_assert_ok(hep_wire_decode(FRAME(0x9b, 0xc0, 0xc2, 0xc3, 0x7f, 0xff, 0xcc, 0xff, 0xd0, 0x80, 0xd3, 0x7f, 0xff, 0xff, 0xff, 0xff,
-                                       0xff, 0xff, 0xff, 0xca, 0x3f, 0x80, 0, 0, 0xa2, 'h', 'i', 0x81, 0xd9, 1, 'k', 0x90),
-                                 &value, error));
+    ck_assert_ok(
+        hep_wire_decode(FRAME(0x9b, 0xc0, 0xc2, 0xc3, 0x7f, 0xff, 0xcc, 0xff, 0xd0, 0x80, 0xd3, 0x7f, 0xff, 0xff, 0xff,
+                              0xff, 0xff, 0xff, 0xff, 0xca, 0x3f, 0x80, 0, 0, 0xa2, 'h', 'i', 0x81, 0xd9, 1, 'k', 0x90),
+                        &value, error));
     char *text = json_dumps(value, JSON_COMPACT);
     ck_assert_str_eq(text, "[null,false,true,127,-1,255,-128,9223372036854775807,1.0,\"hi\",{\"k\":[]}]");
     free(text);
@@ -133,8 +134,12 @@ END_TEST
 START_TEST(values_are_allowed_to_their_limit_and_not_past_it)
 {
     static unsigned char frame[HEP_FRAME_OBJECTS_MAX + 16];
-    for (uint32_t count = HEP_FRAME_OBJECTS_MAX - 1; count <= HEP_FRAME_OBJECTS_MAX; count++) { /* and the array itself */
-        memcpy(frame, (unsigned char[]){0xdd, (unsigned char)(count >> 24), (unsigned char)(count >> 16), (unsigned char)(count >> 8), (unsigned char)count}, 5);
+    for (uint32_t count = HEP_FRAME_OBJECTS_MAX - 1; count <= HEP_FRAME_OBJECTS_MAX;
+         count++) { /* and the array itself */
+        memcpy(frame,
+               (unsigned char[]){0xdd, (unsigned char)(count >> 24), (unsigned char)(count >> 16),
+                                 (unsigned char)(count >> 8), (unsigned char)count},
+               5);
         memset(frame + 5, 0xc0, count);
         expect(frame, 5 + count, count < HEP_FRAME_OBJECTS_MAX ? HEP_OK : HEP_E_BAD_FRAME, "values");
     }
@@ -168,7 +173,8 @@ START_TEST(hostile_counts_cost_no_memory)
 }
 END_TEST
 
-/* ---- round trips ----------------------------------------------------------------------------------------------------- */
+/* ---- round trips
+ * ----------------------------------------------------------------------------------------------------- */
 static uint64_t random_state;
 
 static uint64_t next_random(void)
@@ -241,12 +247,14 @@ START_TEST(random_values_come_back_equal_and_every_cut_is_refused)
         ck_assert(json_equal(value, back));
         for (size_t cut = 0; cut < bytes; cut += bytes < 2000 ? 1 : bytes / 500)
             ck_assert_int_eq(hep_wire_check(frame, cut, NULL), HEP_E_BAD_FRAME);
-        for (int flip = 0; flip < 20; flip++) { /* whatever a changed byte means: no crash, and check and decode agree */
+        for (int flip = 0; flip < 20;
+             flip++) { /* whatever a changed byte means: no crash, and check and decode agree */
             unsigned char *copy = malloc(bytes);
             json_t *other = NULL;
             memcpy(copy, frame, bytes);
             copy[next_random() % bytes] ^= (unsigned char)(1u << next_random() % 8);
-            enum hep_status checked = hep_wire_check(copy, bytes, NULL), decoded = hep_wire_decode(copy, bytes, &other, NULL);
+            enum hep_status checked = hep_wire_check(copy, bytes, NULL),
+                            decoded = hep_wire_decode(copy, bytes, &other, NULL);
             ck_assert(checked == decoded || (checked == HEP_OK && decoded == HEP_E_BAD_FRAME)); /* a key twice */
             json_decref(other);
             free(copy);
@@ -280,13 +288,15 @@ START_TEST(what_the_peer_would_refuse_is_refused_at_the_sender)
 }
 END_TEST
 
-/* ---- JSON text --------------------------------------------------------------------------------------------------------- */
+/* ---- JSON text
+ * --------------------------------------------------------------------------------------------------------- */
 static void expect_json(const char *text, size_t bytes, enum hep_status code)
 {
     struct hep_error error = {0};
     json_t *value = NULL;
     enum hep_status status = hep_json_parse(text, bytes, &value, &error);
-    ck_assert_msg(status == code, "%.*s: %s: %s", (int)(bytes < 60 ? bytes : 60), text, hep_status_name(status), error.message);
+    ck_assert_msg(status == code, "%.*s: %s: %s", (int)(bytes < 60 ? bytes : 60), text, hep_status_name(status),
+                  error.message);
     ck_assert_int_eq(value != NULL, code == HEP_OK);
     json_decref(value);
 }
@@ -311,7 +321,8 @@ START_TEST(json_text_of_strangers_is_checked)
     for (size_t i = 0; i < HEP_COUNT_OF(bad); i++)
         expect_json(bad[i], strlen(bad[i]), HEP_E_BAD_JSON);
     expect_json("{\"a\":\0 1}", 9, HEP_E_BAD_JSON);
-    static const char quoted[] = "{\"a\":\"[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[\"}"; /* brackets in a string nest nothing */
+    static const char quoted[] =
+        "{\"a\":\"[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[\"}"; /* brackets in a string nest nothing */
     expect_json(quoted, sizeof quoted - 1, HEP_OK);
     struct hep_error error = {0};
     json_t *value;

@@ -50,8 +50,7 @@ struct event_hub {
     bool stopping;
 };
 
-/* ---- the text of a stream -------------------------------------------------------------------------------------------
- */
+/* ---- the text of a stream ---------------------------------------------------------------------------------------- */
 static void end_stream(struct subscriber *subscriber)
 {
     subscriber->ended = true;
@@ -144,8 +143,7 @@ static void keep_alive(struct event_hub *hub)
             append(s, comment, sizeof comment - 1);
 }
 
-/* ---- asking the supervisor (the lock is held but while waiting)
- * -------------------------------------------------------- */
+/* ---- asking the supervisor (the lock is held but while waiting) -------------------------------------------------- */
 static void answered(void *context, enum hep_status status, json_t *data, const struct hep_error *error)
 {
     struct question *question = context;
@@ -258,8 +256,7 @@ static void *poller_main(void *context)
     return NULL;
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive_ms, struct event_hub **hub,
                                  struct hep_error *error)
 {
@@ -305,8 +302,7 @@ void event_hub_destroy(struct event_hub *hub)
     free(hub);
 }
 
-/* ---- subscribers
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- subscribers ------------------------------------------------------------------------------------------------- */
 static enum hep_status admit(struct event_hub *hub, struct subscriber *subscriber, struct hep_error *error)
 {
     static const char greeting[] = "retry: 2000\n\n";

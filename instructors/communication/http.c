@@ -53,8 +53,7 @@ struct exchange {
     int retry_after;           /* seconds; 0 = no such header                  */
 };
 
-/* ---- answers
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 static void set_error(struct exchange *exchange, const struct hep_error *error)
 {
     json_t *inner = hep_error_to_json(error);
@@ -94,8 +93,7 @@ static struct MHD_Response *json_response(const struct exchange *exchange)
     return response;
 }
 
-/* ---- the stream of events: its connection sleeps while there is nothing to send
- * ------------------------------------------ */
+/* ---- the stream of events: its connection sleeps while there is nothing to send ---------------------------------- */
 static void pause_stream(void *connection)
 {
     MHD_suspend_connection(connection);
@@ -158,8 +156,7 @@ static enum MHD_Result respond(struct exchange *exchange)
     return queued;
 }
 
-/* ---- what the supervisor said
- * -------------------------------------------------------------------------------------------- */
+/* ---- what the supervisor said ------------------------------------------------------------------------------------ */
 static void take_image(struct exchange *exchange, const json_t *session)
 {
     struct hep_error error = {0};
@@ -214,8 +211,7 @@ static void answered(void *context, enum hep_status status, json_t *data, const 
     MHD_resume_connection(exchange->connection);
 }
 
-/* ---- a request
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- a request --------------------------------------------------------------------------------------------------- */
 struct query {
     struct exchange *exchange;
     struct hep_error error;
@@ -421,9 +417,7 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
     atomic_fetch_add(&server->connections, code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 union address {
     struct sockaddr any;
     struct sockaddr_in v4;

@@ -23,8 +23,7 @@
 #define TEST_INSTRUCTOR           "test_instructor"
 #define EXITED_WITH(status, code) (WIFEXITED(status) && WEXITSTATUS(status) == (code))
 
-/* ---- alone
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- alone ------------------------------------------------------------------------------------------------------- */
 START_TEST(describe_prints_the_table_without_a_supervisor)
 {
     int status;
@@ -133,8 +132,7 @@ START_TEST(the_door_without_a_supervisor_says_that_it_is_closed)
 }
 END_TEST
 
-/* ---- supervised
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- supervised -------------------------------------------------------------------------------------------------- */
 static struct child child;
 
 static void start_child(void)
@@ -224,8 +222,7 @@ START_TEST(a_reply_that_is_too_large_is_an_error_of_its_own)
 }
 END_TEST
 
-/* ---- many at once
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- many at once ------------------------------------------------------------------------------------------------ */
 enum { MANY = 64 };
 static struct outcome {
     atomic_int calls;
@@ -320,8 +317,7 @@ START_TEST(a_crash_is_outcome_unknown_and_its_begin_was_reported)
 }
 END_TEST
 
-/* ---- the end
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 START_TEST(it_ends_when_the_supervisor_is_gone)
 {
     send_(0,
@@ -400,8 +396,7 @@ START_TEST(progress_while_starting_is_reported_before_ready)
 }
 END_TEST
 
-/* ---- tensors
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------------------------- */
 START_TEST(a_tensor_is_measured_then_written_where_the_request_says)
 {
     struct hep_segment_name name;

@@ -24,8 +24,7 @@ static int print_supervisor(void)
     return EXIT_SUCCESS;
 }
 
-/* ---- Markdown
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- Markdown ---------------------------------------------------------------------------------------------------- */
 static void print_limit(const json_t *field, const char *key, const char *words)
 {
     const json_t *value = json_object_get(field, key);

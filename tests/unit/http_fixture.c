@@ -16,8 +16,7 @@
 
 enum { EVENTS_MAX = 4096, FIRST_SEQ = 100 };
 
-/* ---- the front
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- the front --------------------------------------------------------------------------------------------------- */
 atomic_int front_requests;
 static struct hep_rpc_server *front;
 static char images[96];
@@ -155,9 +154,7 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     json_decref(message);
 }
 
-/* ---- life
- * ----------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 void door_start(struct door *door, struct http_options options)
 {
     struct http_counters counters;
@@ -194,8 +191,7 @@ void door_end(struct door *door)
     ck_assert(rmdir(door->images) == 0 && rmdir(door->folder) == 0);
 }
 
-/* ---- raw HTTP
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- raw HTTP ---------------------------------------------------------------------------------------------------- */
 int door_connect(const struct door *door)
 {
     struct sockaddr_in address = {

@@ -272,8 +272,7 @@ START_TEST(a_message_cut_in_the_middle_of_a_letter_is_kept)
 }
 END_TEST
 
-/* ---- tables
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------------------------------------------------ */
 static enum hep_status nothing(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     (void)call, (void)request, (void)reply, (void)error;

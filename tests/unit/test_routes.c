@@ -101,8 +101,7 @@ START_TEST(query_parameters_are_taken_by_the_table)
 }
 END_TEST
 
-/* ---- the guard
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- the guard --------------------------------------------------------------------------------------------------- */
 static const char *header(void *context, const char *name)
 {
     for (const char *const *pair = context; *pair; pair += 2)
@@ -176,8 +175,7 @@ START_TEST(another_address_needs_a_token_and_the_token_is_asked_for)
 }
 END_TEST
 
-/* ---- images
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- images ------------------------------------------------------------------------------------------------------ */
 START_TEST(only_regular_files_beneath_the_folder_are_opened)
 {
     char folder[] = "/tmp/heptad-images-XXXXXX", path[128], slash[64];

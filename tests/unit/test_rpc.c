@@ -103,8 +103,7 @@ static enum hep_status call(struct hep_rpc_client *client, const char *text, int
     return status;
 }
 
-/* ---- many at once
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- many at once ------------------------------------------------------------------------------------------------ */
 enum { MANY = 64 };
 static atomic_int ended[MANY]; /* how often each was told      */
 static atomic_int statuses[MANY];
@@ -342,8 +341,7 @@ START_TEST(an_aborted_handshake_leaves_those_who_are_connected_alone)
 }
 END_TEST
 
-/* ---- the server in this process
- * ------------------------------------------------------------------------------------------ */
+/* ---- the server in this process ---------------------------------------------------------------------------------- */
 static void keep(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
 {
     (void)context;

@@ -173,8 +173,7 @@ START_TEST(hostile_counts_cost_no_memory)
 }
 END_TEST
 
-/* ---- round trips
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- round trips ------------------------------------------------------------------------------------------------- */
 static uint64_t random_state;
 
 static uint64_t next_random(void)
@@ -288,8 +287,7 @@ START_TEST(what_the_peer_would_refuse_is_refused_at_the_sender)
 }
 END_TEST
 
-/* ---- JSON text
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- JSON text --------------------------------------------------------------------------------------------------- */
 static void expect_json(const char *text, size_t bytes, enum hep_status code)
 {
     struct hep_error error = {0};

@@ -194,7 +194,7 @@ static void take_reply(struct exchange *exchange, json_t *data)
     case ROUTE_EVENTS:
     case ROUTE_ALIVE:
         exchange->status = exchange->match.route->status;
-        exchange->answer = data ? json_incref(data) : json_object();
+        exchange->answer = data ? json_deep_copy(data) : json_object(); /* its own: another thread frees the reply */
         return;
     }
 }

@@ -6,6 +6,7 @@
 #include "nn/cpu/onednn.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define A               (1u << HEP_SLOT_A)
 #define B               (1u << HEP_SLOT_B)
@@ -85,6 +86,19 @@ static void clear(struct hep_kernel *kernel)
     kernel->state = NULL;
 }
 
+/* Rows of the same operator above the process's level. */
+static void why(const struct hep_kernel *kernel, FILE *to)
+{
+    const struct hep_kernel_info *row, *mine = NULL;
+    for (size_t i = 0; !mine && (row = hep_kernel_row(i)); i++)
+        if (strcmp(row->symbol, kernel->symbol) == 0)
+            mine = row;
+    for (size_t i = 0; mine && (row = hep_kernel_row(i)); i++)
+        if (row->isa > hep_isa_level() && row->dtype == mine->dtype && strcmp(row->op, mine->op) == 0)
+            fprintf(to, "  not %s: it needs ISA level %s, this process runs at %s\n", row->symbol,
+                    hep_isa_name(row->isa), hep_isa_name(hep_isa_level()));
+}
+
 enum hep_status hep_own_create(struct hep_kernel *kernel, const struct hep_own *own, const struct hep_kernel_info *info,
                                bool missing, void (*run)(const struct hep_kernel *, void *const *),
                                struct hep_error *error)
@@ -99,6 +113,7 @@ enum hep_status hep_own_create(struct hep_kernel *kernel, const struct hep_own *
     *state = *own;
     kernel->state = state;
     kernel->clear = clear;
+    kernel->why = why;
     kernel->symbol = info->symbol;
     kernel->run = run;
     return HEP_OK;

@@ -4,6 +4,7 @@
  * bias, then kernel rows, columns, channels. Called through backend.c's table.
  */
 #include "nn/cpu/backend_cpu.h"
+#include "nn/cpu/onednn.h"
 #include "nn/cpu/parallel.h"
 
 #include <math.h>
@@ -112,6 +113,12 @@ static void run(const struct hep_kernel *kernel, void *const *at)
     hep_parallel_for(d.lines, 1, lines, &d);
 }
 
+/* Everything that oneDNN offers was refused, or this kernel would not be here. */
+static void why(const struct hep_kernel *kernel, FILE *to)
+{
+    hep_onednn_why_none(&kernel->problem, to);
+}
+
 static void clear(struct hep_kernel *kernel)
 {
     free(kernel->state);
@@ -143,6 +150,7 @@ enum hep_status hep_cpu_direct(struct hep_kernel *kernel, struct hep_error *erro
     kernel->state = d;
     kernel->run = run;
     kernel->clear = clear;
+    kernel->why = why;
     kernel->symbol = d->dtype == HEP_BF16 ? "hep_direct_bf16__portable" : "hep_direct_f32__portable";
     return HEP_OK;
 }

@@ -67,26 +67,54 @@ dnnl_data_type_t hep_onednn_dtype(enum hep_dtype dtype)
     return dtype == HEP_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
-/* Whether the implementation is one that may be used: see hep_onednn_describe(). */
-static bool is_wanted(const_dnnl_primitive_desc_t desc, enum hep_onednn_method method)
+/* Why an implementation may not be used, by a part of its name; hep_onednn_describe() has the long form. The first row
+   that fits decides; what fits none has never been looked at. To add one: read its source for the order of its sums,
+   prove equal bytes in test_graph_bytes, add the row above the last. */
+static const struct {
+    const char *part;
+    bool conv, matmul;  /* whether the row speaks of this primitive */
+    const char *reason; /* NULL: it may be used                      */
+} implementations[] = {
+    {"ref", true, true, "the reference: correct and slow"},
+    {"gemm", true, true, "plain GEMM: it allocates at run, and the order of its sums depends on batch and threads"},
+    {"brgconv", true, false, "its weight blocks depend on image size, batch and threads"},
+    {"jit", true, false, NULL},
+    {"brg", false, true, NULL},
+    {"", true, true, "nobody has proved that its bytes do not depend on batch and threads"},
+};
+
+static const char *implementation_name(const_dnnl_primitive_desc_t desc)
 {
     const char *name = "";
-    if (dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, (void *)&name) != dnnl_success)
-        return false;
-    return strncmp(name, method == HEP_ONEDNN_MATMUL ? "brg" : "jit", 3) == 0;
+    (void)dnnl_primitive_desc_query(desc, dnnl_query_impl_info_str, 0, (void *)&name);
+    return name;
 }
 
-/* The first wanted implementation of oneDNN's list, or NULL. */
+static const char *refusal(const_dnnl_primitive_desc_t desc, enum hep_onednn_method method)
+{
+    const char *name = implementation_name(desc);
+    for (size_t i = 0;; i++) {
+        hep_assert(i < HEP_COUNT_OF(implementations));
+        bool speaks = method == HEP_ONEDNN_MATMUL ? implementations[i].matmul : implementations[i].conv;
+        if (speaks && strstr(name, implementations[i].part))
+            return implementations[i].reason;
+    }
+}
+
+/* The first implementation of oneDNN's list that may be used, or NULL. Those before it go to `to` (may be NULL). */
 static dnnl_primitive_desc_t first_wanted(const_dnnl_op_desc_t desc, const_dnnl_primitive_attr_t attr,
-                                          enum hep_onednn_method method, dnnl_engine_t engine)
+                                          enum hep_onednn_method method, dnnl_engine_t engine, FILE *to)
 {
     dnnl_primitive_desc_iterator_t list = NULL;
     dnnl_primitive_desc_t found = NULL;
     dnnl_status_t status = dnnl_primitive_desc_iterator_create(&list, desc, attr, engine, NULL);
     while (status == dnnl_success) {
         found = dnnl_primitive_desc_iterator_fetch(list);
-        if (found && is_wanted(found, method))
+        const char *reason = found ? refusal(found, method) : NULL;
+        if (found && !reason)
             break;
+        if (found && to)
+            fprintf(to, "  not onednn:%s: %s\n", implementation_name(found), reason);
         dnnl_primitive_desc_destroy(found);
         found = NULL;
         status = dnnl_primitive_desc_iterator_next(list);
@@ -114,7 +142,7 @@ static dnnl_status_t append_tails(dnnl_post_ops_t tails, const struct hep_onednn
 }
 
 static dnnl_primitive_desc_t with_tails(const struct hep_onednn_shape *s, const_dnnl_op_desc_t desc,
-                                        dnnl_engine_t engine)
+                                        dnnl_engine_t engine, FILE *to)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t tails = NULL;
@@ -124,7 +152,7 @@ static dnnl_primitive_desc_t with_tails(const struct hep_onednn_shape *s, const_
     if (dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) != dnnl_success ||
         append_tails(tails, s) != dnnl_success || dnnl_primitive_attr_set_post_ops(attr, tails) != dnnl_success)
         goto done;
-    made = first_wanted(desc, attr, s->method, engine);
+    made = first_wanted(desc, attr, s->method, engine, to);
 done:
     dnnl_post_ops_destroy(tails);
     dnnl_primitive_attr_destroy(attr);
@@ -132,7 +160,7 @@ done:
 }
 
 static dnnl_primitive_desc_t describe_matmul(const struct hep_onednn_shape *s, const dnnl_memory_desc_t *weights,
-                                             dnnl_engine_t engine)
+                                             dnnl_engine_t engine, FILE *to)
 {
     dnnl_memory_desc_t src, wei, bias, dst;
     dnnl_matmul_desc_t desc;
@@ -145,14 +173,14 @@ static dnnl_primitive_desc_t describe_matmul(const struct hep_onednn_shape *s, c
         dnnl_memory_desc_init_by_tag(&dst, 2, dst_dims, hep_onednn_dtype(s->dst), dnnl_ab) != dnnl_success ||
         dnnl_matmul_desc_init(&desc, &src, weights ? weights : &wei, s->bias ? &bias : NULL, &dst) != dnnl_success)
         return NULL;
-    return with_tails(s, &desc, engine);
+    return with_tails(s, &desc, engine, to);
 }
 
-dnnl_primitive_desc_t hep_onednn_describe(const struct hep_onednn_shape *s, const dnnl_memory_desc_t *weights,
-                                          dnnl_engine_t engine)
+static dnnl_primitive_desc_t describe(const struct hep_onednn_shape *s, const dnnl_memory_desc_t *weights,
+                                      dnnl_engine_t engine, FILE *to)
 {
     if (s->method == HEP_ONEDNN_MATMUL)
-        return describe_matmul(s, weights, engine);
+        return describe_matmul(s, weights, engine, to);
     dnnl_memory_desc_t src, wei, bias, dst;
     dnnl_convolution_desc_t desc;
     int64_t height = (s->h + s->pads[0] + s->pads[2] - s->kernel) / s->stride + 1;
@@ -169,5 +197,17 @@ dnnl_primitive_desc_t hep_onednn_describe(const struct hep_onednn_shape *s, cons
                                            weights ? weights : &wei, s->bias ? &bias : NULL, &dst, strides, begin,
                                            end) != dnnl_success)
         return NULL;
-    return with_tails(s, &desc, engine);
+    return with_tails(s, &desc, engine, to);
+}
+
+dnnl_primitive_desc_t hep_onednn_describe(const struct hep_onednn_shape *shape, const dnnl_memory_desc_t *weights,
+                                          dnnl_engine_t engine)
+{
+    return describe(shape, weights, engine, NULL);
+}
+
+void hep_onednn_why(const struct hep_onednn_shape *shape, const dnnl_memory_desc_t *weights, dnnl_engine_t engine,
+                    FILE *to)
+{
+    dnnl_primitive_desc_destroy(describe(shape, weights, engine, to));
 }

@@ -57,7 +57,13 @@ struct hep_onednn_shape {
    - matmul: "brg…", whose blocks over the sum depend on the weights alone. */
 dnnl_primitive_desc_t hep_onednn_describe(const struct hep_onednn_shape *shape, const dnnl_memory_desc_t *weights,
                                           dnnl_engine_t engine);
+/* Prints the implementations that oneDNN offers before the one described above, one line each: "  not NAME: REASON". */
+void hep_onednn_why(const struct hep_onednn_shape *shape, const dnnl_memory_desc_t *weights, dnnl_engine_t engine,
+                    FILE *to);
 dnnl_data_type_t hep_onednn_dtype(enum hep_dtype dtype);
+
+/* The same for a conv2d or linear whose layout has no oneDNN state: all that oneDNN offers for it. */
+void hep_onednn_why_none(const struct hep_problem *problem, FILE *to);
 
 /* Constructor for a conv2d or linear whose layout has oneDNN state. */
 enum hep_status hep_onednn_kernel_create(struct hep_kernel *kernel, struct hep_error *error);

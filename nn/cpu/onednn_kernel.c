@@ -25,11 +25,10 @@ struct state {
     const void *data[ARGS_MAX];    /* that each handle is set to */
 };
 
-static struct hep_onednn_shape shape_of(const struct hep_problem *p)
+static struct hep_onednn_shape shape_of(const struct hep_problem *p, enum hep_onednn_method method)
 {
     const struct hep_operand *x = &p->operand[HEP_SLOT_A], *out = &p->operand[HEP_SLOT_OUT];
-    const struct hep_onednn_layout *l = p->layout->state;
-    struct hep_onednn_shape s = {.method = l->method,
+    struct hep_onednn_shape s = {.method = method,
                                  .src = x->dtype,
                                  .weight = p->layout->key.dtype,
                                  .dst = out->dtype,
@@ -43,7 +42,7 @@ static struct hep_onednn_shape shape_of(const struct hep_problem *p)
                                  .bias = p->operand[HEP_SLOT_BIAS].dtype != HEP_DTYPE_UNDEF,
                                  .activation = p->activation,
                                  .residual = p->operand[HEP_SLOT_RESIDUAL].dtype != HEP_DTYPE_UNDEF};
-    if (l->method == HEP_ONEDNN_CONV) {
+    if (method == HEP_ONEDNN_CONV) {
         s.n = x->shape.dims[0];
         s.h = x->shape.dims[1];
         s.w = x->shape.dims[2];
@@ -156,6 +155,35 @@ static void run(const struct hep_kernel *kernel, void *const *at)
     hep_assert(dnnl_primitive_execute(state->primitive, state->stream, state->count, state->args) == dnnl_success);
 }
 
+/* Asked with the weights as they lie, and, if the layout hides a better one, with weights as it would like them. */
+static void why(const struct hep_kernel *kernel, FILE *to)
+{
+    const struct state *state = kernel->state;
+    const struct hep_onednn_layout *l = kernel->problem.layout->state;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    if (hep_onednn_start(&engine, &stream, NULL) != HEP_OK)
+        return;
+    hep_onednn_why(&state->shape, &l->packed, engine, to);
+    dnnl_primitive_desc_t free_choice = hep_onednn_describe(&state->shape, NULL, engine);
+    const char *name = "";
+    if (free_choice && dnnl_primitive_desc_query(free_choice, dnnl_query_impl_info_str, 0, (void *)&name) == 0 &&
+        strcmp(name, state->symbol + strlen("onednn:")) != 0)
+        fprintf(to, "  not onednn:%s: it does not take the weights as %s\n", name, kernel->problem.layout->id);
+    dnnl_primitive_desc_destroy(free_choice);
+}
+
+void hep_onednn_why_none(const struct hep_problem *problem, FILE *to)
+{
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    if (hep_onednn_start(&engine, &stream, NULL) != HEP_OK)
+        return;
+    struct hep_onednn_shape shape =
+        shape_of(problem, problem->op == HEP_OP_CONV2D ? HEP_ONEDNN_CONV : HEP_ONEDNN_CONV_ROW);
+    hep_onednn_why(&shape, NULL, engine, to);
+}
+
 enum hep_status hep_onednn_kernel_create(struct hep_kernel *kernel, struct hep_error *error)
 {
     const struct hep_onednn_layout *l = kernel->problem.layout->state;
@@ -167,8 +195,9 @@ enum hep_status hep_onednn_kernel_create(struct hep_kernel *kernel, struct hep_e
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a kernel");
     kernel->state = state;
     kernel->clear = clear;
+    kernel->why = why;
     HEP_TRY(hep_onednn_start(&engine, &state->stream, error));
-    state->shape = shape_of(&kernel->problem);
+    state->shape = shape_of(&kernel->problem, l->method);
     const struct hep_operand *out = &kernel->problem.operand[HEP_SLOT_OUT];
     if (state->shape.residual && !kernel->problem.in_place)
         hep_assert(hep_shape_bytes(&out->shape, out->dtype, &state->copy_bytes));

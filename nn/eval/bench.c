@@ -240,7 +240,8 @@ enum hep_status hep_bench_run(const struct hep_bench_options *options, struct he
         HEP_TRY_DONE(status, measure(used, options, &made, error));
     made.peak_rss_bytes = peak_rss();
     if (options->print_plan)
-        hep_plan_print(used, options->print_plan, options->plan_only ? 0 : HEP_PLAN_PRINT_TIME);
+        hep_plan_print(used, options->print_plan,
+                       options->print_flags | (options->plan_only ? 0 : HEP_PLAN_PRINT_TIME));
     *result = made;
 done:
     hep_network_instance_clear(&instance);

@@ -12,9 +12,10 @@ struct hep_bench_options {
     const char *model_dir;        /* a model folder, or NULL                                                 */
     struct hep_network_size size; /* latents                                                                 */
     enum hep_dtype dtype;
-    int runs;         /* measured; one more comes before them                                    */
-    bool plan_only;   /* FLOPs and memory, no weights, no run                                    */
-    FILE *print_plan; /* the plan with times, or NULL                                            */
+    int runs;             /* measured; one more comes before them                                    */
+    bool plan_only;       /* FLOPs and memory, no weights, no run                                    */
+    FILE *print_plan;     /* the plan, with times if it runs, or NULL                               */
+    unsigned print_flags; /* enum hep_plan_print_flags                                          */
 };
 
 /* Steps of one kind together. */

@@ -173,13 +173,15 @@ static enum hep_status run_plan(struct hep_plan *plan, const struct inputs *inpu
 
 static void print_plan(const struct hep_evaluation *evaluation, const struct hep_plan *plan)
 {
+    unsigned time = evaluation->options.repeats > 0 ? HEP_PLAN_PRINT_TIME : 0;
     if (evaluation->options.print_plan)
-        hep_plan_print(plan, evaluation->options.print_plan, evaluation->options.repeats > 0 ? HEP_PLAN_PRINT_TIME : 0);
+        hep_plan_print(plan, evaluation->options.print_plan, evaluation->options.print_flags | time);
 }
 
 static struct hep_plan_options plan_options(const struct hep_evaluation *evaluation)
 {
-    return (struct hep_plan_options){.dtype = evaluation->options.dtype, .print = evaluation->options.print_plan};
+    return (struct hep_plan_options){.dtype = evaluation->options.dtype,
+                                     .print = evaluation->options.print_passes ? evaluation->options.print_plan : NULL};
 }
 
 /* What outlives one graph is handed over to the evaluation: the packed weights. */

@@ -16,7 +16,9 @@ struct hep_evaluation;
 struct hep_evaluation_options {
     enum hep_dtype dtype; /* HEP_F32, HEP_BF16; HEP_DTYPE_UNDEF takes what the machine does best        */
     const char *variant;  /* of the weight files ("fp16"), or NULL                                      */
-    FILE *print_plan;     /* not NULL: the passes and the plan of every case are printed here           */
+    FILE *print_plan;     /* not NULL: the plan of every case is printed here                           */
+    unsigned print_flags; /* enum hep_plan_print_flags                                                  */
+    bool print_passes;    /* before it, the graph after each pass                                       */
     int repeats;          /* 0: run once; n: run n times more with per-step times, the least is kept    */
 };
 

@@ -7,6 +7,7 @@
 #include "nn/eval/bench.h"
 #include "nn/eval/onednn_peak.h"
 #include "nn/eval/write_model.h"
+#include "nn/graph/plan.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -40,7 +41,7 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, 'T'},
     {"json", no_argument, NULL, 'j'},
     {"layers", no_argument, NULL, 'l'},
-    {"print-plan", no_argument, NULL, 'p'},
+    {"print-plan", optional_argument, NULL, 'p'},
     {"plan-only", no_argument, NULL, 'P'},
     {"write-model", required_argument, NULL, 'w'},
     {"help", no_argument, NULL, 'h'},
@@ -68,7 +69,7 @@ static void print_help(FILE *to)
           "  --threads N      OpenMP threads (all cores)\n"
           "  --json           one JSON object instead of the table\n"
           "  --layers         a table per class of layers\n"
-          "  --print-plan     every step with its time, on standard error\n"
+          "  --print-plan[=W] every step with its time, on standard error; W as of hep-eval\n"
           "  --plan-only      GFLOP and memory only: nothing is allocated, nothing runs\n"
           "  --write-model    writes a model folder of the published shapes with random f16 weights\n",
           to);
@@ -143,7 +144,7 @@ static enum hep_status parse_option(struct settings *s, int option, const char *
         return HEP_OK;
     case 'p':
         s->bench.print_plan = stderr;
-        return HEP_OK;
+        return text ? hep_plan_print_parse(text, &s->bench.print_flags, error) : HEP_OK;
     case 'P':
         s->bench.plan_only = true;
         return HEP_OK;

@@ -9,6 +9,8 @@
 #include "common/tensor.h"
 #include "nn/graph/graph.h"
 
+#include <stdio.h>
+
 #define HEP_OP_INPUTS_MAX 3
 
 enum hep_op {
@@ -108,7 +110,10 @@ struct hep_kernel {
     /* Called at bind with the same at[], the caller's tensors still NULL; may be NULL. Makes what run needs. */
     enum hep_status (*bind)(struct hep_kernel *kernel, void *const *at, struct hep_error *error);
     void (*clear)(struct hep_kernel *kernel); /* frees state; may be NULL */
-    const char *symbol;                       /* static or in state: what runs, for plans and logs */
+    /* One line for each better candidate that was passed over, best first, with the condition that it failed:
+       "  not NAME: REASON". NULL, or no line: there was none. */
+    void (*why)(const struct hep_kernel *kernel, FILE *to);
+    const char *symbol; /* static or in state: what runs, for plans and logs */
     size_t scratch_bytes;
     struct hep_problem problem; /* filled by the plan before create */
     void *state;

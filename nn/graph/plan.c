@@ -168,8 +168,6 @@ static enum hep_status make(struct hep_plan_inside *p, const struct hep_graph *g
         HEP_TRY(fill_step(p, i, error));
     p->plan.steps = p->steps;
     p->plan.step_count = (int)p->ir.order_count;
-    if (options->print)
-        hep_plan_print(&p->plan, options->print, 0);
     return HEP_OK;
 }
 

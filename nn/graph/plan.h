@@ -108,11 +108,16 @@ enum hep_status hep_plan_run(struct hep_plan *plan, const struct hep_argument *i
 void hep_plan_set_timing(struct hep_plan *plan, bool on);
 
 enum hep_plan_print_flags {
-    HEP_PLAN_PRINT_TIME = 1, /* adds ms, GFLOP/s, GB/s of the last timed run                  */
-    HEP_PLAN_PRINT_PLAIN = 2 /* leaves kernel symbols out: the same text at every ISA level   */
+    HEP_PLAN_PRINT_TIME = 1, /* adds ms, GFLOP/s, GB/s of the last timed run                     */
+    HEP_PLAN_PRINT_WHY = 2,  /* below each step, the kernels passed over and what they failed    */
+    HEP_PLAN_NO_PLACES = 4,  /* leaves out what depends on caches and threads: offsets, scratch  */
+    HEP_PLAN_NO_KERNELS = 8, /* leaves kernel symbols out: the same text at every ISA level      */
 };
-/* One line per step, columns named in the first line, totals in the last; docs/graph.md has the grammar. */
+/* One line per step (with WHY more, indented), columns named in the first line, totals in the last; docs/graph.md has
+ * the grammar. */
 void hep_plan_print(const struct hep_plan *plan, FILE *to, unsigned flags);
+/* Flags of a tool's --print-plan=WORD: "why", or "review" (NO_PLACES: what golden files hold). BAD_FIELD: another. */
+enum hep_status hep_plan_print_parse(const char *word, unsigned *flags, struct hep_error *error);
 
 /* What dtype "auto" means on this machine at this ISA level: HEP_BF16 from avx512bf16, else HEP_F32. */
 enum hep_dtype hep_backend_auto_dtype(void);

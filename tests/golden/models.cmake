@@ -24,6 +24,14 @@ add_test(NAME hep_eval_tolerance COMMAND sh -c "\"$0\" \"$@\" --check --toleranc
   unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/unet/tiny-sd15.safetensors)
 add_test(NAME hep_eval_wrong_file COMMAND sh -c "\"$0\" \"$@\"; test $? -eq 3" $<TARGET_FILE:hep-eval>
   unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/vae/tiny-sd15.safetensors --check)
+# At the portable level every higher kernel was passed over, and so was what oneDNN offers for a convolution to one channel.
+add_test(NAME hep_eval_why COMMAND sh -c "\"$0\" \"$@\" | grep -q 'not onednn:.*gemm.*: plain GEMM: it allocates' && \
+  \"$0\" \"$@\" | grep -q 'not hep_attention_f32__avx2_6x16: it needs ISA level avx2, this process runs at portable'"
+  $<TARGET_FILE:hep-eval> unet ${CMAKE_SOURCE_DIR}/share/models/emoji --print-plan=why)
+set_tests_properties(hep_eval_why PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "HEP_ISA=portable")
+# How the published networks are planned, kernel by kernel, at each ISA level of this machine.
+add_test(NAME update-plans COMMAND ${CMAKE_SOURCE_DIR}/scripts/update-plans --build ${CMAKE_BINARY_DIR} --check)
+set_tests_properties(update-plans PROPERTIES LABELS golden TIMEOUT 120 SKIP_RETURN_CODE 77)
 add_test(NAME hep_bench_plans COMMAND hep-bench unet --arch sdxl --plan-only --json)
 set_tests_properties(hep_eval_check hep_eval_stages hep_eval_plan hep_eval_tolerance hep_eval_wrong_file hep_bench_plans
   PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "OMP_WAIT_POLICY=passive")

@@ -117,7 +117,7 @@ static bool take_report(struct hep_child *child, json_t *report)
             return false;
         (kind[0] == 'b' ? on_begin : on_end)(child, report);
     } else if (strcmp(kind, "progress") == 0) {
-        if (hep_watch_progress(&child->watch, hep_json_int(report, "counter", 0), hep_now_ms()))
+        if (hep_watch_progress(&child->watch, report, hep_now_ms()))
             emit(child, HEP_LIFE_ON_PROGRESS, "");
     } else if (strcmp(kind, "event") == 0) {
         hep_watch_touch(&child->watch, hep_now_ms());

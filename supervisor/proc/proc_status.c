@@ -15,10 +15,10 @@ static const struct passed_field {
     const char *name;
     json_type type;
 } passed[] = {
-    {"queue", JSON_INTEGER},  {"rss_bytes", JSON_INTEGER}, {"shared_bytes", JSON_INTEGER}, {"shm_bytes", JSON_INTEGER},
-    {"cpu_ms", JSON_INTEGER}, {"operations", JSON_OBJECT}, {"in_hand", JSON_ARRAY},
+    {"queue", JSON_INTEGER},     {"rss_bytes", JSON_INTEGER}, {"shared_bytes", JSON_INTEGER},
+    {"shm_bytes", JSON_INTEGER}, {"cpu_ms", JSON_INTEGER},    {"operations", JSON_OBJECT},
 };
-static const char *const known[] = {"kind", "domain", "state", "pid", "generation", "uptime_ms", "progress"};
+static const char *const known[] = {"kind", "domain", "state", "pid", "generation", "uptime_ms", "progress", "in_hand"};
 
 static bool is_known(const char *name)
 {
@@ -40,7 +40,7 @@ static void add_reported(json_t *object, json_t *report)
         else if (passed[i].type == JSON_INTEGER)
             json_object_set_new(object, passed[i].name, json_integer(0));
         else
-            json_object_set_new(object, passed[i].name, passed[i].type == JSON_OBJECT ? json_object() : json_array());
+            json_object_set_new(object, passed[i].name, json_object());
     }
     json_t *detail = json_object(), *value;
     const char *name;
@@ -69,6 +69,8 @@ static void add_process(json_t *object, const struct hep_child *child, int64_t n
         json_object_set_new(object, "answered_age_ms", json_integer((json_int_t)(now - child->answered_ms)));
         json_object_set_new(object, "outstanding", json_integer((json_int_t)hep_channel_outstanding(child->channel)));
     }
+    /* not as it last reported, which may be a second old: as begun and ended since */
+    json_object_set_new(object, "in_hand", hep_watch_to_json(&child->watch, now));
     if (child->watch.count > 0) {
         json_object_set_new(object, "operation", json_string(child->watch.items[0].operation));
         if (child->watch.items[0].session[0])
@@ -93,8 +95,10 @@ static json_t *status_of(const struct hep_domain *domain, int64_t now)
                             json_integer((json_int_t)(domain->next_try_ms > now ? domain->next_try_ms - now : 0)));
     if (domain->child)
         add_process(object, domain->child, now);
-    else
+    else {
+        json_object_set_new(object, "in_hand", json_array());
         add_reported(object, NULL);
+    }
     if (domain->last_obituary)
         json_object_set(object, "last_obituary", domain->last_obituary);
     return object;

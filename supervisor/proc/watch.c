@@ -30,21 +30,34 @@ bool hep_watch_begin(struct hep_watch *watch, const json_t *report, int64_t now_
     return true;
 }
 
-bool hep_watch_end(struct hep_watch *watch, const json_t *report)
+static struct hep_watched *find(struct hep_watch *watch, const char *request_id)
 {
-    const char *request_id = hep_json_str(report, "request_id", "");
     for (int i = 0; i < watch->count; i++)
-        if (strcmp(watch->items[i].request_id, request_id) == 0) {
-            memmove(&watch->items[i], &watch->items[i + 1], (size_t)(--watch->count - i) * sizeof watch->items[0]);
-            return true;
-        }
-    return false;
+        if (strcmp(watch->items[i].request_id, request_id) == 0)
+            return &watch->items[i];
+    return NULL;
 }
 
-bool hep_watch_progress(struct hep_watch *watch, int64_t counter, int64_t now_ms)
+bool hep_watch_end(struct hep_watch *watch, const json_t *report)
 {
+    struct hep_watched *item = find(watch, hep_json_str(report, "request_id", ""));
+    if (!item)
+        return false;
+    struct hep_watched *end = &watch->items[watch->count--];
+    memmove(item, item + 1, (size_t)((char *)end - (char *)(item + 1)));
+    return true;
+}
+
+bool hep_watch_progress(struct hep_watch *watch, const json_t *report, int64_t now_ms)
+{
+    int64_t counter = hep_json_int(report, "counter", 0);
     if (counter <= watch->counter)
         return false;
+    struct hep_watched *item = find(watch, hep_json_str(report, "request_id", ""));
+    if (item) {
+        item->step = hep_json_int(report, "step", 0);
+        item->steps = hep_json_int(report, "steps", 0);
+    }
     watch->counter = counter;
     hep_watch_touch(watch, now_ms);
     return true;
@@ -87,9 +100,10 @@ json_t *hep_watch_to_json(const struct hep_watch *watch, int64_t now_ms)
     for (int i = 0; i < watch->count; i++) {
         const struct hep_watched *item = &watch->items[i];
         json_array_append_new(array,
-                              json_pack("{s:s, s:s, s:s, s:I, s:I}", "request_id", item->request_id, "operation",
-                                        item->operation, "session", item->session, "attempt", (json_int_t)item->attempt,
-                                        "for_ms", (json_int_t)(now_ms - item->began_ms)));
+                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "request_id", item->request_id,
+                                        "operation", item->operation, "session", item->session, "attempt",
+                                        (json_int_t)item->attempt, "for_ms", (json_int_t)(now_ms - item->began_ms),
+                                        "step", (json_int_t)item->step, "steps", (json_int_t)item->steps));
     }
     return array;
 }

@@ -20,7 +20,8 @@ struct hep_watched {
     int64_t attempt;
     int64_t deadline_ms; /* without progress for so long = hung; 0 = never               */
     int64_t began_ms;
-    int64_t since_ms; /* of its begin or of the last progress                         */
+    int64_t since_ms;    /* of its begin or of the last progress                         */
+    int64_t step, steps; /* as it last said; 0 of 0 if it has none                    */
 };
 
 struct hep_watch {
@@ -34,15 +35,15 @@ struct hep_watch {
 bool hep_watch_begin(struct hep_watch *watch, const json_t *report, int64_t now_ms);
 /* An end report. False if nothing with its request_id is in hand. */
 bool hep_watch_end(struct hep_watch *watch, const json_t *report);
-/* A progress counter; only growth counts. Returns whether it grew. */
-bool hep_watch_progress(struct hep_watch *watch, int64_t counter, int64_t now_ms);
+/* A progress report. Only growth of its counter is progress: returns whether it grew. */
+bool hep_watch_progress(struct hep_watch *watch, const json_t *report, int64_t now_ms);
 /* Something was done that has no counter (an event). */
 void hep_watch_touch(struct hep_watch *watch, int64_t now_ms);
 /* The operation that has missed its deadline the longest ago; NULL if none has. */
 const struct hep_watched *hep_watch_overdue(const struct hep_watch *watch, int64_t now_ms);
 /* The longest deadline of what is in hand; 0 if nothing is. */
 int64_t hep_watch_longest_deadline(const struct hep_watch *watch);
-/* [{request_id, operation, session, attempt, for_ms}] of what is in hand; a new array. */
+/* [{request_id, operation, session, attempt, for_ms, step, steps}] of what is in hand; a new array. */
 json_t *hep_watch_to_json(const struct hep_watch *watch, int64_t now_ms);
 
 #endif

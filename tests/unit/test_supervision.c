@@ -1,6 +1,7 @@
 /* The small parts of supervisor/proc: the loop, the lock, folders and generations, the watch, the lines of a child. */
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/wire.h"
 #include "supervisor/proc/lines.h"
 #include "supervisor/proc/lock.h"
 #include "supervisor/proc/loop.h"
@@ -298,6 +299,15 @@ static bool begin(struct hep_watch *watch, const char *id, int deadline, int64_t
     return taken;
 }
 
+static bool progress(struct hep_watch *watch, const char *id, int counter, int64_t now)
+{
+    json_t *report =
+        json_pack("{s:s, s:i, s:i, s:i}", "request_id", id, "counter", counter, "step", counter, "steps", 20);
+    bool grew = hep_watch_progress(watch, report, now);
+    json_decref(report);
+    return grew;
+}
+
 START_TEST(progress_counts_for_all_that_is_in_hand)
 {
     struct hep_watch watch = {0};
@@ -305,9 +315,9 @@ START_TEST(progress_counts_for_all_that_is_in_hand)
     ck_assert(begin(&watch, "b", 300, 50));
     ck_assert_ptr_null(hep_watch_overdue(&watch, 100));
     ck_assert_str_eq(hep_watch_overdue(&watch, 101)->request_id, "a");
-    ck_assert(hep_watch_progress(&watch, 1, 101));
+    ck_assert(progress(&watch, "a", 1, 101));
     ck_assert_ptr_null(hep_watch_overdue(&watch, 201));
-    ck_assert(!hep_watch_progress(&watch, 1, 201)); /* a counter that does not grow is no progress */
+    ck_assert(!progress(&watch, "a", 1, 201)); /* a counter that does not grow is no progress */
     ck_assert_ptr_nonnull(hep_watch_overdue(&watch, 202));
     json_t *end = json_pack("{s:s}", "request_id", "a");
     ck_assert(hep_watch_end(&watch, end));
@@ -316,6 +326,27 @@ START_TEST(progress_counts_for_all_that_is_in_hand)
     ck_assert_ptr_null(hep_watch_overdue(&watch, 401));
     ck_assert_str_eq(hep_watch_overdue(&watch, 402)->request_id, "b");
     ck_assert_int_eq(hep_watch_longest_deadline(&watch), 300);
+}
+END_TEST
+
+START_TEST(what_is_in_hand_is_said_with_its_steps_and_no_longer_than_it_is)
+{
+    struct hep_watch watch = {0};
+    ck_assert(begin(&watch, "a", 100, 0));
+    ck_assert(begin(&watch, "b", 100, 50));
+    ck_assert(progress(&watch, "b", 7, 60));
+    json_t *hand = hep_watch_to_json(&watch, 100), *end = json_pack("{s:s}", "request_id", "a");
+    ck_assert_int_eq((int)json_array_size(hand), 2);
+    ck_assert_int_eq(hep_json_int(json_array_get(hand, 0), "steps", -1), 0);
+    ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "step", -1), 7);
+    ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "for_ms", -1), 50);
+    json_decref(hand);
+    ck_assert(hep_watch_end(&watch, end));
+    hand = hep_watch_to_json(&watch, 100);
+    ck_assert_int_eq((int)json_array_size(hand), 1);
+    ck_assert_str_eq(hep_json_str(json_array_get(hand, 0), "request_id", ""), "b");
+    json_decref(hand);
+    json_decref(end);
 }
 END_TEST
 
@@ -375,6 +406,7 @@ int main(void)
     tcase_add_test(plain, posts_of_another_thread_run_here_in_their_order);
     tcase_add_test(plain, a_source_removed_in_a_callback_is_not_called);
     tcase_add_test(plain, progress_counts_for_all_that_is_in_hand);
+    tcase_add_test(plain, what_is_in_hand_is_said_with_its_steps_and_no_longer_than_it_is);
     tcase_add_test(plain, malformed_begins_are_refused);
     tcase_add_test(plain, the_last_lines_are_kept);
     tcase_add_test(plain, a_line_longer_than_the_buffer_is_cut);

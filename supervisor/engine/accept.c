@@ -105,7 +105,7 @@ static bool answer_known(struct application *a)
 /* ---- the row ----------------------------------------------------------------------------------------------------- */
 static enum hep_status insert(struct hep_engine *engine, struct hep_session *session, struct hep_error *error)
 {
-    HEP_TRY(hep_store_begin(engine->store, error));
+    HEP_TRY(hep_store_begin(engine->store, HEP_STORE_POWER_SAFE, error));
     enum hep_status status = hep_session_insert(session, error);
     if (status == HEP_OK)
         status = hep_store_put_value(engine->store, "sessions.seq", session->seq, error);

@@ -124,7 +124,7 @@ static enum hep_status prioritise_session(struct hep_session *session, int prior
     if (hep_session_is_ended(session->state))
         return hep_fail(error, HEP_E_NOT_NOW, "session %s is %s", session->id, hep_session_state_name(session->state));
     session->priority = priority;
-    session->dirty = true;
+    hep_session_touch(session, HEP_SESSION_PROMISED);
     hep_engine_event(session->engine, session, "session.priority", true, json_pack("{s:i}", "priority", priority));
     if (session->errand && session->workflow->steps[session->step].role == HEP_ROLE_INFERENCE &&
         hep_errand_is_sent(session->errand))
@@ -184,7 +184,7 @@ enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, str
                  hep_session_is_ended(session->state) ? "ending" : hep_session_state_name(session->state));
         return hep_hint(error, "cancel it first");
     }
-    HEP_TRY(hep_store_begin(engine->store, error));
+    HEP_TRY(hep_store_begin(engine->store, HEP_STORE_POWER_SAFE, error));
     enum hep_status status = hep_store_delete_session(engine->store, id, error);
     if (status != HEP_OK) {
         hep_store_rollback(engine->store);

@@ -63,7 +63,7 @@ static bool is_dirty(const struct hep_session *session)
     for (size_t i = 0; i < session->workflow->step_count; i++)
         if (session->steps[i].dirty)
             return true;
-    return session->dirty;
+    return session->dirt != HEP_SESSION_CLEAN;
 }
 
 static bool has_changes(const struct hep_engine *engine)
@@ -74,9 +74,18 @@ static bool has_changes(const struct hep_engine *engine)
     return hep_events_pending_durable(engine->events);
 }
 
+/* Steps on the way are work: after a power cut, which empties the arenas too, they are done again. */
+static enum hep_store_safety safety_of(const struct hep_engine *engine)
+{
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        if (s->dirt == HEP_SESSION_PROMISED)
+            return HEP_STORE_POWER_SAFE;
+    return hep_events_must_reserve(engine->events) ? HEP_STORE_POWER_SAFE : HEP_STORE_PROCESS_SAFE;
+}
+
 static enum hep_status save_changes(struct hep_engine *engine, struct hep_error *error)
 {
-    enum hep_status status = hep_store_begin(engine->store, error);
+    enum hep_status status = hep_store_begin(engine->store, safety_of(engine), error);
     for (struct hep_session *s = engine->sessions; s && status == HEP_OK; s = s->next)
         status = hep_session_save(s, error);
     if (status == HEP_OK)

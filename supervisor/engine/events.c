@@ -87,10 +87,15 @@ bool hep_events_pending_durable(const struct hep_events *events)
     return false;
 }
 
+bool hep_events_must_reserve(const struct hep_events *events)
+{
+    return events->next > events->reserved;
+}
+
 enum hep_status hep_events_store(struct hep_events *events, struct hep_error *error)
 {
     events->reserving = events->reserved;
-    if (events->next > events->reserved) {
+    if (hep_events_must_reserve(events)) {
         events->reserving = events->next + BLOCK;
         HEP_TRY(hep_store_put_value(events->store, reserve_key, (int64_t)events->reserving, error));
     }

@@ -19,6 +19,9 @@ uint64_t hep_events_add(struct hep_events *events, const char *name, bool durabl
 /* Whether there is anything for hep_events_store or _announce. */
 bool hep_events_pending(const struct hep_events *events);
 bool hep_events_pending_durable(const struct hep_events *events);
+/* Whether the next hep_events_store takes a new range of numbers, which must not be forgotten: clients will know them.
+ */
+bool hep_events_must_reserve(const struct hep_events *events);
 /* Inside a transaction: writes the pending durable ones. */
 enum hep_status hep_events_store(struct hep_events *events, struct hep_error *error);
 /* After the commit: the pending ones can be seen. */

@@ -99,7 +99,7 @@ static void plan_complete(struct hep_session *session)
     json_object_set_new(session->plan, "memory_bytes", json_integer(memory));
     json_object_set_new(session->plan, "regions", json_integer(regions));
     json_object_set_new(session->plan, "flops", json_real(flops));
-    session->dirty = true;
+    hep_session_touch(session, HEP_SESSION_CHANGED);
     hep_log(HEP_INFO, "session.planned", "session=%s arena_bytes=%" PRId64 " memory_bytes=%" PRId64 " gflop=%.3f",
             session->id, hep_json_int(session->plan, "arena_bytes", 0), memory, flops * 1e-9);
 }
@@ -259,7 +259,7 @@ enum hep_status hep_session_place(struct hep_session *session, struct hep_error 
     place_refs(&name, regions, refs, count);
     json_object_set_new(session->plan, "arena_bytes", json_integer((json_int_t)bytes));
     session->arena_there = true;
-    session->dirty = true;
+    hep_session_touch(session, HEP_SESSION_CHANGED);
     return HEP_OK;
 }
 

@@ -63,6 +63,12 @@ bool hep_session_is_ended(enum hep_session_state state)
     return state >= HEP_SESSION_COMPLETED;
 }
 
+void hep_session_touch(struct hep_session *session, enum hep_session_dirt dirt)
+{
+    if (dirt > session->dirt)
+        session->dirt = dirt;
+}
+
 enum hep_status hep_session_take(struct hep_session *session, enum hep_session_event event, struct hep_error *error)
 {
     enum hep_session_state from = session->state;
@@ -70,7 +76,9 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
         return hep_fail(error, HEP_E_NOT_NOW, "session %s is %s: it cannot take \"%s\"", session->id, state_names[from],
                         event_names[event]);
     session->state = (enum hep_session_state)(transitions[from][event] - 1);
-    session->dirty = true;
+    bool asked = from == HEP_SESSION_PAUSED || session->state == HEP_SESSION_PAUSED;
+    hep_session_touch(session,
+                      asked || hep_session_is_ended(session->state) ? HEP_SESSION_PROMISED : HEP_SESSION_CHANGED);
     if (session->state == HEP_SESSION_RUNNING && !session->started)
         session->started = hep_wall_ms();
     if (hep_session_is_ended(session->state)) {
@@ -96,7 +104,7 @@ void hep_session_note(struct hep_session *session, const char *format, ...)
     if (strcmp(text, session->note) == 0)
         return;
     memcpy(session->note, text, sizeof text);
-    session->dirty = true;
+    hep_session_touch(session, HEP_SESSION_CHANGED);
     if (text[0])
         hep_engine_event(session->engine, session, "session.note", false, json_pack("{s:s}", "note", text));
 }
@@ -188,7 +196,7 @@ static enum hep_status save_step(struct hep_session *session, size_t index, stru
 
 enum hep_status hep_session_save(struct hep_session *session, struct hep_error *error)
 {
-    if (session->dirty) {
+    if (session->dirt != HEP_SESSION_CLEAN) {
         struct hep_store_session row = row_of(session);
         HEP_TRY(hep_store_change_session(session->engine->store, &row, error));
     }
@@ -200,7 +208,7 @@ enum hep_status hep_session_save(struct hep_session *session, struct hep_error *
 
 void hep_session_saved(struct hep_session *session)
 {
-    session->dirty = false;
+    session->dirt = HEP_SESSION_CLEAN;
     for (size_t i = 0; i < session->workflow->step_count; i++)
         session->steps[i].dirty = false;
 }

@@ -62,6 +62,13 @@ struct hep_session_step {
     bool dirty;             /* differs from its row                                                       */
 };
 
+/* What it costs if the newest change is lost in a power cut. (The death of a process never loses one.) */
+enum hep_session_dirt {
+    HEP_SESSION_CLEAN,    /* there is none                                                            */
+    HEP_SESSION_CHANGED,  /* work: it is decided, and done, again                                     */
+    HEP_SESSION_PROMISED, /* a client relies on it: an end, a pause, a priority                       */
+};
+
 struct hep_session {
     struct hep_engine *engine;
     struct hep_session *next; /* the engine's list, by seq                                          */
@@ -77,7 +84,7 @@ struct hep_session {
     bool arena_there; /* a segment of this generation exists                                */
     int64_t created, started, ended;
     struct hep_session_step *steps; /* one per workflow step                                              */
-    bool dirty;                     /* differs from its row                                               */
+    enum hep_session_dirt dirt;     /* how it differs from its row                                        */
     uint64_t change_seq;            /* event number of the last change                                    */
 
     struct hep_errand *errand;    /* on its way or in hand; NULL = none                                 */
@@ -112,6 +119,8 @@ enum hep_status hep_session_save(struct hep_session *session, struct hep_error *
 void hep_session_saved(struct hep_session *session);
 /* Adds the new row and its steps inside a transaction. */
 enum hep_status hep_session_insert(struct hep_session *session, struct hep_error *error);
+/* Marks a change of what is in its row; a promise stays one until it is saved. */
+void hep_session_touch(struct hep_session *session, enum hep_session_dirt dirt);
 /* Takes the event by the table. NOT_NOW (nothing has changed) if the state does not have it. */
 enum hep_status hep_session_take(struct hep_session *session, enum hep_session_event event, struct hep_error *error);
 /* Sets note (printf), which the person sees in the session. */

@@ -80,6 +80,7 @@ struct hep_store {
     sqlite3 *db;
     sqlite3_stmt *statements[STATEMENT_COUNT];
     char path[4096];
+    enum hep_store_safety safety; /* as SQLite was last told */
 };
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
@@ -180,6 +181,7 @@ enum hep_status hep_store_open(const char *path, struct hep_store **store, struc
         goto done;
     }
     sqlite3_busy_timeout(result->db, 2000);
+    result->safety = HEP_STORE_POWER_SAFE;
     HEP_TRY_DONE(status, run_sql(result,
                                  "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;"
                                  "PRAGMA journal_size_limit=4194304",
@@ -236,8 +238,13 @@ static enum hep_status finish(struct hep_store *store, enum statement which, con
     return status;
 }
 
-enum hep_status hep_store_begin(struct hep_store *store, struct hep_error *error)
+enum hep_status hep_store_begin(struct hep_store *store, enum hep_store_safety safety, struct hep_error *error)
 {
+    static const char *const synchronous[] = {
+        [HEP_STORE_PROCESS_SAFE] = "PRAGMA synchronous=NORMAL", [HEP_STORE_POWER_SAFE] = "PRAGMA synchronous=FULL"};
+    if (store->safety != safety) /* SQLite refuses the change inside a transaction */
+        HEP_TRY(run_sql(store, synchronous[safety], error));
+    store->safety = safety;
     return finish(store, BEGIN, "cannot begin", error);
 }
 

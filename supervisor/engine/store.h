@@ -1,6 +1,6 @@
 /*
- * The durable state: sessions, their steps, events and a few values, in one SQLite file (WAL, synchronous=FULL). What
- * is committed here has happened; the engine announces nothing before. docs/store.md has the schema and its rules.
+ * The durable state: sessions, their steps, events and a few values, in one SQLite file (WAL). What is committed here
+ * has happened; the engine announces nothing before. docs/store.md has the schema and its rules.
  */
 #ifndef HEP_SUPERVISOR_ENGINE_STORE_H
 #define HEP_SUPERVISOR_ENGINE_STORE_H
@@ -59,8 +59,13 @@ enum hep_status hep_store_open(const char *path, struct hep_store **store, struc
 void hep_store_close(struct hep_store *store); /* NULL is accepted; an open transaction is rolled back */
 const char *hep_store_path(const struct hep_store *store);
 
+/* What a committed transaction survives. A POWER_SAFE one makes all before it so, too. */
+enum hep_store_safety {
+    HEP_STORE_PROCESS_SAFE, /* the death of any process, of all of them; costs no wait for the disk */
+    HEP_STORE_POWER_SAFE,   /* a power cut: the disk has it                                         */
+};
 /* Every change is made between begin and commit. If commit fails nothing has changed and the transaction is over. */
-enum hep_status hep_store_begin(struct hep_store *store, struct hep_error *error);
+enum hep_status hep_store_begin(struct hep_store *store, enum hep_store_safety safety, struct hep_error *error);
 enum hep_status hep_store_commit(struct hep_store *store, struct hep_error *error);
 void hep_store_rollback(struct hep_store *store);
 

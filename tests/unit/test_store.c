@@ -7,11 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char folder[64], path[96];
 static struct hep_store *store;
 static struct hep_error error;
+
+/* SQLite's waits for the disk come through here. */
+static int waits_for_the_disk;
+__attribute__((visibility("default"))) int fdatasync(int fd)
+{
+    waits_for_the_disk++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
 
 static void open_store(void)
 {
@@ -51,7 +60,7 @@ static struct hep_store_session row_of(const char *id, const char *state, int64_
 static void add(const char *id, const char *state, int64_t seq)
 {
     struct hep_store_session row = row_of(id, state, seq);
-    ck_assert_int_eq(hep_store_begin(store, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_begin(store, HEP_STORE_POWER_SAFE, &error), HEP_OK);
     ck_assert_msg(hep_store_add_session(store, &row, &error) == HEP_OK, "%s", error.message);
     ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
 }
@@ -100,7 +109,7 @@ START_TEST(what_is_not_committed_is_gone)
 {
     struct seen seen = {0};
     struct hep_store_session row = row_of("one", "queued", 1);
-    ck_assert_int_eq(hep_store_begin(store, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_begin(store, HEP_STORE_POWER_SAFE, &error), HEP_OK);
     ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_OK);
     hep_store_close(store); /* as a crash */
     open_store();
@@ -114,17 +123,17 @@ START_TEST(the_same_id_or_key_is_a_conflict_and_harms_nothing)
     struct hep_store_session row = row_of("two", "queued", 2);
     add("one", "queued", 1);
     row.id = "one";
-    hep_store_begin(store, &error);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_E_CONFLICT);
     hep_store_rollback(store);
     row.id = "two";
     row.key = "k";
-    hep_store_begin(store, &error);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_OK);
     ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
     row.id = "three";
     row.seq = 3;
-    hep_store_begin(store, &error);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     ck_assert_int_eq(hep_store_add_session(store, &row, &error), HEP_E_CONFLICT);
     hep_store_rollback(store);
     ck_assert_int_eq(hep_store_get_key(store, "k", see, &seen, &error), HEP_OK);
@@ -168,13 +177,13 @@ START_TEST(a_deleted_session_takes_its_steps_along)
                                   .state = "done",
                                   .result = result};
     add("one", "completed", 1);
-    hep_store_begin(store, &error);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     ck_assert_int_eq(hep_store_put_step(store, &step, &error), HEP_OK);
     ck_assert_int_eq(hep_store_put_step(store, &step, &error), HEP_OK); /* again: the same row */
     ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
     ck_assert_int_eq(hep_store_steps(store, "one", see_step, &steps, &error), HEP_OK);
     ck_assert_int_eq(steps, 1);
-    hep_store_begin(store, &error);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     ck_assert_int_eq(hep_store_delete_session(store, "one", &error), HEP_OK);
     ck_assert_int_eq(hep_store_delete_session(store, "one", &error), HEP_E_NOT_FOUND);
     hep_store_commit(store, &error);
@@ -194,7 +203,7 @@ START_TEST(trimming_keeps_the_newest_and_all_that_live)
         snprintf(id, sizeof id, "e%d", i);
         add(id, "completed", i);
     }
-    hep_store_begin(store, &error);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     for (int i = 1; i <= 10; i++) {
         json_t *data = json_pack("{s:i}", "seq", i);
         ck_assert_int_eq(hep_store_put_event(store, (uint64_t)i, 0, "x", data, &error), HEP_OK);
@@ -209,10 +218,29 @@ START_TEST(trimming_keeps_the_newest_and_all_that_live)
 }
 END_TEST
 
+static int waits_of(enum hep_store_safety safety)
+{
+    int before = waits_for_the_disk;
+    ck_assert_int_eq(hep_store_begin(store, safety, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_put_value(store, "x", before, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+    return waits_for_the_disk - before;
+}
+
+START_TEST(only_what_must_survive_a_power_cut_waits_for_the_disk)
+{
+    add("one", "queued", 1); /* the file's first frames have a wait of their own */
+    ck_assert_int_eq(waits_of(HEP_STORE_PROCESS_SAFE), 0);
+    ck_assert_int_eq(waits_of(HEP_STORE_PROCESS_SAFE), 0);
+    ck_assert_int_eq(waits_of(HEP_STORE_POWER_SAFE), 1);
+    ck_assert_int_eq(waits_of(HEP_STORE_PROCESS_SAFE), 0);
+}
+END_TEST
+
 START_TEST(values_are_kept)
 {
     ck_assert_int_eq(hep_store_value(store, "x", 3), 3);
-    hep_store_begin(store, &error);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     ck_assert_int_eq(hep_store_put_value(store, "x", INT64_MAX, &error), HEP_OK);
     hep_store_commit(store, &error);
     ck_assert(hep_store_value(store, "x", 3) == INT64_MAX);
@@ -294,6 +322,7 @@ int main(void)
     tcase_add_test(cases, sessions_are_listed_newest_first_by_page_and_state);
     tcase_add_test(cases, a_deleted_session_takes_its_steps_along);
     tcase_add_test(cases, trimming_keeps_the_newest_and_all_that_live);
+    tcase_add_test(cases, only_what_must_survive_a_power_cut_waits_for_the_disk);
     tcase_add_test(cases, values_are_kept);
     tcase_add_test(cases, a_newer_schema_is_refused);
     tcase_add_test(cases, another_programs_database_is_refused);

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/contract.h"
+#include "common/crash.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -353,6 +354,7 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
                                 &level))
         hep_log_set_level(level);
     prepare_process(&self.options);
+    hep_crash_handler_install(STDERR_FILENO);
     if (init(&self, &error) != HEP_OK)
         status = error.code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
     else

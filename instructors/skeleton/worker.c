@@ -4,6 +4,8 @@
  */
 #include "instructors/skeleton/internal.h"
 
+#include "common/crash.h"
+
 #include <omp.h>
 #include <sched.h>
 #include <string.h>
@@ -71,6 +73,7 @@ void *worker_main(void *context)
     struct hep_instructor *self = context;
     struct hep_call *call;
     bool more = false;
+    hep_crash_handler_worker();
     while (next_call(self, more, &call)) {
         if (call && atomic_load(&self->draining)) {
             call_refuse_drained(call);

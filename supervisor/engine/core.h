@@ -10,6 +10,7 @@
 #include "supervisor/engine/dispatch.h"
 #include "supervisor/engine/engine.h"
 #include "supervisor/engine/events.h"
+#include "supervisor/engine/incidents.h"
 #include "supervisor/engine/router.h"
 #include "supervisor/engine/session.h"
 #include "supervisor/engine/store.h"
@@ -35,6 +36,7 @@ struct hep_engine {
     void *context;
 
     struct hep_store *store;
+    struct hep_incidents incidents;
     struct hep_events *events;
     struct hep_workflows *workflows;
     struct hep_router *router;

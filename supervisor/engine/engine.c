@@ -71,7 +71,7 @@ static bool has_changes(const struct hep_engine *engine)
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         if (is_dirty(s))
             return true;
-    return hep_events_pending_durable(engine->events);
+    return hep_events_pending_durable(engine->events) || hep_incidents_pending(&engine->incidents);
 }
 
 /* Steps on the way are work: after a power cut, which empties the arenas too, they are done again. */
@@ -90,6 +90,8 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
         status = hep_session_save(s, error);
     if (status == HEP_OK)
         status = hep_events_store(engine->events, error);
+    if (status == HEP_OK)
+        status = hep_incidents_save(&engine->incidents, error);
     if (status == HEP_OK && engine->ended_since_trim >= TRIM_EVERY) {
         status = hep_store_trim(engine->store, engine->sessions_kept, HEP_EVENTS_STORED, error);
         engine->ended_since_trim = 0;
@@ -99,6 +101,7 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
         return status;
     }
     HEP_TRY(hep_store_commit(engine->store, error));
+    hep_incidents_saved(&engine->incidents);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_saved(s);
     return HEP_OK;
@@ -293,6 +296,8 @@ static void on_died(void *context, enum hep_role role, uint64_t generation, json
         hep_session_on_death(s, role, obituary);
     hep_engine_event(engine, NULL, "domain.died", true,
                      json_pack("{s:s, s:O}", "domain", hep_role_name(role), "obituary", obituary));
+    if (!hep_json_bool(obituary, "asked", false))
+        hep_incidents_add(&engine->incidents, obituary);
     hep_engine_settle(engine, NULL);
 }
 
@@ -437,6 +442,7 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
     if (snprintf(path, sizeof path, "%s/heptad.db", result->state_dir) >= (int)sizeof path)
         HEP_TRY_DONE(status, hep_fail(error, HEP_E_BAD_CONFIG, "the path of the state folder is too long"));
     HEP_TRY_DONE(status, hep_store_open(path, &result->store, error));
+    HEP_TRY_DONE(status, hep_incidents_init(&result->incidents, result->store, error));
     HEP_TRY_DONE(status, hep_workflows_load(options->workflows_dir, &result->workflows, error));
     HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
     HEP_TRY_DONE(status, hep_router_create(&result->router, error));
@@ -496,6 +502,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_events_destroy(engine->events);
     hep_router_destroy(engine->router);
     hep_workflows_destroy(engine->workflows);
+    hep_incidents_clear(&engine->incidents);
     hep_store_close(engine->store);
     free(engine->instance);
     free(engine->state_dir);

@@ -4,6 +4,10 @@
  */
 #include "supervisor/engine/store.h"
 
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/wire.h"
+
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -12,6 +16,10 @@
 #include <sys/stat.h>
 
 enum { STORE_APPLICATION = 0x48455054 }; /* "HEPT" */
+
+#define INCIDENTS_TABLE                                                                                                \
+    "CREATE TABLE incidents(id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, domain TEXT NOT NULL,"        \
+    " obituary TEXT NOT NULL);"
 
 static const char schema[] =
     "CREATE TABLE sessions(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workflow_id TEXT NOT NULL,"
@@ -25,8 +33,8 @@ static const char schema[] =
     " id TEXT NOT NULL, domain TEXT NOT NULL, operation TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,"
     " crashes INTEGER NOT NULL, result TEXT, error TEXT, queued INTEGER NOT NULL, started INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, duration_us INTEGER NOT NULL, PRIMARY KEY(session, step)) WITHOUT ROWID;"
-    "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL);"
-    "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
+    "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT "
+    "NULL);" INCIDENTS_TABLE "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 #define SESSION_COLUMNS                                                                                                \
     "seq, id, workflow_id, state, priority, key, request, configuration, model, workflow, plan, results, error, note," \
@@ -46,6 +54,11 @@ static const char schema[] =
       "INSERT OR REPLACE INTO steps(session, step, id, domain, operation, state, attempt, crashes, result, error,"     \
       " queued, started, ended, duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")                  \
     X(PUT_EVENT, "INSERT OR REPLACE INTO events(seq, time, name, data) VALUES(?1,?2,?3,?4)")                           \
+    X(PUT_INCIDENT, "INSERT INTO incidents(time, domain, obituary) VALUES(?1,?2,?3)")                                  \
+    X(TRIM_INCIDENTS,                                                                                                  \
+      "DELETE FROM incidents WHERE id <= (SELECT id FROM incidents ORDER BY id DESC LIMIT 1 OFFSET ?1)")               \
+    X(INCIDENTS,                                                                                                       \
+      "SELECT id, time, obituary FROM incidents WHERE id<?1 AND (?3 IS NULL OR domain=?3) ORDER BY id DESC LIMIT ?2")  \
     X(PUT_VALUE, "INSERT OR REPLACE INTO kv(key, value) VALUES(?1,?2)")                                                \
     X(DELETE_SESSION, "DELETE FROM sessions WHERE id=?1")                                                              \
     X(TRIM_SESSIONS,                                                                                                   \
@@ -125,6 +138,23 @@ static enum hep_status pragma_value(struct hep_store *store, const char *sql, in
     return HEP_OK;
 }
 
+/* What leads from each version to the next. */
+static const char *const migrations[HEP_STORE_VERSION] = {[1] = INCIDENTS_TABLE};
+
+static enum hep_status migrate(struct hep_store *store, int64_t version, struct hep_error *error)
+{
+    char sql[64];
+    for (; version < HEP_STORE_VERSION; version++) {
+        hep_log(HEP_NOTICE, "store.migrated", "path=%s from=%d to=%d", store->path, (int)version, (int)version + 1);
+        snprintf(sql, sizeof sql, "PRAGMA user_version=%d", (int)version + 1);
+        HEP_TRY(run_sql(store, "BEGIN IMMEDIATE", error));
+        HEP_TRY(run_sql(store, migrations[version], error)); /* a failed start rolls back */
+        HEP_TRY(run_sql(store, sql, error));
+        HEP_TRY(run_sql(store, "COMMIT", error));
+    }
+    return HEP_OK;
+}
+
 static enum hep_status check_version(struct hep_store *store, struct hep_error *error)
 {
     int64_t version = 0, application = 0;
@@ -153,7 +183,7 @@ static enum hep_status check_version(struct hep_store *store, struct hep_error *
     HEP_TRY(pragma_value(store, "PRAGMA quick_check(1)", NULL, verdict, sizeof verdict, error));
     if (strcmp(verdict, "ok") != 0)
         return hep_fail(error, HEP_E_BAD_FILE, "the store %s is damaged: %s", store->path, verdict);
-    return HEP_OK;
+    return migrate(store, version, error);
 }
 
 static enum hep_status prepare_all(struct hep_store *store, struct hep_error *error)
@@ -491,6 +521,45 @@ enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int li
     }
     enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read events", error);
     sqlite3_reset(s);
+    return status;
+}
+
+enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, const json_t *obituary,
+                                       struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[PUT_INCIDENT];
+    sqlite3_bind_int64(s, 1, time);
+    bind_text(s, 2, hep_json_str(obituary, "domain", ""));
+    bind_json(s, 3, obituary);
+    HEP_TRY(finish(store, PUT_INCIDENT, "cannot add an incident", error));
+    sqlite3_bind_int(store->statements[TRIM_INCIDENTS], 1, HEP_STORE_INCIDENTS);
+    return finish(store, TRIM_INCIDENTS, "cannot trim the incidents", error);
+}
+
+enum hep_status hep_store_incidents(struct hep_store *store, const char *domain, int64_t before, int limit,
+                                    json_t **list, struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[INCIDENTS];
+    json_t *rows = json_array();
+    char time[40];
+    int code;
+    sqlite3_bind_int64(s, 1, before);
+    sqlite3_bind_int(s, 2, limit);
+    bind_text(s, 3, domain);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        json_t *incident = column_json(s, 2);
+        json_object_set_new(incident, "incident", json_integer(sqlite3_column_int64(s, 0)));
+        json_object_set_new(incident, "time_ms", json_integer(sqlite3_column_int64(s, 1)));
+        json_object_set_new(incident, "time",
+                            json_string(hep_wall_text(sqlite3_column_int64(s, 1), time, sizeof time)));
+        json_array_append_new(rows, incident);
+    }
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read incidents", error);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    if (status == HEP_OK)
+        *list = hep_take(&rows);
+    json_decref(rows);
     return status;
 }
 

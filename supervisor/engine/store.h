@@ -9,7 +9,10 @@
 
 #include <jansson.h>
 
-enum { HEP_STORE_VERSION = 1 }; /* of the schema */
+enum {
+    HEP_STORE_VERSION = 2,    /* of the schema                 */
+    HEP_STORE_INCIDENTS = 500 /* the newest so many are kept   */
+};
 
 struct hep_store;
 
@@ -99,6 +102,12 @@ enum hep_status hep_store_steps(struct hep_store *store, const char *session, he
                                 struct hep_error *error);
 enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see,
                                  void *context, struct hep_error *error);
+/* Adds what is said of a dead process; its "domain" is looked for by name. */
+enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, const json_t *obituary,
+                                       struct hep_error *error);
+/* Newest first, incident < before, of one domain (NULL: of all): the obituaries with incident and time_ms. New list. */
+enum hep_status hep_store_incidents(struct hep_store *store, const char *domain, int64_t before, int limit,
+                                    json_t **list, struct hep_error *error);
 int64_t hep_store_value(struct hep_store *store, const char *key, int64_t fallback);
 /* {queued: n, running: n, …} over all rows. New reference; NULL on an error. */
 json_t *hep_store_counts(struct hep_store *store);

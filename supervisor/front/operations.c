@@ -306,6 +306,24 @@ static const struct hep_operation session_operations[] = {
 struct domain_request {
     struct hep_str domain;
 };
+struct incidents_request {
+    struct hep_str domain;
+    int64_t before;
+    int32_t limit;
+};
+static const struct hep_field incidents_fields[] = {
+    HEP_FIELD(STR, incidents_request, domain, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "only of this one; supervisor = heptad itself"),
+    HEP_FIELD(I64, incidents_request, before, OPTIONAL,
+              .help = "only with a smaller number: the page after; 0 = from the newest"),
+    HEP_FIELD(I32, incidents_request, limit, DEFAULTED, .fallback = 20, .min = 1, .max = 100,
+              .help = "at most so many, newest first"),
+};
+static const struct hep_field incidents_says[] = {
+    SAYS(JSON, "incidents",
+         "incident (its number), time, domain, cause, signal or exit_status, operation, session, attempt, uptime_ms, "
+         "crash, stack, last_lines of each"),
+};
 static const struct hep_field domain_fields[] = {
     HEP_FIELD(STR, domain_request, domain, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1, .help = "name of the domain")};
 static const struct hep_field describe_fields[] = {HEP_FIELD(
@@ -365,6 +383,22 @@ static enum hep_status domain_restart(struct hep_call *call, const void *request
         return unknown_domain(request->domain.data, error);
     HEP_TRY(hep_proc_restart(call->front->engine->proc, role, error));
     hep_call_answer(call, json_pack("{s:s}", "domain", request->domain.data));
+    return HEP_OK;
+}
+
+static enum hep_status domain_incidents(struct hep_call *call, const void *request_, void *reply,
+                                        struct hep_error *error)
+{
+    const struct incidents_request *request = request_;
+    const char *domain = request->domain.data;
+    json_t *list = NULL;
+    (void)reply;
+    if (domain[0] && strcmp(domain, "supervisor") != 0 &&
+        hep_role_from_prefix(domain, request->domain.length) == HEP_ROLE_NONE)
+        return unknown_domain(domain, error);
+    HEP_TRY(hep_store_incidents(call->front->engine->store, domain[0] ? domain : NULL,
+                                request->before > 0 ? request->before : INT64_MAX, request->limit, &list, error));
+    hep_call_answer(call, json_pack("{s:o}", "incidents", list));
     return HEP_OK;
 }
 
@@ -432,6 +466,13 @@ static const struct hep_operation domain_operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,
      .help = "the domains and how they are"},
+    {.name = "incidents",
+     .handler = domain_incidents,
+     REQUEST(incidents_request, incidents_fields),
+     REPLY(incidents_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "processes that died unasked, with their last words"},
     {.name = "describe",
      .handler = domain_describe,
      REQUEST(domain_request, describe_fields),

@@ -6,6 +6,7 @@
 #include "supervisor/proc/log_sink.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <utf8proc.h>
@@ -37,11 +38,32 @@ static void copy_to_log(struct hep_lines *lines, const char *line, const char *w
     hep_log_sink_line(line);
 }
 
+static bool begins(const char *line, const char *with)
+{
+    return strncmp(line, with, strlen(with)) == 0;
+}
+
+/* A crash has room of its own, so that its frames do not push out what the process said before. */
+static bool keep_crash(struct hep_lines *lines, const char *line)
+{
+    if (begins(line, HEP_CRASH_LINE)) {
+        snprintf(lines->crash, sizeof lines->crash, "%s", line + strlen(HEP_CRASH_LINE));
+        lines->frame_count = 0;
+        return true;
+    }
+    if (!begins(line, HEP_CRASH_FRAME))
+        return false;
+    if (lines->frame_count < HEP_CRASH_FRAMES_MAX)
+        snprintf(lines->frames[lines->frame_count++], HEP_LINE_MAX, "%s", line + strlen(HEP_CRASH_FRAME));
+    return true;
+}
+
 static void end_line(struct hep_lines *lines, const char *who)
 {
     lines->partial[lines->partial_length] = '\0';
     if (lines->partial_length > 0) {
-        memcpy(lines->kept[lines->count++ % HEP_LINES_KEPT], lines->partial, lines->partial_length + 1);
+        if (!keep_crash(lines, lines->partial))
+            memcpy(lines->kept[lines->count++ % HEP_LINES_KEPT], lines->partial, lines->partial_length + 1);
         copy_to_log(lines, lines->partial, who);
     }
     lines->partial_length = 0;
@@ -106,4 +128,16 @@ json_t *hep_lines_to_json(const struct hep_lines *lines)
         json_array_append_new(array, text_of(rest));
     }
     return array;
+}
+
+void hep_lines_add_crash(const struct hep_lines *lines, json_t *obituary)
+{
+    json_t *stack = json_array();
+    if (lines->crash[0]) {
+        for (int i = 0; i < lines->frame_count; i++)
+            json_array_append_new(stack, text_of(lines->frames[i]));
+        json_object_set_new(obituary, "crash", text_of(lines->crash));
+        json_object_set(obituary, "stack", stack);
+    }
+    json_decref(stack);
 }

@@ -5,6 +5,8 @@
 #ifndef HEP_SUPERVISOR_PROC_LINES_H
 #define HEP_SUPERVISOR_PROC_LINES_H
 
+#include "common/crash.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,6 +20,9 @@ struct hep_lines {
     uint64_t count;                          /* lines so far                               */
     char partial[HEP_LINE_MAX];              /* the line that has no end yet               */
     size_t partial_length;
+    char crash[HEP_LINE_MAX];                        /* what its crash handler said, see common/crash.h; "" = nothing */
+    char frames[HEP_CRASH_FRAMES_MAX][HEP_LINE_MAX]; /* its stack, innermost first                  */
+    int frame_count;
     int64_t second; /* of the rate                                */
     unsigned in_second;
     uint64_t dropped; /* not copied since the last report of it     */
@@ -30,5 +35,7 @@ bool hep_lines_read(struct hep_lines *lines, const char *who);
 void hep_lines_take(struct hep_lines *lines, const char *bytes, size_t count, const char *who);
 /* The kept lines, oldest first, with the unfinished one; a new array. */
 json_t *hep_lines_to_json(const struct hep_lines *lines);
+/* If its crash handler spoke, sets "crash" (signal, address, thread) and "stack" (module+offset of each frame). */
+void hep_lines_add_crash(const struct hep_lines *lines, json_t *obituary);
 
 #endif

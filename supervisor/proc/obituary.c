@@ -4,6 +4,7 @@
  */
 #include "supervisor/proc/domain.h"
 
+#include "common/build.h"
 #include "common/clock.h"
 #include "common/contract.h"
 #include "common/log.h"
@@ -39,16 +40,17 @@ json_t *hep_obituary_of_child(const struct hep_domain *domain, const struct hep_
     char cause[HEP_ERROR_MESSAGE_MAX + 64];
     int64_t now = hep_now_ms();
     describe_end(domain, end, cause, sizeof cause);
-    json_t *obituary =
-        json_pack("{s:s, s:I, s:i, s:s, s:b, s:b, s:I, s:I, s:I, s:o, s:o}", "domain", hep_role_name(domain->role),
-                  "generation", (json_int_t)child->generation, "pid", (int)child->process.pid, "cause", cause, "core",
-                  end->core, "was_ready", child->ready_ms != 0, "uptime_ms", (json_int_t)(now - child->started_ms),
-                  "max_rss_bytes", (json_int_t)end->max_rss_bytes, "cpu_ms", (json_int_t)end->cpu_ms, "last_lines",
-                  hep_lines_to_json(&child->lines), "in_hand", hep_watch_to_json(&child->watch, now));
+    json_t *obituary = json_pack(
+        "{s:s, s:I, s:i, s:s, s:b, s:b, s:I, s:s, s:I, s:I, s:o, s:o}", "domain", hep_role_name(domain->role),
+        "generation", (json_int_t)child->generation, "pid", (int)child->process.pid, "cause", cause, "core", end->core,
+        "was_ready", child->ready_ms != 0, "uptime_ms", (json_int_t)(now - child->started_ms), "build", hep_build_id(),
+        "max_rss_bytes", (json_int_t)end->max_rss_bytes, "cpu_ms", (json_int_t)end->cpu_ms, "last_lines",
+        hep_lines_to_json(&child->lines), "in_hand", hep_watch_to_json(&child->watch, now));
     if (end->signal)
         json_object_set_new(obituary, "signal", json_string(hep_signal_name(end->signal)));
     else
         json_object_set_new(obituary, "exit_status", json_integer(end->exit_status));
+    hep_lines_add_crash(&child->lines, obituary);
     if (child->watch.count > 0) {
         const struct hep_watched *oldest = &child->watch.items[0];
         json_object_set_new(obituary, "operation", json_string(oldest->operation));
@@ -87,8 +89,7 @@ void hep_obituary_log(const json_t *obituary)
         snprintf(
             last, sizeof last, " last_line=%s",
             hep_log_quote(json_string_value(json_array_get(lines, json_array_size(lines) - 1)), line, sizeof line));
-    bool asked =
-        strcmp(hep_json_str(obituary, "state", ""), "absent") == 0 && hep_json_int(obituary, "exit_status", -1) == 0;
+    bool asked = hep_json_bool(obituary, "asked", false);
     hep_log(asked ? HEP_INFO : HEP_WARNING, asked ? "domain.ended" : "domain.died",
             "domain=%s pid=%" PRId64 " generation=%" PRId64 " %s core=%s uptime_ms=%" PRId64 "%s state=%s%s cause=%s%s",
             hep_json_str(obituary, "domain", ""), hep_json_int(obituary, "pid", 0),

@@ -1,45 +1,20 @@
 /* Host, Origin and token checks of the HTTP door. Pure but for reading the token file at start. */
 #include "instructors/communication/guard.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
-static enum hep_status read_token(struct guard *guard, const char *path, struct hep_error *error)
-{
-    struct stat state;
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s: %s", path, strerror(errno));
-        return HEP_E_BAD_CONFIG;
-    }
-    bool closed_to_others = fstat(fileno(file), &state) == 0 && (state.st_mode & 077) == 0;
-    bool read = fgets(guard->token, sizeof guard->token, file) != NULL;
-    fclose(file);
-    guard->token[strcspn(guard->token, "\r\n")] = '\0';
-    if (!closed_to_others) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s is readable by others", path);
-        return hep_hint(error, "chmod 600 %s", path), HEP_E_BAD_CONFIG;
-    }
-    if (!read || strlen(guard->token) < 16)
-        return hep_fail(error, HEP_E_BAD_CONFIG, "http.token_file %s must hold a token of at least 16 characters",
-                        path);
-    return HEP_OK;
-}
-
-enum hep_status guard_init(struct guard *guard, const char *address, const char *token_file, struct hep_error *error)
+enum hep_status guard_init(struct guard *guard, const struct hep_listen *listen, const char *token_file,
+                           struct hep_error *error)
 {
     memset(guard, 0, sizeof *guard);
-    snprintf(guard->address, sizeof guard->address, "%s", address);
-    guard->loopback = strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
-    if (token_file[0])
-        HEP_TRY(read_token(guard, token_file, error));
-    if (!guard->loopback && !guard->token[0]) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "http.address %s is not loopback, so a token is needed", address);
-        return hep_hint(error, "set http.token_file, or http.address = 127.0.0.1 behind a proxy"), HEP_E_BAD_CONFIG;
-    }
+    snprintf(guard->address, sizeof guard->address, "%s", listen->text);
+    guard->loopback = listen->loopback;
+    if (token_file[0] && hep_token_read(token_file, guard->token, error) != HEP_OK)
+        return hep_prefix(error, "http.token_file");
+    if (hep_listen_needs_token(listen, guard->token[0] != '\0', error) != HEP_OK)
+        return hep_prefix(error, "http.address");
     return HEP_OK;
 }
 

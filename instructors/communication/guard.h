@@ -5,16 +5,17 @@
 #ifndef HEP_INSTRUCTORS_COMMUNICATION_GUARD_H
 #define HEP_INSTRUCTORS_COMMUNICATION_GUARD_H
 
-#include "common/status.h"
+#include "common/listen.h"
 
 struct guard {
-    bool loopback; /* listens on loopback only               */
-    char address[64];
-    char token[256]; /* "" = none is asked for                 */
+    bool loopback;                         /* listens on loopback only           */
+    char address[64];                      /* that it listens on, in digits      */
+    char token[HEP_TOKEN_SIZE];            /* "" = none is asked for             */
 };
 
-/* BAD_CONFIG: not loopback and no token; a token file that cannot be read, is readable by others, or is empty. */
-enum hep_status guard_init(struct guard *guard, const char *address, const char *token_file, struct hep_error *error);
+/* token_file: "" = none. BAD_CONFIG: those of hep_token_read and hep_listen_needs_token. */
+enum hep_status guard_init(struct guard *guard, const struct hep_listen *listen, const char *token_file,
+                           struct hep_error *error);
 /* header(context, name): the request's header, NULL if absent. NOT_ALLOWED; field "Authorization" when the token is
  * wrong. */
 enum hep_status guard_check(const struct guard *guard, const char *(*header)(void *context, const char *name),

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/limits.h"
+#include "common/listen.h"
 #include "common/log.h"
 #include "common/operation.h"
 #include "common/wire.h"
@@ -14,7 +15,6 @@
 #include "instructors/communication/image.h"
 #include "instructors/communication/routes.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdatomic.h>
@@ -418,58 +418,58 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
 }
 
 /* ---- life -------------------------------------------------------------------------------------------------------- */
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-static enum hep_status parse_address(const struct http_options *options, union address *address, unsigned *flags,
+static enum hep_status parse_address(const struct http_options *options, struct hep_listen *listen,
                                      struct hep_error *error)
 {
-    memset(address, 0, sizeof *address);
-    if (inet_pton(AF_INET, options->address, &address->v4.sin_addr) == 1) {
-        address->v4.sin_family = AF_INET;
-        address->v4.sin_port = htons((uint16_t)options->port);
-        return HEP_OK;
-    }
-    if (inet_pton(AF_INET6, options->address, &address->v6.sin6_addr) == 1) {
-        address->v6.sin6_family = AF_INET6;
-        address->v6.sin6_port = htons((uint16_t)options->port);
-        *flags |= MHD_USE_IPv6;
-        return HEP_OK;
-    }
-    return hep_fail(error, HEP_E_BAD_CONFIG, "http.address \"%s\" is no IP address", options->address);
-}
-
-static enum hep_status start_daemon(struct http_server *server, const struct http_options *options,
-                                    struct hep_error *error)
-{
-    union address address;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     if (options->port < 0 || options->port > UINT16_MAX)
         return hep_fail(error, HEP_E_BAD_CONFIG, "http.port is %d, it must be from 0 to %d", options->port, UINT16_MAX);
-    HEP_TRY(parse_address(options, &address, &flags, error));
+    if (hep_listen_parse(options->address, (uint16_t)options->port, listen, error) != HEP_OK)
+        return hep_prefix(error, "http.address");
+    return HEP_OK;
+}
+
+/* What is in the way may go away (a server that ends, an address that comes up); a port that needs a privilege does
+   not. */
+static enum hep_status cannot_listen(const struct hep_listen *listen, int port, int reason, struct hep_error *error)
+{
+    bool wrong = reason == EACCES || reason == EAFNOSUPPORT;
+    hep_fail(error, wrong ? HEP_E_BAD_CONFIG : HEP_E_SYSTEM, "cannot listen on %s port %d: %s", listen->text, port,
+             strerror(reason));
+    if (reason == EADDRINUSE)
+        return hep_hint(error, "another program has the port (`ss -ltnp 'sport = :%d'`): end it, or set http.port",
+                        port);
+    if (reason == EADDRNOTAVAIL)
+        return hep_hint(error, "no interface of this machine has the address (`ip addr`): set http.address");
+    if (reason == EACCES)
+        return hep_hint(error, "ports below 1024 need a privilege: set http.port");
+    return error ? error->code : HEP_E_SYSTEM;
+}
+
+static enum hep_status start_daemon(struct http_server *server, const struct hep_listen *listen, int port,
+                                    struct hep_error *error)
+{
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+    if (listen->address.any.sa_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
     errno = 0;
     server->daemon = MHD_start_daemon(
-        flags, (uint16_t)options->port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR, &address.any,
+        flags, (uint16_t)port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR, &listen->address.any,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
         MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
-    if (!server->daemon) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "cannot listen on %s port %d: %s", options->address, options->port,
-                 strerror(errno));
-        return hep_hint(error, "is another server there? set http.port"), HEP_E_BAD_CONFIG;
-    }
+    if (!server->daemon)
+        return cannot_listen(listen, port, errno, error);
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    server->port = info ? info->port : options->port;
+    server->port = info ? info->port : port;
     return HEP_OK;
 }
 
 enum hep_status http_start(const struct http_options *options, struct front_client *client, struct http_server **server,
                            struct hep_error *error)
 {
+    struct hep_listen listen;
+    HEP_TRY(parse_address(options, &listen, error));
     struct http_server *result = calloc(1, sizeof *result);
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the HTTP server");
@@ -478,11 +478,11 @@ enum hep_status http_start(const struct http_options *options, struct front_clie
     result->idle_s = options->idle_s > 0 ? options->idle_s : HEP_HTTP_TIMEOUT_S;
     result->keep_alive_ms = options->keep_alive_ms > 0 ? options->keep_alive_ms : EVENTS_KEEP_ALIVE_MS;
     snprintf(result->images_dir, sizeof result->images_dir, "%s", options->images_dir);
-    enum hep_status status = guard_init(&result->guard, options->address, options->token_file, error);
+    enum hep_status status = guard_init(&result->guard, &listen, options->token_file, error);
     if (status == HEP_OK)
         status = event_hub_create(client, result->keep_alive_ms, &result->events, error);
     if (status == HEP_OK)
-        status = start_daemon(result, options, error);
+        status = start_daemon(result, &listen, options->port, error);
     if (status != HEP_OK) {
         http_stop(result);
         return status;

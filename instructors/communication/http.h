@@ -10,7 +10,7 @@
 struct http_server;
 
 struct http_options {
-    const char *address;    /* IPv4 or IPv6 in digits; others than loopback need a token                  */
+    const char *address;    /* IPv4 or IPv6 in digits, or localhost; others than loopback need a token    */
     int port;               /* 0 = any free one                                                           */
     const char *token_file; /* its first line is the token that "Authorization: Bearer" must carry; "" = none */
     const char *images_dir; /* files outside it are never sent; "" = none is                                 */
@@ -26,7 +26,8 @@ struct http_counters {
     int connections, waiting, subscribers;
 };
 
-/* BAD_CONFIG: an address that is none, not loopback and without a token, or in use. The end is front_client_close
+/* BAD_CONFIG: an address that is none, or not loopback and without a token; a port that we may not have. SYSTEM: the
+   port is taken, the address is of no interface: it may work later. The end is front_client_close
    (everybody who waits gets an answer), http_stop, front_client_destroy, in this order. */
 enum hep_status http_start(const struct http_options *options, struct front_client *client, struct http_server **server,
                            struct hep_error *error);

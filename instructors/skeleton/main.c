@@ -360,9 +360,10 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
     else
         status = self.options.stdio ? run_stdio(&self) : run_supervised(&self, &error);
     if (error.code != HEP_OK) {
-        char quoted[HEP_ERROR_MESSAGE_MAX];
-        hep_log(HEP_ERROR_LEVEL, "domain.failed", "domain=%s code=%s reason=%s", hep_role_name(spec->role),
-                hep_status_name(error.code), hep_log_quote(error.message, quoted, sizeof quoted));
+        char reason[HEP_ERROR_MESSAGE_MAX], hint[HEP_ERROR_HINT_MAX];
+        hep_log(HEP_ERROR_LEVEL, "domain.failed", "domain=%s code=%s reason=%s hint=%s", hep_role_name(spec->role),
+                hep_status_name(error.code), hep_log_quote(error.message, reason, sizeof reason),
+                hep_log_quote(error.hint, hint, sizeof hint)); /* the supervisor reads it: see hep_lines_reason */
     } else if (end_worker(&self), spec->stop) {
         spec->stop(&self);
     }

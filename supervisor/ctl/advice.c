@@ -45,22 +45,16 @@ static void when_failed(struct advice *advice, const json_t *domain, const char 
 {
     char next[24];
     int64_t next_ms = hep_json_int(domain, "next_try_ms", -1);
-    if (next_ms >= 0) {
-        char *again = ctl_format("tried again in %s", ctl_duration(next_ms, next, sizeof next));
-        advise(
-            advice,
-            ctl_format(
-                "%s is given up for now: %s; %s. Sessions wait and are not lost. Look: `heptctl logs -n 50`. When the "
-                "cause is gone: `heptctl restart %s`.",
-                name, cause, again, name));
-        free(again);
-        return;
-    }
-    advise(advice, ctl_format("%s cannot start: %s. It is not tried again by itself. %s, then `heptctl restart %s`.",
-                              name, cause,
-                              strstr(cause, "config") ? "`heptad --check` says what is wrong in the configuration"
-                                                      : "Look: `heptctl logs -n 50` and `heptctl doctor`",
-                              name));
+    const char *hint = hep_json_str(json_object_get(domain, "last_obituary"), "hint", ""); /* its own */
+    char *what = hint[0] ? ctl_format("To do: %s", hint) : ctl_format("Look: `heptctl logs -n 50`, `heptctl doctor`");
+    if (next_ms >= 0)
+        advise(advice, ctl_format("%s is given up for now: %s; tried again in %s. Sessions wait and are not lost. %s. "
+                                  "When the cause is gone: `heptctl restart %s`.",
+                                  name, cause, ctl_duration(next_ms, next, sizeof next), what, name));
+    else
+        advise(advice, ctl_format("%s cannot start: %s. It is not tried again by itself. %s; then `heptctl restart %s`.",
+                                  name, cause, what, name));
+    free(what);
 }
 
 static void about_domain(struct advice *advice, const json_t *domain)

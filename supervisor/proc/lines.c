@@ -130,6 +130,35 @@ json_t *hep_lines_to_json(const struct hep_lines *lines)
     return array;
 }
 
+/* The value of ` key="…"` in a log line, as hep_log_quote wrote it; "" if it is not there. */
+static void unquote(const char *line, const char *key, char *value, size_t size)
+{
+    char opening[32];
+    size_t used = 0;
+    snprintf(opening, sizeof opening, " %s=\"", key);
+    const char *at = strstr(line, opening);
+    for (at = at ? at + strlen(opening) : ""; *at && *at != '"' && used < size - 1; at++) {
+        at += *at == '\\' && at[1];
+        value[used++] = *at;
+    }
+    value[used] = '\0';
+}
+
+bool hep_lines_reason(const struct hep_lines *lines, char *reason, size_t reason_size, char *hint, size_t hint_size)
+{
+    uint64_t first = lines->count > HEP_LINES_KEPT ? lines->count - HEP_LINES_KEPT : 0;
+    for (uint64_t i = lines->count; i > first; i--) {
+        const char *line = lines->kept[(i - 1) % HEP_LINES_KEPT];
+        const char *event = strstr(line, " domain.failed ");
+        if (!event)
+            continue;
+        unquote(event, "reason", reason, reason_size);
+        unquote(event, "hint", hint, hint_size);
+        return reason[0] != '\0';
+    }
+    return false;
+}
+
 void hep_lines_add_crash(const struct hep_lines *lines, json_t *obituary)
 {
     json_t *stack = json_array();

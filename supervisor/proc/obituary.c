@@ -20,15 +20,17 @@ const char *hep_signal_name(int signal_number)
     return name ? name : "?";
 }
 
-/* The reason as a sentence: what we know first (a deadline, the operator), else what its end says. */
-static void describe_end(const struct hep_domain *domain, const struct hep_child_end *end, char *cause, size_t size)
+/* The reason as a sentence: what we know first (a deadline, the operator), else what its end says and, if it gave its
+   reason before it exited, that. */
+static void describe_end(const struct hep_domain *domain, const struct hep_child_end *end, const char *reason,
+                         char *cause, size_t size)
 {
     if (domain->cause[0])
         snprintf(cause, size, "%s", domain->cause);
     else if (end->signal)
         snprintf(cause, size, "killed by SIG%s", hep_signal_name(end->signal));
-    else if (end->exit_status == HEP_EXIT_CONFIG)
-        snprintf(cause, size, "exit status %d: its configuration is wrong", HEP_EXIT_CONFIG);
+    else if (reason[0])
+        snprintf(cause, size, "exit status %d: %s", end->exit_status, reason);
     else
         snprintf(cause, size, "exit status %d%s", end->exit_status,
                  domain->child->ready_ms ? "" : " before it was ready");
@@ -37,9 +39,10 @@ static void describe_end(const struct hep_domain *domain, const struct hep_child
 json_t *hep_obituary_of_child(const struct hep_domain *domain, const struct hep_child_end *end)
 {
     const struct hep_child *child = domain->child;
-    char cause[HEP_ERROR_MESSAGE_MAX + 64];
+    char cause[HEP_ERROR_MESSAGE_MAX + 64], reason[HEP_ERROR_MESSAGE_MAX] = "", hint[HEP_ERROR_HINT_MAX] = "";
     int64_t now = hep_now_ms();
-    describe_end(domain, end, cause, sizeof cause);
+    bool gave_reason = hep_lines_reason(&child->lines, reason, sizeof reason, hint, sizeof hint);
+    describe_end(domain, end, gave_reason ? reason : "", cause, sizeof cause);
     json_t *obituary = json_pack(
         "{s:s, s:I, s:i, s:s, s:b, s:b, s:I, s:s, s:I, s:I, s:o, s:o}", "domain", hep_role_name(domain->role),
         "generation", (json_int_t)child->generation, "pid", (int)child->process.pid, "cause", cause, "core", end->core,
@@ -50,6 +53,8 @@ json_t *hep_obituary_of_child(const struct hep_domain *domain, const struct hep_
         json_object_set_new(obituary, "signal", json_string(hep_signal_name(end->signal)));
     else
         json_object_set_new(obituary, "exit_status", json_integer(end->exit_status));
+    if (gave_reason && hint[0] && !domain->cause[0] && !end->signal)
+        json_object_set_new(obituary, "hint", json_string(hint));
     hep_lines_add_crash(&child->lines, obituary);
     if (child->watch.count > 0) {
         const struct hep_watched *oldest = &child->watch.items[0];
@@ -62,9 +67,13 @@ json_t *hep_obituary_of_child(const struct hep_domain *domain, const struct hep_
 
 json_t *hep_obituary_of_unborn(const struct hep_domain *domain, uint64_t generation, const struct hep_error *error)
 {
-    return json_pack("{s:s, s:I, s:i, s:s, s:b, s:b, s:I, s:[], s:[]}", "domain", hep_role_name(domain->role),
-                     "generation", (json_int_t)generation, "pid", 0, "cause", error->message, "core", 0, "was_ready", 0,
-                     "uptime_ms", (json_int_t)0, "last_lines", "in_hand");
+    json_t *obituary = json_pack("{s:s, s:I, s:i, s:s, s:b, s:b, s:I, s:[], s:[]}", "domain",
+                                 hep_role_name(domain->role), "generation", (json_int_t)generation, "pid", 0, "cause",
+                                 error->message, "core", 0, "was_ready", 0, "uptime_ms", (json_int_t)0, "last_lines",
+                                 "in_hand");
+    if (error->hint[0])
+        json_object_set_new(obituary, "hint", json_string(error->hint));
+    return obituary;
 }
 
 void hep_obituary_log(const json_t *obituary)

@@ -18,7 +18,7 @@ struct hep_proc_events {
     void *context;
     /* A domain is ready: operations is its table as hep_describe() gives it (borrowed). */
     void (*ready)(void *context, enum hep_role role, uint64_t generation, json_t *operations);
-    /* A process has been reaped. obituary (borrowed): {domain, generation, pid, cause, signal?, exit_status?, core,
+    /* A process has been reaped. obituary (borrowed): {domain, generation, pid, cause, hint?, signal?, exit_status?, core,
        uptime_ms, operation?, session?, attempt?, last_lines:[…], crash?, stack?, next_try_ms?, state,
        asked (it ended in order because it was told to)}. Requests in flight to it have
        been answered with OUTCOME_UNKNOWN before this is called. */

@@ -200,6 +200,22 @@ START_TEST(a_configuration_error_is_not_tried_again)
 }
 END_TEST
 
+START_TEST(a_process_that_says_why_it_ends_is_quoted_and_tried_again)
+{
+    struct fixture *f = fixture_create("device=says_why");
+    struct hep_error error;
+    ck_assert_int_eq(hep_proc_start(f->proc, &error), HEP_OK);
+    ck_assert(fixture_run(f, device_died, 10000));
+    const json_t *obituary = f->obituary[HEP_ROLE_DEVICE];
+    ck_assert_str_eq(hep_json_str(obituary, "cause", ""), "exit status 1: the \"port\" is taken");
+    ck_assert_str_eq(hep_json_str(obituary, "hint", ""), "set http.port");
+    ck_assert_ptr_nonnull(json_object_get(obituary, "next_try_ms"));
+    setenv("HEPTAD_FAKE", "", 1);
+    ck_assert_msg(fixture_run(f, fixture_all_ready, 10000), "it comes up once the port is free");
+    fixture_end(f);
+}
+END_TEST
+
 START_TEST(a_crash_loop_ends_in_failed)
 {
     struct fixture *f = fixture_create("device=abort_at_start");
@@ -419,6 +435,7 @@ int main(void)
     tcase_add_test(processes, a_process_that_is_never_ready_is_killed);
     tcase_add_test(processes, signs_of_progress_extend_the_start);
     tcase_add_test(processes, a_configuration_error_is_not_tried_again);
+    tcase_add_test(processes, a_process_that_says_why_it_ends_is_quoted_and_tried_again);
     tcase_add_test(processes, a_crash_loop_ends_in_failed);
     tcase_add_test(processes, a_process_of_another_build_is_refused);
     tcase_add_test(processes, a_missing_program_is_failed_with_its_path);

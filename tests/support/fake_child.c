@@ -133,6 +133,15 @@ static void exit_125(void)
     fprintf(stderr, "no such device\n");
     _exit(HEP_EXIT_CONFIG);
 }
+/* As the skeleton says why it ends. */
+static void says_why(void)
+{
+    fprintf(stderr, "2026-01-01T00:00:00.000Z error domain.failed domain=%s code=SYSTEM reason=\"the \\\"port\\\" is "
+                    "taken\" hint=\"set http.port\" process=%s\n",
+            domain, domain);
+    fprintf(stderr, "and another line\n");
+    _exit(1);
+}
 static void abort_at_start(void)
 {
     fprintf(stderr, "first words\nlast words\n");
@@ -194,6 +203,7 @@ static const struct behaviour {
     {"wrong_build", wrong_build}, {"stubborn", stubborn},
     {"garbage", garbage},         {"flood", flood},
     {"killed_once", killed_once}, {"print_descriptors", print_descriptors},
+    {"says_why", says_why},
 };
 
 static void behave(void)

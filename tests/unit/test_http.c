@@ -446,16 +446,47 @@ END_TEST
 START_TEST(an_address_that_cannot_be_used_is_a_configuration_error)
 {
     struct http_server *server = NULL;
-    struct http_options options = {.address = "127.0.0.1", .port = door.port, .token_file = "", .images_dir = ""};
-    ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
-    options.port = 70000;
+    struct http_options options = {.address = "127.0.0.1", .port = 70000, .token_file = "", .images_dir = ""};
     ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
     options.port = 0;
-    options.address = "localhost";
+    options.address = "127.evil.example";
     ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
     options.address = "0.0.0.0";
     ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
+    options.address = "::";
+    ck_assert_fails(http_start(&options, door.client, &server, error), HEP_E_BAD_CONFIG);
     ck_assert_ptr_null(server);
+}
+END_TEST
+
+START_TEST(an_address_that_is_taken_may_be_free_later)
+{
+    struct http_server *server = NULL;
+    struct hep_error error = {0};
+    struct http_options options = {.address = "127.0.0.1", .port = door.port, .token_file = "", .images_dir = ""};
+    ck_assert_int_eq(http_start(&options, door.client, &server, &error), HEP_E_SYSTEM);
+    ck_assert_msg(strstr(error.message, "Address already in use") && strstr(error.hint, "http.port"), "%s: %s",
+                  error.message, error.hint);
+    char path[] = "/tmp/heptad-token-XXXXXX";
+    int fd = mkstemp(path);
+    ck_assert_int_eq(write(fd, "0123456789abcdef\n", 17), 17);
+    close(fd);
+    options = (struct http_options){.address = "203.0.113.7", .token_file = path, .images_dir = ""};
+    ck_assert_int_eq(http_start(&options, door.client, &server, &error), HEP_E_SYSTEM); /* no interface has it */
+    ck_assert_ptr_nonnull(strstr(error.hint, "http.address"));
+    ck_assert_ptr_null(server);
+    unlink(path);
+}
+END_TEST
+
+START_TEST(localhost_and_version_6_are_addresses)
+{
+    static const char *const addresses[] = {"localhost", "::1", "127.0.0.9"};
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        door_end(&door);
+        door_start(&door, (struct http_options){.address = addresses[i]});
+        ck_assert_int_gt(door.port, 0);
+    }
 }
 END_TEST
 
@@ -484,5 +515,7 @@ int main(void)
     tcase_add_test(cases, the_end_answers_those_who_wait_and_hangs_on_nobody);
     tcase_add_test(cases, many_clients_at_once_each_get_their_answer);
     tcase_add_test(cases, an_address_that_cannot_be_used_is_a_configuration_error);
+    tcase_add_test(cases, an_address_that_is_taken_may_be_free_later);
+    tcase_add_test(cases, localhost_and_version_6_are_addresses);
     return check_status_run("http", cases);
 }

@@ -116,10 +116,18 @@ static enum hep_status check(const struct guard *guard, const char *const *heade
 }
 #define HEADERS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
+static enum hep_status init_guard(struct guard *guard, const char *address, const char *token_file,
+                                  struct hep_error *reason)
+{
+    struct hep_listen listen;
+    HEP_TRY(hep_listen_parse(address, 0, &listen, reason));
+    return guard_init(guard, &listen, token_file, reason);
+}
+
 START_TEST(on_loopback_only_its_own_names_and_pages_are_served)
 {
     struct guard guard;
-    ck_assert_ok(guard_init(&guard, "127.0.0.1", "", error));
+    ck_assert_ok(init_guard(&guard, "127.0.0.1", "", error));
     static const char *const own[] = {"localhost", "localhost:7780", "LOCALHOST:1", "127.0.0.1:7780", "[::1]:7780"};
     static const char *const others[] = {
         "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:7780", "localhost:77x", "", "127.0.0.2"};
@@ -150,16 +158,16 @@ START_TEST(another_address_needs_a_token_and_the_token_is_asked_for)
     struct guard guard;
     char path[] = "/tmp/heptad-token-XXXXXX";
     close(mkstemp(path));
-    ck_assert_fails(guard_init(&guard, "0.0.0.0", "", error), HEP_E_BAD_CONFIG);
-    ck_assert_fails(guard_init(&guard, "0.0.0.0", "/nonexistent", error), HEP_E_BAD_CONFIG);
+    ck_assert_fails(init_guard(&guard, "0.0.0.0", "", error), HEP_E_BAD_CONFIG);
+    ck_assert_fails(init_guard(&guard, "0.0.0.0", "/nonexistent", error), HEP_E_BAD_CONFIG);
     write_file(path, "", 0600);
-    ck_assert_fails(guard_init(&guard, "0.0.0.0", path, error), HEP_E_BAD_CONFIG);
+    ck_assert_fails(init_guard(&guard, "0.0.0.0", path, error), HEP_E_BAD_CONFIG);
     write_file(path, "short\n", 0600);
-    ck_assert_fails(guard_init(&guard, "0.0.0.0", path, error), HEP_E_BAD_CONFIG);
+    ck_assert_fails(init_guard(&guard, "0.0.0.0", path, error), HEP_E_BAD_CONFIG);
     write_file(path, "0123456789abcdef\n", 0644);
-    ck_assert_fails(guard_init(&guard, "0.0.0.0", path, error), HEP_E_BAD_CONFIG);
+    ck_assert_fails(init_guard(&guard, "0.0.0.0", path, error), HEP_E_BAD_CONFIG);
     write_file(path, "0123456789abcdef\nsecond line\n", 0600);
-    ck_assert_ok(guard_init(&guard, "0.0.0.0", path, error));
+    ck_assert_ok(init_guard(&guard, "0.0.0.0", path, error));
     ck_assert_ok(check(&guard, HEADERS("Host", "any.example", "Authorization", "Bearer 0123456789abcdef"), error));
     static const char *const wrong[] = {"Bearer 0123456789abcdeg",  "Bearer 0123456789abcde",
                                         "Bearer 0123456789abcdeff", "Bearer ",
@@ -169,7 +177,7 @@ START_TEST(another_address_needs_a_token_and_the_token_is_asked_for)
         ck_assert_int_eq(check(&guard, HEADERS("Authorization", wrong[i]), &error), HEP_E_NOT_ALLOWED);
         ck_assert_str_eq(error.field, "Authorization");
     }
-    ck_assert_ok(guard_init(&guard, "127.0.0.1", path, error)); /* a token on loopback is asked for too */
+    ck_assert_ok(init_guard(&guard, "127.0.0.1", path, error)); /* a token on loopback is asked for too */
     ck_assert_fails(check(&guard, HEADERS("Host", "localhost"), error), HEP_E_NOT_ALLOWED);
     unlink(path);
 }

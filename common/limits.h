@@ -24,6 +24,8 @@
 #define HEP_HTTP_CONNECTIONS_MAX 256
 #define HEP_HTTP_TIMEOUT_S     30
 #define HEP_SAFETENSORS_HEADER_MAX (100u << 20)
+#define HEP_CONFIG_FILE_MAX    (1u << 20)  /* heptad.conf                                                */
+#define HEP_CONFIG_LINE_MAX    16384u      /* a line of it                                               */
 #define HEP_CONFIG_JSON_MAX    (1u << 20)  /* a config.json of a model                                   */
 #define HEP_TOKENIZER_FILE_MAX (16u << 20) /* vocab.json, merges.txt                                     */
 

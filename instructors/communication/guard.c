@@ -11,10 +11,14 @@ enum hep_status guard_init(struct guard *guard, const struct hep_listen *listen,
     memset(guard, 0, sizeof *guard);
     snprintf(guard->address, sizeof guard->address, "%s", listen->text);
     guard->loopback = listen->loopback;
-    if (token_file[0] && hep_token_read(token_file, guard->token, error) != HEP_OK)
-        return hep_prefix(error, "http.token_file");
-    if (hep_listen_needs_token(listen, guard->token[0] != '\0', error) != HEP_OK)
-        return hep_prefix(error, "http.address");
+    if (token_file[0] && hep_token_read(token_file, guard->token, error) != HEP_OK) {
+        hep_prefix(error, "http.token_file");
+        return HEP_E_BAD_CONFIG;
+    }
+    if (hep_listen_needs_token(listen, guard->token[0] != '\0', error) != HEP_OK) {
+        hep_prefix(error, "http.address");
+        return HEP_E_BAD_CONFIG;
+    }
     return HEP_OK;
 }
 

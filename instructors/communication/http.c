@@ -423,9 +423,10 @@ static enum hep_status parse_address(const struct http_options *options, struct 
 {
     if (options->port < 0 || options->port > UINT16_MAX)
         return hep_fail(error, HEP_E_BAD_CONFIG, "http.port is %d, it must be from 0 to %d", options->port, UINT16_MAX);
-    if (hep_listen_parse(options->address, (uint16_t)options->port, listen, error) != HEP_OK)
-        return hep_prefix(error, "http.address");
-    return HEP_OK;
+    if (hep_listen_parse(options->address, (uint16_t)options->port, listen, error) == HEP_OK)
+        return HEP_OK;
+    hep_prefix(error, "http.address");
+    return HEP_E_BAD_CONFIG;
 }
 
 /* What is in the way may go away (a server that ends, an address that comes up); a port that needs a privilege does

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { SESSIONS_MAX = 4, SESSIONS_KEPT = 10000, TRIM_EVERY = 100, STORE_RETRY_MS = 1000, SETTLE_ROUNDS = 8 };
 
@@ -399,6 +400,22 @@ static enum hep_status load_sessions(struct hep_engine *engine, struct hep_error
     return HEP_OK;
 }
 
+static enum hep_status make_output_folder(const char *path, struct hep_error *error)
+{
+    struct stat about;
+    int reason = mkdir(path, 0750) == 0 || errno == EEXIST ? 0 : errno;
+    if (reason == 0 && stat(path, &about) != 0)
+        reason = errno;
+    if (reason == 0 && !S_ISDIR(about.st_mode))
+        reason = ENOTDIR;
+    if (reason == 0 && access(path, W_OK | X_OK) != 0)
+        reason = errno;
+    if (reason == 0)
+        return HEP_OK;
+    hep_fail(error, HEP_E_BAD_CONFIG, "images cannot be written to %s: %s", path, strerror(reason));
+    return hep_hint(error, "set images.dir to a folder that can be written");
+}
+
 static enum hep_status take_options(struct hep_engine *engine, const struct hep_engine_options *options,
                                     struct hep_error *error)
 {
@@ -420,12 +437,7 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
                                                    .report = on_report,
                                                    .state = on_state,
                                                    .all_stopped = on_all_stopped};
-    if (mkdir(engine->output_dir, 0750) != 0 && errno != EEXIST) {
-        hep_fail(error, HEP_E_BAD_CONFIG, "cannot make the folder of images %s: %s", engine->output_dir,
-                 strerror(errno));
-        return hep_hint(error, "set the folder of the images in heptad.conf");
-    }
-    return HEP_OK;
+    return make_output_folder(engine->output_dir, error);
 }
 
 enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine_options *options,

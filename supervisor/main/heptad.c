@@ -119,6 +119,10 @@ static int start(const struct hep_options *options)
     if (find_config(options, file, &error) != HEP_OK ||
         hep_config_create(file, options->overrides, options->override_count, &config, &error) != HEP_OK)
         return say(&error);
+    if (hep_config_validate(config, &error) != HEP_OK) {
+        hep_config_destroy(config);
+        return say(&error);
+    }
     int status = 0;
     if (options->check)
         printf("%s: good\n", file[0] ? file : "the defaults");

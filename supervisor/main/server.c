@@ -151,6 +151,7 @@ static enum hep_status prepare_folders(struct hep_server *server, struct hep_err
     HEP_TRY(hep_lock_take(state, &server->lock, error));
     HEP_TRY(hep_folder_make(runtime, error));
     HEP_TRY(hep_folder_make(models, error));
+    HEP_TRY(hep_folder_make_above(hep_config_text(server->config, HEP_CONFIG_IMAGES_DIR), error));
     HEP_TRY(hep_runtime_sweep(runtime, &removed, error));
     if (removed > 0)
         hep_log(HEP_NOTICE, "runtime.swept", "sockets=%zu", removed);

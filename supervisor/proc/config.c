@@ -15,8 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONFIG_FILE_MAX = 1 << 20, CONFIG_LINE_MAX = 16384 };
-
 HEP_DEFINE_CLEANUP(struct hep_config *, hep_config_destroy)
 
 /* ---- which key --------------------------------------------------------------------------------------------------- */
@@ -75,8 +73,29 @@ static enum hep_status unknown_key(const char *section, const char *key, struct 
  */
 struct reading {
     struct hep_config *config;
+    const char *at;         /* what is not read yet            */
+    int line;               /* that was read last, from 1      */
+    bool inside;            /* its end has not been read       */
     struct hep_error error; /* of the first line that is wrong */
 };
+
+/* inih's fgets(): counts the lines, which its handler is not told. */
+static char *next_line(char *buffer, int size, void *stream)
+{
+    struct reading *reading = stream;
+    size_t length = strcspn(reading->at, "\n");
+    if (!*reading->at)
+        return NULL;
+    reading->line += !reading->inside;
+    length += reading->at[length] == '\n';
+    if (length > (size_t)size - 1)
+        length = (size_t)size - 1;
+    memcpy(buffer, reading->at, length);
+    buffer[length] = '\0';
+    reading->at += length;
+    reading->inside = buffer[length - 1] != '\n';
+    return buffer;
+}
 
 /* inih's handler: 1 = go on, 0 = this line is wrong. */
 static int take_line(void *context, const char *section, const char *key, const char *value)
@@ -93,6 +112,7 @@ static int take_line(void *context, const char *section, const char *key, const 
         hep_hint(&reading->error, "keep one of the two lines");
         return 0;
     }
+    reading->config->values[found].line = reading->line;
     return hep_config_assign(reading->config, (enum hep_config_key)found, value, list && again, &reading->error) ==
            HEP_OK;
 }
@@ -107,17 +127,17 @@ static enum hep_status parse_text(struct hep_config *config, const char *text, s
     for (size_t i = 0; i < bytes; i++) {
         line_length = text[i] == '\n' ? 0 : line_length + 1;
         line += text[i] == '\n';
-        if (line_length > CONFIG_LINE_MAX - 8)
+        if (line_length > HEP_CONFIG_LINE_MAX - 8)
             return hep_fail(error, HEP_E_BAD_CONFIG, "%s:%d: line longer than %d bytes", file, line,
-                            CONFIG_LINE_MAX - 8);
+                            HEP_CONFIG_LINE_MAX - 8);
     }
     ini_use_stack = false;
     ini_allow_realloc = true;
-    ini_max_line = CONFIG_LINE_MAX;
+    ini_max_line = HEP_CONFIG_LINE_MAX;
     ini_allow_multiline = false;
     ini_stop_on_first_error = true;
-    struct reading reading = {.config = config};
-    int wrong = ini_parse_string(text, take_line, &reading);
+    struct reading reading = {.config = config, .at = text};
+    int wrong = ini_parse_stream(next_line, &reading, take_line, &reading);
     if (wrong == 0)
         return HEP_OK;
     if (wrong < 0 || reading.error.code == HEP_E_NO_MEMORY)
@@ -144,9 +164,9 @@ static enum hep_status read_file(const char *file, char **text, size_t *bytes, s
             close(fd);
         return hep_hint(error, "give the right file with --config");
     }
-    if (!S_ISREG(about.st_mode) || about.st_size > CONFIG_FILE_MAX) {
+    if (!S_ISREG(about.st_mode) || about.st_size > HEP_CONFIG_FILE_MAX) {
         close(fd);
-        return hep_fail(error, HEP_E_BAD_CONFIG, "%s: not a regular file of at most %d bytes", file, CONFIG_FILE_MAX);
+        return hep_fail(error, HEP_E_BAD_CONFIG, "%s: not a regular file of at most %d bytes", file, HEP_CONFIG_FILE_MAX);
     }
     char *content = malloc((size_t)about.st_size + 1);
     size_t used = 0;
@@ -170,8 +190,9 @@ static enum hep_status read_file(const char *file, char **text, size_t *bytes, s
 
 /* ---- overrides ------------------------------------------------------------------------------------------------------
  */
-static enum hep_status take_override(struct hep_config *config, const char *text, struct hep_error *error)
+static enum hep_status take_override(struct hep_config *config, size_t index, struct hep_error *error)
 {
+    const char *text = config->overrides[index];
     const char *equals = strchr(text, '='), *dot = strchr(text, '.');
     char section[64], key[64];
     if (!equals || !dot || dot > equals || dot - text >= (ptrdiff_t)sizeof section ||
@@ -180,6 +201,8 @@ static enum hep_status take_override(struct hep_config *config, const char *text
     snprintf(section, sizeof section, "%.*s", (int)(dot - text), text);
     snprintf(key, sizeof key, "%.*s", (int)(equals - dot - 1), dot + 1);
     int found = find_key(section, key);
+    if (found >= 0)
+        config->values[found].override = (int)index + 1;
     enum hep_status status = found < 0
                                  ? unknown_key(section, key, error)
                                  : hep_config_assign(config, (enum hep_config_key)found, equals + 1, false, error);
@@ -218,7 +241,7 @@ static enum hep_status create_from(const char *text, size_t bytes, const char *f
     if (text)
         HEP_TRY(parse_text(made, text, bytes, file, error));
     for (size_t i = 0; i < count; i++)
-        HEP_TRY(take_override(made, made->overrides[i], error));
+        HEP_TRY(take_override(made, i, error));
     HEP_TRY(hep_config_resolve(made, error));
     *config = hep_take(&made);
     return HEP_OK;
@@ -264,23 +287,31 @@ void hep_config_destroy(struct hep_config *config)
     free(config);
 }
 
+static void take_fresh(struct hep_config *config, struct hep_config *fresh, int key)
+{
+    struct hep_config_value old = config->values[key];
+    config->values[key] = fresh->values[key];
+    fresh->values[key] = old;
+}
+
 enum hep_status hep_config_reload(struct hep_config *config, json_t **changed, struct hep_error *error)
 {
     HEP_CLEANUP(hep_config_destroy) struct hep_config *fresh = NULL;
     HEP_TRY(
         hep_config_create(config->file, (const char *const *)config->overrides, config->override_count, &fresh, error));
+    HEP_TRY(hep_config_validate(fresh, error));
     json_t *list = json_array();
     for (int i = 0; i < HEP_CONFIG_KEY_COUNT; i++) {
+        const struct hep_config_row *row = &hep_config_rows[i];
         if (strcmp(config->values[i].text, fresh->values[i].text) == 0)
             continue;
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "key", hep_config_rows[i].name, "applies",
-                                              hep_config_applies_name(hep_config_rows[i].applies), "from",
-                                              config->values[i].text, "to", fresh->values[i].text));
-        if (hep_config_rows[i].applies == HEP_CONFIG_RESTART)
-            continue;
-        struct hep_config_value old = config->values[i];
-        config->values[i] = fresh->values[i];
-        fresh->values[i] = old;
+        const char *waits = row->applies == HEP_CONFIG_RELOAD ? ""
+                            : row->applies == HEP_CONFIG_RESTART ? "heptad"
+                                                                 : row->domains[0] ? row->domains : "*";
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "key", row->name, "from", config->values[i].text,
+                                              "to", fresh->values[i].text, "waits_for", waits));
+        if (row->applies != HEP_CONFIG_RESTART)
+            take_fresh(config, fresh, i);
     }
     if (changed)
         *changed = list;
@@ -303,6 +334,11 @@ int64_t hep_config_int(const struct hep_config *config, enum hep_config_key key)
 const char *hep_config_key_name(enum hep_config_key key)
 {
     return hep_config_rows[key].name;
+}
+
+bool hep_config_is_live(enum hep_config_key key)
+{
+    return hep_config_rows[key].applies == HEP_CONFIG_RELOAD;
 }
 
 bool hep_config_is_for(enum hep_config_key key, enum hep_role role)

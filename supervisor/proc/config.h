@@ -25,8 +25,14 @@ struct hep_config;
 enum hep_status hep_config_create(const char *file, const char *const *overrides, size_t override_count,
                                   struct hep_config **config, struct hep_error *error);
 void hep_config_destroy(struct hep_config *config);
-/* Reads file and overrides again. On success the RELOAD and DOMAIN keys have their new values, RESTART keys keep the
-   old ones; changed (may be NULL) gets a new array of {key, applies, from, to}. On failure config is as before. */
+/* Looks at what the values name: folders that must be there or that can be made, files that can be written, the token of
+   an address that others reach, programs, the group. BAD_CONFIG that begins with "FILE:LINE: key: ", "--set key: " or,
+   for a default, "key: ". Changes nothing on the disk. */
+enum hep_status hep_config_validate(const struct hep_config *config, struct hep_error *error);
+/* Reads file and overrides again and validates them. On success the RELOAD and DOMAIN keys have their new values, RESTART
+   keys keep the old ones; changed (may be NULL) gets a new array of {key, from, to, waits_for}: waits_for is "" if it is
+   in force now, "heptad", or whose next start it waits for: "*" any domain, else their prefixes separated by blanks. On
+   failure config is as before. */
 enum hep_status hep_config_reload(struct hep_config *config, json_t **changed, struct hep_error *error);
 
 /* The value as text (resolved paths, canonical numbers); valid until the next reload. Never NULL. */
@@ -35,6 +41,8 @@ const char *hep_config_text(const struct hep_config *config, enum hep_config_key
 int64_t hep_config_int(const struct hep_config *config, enum hep_config_key key);
 /* "http.port" */
 const char *hep_config_key_name(enum hep_config_key key);
+/* True if a reload applies it at once. */
+bool hep_config_is_live(enum hep_config_key key);
 /* True if a process of this role is started with `--set key=value`. */
 bool hep_config_is_for(enum hep_config_key key, enum hep_role role);
 /* {"http.port": 7780, …}, for config.get; NULL when out of memory. */

@@ -17,7 +17,7 @@ const struct hep_config_row hep_config_rows[HEP_CONFIG_KEY_COUNT] = {
 
 const char *hep_config_type_name(enum hep_config_type type)
 {
-    static const char *const names[] = {"text", "name", "path", "paths", "integer", "size", "choice"};
+    static const char *const names[] = {"text", "name", "path", "paths", "integer", "size", "choice", "address"};
     return names[type];
 }
 
@@ -39,6 +39,8 @@ static const char *describe_range(const struct hep_config_row *row, char *buffer
         snprintf(buffer, size, "size in bytes; K, M, G, T may follow");
     else if (row->type == HEP_CONFIG_NAME)
         snprintf(buffer, size, "a-z, 0-9 and '-', at most %" PRId64 " bytes", row->max);
+    else if (row->type == HEP_CONFIG_ADDRESS)
+        snprintf(buffer, size, "IPv4 or IPv6 address, or localhost");
     else if (row->type == HEP_CONFIG_TEXT)
         snprintf(buffer, size, "text, at most %" PRId64 " bytes", row->max);
     else
@@ -95,8 +97,9 @@ static void print_markdown(FILE *to)
     fputs(
         "# Configuration\n\n"
         "Generated: `heptad --print-config=markdown`. The file is INI; `--set section.key=value` on the command line\n"
-        "wins over it. A wrong key or value stops the start with exit status 125 and names file and line; at a reload\n"
-        "(SIGHUP) it is logged and the values in force stay. A domain gets the keys of its column as\n"
+        "wins over it. A wrong key or value, a folder that is not there, an address without its token: the start ends with\n"
+        "exit status 125 and names file and line, and `heptad --check` says the same without a start. At a reload\n"
+        "(`heptctl reload`, SIGHUP) the error is told and logged and the values in force stay. A domain gets the keys of its column as\n"
         "`--set key=value` when it is started, so it takes a new value when it is started again (`heptctl restart "
         "DOMAIN`).\n",
         to);

@@ -11,7 +11,8 @@ enum hep_config_type {
     HEP_CONFIG_PATHS,
     HEP_CONFIG_INT,
     HEP_CONFIG_SIZE,
-    HEP_CONFIG_CHOICE
+    HEP_CONFIG_CHOICE,
+    HEP_CONFIG_ADDRESS
 };
 enum hep_config_applies { HEP_CONFIG_RELOAD, HEP_CONFIG_DOMAIN, HEP_CONFIG_RESTART };
 
@@ -38,12 +39,15 @@ struct hep_config {
     struct hep_config_value {
         char *text;     /* NULL until given or defaulted                           */
         int64_t number; /* INT and SIZE                                            */
+        int line;       /* of the file; 0 = not from there                         */
+        int override;   /* 1 + index in overrides; 0 = not from there              */
     } values[HEP_CONFIG_KEY_COUNT];
     char instance[32];
     char *front_socket, *control_socket;
 };
 
-/* Parses text as the value of key and stores it; PATHS: append adds to what is there. BAD_CONFIG, NO_MEMORY. */
+/* Parses text as the value of key and stores it; PATHS: append adds to what is there. Where it came from is the
+   caller's to note. BAD_CONFIG, NO_MEMORY. */
 enum hep_status hep_config_assign(struct hep_config *config, enum hep_config_key key, const char *text, bool append,
                                   struct hep_error *error);
 /* Gives every key that has no value its default, resolves empty paths and checks what depends on several keys. */

@@ -5,6 +5,7 @@
 #include "supervisor/proc/config_table.h"
 
 #include "common/limits.h"
+#include "common/listen.h"
 #include "supervisor/proc/places.h"
 
 #include <errno.h>
@@ -87,6 +88,15 @@ static enum hep_status check_paths(const struct hep_config_row *row, const char 
     return HEP_OK;
 }
 
+static enum hep_status check_address(const struct hep_config_row *row, const char *text, struct hep_error *error)
+{
+    struct hep_listen listen;
+    if (hep_listen_parse(text, 0, &listen, error) == HEP_OK)
+        return HEP_OK;
+    hep_prefix(error, "%s", row->name);
+    return HEP_E_BAD_CONFIG;
+}
+
 static enum hep_status check_text(const struct hep_config_row *row, const char *text, struct hep_error *error)
 {
     int64_t bytes = (int64_t)strlen(text);
@@ -113,6 +123,8 @@ static enum hep_status check_text(const struct hep_config_row *row, const char *
     case HEP_CONFIG_PATH:
     case HEP_CONFIG_PATHS:
         return check_paths(row, text, error);
+    case HEP_CONFIG_ADDRESS:
+        return check_address(row, text, error);
     case HEP_CONFIG_INT:
     case HEP_CONFIG_SIZE:
         return HEP_OK;
@@ -141,7 +153,8 @@ enum hep_status hep_config_assign(struct hep_config *config, enum hep_config_key
     if (!copy)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the configuration");
     free(value->text);
-    *value = (struct hep_config_value){copy, number};
+    value->text = copy;
+    value->number = number;
     return HEP_OK;
 }
 

@@ -9,13 +9,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum hep_status make_above(const char *path, struct hep_error *error)
+enum hep_status hep_folder_make_above(const char *path, struct hep_error *error)
 {
     char part[HEP_PATH_MAX];
     for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -30,7 +31,7 @@ enum hep_status hep_folder_make(const char *path, struct hep_error *error)
 {
     struct stat about;
     if (stat(path, &about) != 0) {
-        HEP_TRY(make_above(path, error));
+        HEP_TRY(hep_folder_make_above(path, error));
         if (mkdir(path, 0700) != 0 && errno != EEXIST)
             return hep_fail_errno(error, errno, "making the folder %s", path);
         if (stat(path, &about) != 0)
@@ -45,6 +46,16 @@ enum hep_status hep_folder_make(const char *path, struct hep_error *error)
     }
     if ((about.st_mode & 077) != 0 && chmod(path, 0700) != 0)
         return hep_fail_errno(error, errno, "closing the folder %s to others", path);
+    return HEP_OK;
+}
+
+enum hep_status hep_folder_open_to(const char *path, const char *group, unsigned mode, struct hep_error *error)
+{
+    const struct group *found = getgrnam(group);
+    if (!found)
+        return hep_fail(error, HEP_E_BAD_CONFIG, "instance.group: there is no group \"%.60s\"", group);
+    if (chown(path, (uid_t)-1, found->gr_gid) != 0 || chmod(path, (mode_t)mode) != 0)
+        return hep_fail_errno(error, errno, "opening %s to the group %s", path, group);
     return HEP_OK;
 }
 

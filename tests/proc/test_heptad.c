@@ -218,6 +218,65 @@ START_TEST(a_wrong_configuration_is_exit_status_125)
 }
 END_TEST
 
+/* Every value that cannot work: the check and the start say the same, with the place and what to do; nothing is made. */
+START_TEST(what_the_configuration_names_must_be_there)
+{
+    static const struct {
+        const char *line, *message, *hint;
+    } cases[] = {
+        {"[http]\naddress = notanip\n", ":2: http.address: \"notanip\" is no IP address", "127.0.0.1"},
+        {"[http]\naddress = 127.evil.example\n", ":2: http.address: \"127.evil.example\" is no IP address", "::1"},
+        {"[http]\naddress = 0.0.0.0\n", ":2: http.address: 0.0.0.0 can be reached", "http.token_file"},
+        {"[http]\naddress = ::\n", ":2: http.address: :: can be reached", "http.token_file"},
+        {"[http]\ntoken_file = /nonexistent\n", ":2: http.token_file: /nonexistent: No such file", "0600"},
+        {"[http]\ntoken_file = /etc/passwd\n", ":2: http.token_file: /etc/passwd is open", "chmod 600"},
+        {"[http]\ntoken_file = /etc\n", ":2: http.token_file: /etc is no regular file", "token"},
+        {"[workflows]\n\ndir = /nonexistent\n", ":3: workflows.dir: /nonexistent: No such file", "make the folder"},
+        {"[images]\ndir = /etc/passwd\n", ":2: images.dir: /etc/passwd is not a folder", "name a folder"},
+        {"[images]\ndir = /etc/passwd/x\n", ":2: images.dir: /etc/passwd/x: Not a directory", "make the folder"},
+        {"[models]\npaths = /nonexistent\n", ":2: models.paths: /nonexistent: No such file", "make the folder"},
+        {"[log]\nfile = /nonexistent/log\n", ":2: log.file: /nonexistent: No such file", "make the folder"},
+        {"[log]\nfile = /etc\n", ":2: log.file: /etc is a folder", "name a file"},
+        {"[instance]\npid_file = /nonexistent/pid\n", ":2: instance.pid_file: /nonexistent: No such file", "make"},
+        {"[instance]\ngroup = no such group\n", ":2: instance.group: there is no group", "getent"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char expected[256];
+        write_config(cases[i].line);
+        snprintf(expected, sizeof expected, "%s%s", config_file, cases[i].message);
+        ck_assert_msg(run("--config", config_file, "--check", NULL) == 125, "%s: %s", cases[i].line, said);
+        ck_assert_msg(strstr(said, expected) && strstr(said, cases[i].hint), "%s: %s", cases[i].line, said);
+        ck_assert_msg(run("--config", config_file, NULL) == 125, "%s: %s", cases[i].line, said);
+        ck_assert_msg(strstr(said, expected) != NULL, "%s: %s", cases[i].line, said);
+    }
+    ck_assert_int_eq(run("--set", "domains.bin_dir=/nonexistent", "--check", NULL), 125);
+    ck_assert_msg(strstr(said, "--set domains.bin_dir: /nonexistent: No such file") != NULL, "%s", said);
+    ck_assert_int_eq(run("--set", "domains.bin_dir=/etc", NULL), 125);
+    ck_assert_msg(strstr(said, "--set domains.bin_dir: /etc/heptad-device: No such file") != NULL, "%s", said);
+    ck_assert_int_eq(run("--set", "instance.state_dir=/etc/passwd", "--check", NULL), 125);
+    ck_assert_int_ne(access(state, F_OK), 0); /* nothing was touched */
+}
+END_TEST
+
+START_TEST(a_reachable_address_with_a_token_is_good)
+{
+    char token[96], text[160];
+    snprintf(token, sizeof token, "%s/token", folder);
+    snprintf(text, sizeof text, "[http]\naddress = 0.0.0.0\ntoken_file = %s\n", token);
+    write_config(text);
+    int fd = open(token, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, "short\n", 6), 6);
+    ck_assert_int_eq(run("--config", config_file, "--check", NULL), 125);
+    ck_assert_msg(strstr(said, "must hold a token of 16") != NULL, "%s", said);
+    ck_assert_int_eq(pwrite(fd, "0123456789abcdef\n", 17, 0), 17);
+    close(fd);
+    ck_assert_msg(run("--config", config_file, "--check", NULL) == 0, "%s", said);
+    write_config("[http]\naddress = localhost\n[images]\ndir = /tmp/heptad-none/deep/er\n");
+    ck_assert_msg(run("--config", config_file, "--check", NULL) == 0, "%s", said);
+    ck_assert_int_ne(access("/tmp/heptad-none", F_OK), 0);
+}
+END_TEST
+
 START_TEST(the_printed_configuration_is_the_sample)
 {
     static char content[sizeof said];
@@ -297,6 +356,8 @@ int main(void)
     tcase_add_test(program, of_ten_starts_at_once_one_wins);
     tcase_add_test(program, it_starts_again_after_a_kill);
     tcase_add_test(program, a_wrong_configuration_is_exit_status_125);
+    tcase_add_test(program, what_the_configuration_names_must_be_there);
+    tcase_add_test(program, a_reachable_address_with_a_token_is_good);
     tcase_add_test(program, the_printed_configuration_is_the_sample);
     tcase_add_test(program, a_bad_reload_changes_nothing);
     tcase_add_test(program, a_stubborn_domain_is_ended_by_the_second_signal);

@@ -256,6 +256,19 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
     return HEP_OK;
 }
 
+/* Who has reserved what: the supervisor takes back what belongs to no session. */
+static void add_status(struct hep_instructor *self, json_t *into)
+{
+    const struct device_state *state = hep_instructor_state(self);
+    json_t *reservations = json_object();
+    for (int i = 0; i < DEVICE_RESERVATIONS_MAX; i++) {
+        const struct device_reservation *one = &state->reservations.list[i];
+        if (one->id != 0)
+            json_object_set_new(reservations, one->session, json_integer((json_int_t)one->bytes));
+    }
+    json_object_set_new(into, "reservations", reservations);
+}
+
 static void stop(struct hep_instructor *self)
 {
     free(hep_instructor_state(self));
@@ -296,7 +309,7 @@ static const struct hep_operation operations[] = {
 };
 
 static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_DEVICE, .operations = operations, .start = start, .stop = stop};
+    .role = HEP_ROLE_DEVICE, .operations = operations, .start = start, .stop = stop, .status = add_status};
 
 int main(int argc, char **argv)
 {

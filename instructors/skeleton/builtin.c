@@ -1,7 +1,11 @@
-/* The operations that every domain has: get_status, ping, describe on the loop thread, cleanup on the worker thread. */
+/*
+ * The operations that every domain has: get_status, ping, describe, configure on the loop thread, cleanup on the worker
+ * thread.
+ */
 #include "instructors/skeleton/internal.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -23,6 +27,17 @@ struct ping_reply {
     uint64_t generation;
 };
 
+struct configure_request {
+    json_t *settings;
+};
+
+static const struct hep_field configure_fields[] = {
+    HEP_FIELD(JSON, configure_request, settings, REQUIRED, .help = "an object: configuration key → value as text"),
+};
+static const struct hep_field configure_reply_fields[] = {
+    {.name = "applied", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+     .help = "names of the keys that are in force now"},
+};
 static const struct hep_field ping_request_fields[] = {
     HEP_FIELD(JSON, ping_request, echo, OPTIONAL, .help = "any value; comes back"),
 };
@@ -167,6 +182,54 @@ static enum hep_status cleanup(struct hep_call *call, const void *request, void 
     return HEP_OK;
 }
 
+/* ---- settings that a reload changes in a process that runs --------------------------------------------------------- */
+static bool apply_log_level(const char *value)
+{
+    enum hep_log_level level;
+    if (!hep_log_level_from_name(value, &level))
+        return false;
+    hep_log_set_level(level);
+    return true;
+}
+
+/* The keys of config.def that are RELOAD and that domains take. To add one: a row. */
+static const struct live_setting {
+    const char *key;
+    bool (*apply)(const char *value);
+} live_settings[] = {{"log.level", apply_log_level}};
+
+static enum hep_status apply_setting(const char *key, const json_t *value, struct hep_error *error)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(live_settings); i++) {
+        if (strcmp(live_settings[i].key, key) != 0)
+            continue;
+        if (json_is_string(value) && live_settings[i].apply(json_string_value(value)))
+            return HEP_OK;
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "settings", "%.60s has no such value", key);
+    }
+    return hep_fail_field(error, HEP_E_UNSUPPORTED, "settings", "%.60s cannot be changed while the process runs", key);
+}
+
+static enum hep_status configure(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    json_t *settings = ((const struct configure_request *)request)->settings, *value;
+    const char *key;
+    (void)call;
+    if (!json_is_object(settings))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "settings", "settings must be an object");
+    json_t *applied = json_array();
+    json_object_foreach(settings, key, value)
+    {
+        if (apply_setting(key, value, error) != HEP_OK) {
+            json_decref(applied);
+            return error->code;
+        }
+        json_array_append_new(applied, json_string(key));
+    }
+    ((struct json_reply *)reply)->value = applied;
+    return HEP_OK;
+}
+
 #define STATUS_ROW(text, function, fields, rights, ...)                                                                \
     {.name = text, .handler = function, .request_size = sizeof(struct no_request), .reply = fields, .reply_count = 1,  \
      .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__}
@@ -177,6 +240,10 @@ const struct hep_operation builtin_operations[] = {
                .help = "the table of this domain's operations"),
     STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,
                .help = "drop caches and unused mappings"),
+    {.name = "configure", .handler = configure, .request = configure_fields, .request_count = HEP_COUNT_OF(configure_fields),
+     .request_size = sizeof(struct configure_request), .reply = configure_reply_fields, .reply_count = 1,
+     .reply_size = sizeof(struct json_reply), .permission = HEP_INTERNAL, .deadline_ms = 2000, .pure = true,
+     .help = "settings of a configuration that was read again"},
     HEP_OPERATION("ping", ping, ping_request, ping_request_fields, ping_reply, ping_reply_fields, .permission = HEP_CLIENT,
                   .deadline_ms = 2000, .pure = true, .help = "answers; a full round trip through the domain"),
     {0},

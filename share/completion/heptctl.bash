@@ -94,6 +94,11 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words domains) ;;
+  reload)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
   events)
     case $prev in
     --after) return ;;
@@ -120,7 +125,7 @@ _heptctl() {
   call)
     case $prev in
     esac
-    words=' --json --state --socket --timeout --help --version'
+    words=' --internal --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words operations) ;;
   doctor)
     case $prev in
@@ -143,7 +148,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status models sessions session wait cancel pause resume workflows domains restart events logs stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status models sessions session wait cancel pause resume workflows domains restart reload events logs stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -18,6 +18,8 @@ enum hep_status ctl_ask_waiting(struct ctl *ctl, const char *type, json_t *data,
         json_decref(data);
         return error->code;
     }
+    if (ctl->engineer)
+        ctl_client_ask_as_engineer(ctl->client);
     return ctl_client_ask(ctl->client, type, data, wait_ms + ctl->timeout_ms, reply, error);
 }
 

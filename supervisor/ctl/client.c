@@ -19,7 +19,8 @@
 
 struct ctl_client {
     int fd;
-    bool ended; /* the daemon has closed it */
+    bool ended;    /* the daemon has closed it      */
+    bool engineer; /* asks also for what is internal */
     uint64_t next_request;
     char path[sizeof((struct sockaddr_un *)0)->sun_path];
     const volatile sig_atomic_t *interrupted;
@@ -216,6 +217,11 @@ static enum hep_status open_reply(json_t *message, json_t **reply, struct hep_er
     return status;
 }
 
+void ctl_client_ask_as_engineer(struct ctl_client *client)
+{
+    client->engineer = true;
+}
+
 enum hep_status ctl_client_ask(struct ctl_client *client, const char *type, json_t *data, int64_t timeout_ms,
                                json_t **reply, struct hep_error *error)
 {
@@ -227,6 +233,8 @@ enum hep_status ctl_client_ask(struct ctl_client *client, const char *type, json
     json_t *request = json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", data ? data : json_object());
     if (!request)
         return hep_fail(error, HEP_E_BAD_FIELD, "the request is not valid UTF-8");
+    if (client->engineer)
+        json_object_set_new(request, "internal", json_true());
     enum hep_status status = hep_wire_encode(request, &frame, &bytes, error);
     json_decref(request);
     if (status != HEP_OK)

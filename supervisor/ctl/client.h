@@ -26,6 +26,9 @@ bool ctl_client_has_ended(const struct ctl_client *client);
    NULL, NULL: waiting is not to be interrupted (the default). Both are borrowed. */
 void ctl_client_interruptible(struct ctl_client *client, const volatile sig_atomic_t *flag, const sigset_t *mask);
 
+/* From now on what is asked may be internal: see `heptctl call --internal`. */
+void ctl_client_ask_as_engineer(struct ctl_client *client);
+
 /* Sends {type, request_id, data} and waits for the answer with this request_id; older answers are dropped. data is an
    object or NULL for {}; its reference is taken. *reply is the answer's data, a new reference.
    Before anything is sent: TOO_LARGE (more than HEP_FRAME_MAX, or than the kernel takes in one packet), BAD_FRAME.

@@ -76,6 +76,7 @@ struct ctl {
     struct ctl_where where;
     struct ctl_client *client;  /* NULL until something is asked                           */
     bool json;                  /* --json                                                  */
+    bool engineer;              /* call --internal                                         */
     int64_t timeout_ms;         /* --timeout                                               */
     struct ctl_style style;     /* of out                                                  */
     struct ctl_style err_style; /* of err                                                  */
@@ -114,7 +115,7 @@ ctl_run ctl_status, ctl_domains;                                      /* status.
 ctl_run ctl_models, ctl_workflows;                                    /* models.c     */
 ctl_run ctl_events, ctl_logs;                                         /* events.c     */
 ctl_run ctl_operations, ctl_call;                                     /* operations.c */
-ctl_run ctl_restart, ctl_stop, ctl_version;                           /* daemon.c     */
+ctl_run ctl_restart, ctl_reload, ctl_stop, ctl_version;               /* daemon.c     */
 ctl_run ctl_doctor;                                                   /* doctor.c     */
 ctl_run ctl_help;                                                     /* help.c       */
 ctl_run ctl_completion, ctl_words;                                    /* completion.c */
@@ -140,6 +141,7 @@ void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *ou
 void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style,
                          FILE *out);                                                        /* operations.c */
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out); /* operations.c */
+void ctl_show_reload(const json_t *reply, const struct ctl_style *style, FILE *out);        /* daemon.c     */
 /* The lines of now that are not at the end of before already; both arrays of texts. Index of the first new one.
    events.c */
 size_t ctl_new_lines(const json_t *before, const json_t *now, bool *lost);

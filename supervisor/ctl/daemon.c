@@ -1,4 +1,4 @@
-/* `heptctl restart`, `heptctl stop`, `heptctl version`. Called by main. */
+/* `heptctl restart`, `heptctl reload`, `heptctl stop`, `heptctl version`. Called by main and by tests. */
 #include "common/build.h"
 #include "common/clock.h"
 #include "common/wire.h"
@@ -25,6 +25,50 @@ enum hep_status ctl_restart(struct ctl *ctl, struct hep_error *error)
         ctl_print_json(ctl->out, reply, false);
     else
         fprintf(ctl->out, "%s is started again; `heptctl domains` shows when it is ready\n", ctl->words[0]);
+    json_decref(reply);
+    return HEP_OK;
+}
+
+/* ---- reload ------------------------------------------------------------------------------------------------------ */
+/* "in force", "waits for the next start of heptad", … */
+static char *when(const char *waits_for)
+{
+    if (!waits_for[0])
+        return ctl_format("in force now");
+    if (strcmp(waits_for, "heptad") == 0)
+        return ctl_format("waits: stop heptad and start it again");
+    if (strcmp(waits_for, "*") == 0)
+        return ctl_format("waits for the next start of a domain: `heptctl restart DOMAIN`");
+    return ctl_format("waits: `heptctl restart %s`", waits_for);
+}
+
+void ctl_show_reload(const json_t *reply, const struct ctl_style *style, FILE *out)
+{
+    const json_t *changes = json_object_get(reply, "changes"), *change;
+    const char *file = hep_json_str(reply, "file", "");
+    size_t index;
+    fprintf(out, "%s: read again, %zu value%s changed\n", file[0] ? file : "the defaults", json_array_size(changes),
+            json_array_size(changes) == 1 ? "" : "s");
+    json_array_foreach((json_t *)(uintptr_t)changes, index, change)
+    {
+        char *then = when(hep_json_str(change, "waits_for", ""));
+        char *text = ctl_format("%s = %s (was %s): %s", hep_json_str(change, "key", "?"), hep_json_str(change, "to", ""),
+                                hep_json_str(change, "from", "")[0] ? hep_json_str(change, "from", "") : "empty", then);
+        fputs("  ", out);
+        ctl_wrap(out, text, 4, 2, style->width);
+        free(text);
+        free(then);
+    }
+}
+
+enum hep_status ctl_reload(struct ctl *ctl, struct hep_error *error)
+{
+    json_t *reply = NULL;
+    HEP_TRY(ctl_ask(ctl, "config.reload", NULL, &reply, error));
+    if (ctl->json)
+        ctl_print_json(ctl->out, reply, false);
+    else
+        ctl_show_reload(reply, &ctl->style, ctl->out);
     json_decref(reply);
     return HEP_OK;
 }

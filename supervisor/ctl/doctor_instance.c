@@ -104,7 +104,7 @@ void doctor_state_folder(const struct doctor *doctor, struct doctor_finding *fin
     } else if ((about.st_mode & 0700) != 0700) {
         finding->level = DOCTOR_FAIL;
         doctor_todo(finding, "chmod 700 %.200s", path);
-    } else if ((about.st_mode & 077) != 0) {
+    } else if ((about.st_mode & 067) != 0) { /* instance.group passes through */
         finding->level = DOCTOR_WARN;
         doctor_todo(finding, "others can look into it; heptad closes it at its next start (chmod 700)");
     }

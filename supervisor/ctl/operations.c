@@ -194,6 +194,7 @@ enum hep_status ctl_call(struct ctl *ctl, struct hep_error *error)
 {
     json_t *data = NULL, *reply = NULL;
     HEP_TRY(read_data(ctl, &data, error));
+    ctl->engineer = ctl_flag(ctl, "internal");
     HEP_TRY(ctl_ask(ctl, ctl->words[0], data, &reply, error));
     ctl_print_json(ctl->out, reply, false);
     json_decref(reply);

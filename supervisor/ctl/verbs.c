@@ -75,6 +75,10 @@ static const struct ctl_option stop_options[] = {
     OPTION("no-wait", 0, NULL, "do not wait for the end"),
     END_OF_OPTIONS,
 };
+static const struct ctl_option call_options[] = {
+    OPTION("internal", 0, NULL, "ask as the supervisor asks: an engineer's tool, see below"),
+    END_OF_OPTIONS,
+};
 static const struct ctl_option models_options[] = {
     OPTION("scan", 0, NULL, "look into the model folders again first"),
     END_OF_OPTIONS,
@@ -172,6 +176,12 @@ const struct ctl_verb ctl_verbs[] = {
      .run = ctl_restart,
      .help = "end a domain's process and start it again",
      .more = "Nothing is lost: sessions go on from their last step. A domain that had been given up is tried at once."},
+    {.name = "reload",
+     .arguments = "",
+     .run = ctl_reload,
+     .help = "read the configuration again",
+     .more = "Says which values changed, which of them are in force now and what the others wait for. With a mistake in "
+             "the file nothing changes, and it is told with file, line and what to do; exit code 125."},
     {.name = "events",
      .arguments = "",
      .options = events_options,
@@ -202,9 +212,14 @@ const struct ctl_verb ctl_verbs[] = {
      .words_min = 1,
      .words_max = 2,
      .kind = CTL_KIND_OPERATION,
+     .options = call_options,
      .run = ctl_call,
      .help = "ask any operation, print its data",
-     .more = "TYPE is \"domain.operation\", JSON an object with its fields; \"-\" reads it from standard input."},
+     .more = "TYPE is \"domain.operation\", JSON an object with its fields; \"-\" reads it from standard input. Anything "
+             "that an operator may ask can be asked so. Operations that `heptctl operations` shows as internal are the "
+             "supervisor's own steps: asked from outside they take memory, cores or a place in a session from work that "
+             "is under way. With --internal the daemon's user and root may ask them all the same, to look for a "
+             "fault."},
     {.name = "doctor",
      .arguments = "",
      .run = ctl_doctor,

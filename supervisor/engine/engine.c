@@ -303,6 +303,22 @@ static void on_died(void *context, enum hep_role role, uint64_t generation, json
 }
 
 /* {kind:"progress", session, step, steps, …} and {kind:"event", name, …}; the rest only shows that it is alive. */
+/* What the device has promised to sessions that are not (any more) is taken back. A session that asks for memory is in
+   memory before its request is sent, so none of the living is hit. */
+static void reconcile(struct hep_engine *engine, json_t *reservations)
+{
+    const char *session;
+    json_t *bytes;
+    json_object_foreach(reservations, session, bytes)
+    {
+        if (hep_engine_find(engine, session))
+            continue;
+        hep_log(HEP_WARNING, "device.reservation_stray", "session=%.40s bytes=%" PRId64, session,
+                json_is_integer(bytes) ? (int64_t)json_integer_value(bytes) : 0);
+        hep_engine_tell(engine, HEP_ROLE_DEVICE, "release", session, json_pack("{s:s}", "session", session));
+    }
+}
+
 static void on_report(void *context, enum hep_role role, uint64_t generation, json_t *report)
 {
     struct hep_engine *engine = context;
@@ -310,6 +326,8 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     if (generation != engine->domains[role].generation)
         return;
     engine->domains[role].report_ms = hep_now_ms();
+    if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0)
+        reconcile(engine, json_object_get(report, "reservations"));
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
     if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
         hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1),

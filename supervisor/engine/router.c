@@ -107,6 +107,16 @@ static enum hep_permission permission_of(json_t *row)
     return HEP_INTERNAL;
 }
 
+enum hep_status hep_router_refuse(const char *type, enum hep_permission needed, enum hep_permission caller,
+                                  struct hep_error *error)
+{
+    hep_fail(error, HEP_E_NOT_ALLOWED, "%.80s needs the permission of %s, the caller is %s", type,
+             hep_permission_name(needed), hep_permission_name(caller));
+    if (needed == HEP_INTERNAL && caller == HEP_OPERATOR)
+        hep_hint(error, "it is a step of the supervisor's own; to look for a fault, `heptctl call --internal` asks it");
+    return HEP_E_NOT_ALLOWED;
+}
+
 enum hep_status hep_router_route(const struct hep_router *router, const char *type, enum hep_permission caller,
                                  struct hep_route *route, struct hep_error *error)
 {
@@ -126,8 +136,7 @@ enum hep_status hep_router_route(const struct hep_router *router, const char *ty
                                 hep_role_name(result.role), name);
         hep_hint(error, "see `heptctl operations %s`", hep_role_name(result.role));
     } else if (result.operation && permission_of(result.operation) > caller) {
-        status = hep_fail(error, HEP_E_NOT_ALLOWED, "%.80s needs the permission of %s, the caller is %s", type,
-                          hep_json_str(result.operation, "permission", "internal"), hep_permission_name(caller));
+        status = hep_router_refuse(type, permission_of(result.operation), caller, error);
     }
     if (status != HEP_OK) {
         if (error) {

@@ -30,6 +30,9 @@ json_t *hep_router_operation(const struct hep_router *router, enum hep_role role
 bool hep_router_needs_lease(const struct hep_router *router, enum hep_role role, const char *name);
 /* All rows of a domain, borrowed; NULL if it is not known yet. */
 json_t *hep_router_operations(const struct hep_router *router, enum hep_role role);
+/* NOT_ALLOWED, with what the caller can do about it. Returns it. */
+enum hep_status hep_router_refuse(const char *type, enum hep_permission needed, enum hep_permission caller,
+                                  struct hep_error *error);
 /* Finds the way of a request of type "domain.operation" by a caller. BAD_FIELD (no dot), UNKNOWN_DOMAIN,
    UNKNOWN_OPERATION, NOT_ALLOWED; domain and operation are filled into the error. Whether the domain is up is the
    caller's question. */

@@ -195,8 +195,7 @@ static enum hep_status find_own(const struct hep_front_table *table, struct hep_
         return hep_hint(error, "see `heptctl operations`"), HEP_E_UNKNOWN_OPERATION;
     }
     if ((*row)->permission > call->caller.permission)
-        return hep_fail(error, HEP_E_NOT_ALLOWED, "%s needs the permission of %s, the caller is %s", call->type,
-                        hep_permission_name((*row)->permission), hep_permission_name(call->caller.permission));
+        return hep_router_refuse(call->type, (*row)->permission, call->caller.permission, error);
     return HEP_OK;
 }
 
@@ -254,6 +253,11 @@ static enum hep_status read_envelope(struct hep_call *call, json_t *message, str
         return hep_fail_field(error, HEP_E_BAD_FIELD, "request_id", "request_id has more than %zu bytes",
                               sizeof call->request_id - 1);
     snprintf(call->request_id, sizeof call->request_id, "%s", id);
+    if (hep_json_bool(message, "internal", false)) {
+        if (!call->caller.engineer)
+            return hep_fail(error, HEP_E_NOT_ALLOWED, "only the daemon's user and root may ask what is internal");
+        call->caller.permission = HEP_INTERNAL;
+    }
     call->error_as_text = strcmp(hep_json_str(message, "error_format", ""), "string") == 0;
     if (!type)
         return hep_fail_field(error, HEP_E_MISSING_FIELD, "type", "type is required: \"domain.operation\"");

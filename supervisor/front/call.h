@@ -23,7 +23,8 @@ struct hep_connection; /* control.c */
 /* Who asks, and what he may. */
 struct hep_caller {
     enum hep_permission permission;
-    bool read_only; /* may look, and change nothing: another user on the control socket */
+    bool read_only; /* may look, and change nothing: another user on the control socket        */
+    bool engineer;  /* may ask what is internal if he says so: the daemon's user or root there */
 };
 
 struct hep_call {
@@ -51,8 +52,9 @@ struct hep_call {
 struct hep_front {
     struct hep_loop *loop;
     struct hep_engine *engine;
-    char *front_path, *control_path, *log_path;
+    char *front_path, *control_path, *log_path, *group;
     json_t *(*config)(void *context);
+    enum hep_status (*reload)(void *context, json_t **reply, struct hep_error *error);
     void (*stop)(void *context, int64_t drain_ms);
     void *context;
     struct hep_rpc_server *server;

@@ -8,6 +8,7 @@
 #include "supervisor/front/call.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,7 +187,7 @@ static bool identify(int fd, struct hep_caller *caller)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
         return false;
     bool own = peer.uid == 0 || peer.uid == geteuid();
-    *caller = (struct hep_caller){.permission = own ? HEP_INTERNAL : HEP_OPERATOR, .read_only = !own};
+    *caller = (struct hep_caller){.permission = HEP_OPERATOR, .read_only = !own, .engineer = own};
     return true;
 }
 
@@ -220,6 +221,18 @@ static void on_knock(void *context, uint32_t events)
     front->connection_count++;
 }
 
+static enum hep_status give_to_group(const struct hep_front *front, struct hep_error *error)
+{
+    const struct group *group = front->group[0] ? getgrnam(front->group) : NULL;
+    if (!front->group[0])
+        return HEP_OK;
+    if (!group)
+        return hep_fail(error, HEP_E_BAD_CONFIG, "instance.group: there is no group \"%.60s\"", front->group);
+    if (chown(front->control_path, (uid_t)-1, group->gr_gid) != 0)
+        return hep_fail_errno(error, errno, "giving %s to the group %s", front->control_path, front->group);
+    return HEP_OK;
+}
+
 enum hep_status hep_control_open(struct hep_front *front, struct hep_error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -236,6 +249,7 @@ enum hep_status hep_control_open(struct hep_front *front, struct hep_error *erro
     umask(before);
     if (bound != 0 || listen(front->listener, HEP_CONNECTIONS_MAX) != 0)
         return hep_fail_errno(error, errno, "cannot listen on %s", path);
+    HEP_TRY(give_to_group(front, error));
     return hep_loop_watch(front->loop, front->listener, EPOLLIN, on_knock, front, &front->listening, error);
 }
 

@@ -54,9 +54,11 @@ static enum hep_status take_options(struct hep_front *front, const struct hep_fr
     front->front_path = strdup(options->front_path ? options->front_path : "");
     front->control_path = strdup(options->control_path ? options->control_path : "");
     front->log_path = strdup(options->log_path ? options->log_path : "");
-    if (!front->front_path || !front->control_path || !front->log_path)
+    front->group = strdup(options->group ? options->group : "");
+    if (!front->front_path || !front->control_path || !front->log_path || !front->group)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the front");
     front->config = options->config;
+    front->reload = options->reload;
     front->stop = options->stop;
     front->context = options->context;
     return HEP_OK;
@@ -85,6 +87,15 @@ enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engin
     return HEP_OK;
 }
 
+void hep_front_set_log_path(struct hep_front *front, const char *path)
+{
+    char *copy = strdup(path);
+    if (!copy)
+        return; /* log.tail reads the old one */
+    free(front->log_path);
+    front->log_path = copy;
+}
+
 void hep_front_destroy(struct hep_front *front)
 {
     struct hep_error error;
@@ -104,5 +115,6 @@ void hep_front_destroy(struct hep_front *front)
     free(front->front_path);
     free(front->control_path);
     free(front->log_path);
+    free(front->group);
     free(front);
 }

@@ -15,9 +15,12 @@ struct hep_front_options {
     const char *front_path;   /* of the front socket; its folder is 0700; "" = none                         */
     const char *control_path; /* of the control socket, made 0660 ("" = none); a stale one is replaced: the
                                  instance lock must be held                                                   */
+    const char *group;        /* whose members may look through the control socket; NULL or "" = nobody's      */
     const char *log_path;     /* of the log file that log.tail reads; "" = the log goes elsewhere            */
     /* config.get: new reference to the configuration in force, an object. NULL = not there.                 */
     json_t *(*config)(void *context);
+    /* config.reload: read the configuration again; reply: new reference, the answer's data. NULL = not there. */
+    enum hep_status (*reload)(void *context, json_t **reply, struct hep_error *error);
     /* daemon.stop: begin to end the daemon (answered at once, before it ends). NULL = not there.            */
     void (*stop)(void *context, int64_t drain_ms);
     void *context;
@@ -26,6 +29,8 @@ struct hep_front_options {
 enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine,
                                  const struct hep_front_options *options, struct hep_front **front,
                                  struct hep_error *error);
+/* The log is another file now; "" = it goes elsewhere. Copied. */
+void hep_front_set_log_path(struct hep_front *front, const char *path);
 /* Answers what is outstanding with NOT_NOW, closes both sockets and removes them. NULL is accepted. */
 void hep_front_destroy(struct hep_front *front);
 

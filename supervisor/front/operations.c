@@ -517,6 +517,11 @@ static const struct hep_field poll_says[] = {
     SAYS(JSON, "events", "seq, time, time_ms, name and the event's own fields of each"),
     SAYS(I64, "last_seq", "for the next events.poll")};
 static const struct hep_field config_says[] = {SAYS(JSON, "config", "the configuration in force, key by key")};
+static const struct hep_field reload_says[] = {
+    SAYS(STR, "file", "that was read; \"\" = there is none"),
+    SAYS(JSON, "changes",
+         "key, from, to of each, and waits_for: \"\" (in force now), \"heptad\", or whose next start it waits for: \"*\" "
+         "any domain, else their names")};
 static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
 static const struct hep_field stop_says[] = {SAYS(BOOL, "stopping", "true: it ends when what is in hand is done")};
 
@@ -550,6 +555,18 @@ static enum hep_status config_get(struct hep_call *call, const void *request, vo
     if (!front->config)
         return hep_fail(error, HEP_E_UNSUPPORTED, "this daemon does not say its configuration");
     hep_call_answer(call, json_pack("{s:o}", "config", front->config(front->context)));
+    return HEP_OK;
+}
+
+static enum hep_status config_reload(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct hep_front *front = call->front;
+    json_t *says = NULL;
+    (void)request, (void)reply;
+    if (!front->reload)
+        return hep_fail(error, HEP_E_UNSUPPORTED, "this daemon cannot read its configuration again");
+    HEP_TRY(front->reload(front->context, &says, error));
+    hep_call_answer(call, says);
     return HEP_OK;
 }
 
@@ -594,6 +611,13 @@ static const struct hep_operation config_operations[] = {
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
      .help = "the configuration in force"},
+    {.name = "reload",
+     .handler = config_reload,
+     NO_FIELDS,
+     REPLY(reload_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "read the configuration again; with a mistake in it nothing changes"},
     {0},
 };
 static const struct hep_operation log_operations[] = {

@@ -20,6 +20,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -78,34 +79,53 @@ static void log_changes(const json_t *changed)
     json_t *change;
     char from[256], to[256];
     json_array_foreach(changed, index, change)
-        hep_log(HEP_NOTICE, "config.changed", "key=%s from=%s to=%s applies=\"%s\"",
+        hep_log(HEP_NOTICE, "config.changed", "key=%s from=%s to=%s waits_for=\"%s\"",
                 json_string_value(json_object_get(change, "key")),
                 hep_log_quote(json_string_value(json_object_get(change, "from")), from, sizeof from),
                 hep_log_quote(json_string_value(json_object_get(change, "to")), to, sizeof to),
-                json_string_value(json_object_get(change, "applies")));
+                json_string_value(json_object_get(change, "waits_for")));
 }
 
-static void reload(struct hep_server *server)
+/* Opens the log again, maybe another one. */
+static void reopen_log(struct hep_server *server)
 {
     struct hep_error error = {0};
-    json_t *changed = NULL;
-    char quoted[HEP_ERROR_MESSAGE_MAX];
-    if (hep_config_reload(server->config, &changed, &error) != HEP_OK) {
-        hep_log(HEP_ERROR_LEVEL, "config.refused", "reason=%s hint=\"%s\" effect=\"the old one stays\"",
-                hep_log_quote(error.message, quoted, sizeof quoted), error.hint);
-        return;
-    }
-    char path[4400];
+    char path[HEP_PATH_MAX + 32], quoted[HEP_ERROR_MESSAGE_MAX];
     snprintf(path, sizeof path, "%s", hep_config_text(server->config, HEP_CONFIG_LOG_FILE));
     if (!path[0] && server->log_to_file)
         snprintf(path, sizeof path, "%s/heptad.log", hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR));
     if (hep_log_sink_open(path, &error) != HEP_OK)
         hep_log(HEP_ERROR_LEVEL, "log.not_opened", "reason=%s", hep_log_quote(error.message, quoted, sizeof quoted));
+    else
+        hep_front_set_log_path(server->front, path);
+}
+
+/* reply: {file, changes}. */
+static enum hep_status reload(void *context, json_t **reply, struct hep_error *error)
+{
+    struct hep_server *server = context;
+    json_t *changed = NULL;
+    char reason[HEP_ERROR_MESSAGE_MAX], hint[HEP_ERROR_HINT_MAX];
+    if (hep_config_reload(server->config, &changed, error) != HEP_OK) {
+        hep_log(HEP_ERROR_LEVEL, "config.refused", "reason=%s hint=%s effect=\"the old one stays\"",
+                hep_log_quote(error->message, reason, sizeof reason), hep_log_quote(error->hint, hint, sizeof hint));
+        return error->code;
+    }
+    reopen_log(server);
     apply_level(server->config);
     hep_log(HEP_NOTICE, "config.reloaded", "changes=%zu", json_array_size(changed));
     log_changes(changed);
-    json_decref(changed);
     hep_proc_reload(server->proc);
+    *reply = json_pack("{s:s, s:o}", "file", hep_config_file(server->config), "changes", changed);
+    return HEP_OK;
+}
+
+static void reload_at_signal(struct hep_server *server)
+{
+    struct hep_error error = {0};
+    json_t *reply = NULL;
+    reload(server, &reply, &error); /* what is wrong is in the log */
+    json_decref(reply);
 }
 
 static void on_signal(void *context, uint32_t events)
@@ -117,7 +137,7 @@ static void on_signal(void *context, uint32_t events)
         if (info.ssi_signo == SIGCHLD)
             hep_proc_reap_strays(server->proc);
         else if (info.ssi_signo == SIGHUP)
-            reload(server);
+            reload_at_signal(server);
         else
             stop(server, hep_config_int(server->config, HEP_CONFIG_INSTANCE_DRAIN_MS));
     }
@@ -141,6 +161,18 @@ static enum hep_status take_signals(struct hep_server *server, struct hep_error 
 
 /* ---- the start
  * ------------------------------------------------------------------------------------------------------------ */
+/* Members of instance.group reach the control socket; the sockets beside it are ours alone (0600). */
+static enum hep_status open_to_group(const struct hep_config *config, struct hep_error *error)
+{
+    const char *group = hep_config_text(config, HEP_CONFIG_INSTANCE_GROUP);
+    const char *state = hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR);
+    const char *runtime = hep_config_text(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR);
+    size_t length = strlen(state);
+    bool inside = strncmp(runtime, state, length) == 0 && runtime[length] == '/';
+    HEP_TRY(hep_folder_open_to(state, inside ? group : "", 0710, error)); /* to pass through, not to list */
+    return hep_folder_open_to(runtime, group, 0750, error);
+}
+
 static enum hep_status prepare_folders(struct hep_server *server, struct hep_error *error)
 {
     const char *state = hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR);
@@ -150,6 +182,7 @@ static enum hep_status prepare_folders(struct hep_server *server, struct hep_err
     snprintf(models, sizeof models, "%s/models", state); /* where models.paths looks by default */
     HEP_TRY(hep_lock_take(state, &server->lock, error));
     HEP_TRY(hep_folder_make(runtime, error));
+    HEP_TRY(open_to_group(server->config, error));
     HEP_TRY(hep_folder_make(models, error));
     HEP_TRY(hep_folder_make_above(hep_config_text(server->config, HEP_CONFIG_IMAGES_DIR), error));
     HEP_TRY(hep_runtime_sweep(runtime, &removed, error));
@@ -205,8 +238,10 @@ static enum hep_status create_parts(struct hep_server *server, const char *log_p
     hep_engine_attach(server->engine, server->proc);
     const struct hep_front_options front = {.front_path = hep_config_front_socket(server->config),
                                             .control_path = hep_config_control_socket(server->config),
+                                            .group = hep_config_text(server->config, HEP_CONFIG_INSTANCE_GROUP),
                                             .log_path = log_path,
                                             .config = config_for_front,
+                                            .reload = reload,
                                             .stop = on_stop_asked,
                                             .context = server};
     HEP_TRY(hep_front_create(server->loop, server->engine, &front, &server->front, error));

@@ -64,6 +64,8 @@ enum hep_status hep_child_create(struct hep_loop *loop, enum hep_role role, uint
                                  struct hep_child **child, struct hep_error *error);
 /* Opens the channel; once, after READY. */
 enum hep_status hep_child_connect(struct hep_child *child, struct hep_error *error);
+/* Sends `<domain>.configure` with settings ({key: value as text}; taken) to a connected child; a refusal is logged. */
+void hep_child_configure(struct hep_child *child, json_t *settings);
 /* Sends a signal to the process; nothing if it has ended. */
 void hep_child_signal(struct hep_child *child, int signal_number);
 /* Looks at deadlines and pings; called a few times a second while it is ready. A ping is a full round trip through the

@@ -177,6 +177,7 @@ static void announce_ready(struct hep_domain *domain)
     hep_log(HEP_INFO, "domain.ready", "domain=%s pid=%d generation=%" PRIu64 " after_ms=%" PRId64 " operations=%zu",
             hep_role_name(domain->role), (int)child->process.pid, child->generation,
             child->ready_ms - child->started_ms, json_array_size(child->operations));
+    hep_domain_configure(domain); /* read again since it was started? */
     const struct hep_proc_events *events = &domain->proc->events;
     if (events->ready)
         events->ready(events->context, domain->role, child->generation, child->operations);

@@ -20,6 +20,7 @@ struct hep_domain {
     struct hep_loop_timer *timer;      /* deadline of this state, or the next try                        */
     int64_t next_try_ms;               /* CLOCK_MONOTONIC; 0 = none is set                               */
     uint64_t spawned, deaths;          /* processes started and ended so far                             */
+    uint64_t configured;               /* which reading of the configuration its process knows           */
     bool restart_asked;                /* the operator's restart ends the present process                */
     char cause[HEP_ERROR_MESSAGE_MAX]; /* why it is being ended, or ended; "" = no reason known        */
     json_t *last_obituary;             /* NULL = none died so far                                        */
@@ -28,6 +29,7 @@ struct hep_domain {
 struct hep_proc {
     struct hep_loop *loop;
     const struct hep_config *config;
+    uint64_t reading;      /* of the configuration: counts reloads                           */
     struct hep_lock *lock; /* not owned; NULL in tests                                       */
     struct hep_proc_events events;
     struct hep_generations generations;
@@ -53,6 +55,10 @@ void hep_obituary_log(const json_t *obituary);
 /* order.c: starts the process of a domain with the arguments of common/contract.h. */
 enum hep_status hep_domain_spawn(struct hep_domain *domain, uint64_t generation, const struct hep_child_events *events,
                                  struct hep_error *error);
+
+/* order.c: tells the domain's process, which is connected, the settings that a reload changes at once, unless it knows
+   them already. */
+void hep_domain_configure(struct hep_domain *domain);
 
 /* proc.c: a domain has no process and wants none. */
 void hep_proc_domain_is_absent(struct hep_proc *proc);

@@ -1,6 +1,6 @@
 /*
  * The command line of an instructor: contract.h's arguments and, from the configuration table, the settings that its
- * domain takes. Called by domain.c for each start.
+ * domain takes. Called by domain.c for each start, and when the configuration has been read again.
  */
 #include "supervisor/proc/domain.h"
 
@@ -87,7 +87,27 @@ enum hep_status hep_domain_spawn(struct hep_domain *domain, uint64_t generation,
             : hep_child_create(proc->loop, domain->role, generation, socket, &order, events, &domain->child, error);
     for (int i = 0; i < arguments.count; i++)
         free(arguments.list[i]);
+    if (status == HEP_OK)
+        domain->configured = proc->reading;
     if (status == HEP_OK && proc->lock)
         hep_lock_note_child(proc->lock, domain->child->process.pid);
     return status;
+}
+
+void hep_domain_configure(struct hep_domain *domain)
+{
+    const struct hep_proc *proc = domain->proc;
+    json_t *settings = json_object();
+    if (domain->configured != proc->reading)
+        for (int i = 0; i < HEP_CONFIG_KEY_COUNT; i++) {
+            enum hep_config_key key = (enum hep_config_key)i;
+            if (hep_config_is_live(key) && hep_config_is_for(key, domain->role))
+                json_object_set_new(settings, hep_config_key_name(key),
+                                    json_string(hep_config_text(proc->config, key)));
+        }
+    domain->configured = proc->reading;
+    if (json_object_size(settings) > 0)
+        hep_child_configure(domain->child, settings);
+    else
+        json_decref(settings);
 }

@@ -117,9 +117,14 @@ enum hep_status hep_proc_restart(struct hep_proc *proc, enum hep_role role, stru
 
 void hep_proc_reload(struct hep_proc *proc)
 {
-    for (int role = 0; role < HEP_ROLE_COUNT; role++)
-        if (proc->domains[role].life == HEP_LIFE_FAILED)
+    proc->reading++;
+    for (int role = 0; role < HEP_ROLE_COUNT; role++) {
+        struct hep_domain *domain = &proc->domains[role];
+        if (domain->life == HEP_LIFE_FAILED)
             hep_proc_restart(proc, (enum hep_role)role, NULL);
+        else if (is_serving(domain))
+            hep_domain_configure(domain);
+    }
 }
 
 void hep_proc_reap_strays(struct hep_proc *proc)

@@ -42,7 +42,7 @@ enum hep_status hep_proc_start(struct hep_proc *proc, struct hep_error *error); 
 void hep_proc_stop(struct hep_proc *proc,
                    int64_t drain_ms); /* SIGTERM (drain), after drain_ms SIGKILL; then all_stopped */
 enum hep_status hep_proc_restart(struct hep_proc *proc, enum hep_role role, struct hep_error *error); /* operator's */
-/* The configuration was read again: domains that had given up are tried at once. */
+/* The configuration was read again: domains that run are told what changes at once, those that had given up are tried. */
 void hep_proc_reload(struct hep_proc *proc);
 /* On SIGCHLD: reaps children that are not ours (orphans of a dead domain, adopted by us). */
 void hep_proc_reap_strays(struct hep_proc *proc);

@@ -44,18 +44,18 @@ enum hep_status hep_folder_make(const char *path, struct hep_error *error)
                  (unsigned)about.st_uid, (unsigned)geteuid());
         return hep_hint(error, "chown it, or name another folder");
     }
-    if ((about.st_mode & 077) != 0 && chmod(path, 0700) != 0)
+    if ((about.st_mode & 027) != 0 && chmod(path, 0700) != 0) /* to look, it may be open to a group: instance.group */
         return hep_fail_errno(error, errno, "closing the folder %s to others", path);
     return HEP_OK;
 }
 
 enum hep_status hep_folder_open_to(const char *path, const char *group, unsigned mode, struct hep_error *error)
 {
-    const struct group *found = getgrnam(group);
-    if (!found)
+    const struct group *found = group[0] ? getgrnam(group) : NULL;
+    if (group[0] && !found)
         return hep_fail(error, HEP_E_BAD_CONFIG, "instance.group: there is no group \"%.60s\"", group);
-    if (chown(path, (uid_t)-1, found->gr_gid) != 0 || chmod(path, (mode_t)mode) != 0)
-        return hep_fail_errno(error, errno, "opening %s to the group %s", path, group);
+    if ((found && chown(path, (uid_t)-1, found->gr_gid) != 0) || chmod(path, found ? (mode_t)mode : 0700) != 0)
+        return hep_fail_errno(error, errno, "opening the folder %s to the group %s", path, found ? group : "none");
     return HEP_OK;
 }
 

@@ -10,11 +10,11 @@
 struct hep_config;
 
 /* Makes the folder (and those above it) with mode 0700 if it is not there. BAD_CONFIG if it is there and belongs to
-   somebody else, is open to others for writing, or is no folder; IO. */
+   somebody else, or is no folder; one that others may enter, or its group write to, is closed to them. IO. */
 enum hep_status hep_folder_make(const char *path, struct hep_error *error);
 /* Makes the folders above path that are not there, mode 0755. */
 enum hep_status hep_folder_make_above(const char *path, struct hep_error *error);
-/* Opens a folder that hep_folder_make made to a group: gid and mode. SYSTEM. */
+/* A folder that hep_folder_make made gets the group and the mode; without a group ("") it is 0700. BAD_CONFIG, SYSTEM. */
 enum hep_status hep_folder_open_to(const char *path, const char *group, unsigned mode, struct hep_error *error);
 /* Removes what an earlier daemon left in the run folder: domain sockets of any generation, front.sock, control.sock.
    Call it under the instance lock only. removed may be NULL. */

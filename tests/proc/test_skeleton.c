@@ -32,7 +32,7 @@ START_TEST(describe_prints_the_table_without_a_supervisor)
     ck_assert(EXITED_WITH(status, 0));
     ck_assert_str_eq(hep_json_str(all, "domain", ""), "scheduler");
     json_t *operations = json_object_get(all, "operations");
-    static const char *const wanted[] = {"plan", "list", "get_status", "describe", "cleanup", "ping"};
+    static const char *const wanted[] = {"plan", "list", "get_status", "describe", "cleanup", "ping", "configure"};
     for (size_t i = 0; i < HEP_COUNT_OF(wanted); i++) {
         bool found = false;
         size_t index;
@@ -152,7 +152,7 @@ START_TEST(ready_carries_the_table_and_a_ping_comes_back)
     ck_assert_int_eq(hep_json_int(ready, "generation", 0), 7);
     ck_assert_int_eq(hep_json_int(ready, "pid", 0), child.pid);
     ck_assert_str_eq(hep_json_str(ready, "build", ""), hep_build_id());
-    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 7 + 4);
+    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 7 + 5);
     json_t *reply =
         child_ask(&child, "{\"type\":\"scheduler.ping\",\"request_id\":\"p1\",\"data\":{\"echo\":42}}", &status);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "p1");

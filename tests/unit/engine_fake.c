@@ -186,6 +186,7 @@ static const struct {
 } table[] = {
     {HEP_ROLE_DEVICE, "list", false, false, "", "devices cores"},
     {HEP_ROLE_DEVICE, "get_memory", false, false, "", "limit"},
+    {HEP_ROLE_DEVICE, "select", false, false, "memory_bytes", "free_bytes"},
     {HEP_ROLE_DEVICE, "reserve", false, false, "session memory_bytes", "reservation_id"},
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
     {HEP_ROLE_MODEL, "list", true, false, "", "models"},
@@ -223,13 +224,18 @@ static json_t *fields_of(const char *names)
     return fields;
 }
 
+static const char *permission_of(const char *operation)
+{
+    return strcmp(operation, "reserve") == 0 || strcmp(operation, "release") == 0 ? "internal" : "client";
+}
+
 static json_t *operations_of(enum hep_role role)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
         if (table[i].role == role)
             json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:[], s:o, s:o}", "name", table[i].name,
-                                                  "permission", "client", "deadline_ms", 1000, "heavy", table[i].heavy,
+                                                  "permission", permission_of(table[i].name), "deadline_ms", 1000, "heavy", table[i].heavy,
                                                   "measures", table[i].measures, "aliases", "request",
                                                   fields_of(table[i].request), "reply", fields_of(table[i].reply)));
     return rows;
@@ -325,6 +331,8 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
             json_array_append_new(cores, json_integer(i));
         return json_pack("{s:[], s:o}", "devices", "cores", cores);
     }
+    if (strcmp(type, "device.release") == 0)
+        snprintf(fake->released, sizeof fake->released, "%s", hep_json_str(data, "session", ""));
     if (strcmp(type, "device.get_memory") == 0)
         return json_pack("{s:I}", "limit", (json_int_t)fake->memory_limit);
     if (strcmp(type, "model.list") == 0)

@@ -31,6 +31,7 @@ struct fake {
     int requests[HEP_ROLE_COUNT]; /* real ones (not measured) that were begun                  */
     int overlaps;                 /* heavy requests of two domains at the same time            */
     char order[8192];             /* "domain.operation:session " of each heavy one, as begun   */
+    char released[HEP_SESSION_ID_MAX]; /* that device.release was asked for last               */
     json_t *steps;                /* {session: denoising steps that scheduler.plan was asked for} */
     uint64_t weights_generation;  /* of what model.load gives                                  */
     int published_generation;     /* references with an older one are STALE; 0 = any           */

@@ -159,14 +159,23 @@ START_TEST(a_reload_changes_what_may_change)
     json_t *changed = NULL;
     close(mkstemp(path));
     write_text(path, "[log]\nlevel = info\n[instance]\nname = one\n[http]\nport = 1\n");
-    ck_assert_int_eq(hep_config_create(path, NULL, 0, &config, &error), HEP_OK);
+    const char *binaries[] = {"domains.bin_dir=" HEP_BIN_DIR, "instance.state_dir=/tmp/heptad-none",
+                              "workflows.dir=" HEP_SOURCE_DIR "/etc/workflows"};
+    ck_assert_int_eq(hep_config_create(path, binaries, 3, &config, &error), HEP_OK);
     write_text(path, "[log]\nlevel = debug\n[instance]\nname = two\n[http]\nport = 2\n");
     ck_assert_int_eq(hep_config_reload(config, &changed, &error), HEP_OK);
     ck_assert_uint_eq(json_array_size(changed), 3);
+    static const char *const waits[] = {"heptad", "communication", ""}; /* in the order of the table */
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_str_eq(json_string_value(json_object_get(json_array_get(changed, i), "waits_for")), waits[i]);
     json_decref(changed);
     ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_LOG_LEVEL), "debug");
     ck_assert_int_eq(hep_config_int(config, HEP_CONFIG_HTTP_PORT), 2);
     ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_INSTANCE_NAME), "one");
+    write_text(path, "[log]\nlevel = warning\n[http]\naddress = 0.0.0.0\n"); /* right by itself, wrong without a token */
+    ck_assert_int_eq(hep_config_reload(config, &changed, &error), HEP_E_BAD_CONFIG);
+    ck_assert_msg(strstr(error.message, ":4: http.address: 0.0.0.0") != NULL, "%s", error.message);
+    ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_LOG_LEVEL), "debug");
     write_text(path, "[log]\nlevel = loud\n");
     ck_assert_int_eq(hep_config_reload(config, &changed, &error), HEP_E_BAD_CONFIG);
     ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_LOG_LEVEL), "debug");

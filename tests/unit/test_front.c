@@ -21,11 +21,24 @@ static struct fake fake;
 static struct hep_front *front;
 static char control_path[96], front_path[96], log_path[96];
 static int stops;
+static bool reload_fails;
 
 static json_t *say_config(void *context)
 {
     (void)context;
     return json_pack("{s:i}", "http.port", 7780);
+}
+
+static enum hep_status say_reload(void *context, json_t **reply, struct hep_error *error)
+{
+    (void)context;
+    if (reload_fails) {
+        hep_fail(error, HEP_E_BAD_CONFIG, "x.conf:7: http.port: \"x\" is not an integer");
+        return hep_hint(error, "write digits only");
+    }
+    *reply = json_pack("{s:s, s:[{s:s, s:s, s:s, s:s}]}", "file", "/x.conf", "changes", "key", "log.level", "from",
+                       "info", "to", "debug", "waits_for", "");
+    return HEP_OK;
 }
 
 static void count_stop(void *context, int64_t drain_ms)
@@ -41,6 +54,7 @@ static void open_front(void)
                                         .control_path = control_path,
                                         .log_path = log_path,
                                         .config = say_config,
+                                        .reload = say_reload,
                                         .stop = count_stop};
     ck_assert_msg(hep_front_create(fake.loop, fake.engine, &options, &front, &error) == HEP_OK, "%s", error.message);
 }
@@ -50,6 +64,7 @@ static void setup(void)
     hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     signal(SIGPIPE, SIG_IGN);
     stops = 0;
+    reload_fails = false;
     fake_setup(&fake, 3);
     chmod(fake.folder, 0700);
     snprintf(control_path, sizeof control_path, "%s/control.sock", fake.folder);
@@ -180,8 +195,8 @@ START_TEST(a_request_goes_to_its_domain_and_back)
     json_t *answer = ask(fd, "model.info", "{\"model\": \"emoji\"}", NULL);
     ck_assert_str_eq(hep_json_str(answer, "name", ""), "emoji");
     json_decref(answer);
-    fake_rule(&fake, (struct fake_rule){.type = "device.reserve", .count = 1, .code = HEP_E_NO_MEMORY});
-    expect_code(fd, "device.reserve", "{}", "NO_MEMORY");
+    fake_rule(&fake, (struct fake_rule){.type = "device.select", .count = 1, .code = HEP_E_NO_MEMORY});
+    expect_code(fd, "device.select", "{}", "NO_MEMORY");
     fake_rule(&fake, (struct fake_rule){.type = "model.load", .count = 1, .dies = true});
     expect_code(fd, "model.load", "{}", "OUTCOME_UNKNOWN"); /* nobody asks an operator's request again */
     close(fd);
@@ -483,6 +498,69 @@ START_TEST(another_user_may_look_and_change_nothing)
 }
 END_TEST
 
+/* The error's code, "" if it worked; hint: of the error. */
+static const char *ask_internal(int fd, bool internal, char *hint, size_t size)
+{
+    static char code[64];
+    send_json(fd, json_pack("{s:s, s:s, s:b, s:{s:s, s:i}}", "type", "device.reserve", "request_id", "i", "internal",
+                            internal, "data", "session", "ghost", "memory_bytes", 5));
+    json_t *reply = take_reply(fd, true, NULL), *error = json_object_get(reply, "error");
+    snprintf(code, sizeof code, "%s", hep_json_str(error, "code", ""));
+    snprintf(hint, size, "%s", hep_json_str(error, "hint", ""));
+    json_decref(reply);
+    return code;
+}
+
+START_TEST(what_is_internal_must_be_asked_for_as_such)
+{
+    char hint[256];
+    int fd = dial();
+    ck_assert_str_eq(ask_internal(fd, false, hint, sizeof hint), "NOT_ALLOWED");
+    ck_assert_msg(strstr(hint, "--internal") != NULL, "%s", hint);
+    ck_assert_str_eq(ask_internal(fd, true, hint, sizeof hint), "");
+    ck_assert_str_eq(ask_internal(fd, false, hint, sizeof hint), "NOT_ALLOWED"); /* each time anew */
+    close(fd);
+    if (geteuid() != 0)
+        return;
+    chmod(control_path, 0666);
+    chmod(fake.folder, 0755);
+    fd = dial_as(65534);
+    ck_assert_str_eq(ask_internal(fd, true, hint, sizeof hint), "NOT_ALLOWED");
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_reservation_of_no_session_is_taken_back)
+{
+    char id[HEP_SESSION_ID_MAX];
+    const struct hep_proc_events *events = hep_engine_events(fake.engine);
+    ck_assert_str_ne(fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL), "");
+    fake.released[0] = '\0';
+    json_t *report = json_pack("{s:s, s:{s:i}}", "kind", "status", "reservations", id, 7);
+    events->report(events->context, HEP_ROLE_DEVICE, fake.engine->domains[HEP_ROLE_DEVICE].generation, report);
+    fake_run(&fake, 5);
+    ck_assert_str_eq(fake.released, "");
+    json_object_set_new(json_object_get(report, "reservations"), "ghost", json_integer(5));
+    events->report(events->context, HEP_ROLE_DEVICE, fake.engine->domains[HEP_ROLE_DEVICE].generation, report);
+    for (int i = 0; i < 50 && !fake.released[0]; i++)
+        fake_run(&fake, 1);
+    ck_assert_str_eq(fake.released, "ghost");
+    json_decref(report);
+}
+END_TEST
+
+START_TEST(a_reload_says_what_changed_or_what_is_wrong)
+{
+    int fd = dial();
+    json_t *says = ask(fd, "config.reload", "{}", NULL);
+    ck_assert_str_eq(hep_json_str(json_array_get(json_object_get(says, "changes"), 0), "key", ""), "log.level");
+    json_decref(says);
+    reload_fails = true;
+    expect_code(fd, "config.reload", "{}", "BAD_CONFIG");
+    close(fd);
+}
+END_TEST
+
 START_TEST(the_control_socket_is_for_owner_and_group)
 {
     struct stat about;
@@ -600,6 +678,9 @@ int main(void)
     tcase_add_test(cases, a_peer_that_goes_while_a_domain_works_is_forgotten);
     tcase_add_test(cases, another_user_may_look_and_change_nothing);
     tcase_add_test(cases, the_control_socket_is_for_owner_and_group);
+    tcase_add_test(cases, what_is_internal_must_be_asked_for_as_such);
+    tcase_add_test(cases, a_reservation_of_no_session_is_taken_back);
+    tcase_add_test(cases, a_reload_says_what_changed_or_what_is_wrong);
     tcase_add_test(cases, the_end_of_the_front_answers_what_waits);
     tcase_add_test(cases, the_door_asks_with_the_permission_of_a_client);
     suite_add_tcase(suite, cases);

@@ -9,7 +9,11 @@ set(HEP_SANITIZE "" CACHE STRING "sanitizers, as -fsanitize= takes them")
 option(HEP_FUZZ "build the libFuzzer targets (needs clang)" OFF)
 option(HEP_CRASH_POINTS "compile the named crash points of the fault tests in" OFF)
 
-set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O3 -g1 -D_FORTIFY_SOURCE=2")
+set(HEP_FORTIFY 3)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_C_COMPILER_VERSION VERSION_LESS 12)
+  set(HEP_FORTIFY 2) # 3 is new in gcc 12
+endif()
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O3 -g1 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=${HEP_FORTIFY}")
 set(CMAKE_C_FLAGS_DEBUG "-O1 -g -fno-omit-frame-pointer")
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
   -Wno-variadic-macros -Werror -fstack-protector-strong -ffp-contract=off -fvisibility=hidden)

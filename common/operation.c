@@ -147,7 +147,7 @@ static enum hep_status read_string(const struct hep_field *field, json_t *value,
 
 static enum hep_status read_ref(const struct hep_field *field, json_t *value, struct hep_tensor_ref *to, struct hep_error *error)
 {
-    struct hep_tensor_ref ref;
+    struct hep_tensor_ref ref = {0};
     if (hep_ref_from_json(value, &ref, error) != HEP_OK) {
         hep_prefix(error, "%s", field->name);
         if (error)

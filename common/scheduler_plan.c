@@ -183,6 +183,7 @@ static enum hep_status check_header(const struct plan_header *header, const void
 static enum hep_status check_arrays(const struct hep_scheduler_plan *plan, struct hep_error *error)
 {
     int32_t evaluations = plan->info.evaluations, vectors = plan->info.state_vectors, step = 0, draw = 0;
+    /* cppcheck-suppress invalidPointerCast ; the floats of the block end where its integers begin */
     for (const float *value = plan->timesteps; value < (const float *)plan->steps_of; value++)
         if (!isfinite(*value))
             return hep_fail(error, HEP_E_BAD_FILE, "scheduler plan: a value that is not finite");

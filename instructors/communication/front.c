@@ -152,5 +152,5 @@ enum hep_status front_request(struct front_client *client, const char *type, jso
     json_decref(message);
     if (status != HEP_OK)
         free(pending);
-    return status;
+    return status; /* NOLINT(clang-analyzer-unix.Malloc): answered() frees it */
 }

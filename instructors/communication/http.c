@@ -469,7 +469,7 @@ static enum hep_status start_daemon(struct http_server *server, const struct hep
 enum hep_status http_start(const struct http_options *options, struct front_client *client, struct http_server **server,
                            struct hep_error *error)
 {
-    struct hep_listen listen;
+    struct hep_listen listen = {.loopback = false};
     HEP_TRY(parse_address(options, &listen, error));
     struct http_server *result = calloc(1, sizeof *result);
     if (!result)

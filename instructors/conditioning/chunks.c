@@ -29,8 +29,10 @@ static void write_chunk(const struct hep_tokenizer_info *info, const int32_t *te
     bool ended = false;
     for (size_t i = 0; i < CHUNK_LENGTH; i++) {
         bool is_text = i >= 1 && i - 1 < count;
+        /* cppcheck-suppress nullPointer ; a chunk without text has count 0, so is_text is false */
         int32_t id = i == 0 ? info->start : is_text ? text[i - 1] : info->end;
         ids[i] = ended ? info->pad : id;
+        /* cppcheck-suppress nullPointer ; as above */
         weights[i] = is_text ? text_weights[i - 1] : 1.0f;
         ended = info->pad != info->end && (ended || (i > 0 && id == info->end));
     }

@@ -217,12 +217,13 @@ static enum hep_status find_rates(struct hep_instructor *self, struct device_sta
     char key[DEVICE_RATES_KEY_MAX];
     device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores,
                      hep_build_id(), key);
-    if (device_rates_load(hep_instructor_state_dir(self), key, &state->rates, NULL) == HEP_OK)
+    bool kept = hep_instructor_state_dir(self)[0] != '\0'; /* alone, without --state-dir, nothing is written */
+    if (kept && device_rates_load(hep_instructor_state_dir(self), key, &state->rates, NULL) == HEP_OK)
         return HEP_OK;
     hep_instructor_starting(self, "measuring matmul rates");
     HEP_TRY(device_rates_measure(state->topology.usable_cores, 150, &state->rates, error));
     struct hep_error stored = {0};
-    if (device_rates_store(hep_instructor_state_dir(self), key, &state->rates, &stored) != HEP_OK)
+    if (kept && device_rates_store(hep_instructor_state_dir(self), key, &state->rates, &stored) != HEP_OK)
         hep_log(HEP_WARNING, "device.rates_not_stored", "reason=%s",
                 stored.message); /* measured again at the next start */
     return HEP_OK;

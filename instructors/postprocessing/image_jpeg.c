@@ -100,7 +100,8 @@ static enum hep_status make_segment(const char *header, size_t header_size, cons
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu bytes of %s", size, what);
     memcpy(data, header, header_size);
     memcpy(data + header_size, content->data, content->size);
-    *segment = (struct segment){data, size};
+    segment->data = data;
+    segment->size = size;
     return HEP_OK;
 }
 

@@ -334,7 +334,7 @@ struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_re
     for (int i = 0; i < call->mapped_count; i++)
         if (call->mapped[i].ref == ref)
             return call->mapped[i].tensor;
-    hep_assert(false && "the reference is part of the request and placed");
+    hep_assert_failed("the reference is part of the request and placed", __FILE__, __LINE__);
 }
 
 enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref, struct hep_tensor *tensor,

@@ -43,7 +43,7 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
 void *hep_instructor_state(struct hep_instructor *self);
 const char *hep_instructor_instance(const struct hep_instructor *self);  /* name of this daemon instance             */
 uint64_t hep_instructor_generation(const struct hep_instructor *self);   /* of this process                          */
-const char *hep_instructor_state_dir(const struct hep_instructor *self); /* the daemon's state folder                */
+const char *hep_instructor_state_dir(const struct hep_instructor *self); /* the daemon's state folder, "" = none: alone */
 const char *hep_instructor_front(const struct hep_instructor *self);     /* path of the front socket, "" = none      */
 /* A setting given as --set key=value (from heptad.conf, e.g. "communication.port"); NULL if absent. */
 const char *hep_instructor_setting(const struct hep_instructor *self, const char *key);

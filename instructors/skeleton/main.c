@@ -340,7 +340,7 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
     static struct hep_instructor self; /* one per process; threads outlive main's frame at the end */
     struct hep_error error = {0};
     self.spec = spec;
-    self.options = (struct options){.instance = "default", .generation = 1, .report_fd = -1, .state_dir = ".", .front = ""};
+    self.options = (struct options){.instance = "default", .generation = 1, .report_fd = -1, .state_dir = "", .front = ""};
     int status = parse_arguments(argc, argv, spec, &self.options);
     if (status >= 0)
         return status;

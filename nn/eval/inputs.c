@@ -55,6 +55,7 @@ enum hep_status inputs_cases(const struct hep_network_kind *network, const struc
 {
     const struct primary *primary = primary_of(network);
     size_t total = hep_safetensors_count(file), found = 0;
+    /* cppcheck-suppress pointerSize ; pointers to the names, then the names */
     char *block = malloc(total * (sizeof(char *) + HEP_WEIGHT_NAME_MAX) + 1);
     if (!block)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu names", total);

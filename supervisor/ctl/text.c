@@ -107,7 +107,8 @@ int ctl_put(FILE *out, const char *text, int columns)
         text += next_character(text, &point, &wide);
         if (room >= 0 && written + wide > room)
             break;
-        fwrite(bytes, 1, (size_t)utf8proc_encode_char(point, bytes), out);
+        size_t length = (size_t)utf8proc_encode_char(point, bytes);
+        fwrite(bytes, 1, length, out);
         written += wide;
     }
     if (cut) {

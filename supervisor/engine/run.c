@@ -232,9 +232,9 @@ void hep_session_submit(struct hep_session *session)
                                    .priority = session->priority,
                                    .remaining = (int)session->workflow->step_count - session->step,
                                    .age = (uint64_t)session->seq,
-                                   .message = hep_take(&session->outgoing),
                                    .done = on_step_end,
                                    .context = session};
+    spec.message = hep_take(&session->outgoing);
     if (hep_dispatch_submit(session->engine->dispatch, &spec, &session->errand, &error) != HEP_OK)
         hep_session_trouble(session, session->step, &error);
 }

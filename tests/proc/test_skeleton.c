@@ -45,6 +45,20 @@ START_TEST(describe_prints_the_table_without_a_supervisor)
 }
 END_TEST
 
+START_TEST(a_domain_alone_writes_nothing_into_the_current_folder)
+{
+    char folder[] = "/tmp/heptad-test-XXXXXX", here[512];
+    int status;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    ck_assert_int_eq(chdir(folder), 0);
+    run_tool("heptad-device", (const char *const[]){"--stdio", NULL}, "{\"type\":\"device.list\"}\n", &status);
+    ck_assert_int_eq(chdir(here), 0);
+    ck_assert(EXITED_WITH(status, 0));
+    ck_assert_msg(rmdir(folder) == 0, "%s is not empty", folder);
+}
+END_TEST
+
 START_TEST(stdio_answers_one_line_for_each_line)
 {
     static const struct {
@@ -434,6 +448,7 @@ int main(void)
     tcase_set_timeout(alone, 60);
     tcase_set_timeout(supervised, 60);
     tcase_add_test(alone, describe_prints_the_table_without_a_supervisor);
+    tcase_add_test(alone, a_domain_alone_writes_nothing_into_the_current_folder);
     tcase_add_test(alone, stdio_answers_one_line_for_each_line);
     tcase_add_test(alone, wrong_arguments_and_configuration_end_with_125);
     tcase_add_test(alone, the_door_without_a_supervisor_says_that_it_is_closed);

@@ -162,7 +162,7 @@ static enum hep_status take_pending(struct hep_rpc_client *client, hep_rpc_done 
         HEP_TRY(open_pending(client, &pending, error));
     pthread_mutex_lock(&client->lock);
     if (fresh) {
-        pending->next_all = client->all; /* NOLINT(clang-analyzer-core.NullDereference): hep_fail never returns OK */
+        pending->next_all = client->all;
         client->all = pending;
     }
     pending->done = done;

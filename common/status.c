@@ -1,4 +1,5 @@
 /* The table of status codes and the functions that fill error records. Called by everything; allocates nothing. */
+#define HEP_DEFINES_STATUS
 #include "common/status.h"
 
 #include <errno.h>

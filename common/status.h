@@ -58,6 +58,15 @@ enum hep_status hep_status_from_name(const char *name);
 #define hep_assert(expression) ((expression) ? (void)0 : hep_assert_failed(#expression, __FILE__, __LINE__))
 _Noreturn void hep_assert_failed(const char *expression, const char *file, int line);
 
+/* clang's analyzer looks into one file at a time: it is told that these never return OK. */
+#if defined(__clang_analyzer__) && !defined(HEP_DEFINES_STATUS)
+#define hep_fail(error, code, ...)              (hep_fail((error), (code), __VA_ARGS__), (code))
+#define hep_fail_field(error, code, field, ...) (hep_fail_field((error), (code), (field), __VA_ARGS__), (code))
+#define hep_fail_errno(error, value, ...)       (hep_fail_errno((error), (value), __VA_ARGS__), HEP_E_SYSTEM)
+#define hep_hint(error, ...)                    (hep_hint((error), __VA_ARGS__), HEP_E_INTERNAL)
+#define hep_prefix(error, ...)                  (hep_prefix((error), __VA_ARGS__), HEP_E_INTERNAL)
+#endif
+
 /* if (call fails) return its status */
 #define HEP_TRY(call)                                                                                                  \
     do {                                                                                                               \

@@ -70,7 +70,7 @@ enum hep_status hep_evaluation_create(const char *network, const char *model_dir
     made->network = hep_network_kind_find(network);
     if (!made->network)
         /* cppcheck-suppress memleak ; HEP_CLEANUP frees it */
-        return hep_fail(error, HEP_E_UNSUPPORTED, "there is no network '%.60s'", network);
+        return hep_fail(error, HEP_E_UNSUPPORTED, "there is no network '%.60s'", network); /* NOLINT: as above */
     HEP_TRY(open_component(made, model_dir, error));
     char file[HEP_NAME_MAX];
     snprintf(file, sizeof file, "%s/config.json", made->network->component);

@@ -184,7 +184,7 @@ static enum hep_status load_one(const union hep_any_config *config, const struct
         return hep_fail(error, HEP_E_BAD_FILE, "'%.150s' is %s, not numbers", entry->name,
                         hep_dtype_name(entry->dtype));
     for (int64_t i = given; i < count; i++)
-        to[i] = to[0];
+        to[i] = to[0]; /* NOLINT(clang-analyzer-core.uninitialized.Assign): given is 1 where it is not count */
     return HEP_OK;
 }
 

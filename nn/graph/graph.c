@@ -57,7 +57,8 @@ enum hep_status hep_graph_finish(struct hep_graph *graph, struct hep_error *erro
     if (graph->status == HEP_OK && !counts)
         HEP_BUILD_FAIL(graph, HEP_E_NO_MEMORY, "no memory to check the graph");
     for (uint32_t i = 1; graph->status == HEP_OK && i < graph->ir.value_count; i++)
-        if (graph->ir.values[i].kind == HEP_VALUE_INPUT && counts[i] == 0)
+        if (graph->ir.values[i].kind == HEP_VALUE_INPUT &&
+            counts[i] == 0) /* NOLINT(clang-analyzer-core.NullDereference): HEP_BUILD_FAIL has set status */
             HEP_BUILD_FAIL(graph, HEP_E_INTERNAL, "input %s is not used", graph->ir.values[i].name);
     free(counts);
     if (graph->status != HEP_OK) {

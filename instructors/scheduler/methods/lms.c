@@ -32,6 +32,7 @@ enum hep_status lms_plan(const struct scheduler_context *context, struct schedul
     const char *vectors[5] = {names[0]};
     struct ladder ladder;
     int steps = context->options->num_inference_steps, most = context->options->lms_order;
+    hep_assert(most <= (int)HEP_COUNT_OF(names)); /* the field's range */
     for (int k = 1; k < most; k++)
         vectors[k] = names[k];
     config.final_sigmas_type = FINAL_SIGMA_ZERO; /* its class has no such keys */

@@ -5,6 +5,7 @@
 #include "instructors/communication/events.h"
 
 #include "common/clock.h"
+#include "common/limits.h"
 #include "common/wire.h"
 
 #include <pthread.h>
@@ -65,7 +66,7 @@ static void append(struct subscriber *subscriber, const char *text, size_t bytes
     size_t unread = subscriber->end - subscriber->begin;
     if (subscriber->ended)
         return;
-    if (unread + bytes > EVENTS_BACKLOG_BYTES) {
+    if (unread + bytes > HEP_EVENTS_BACKLOG) {
         end_stream(subscriber);
         return;
     }
@@ -308,8 +309,8 @@ static enum hep_status admit(struct event_hub *hub, struct subscriber *subscribe
     static const char greeting[] = "retry: 2000\n\n";
     if (hub->stopping)
         return hep_fail(error, HEP_E_DOMAIN_DOWN, "the door is closing");
-    if (hub->count == EVENTS_SUBSCRIBERS_MAX)
-        return hep_fail(error, HEP_E_BUSY, "%d clients listen to events already", EVENTS_SUBSCRIBERS_MAX);
+    if (hub->count == HEP_EVENTS_SUBSCRIBERS_MAX)
+        return hep_fail(error, HEP_E_BUSY, "%d clients listen to events already", HEP_EVENTS_SUBSCRIBERS_MAX);
     append(subscriber, greeting, sizeof greeting - 1);
     if (hub->position >= 0 && (subscriber->last < 0 || subscriber->last > hub->newest))
         subscriber->last = hub->newest;

@@ -11,9 +11,7 @@
 #include <sys/types.h>
 
 enum {
-    EVENTS_SUBSCRIBERS_MAX = 64,
-    EVENTS_BACKLOG_BYTES = 256 << 10, /* unread text of one subscriber; past it the stream ends */
-    EVENTS_KEEP_ALIVE_MS = 15000      /* a comment is sent when nothing else was for so long    */
+    EVENTS_KEEP_ALIVE_MS = 15000 /* a comment is sent when nothing else was for so long */
 };
 
 struct event_hub;

@@ -23,7 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ANSWER_MS = 60000, STREAM_BLOCK = 16384 };
+enum { STREAM_BLOCK = 16384 };
 
 struct http_server {
     struct MHD_Daemon *daemon;
@@ -475,7 +475,7 @@ enum hep_status http_start(const struct http_options *options, struct front_clie
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the HTTP server");
     result->client = client;
-    result->answer_ms = options->answer_ms > 0 ? options->answer_ms : ANSWER_MS;
+    result->answer_ms = options->answer_ms > 0 ? options->answer_ms : HEP_HTTP_ANSWER_MS;
     result->idle_s = options->idle_s > 0 ? options->idle_s : HEP_HTTP_TIMEOUT_S;
     result->keep_alive_ms = options->keep_alive_ms > 0 ? options->keep_alive_ms : EVENTS_KEEP_ALIVE_MS;
     snprintf(result->images_dir, sizeof result->images_dir, "%s", options->images_dir);

@@ -41,8 +41,8 @@ static void write_chunk(const struct hep_tokenizer_info *info, const int32_t *te
 static enum hep_status close_chunk(struct cutter *c, struct hep_error *error)
 {
     struct prompt_chunks *chunks = &c->chunks;
-    if (chunks->count == CHUNKS_MAX)
-        return hep_fail(error, HEP_E_OUT_OF_RANGE, "the prompt takes more than %d chunks of %d tokens", CHUNKS_MAX,
+    if (chunks->count == HEP_CHUNKS_MAX)
+        return hep_fail(error, HEP_E_OUT_OF_RANGE, "the prompt takes more than %d chunks of %d tokens", HEP_CHUNKS_MAX,
                         CHUNK_TEXT_LENGTH);
     if (chunks->count == c->room) {
         size_t room = c->room ? 2 * c->room : 1;

@@ -11,7 +11,6 @@ enum {
     CHUNK_LENGTH = HEP_TOKENIZER_LENGTH,  /* tokens of a chunk, start and end included          */
     CHUNK_TEXT_LENGTH = CHUNK_LENGTH - 2, /* tokens of text in a chunk                         */
     CHUNK_COMMA_REACH = 20,               /* a full chunk breaks after a comma this near its end */
-    CHUNKS_MAX = 256,                     /* chunks of one prompt                                */
 };
 
 /* The chunks of one prompt for one tokenizer. */
@@ -22,7 +21,7 @@ struct prompt_chunks {
 };
 
 /* Parses, tokenizes and cuts a prompt. The caller clears chunks.
-   Errors: those of prompt_parse and hep_tokenizer_encode; OUT_OF_RANGE past CHUNKS_MAX. */
+   Errors: those of prompt_parse and hep_tokenizer_encode; OUT_OF_RANGE past HEP_CHUNKS_MAX. */
 enum hep_status prompt_chunks_make(const struct hep_tokenizer *tokenizer, const char *text, size_t size,
                                    struct prompt_chunks *chunks, struct hep_error *error);
 void prompt_chunks_clear(struct prompt_chunks *chunks); /* zeroed chunks are accepted */

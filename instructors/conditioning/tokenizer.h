@@ -6,13 +6,10 @@
 #ifndef HEP_CONDITIONING_TOKENIZER_H
 #define HEP_CONDITIONING_TOKENIZER_H
 
+#include "common/limits.h"
 #include "common/status.h"
 
-enum {
-    HEP_TOKENIZER_LENGTH = 77,       /* tokens of one text encoder call, start and end included   */
-    HEP_TOKENIZER_IDS_MAX = 1 << 20, /* ids are below this                                        */
-    HEP_TOKENIZER_SPECIALS_MAX = 64, /* special and added tokens                                  */
-};
+enum { HEP_TOKENIZER_LENGTH = 77 /* tokens of one text encoder call, start and end included */ };
 
 /* The files of a tokenizer folder, as they are on disk. The bytes stay the caller's and are not needed after create().
  */

@@ -11,7 +11,7 @@
 #include "common/limits.h"
 #include "instructors/conditioning/normalize.h"
 
-enum { TOKEN_BYTES_MAX = 1024, SHOWN_MAX = 64, CLASS_MAX = 64 };
+enum { SHOWN_MAX = 64, CLASS_MAX = 64 };
 
 #define WORD_END "</w>"
 
@@ -116,9 +116,9 @@ static enum hep_status add_rule(struct bpe_table *rules, const json_t *vocab, co
 {
     const char *space = memchr(line, ' ', size);
     size_t left_size = space ? (size_t)(space - line) : 0, right_size = space ? size - left_size - 1 : 0;
-    if (left_size == 0 || right_size == 0 || memchr(space + 1, ' ', right_size) || size > TOKEN_BYTES_MAX)
+    if (left_size == 0 || right_size == 0 || memchr(space + 1, ' ', right_size) || size > HEP_TOKEN_BYTES_MAX)
         return hep_fail(error, HEP_E_BAD_MODEL, "merges.txt line %zu is not two tokens with a space between", number);
-    char token[TOKEN_BYTES_MAX];
+    char token[HEP_TOKEN_BYTES_MAX];
     memcpy(token, line, left_size);
     memcpy(token + left_size, space + 1, right_size);
     int32_t left, right, merged;

@@ -1,6 +1,7 @@
 /* Finds models below the configured folders and reads what their small files say. Never reads a weight. */
 #include "instructors/model/catalogue.h"
 
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "nn/models/autoencoder.h"
@@ -110,7 +111,7 @@ static bool has_name(const struct catalogue *catalogue, const char *name)
 /* A name twice: the first folder in the configured order wins. */
 static enum hep_status add(struct catalogue *catalogue, const char *folder, const char *name, struct hep_error *error)
 {
-    if (catalogue->count == MODELS_MAX || strlen(name) >= HEP_NAME_MAX || has_name(catalogue, name))
+    if (catalogue->count == HEP_MODELS_MAX || strlen(name) >= HEP_NAME_MAX || has_name(catalogue, name))
         return HEP_OK;
     struct catalogue_entry *grown = realloc(catalogue->entries, (size_t)(catalogue->count + 1) * sizeof *grown);
     if (!grown)

@@ -8,8 +8,6 @@
 
 #include "nn/weights/model_folder.h"
 
-enum { MODELS_MAX = 512 };
-
 /* One model. */
 struct catalogue_entry {
     char name[HEP_NAME_MAX];  /* name of its folder                                */

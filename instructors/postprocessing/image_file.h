@@ -5,6 +5,7 @@
 #ifndef HEP_POSTPROCESSING_IMAGE_FILE_H
 #define HEP_POSTPROCESSING_IMAGE_FILE_H
 
+#include "common/limits.h"
 #include "common/status.h"
 
 enum image_format { IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP, IMAGE_FORMAT_COUNT };
@@ -12,11 +13,10 @@ enum image_format { IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP, IMAGE_FORMAT_COUNT };
 /* What is encoded. Everything is borrowed. */
 struct image_source {
     const uint8_t *pixels;  /* [height, width, 3] u8, sRGB, dense                                      */
-    int32_t width, height;  /* pixels, in [1, IMAGE_SIDE_MAX]                                           */
+    int32_t width, height;  /* pixels, in [1, HEP_IMAGE_FILE_SIDE_MAX]                                           */
     const char *parameters; /* the recipe as A1111 writes it, UTF-8; NULL or "" = none                 */
     const char *request;    /* the recipe as Heptad's JSON, UTF-8; NULL or "" = none                   */
 };
-enum { IMAGE_SIDE_MAX = 16384 - 1 }; /* pixels; WebP's limit, kept for all so that a request's format may change */
 
 /* The bytes of a file. */
 struct image_bytes {

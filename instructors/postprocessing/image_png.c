@@ -7,12 +7,7 @@
 #include "common/limits.h"
 #include "instructors/postprocessing/image_codecs.h"
 
-enum {
-    COMPRESSION = 6,              /* zlib's default; the image of a small model takes a millisecond       */
-    TEXTS_MAX = 64,               /* text chunks that the reader looks at                                  */
-    CHUNK_MAX = 4 * 1024 * 1024,  /* bytes of one chunk that the reader takes                              */
-    CHUNKS_MAX = 16 * 1024 * 1024 /* bytes of all chunks but the pixels                                    */
-};
+enum { COMPRESSION = 6 /* zlib's default; the image of a small model takes a millisecond */ };
 
 static enum hep_status fail_spng(struct hep_error *error, enum hep_status code, const char *what, int result)
 {
@@ -96,11 +91,11 @@ done:
 
 static enum hep_status find_text(spng_ctx *context, const char *keyword, char **text, struct hep_error *error)
 {
-    struct spng_text texts[TEXTS_MAX];
+    struct spng_text texts[HEP_PNG_TEXTS_MAX];
     uint32_t count = 0;
     int result = spng_get_text(context, NULL, &count);
-    if (result == 0 && count > TEXTS_MAX)
-        return hep_fail(error, HEP_E_BAD_FILE, "PNG: %u text chunks; at most %d are read", count, TEXTS_MAX);
+    if (result == 0 && count > HEP_PNG_TEXTS_MAX)
+        return hep_fail(error, HEP_E_BAD_FILE, "PNG: %u text chunks; at most %d are read", count, HEP_PNG_TEXTS_MAX);
     if (result == 0)
         result = spng_get_text(context, texts, &count);
     if (result != 0 && result != SPNG_ECHUNKAVAIL)
@@ -122,9 +117,9 @@ enum hep_status image_png_read_text(const void *data, size_t size, const char *k
     spng_ctx *context = spng_ctx_new(0);
     if (!context)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a PNG decoder");
-    int result = spng_set_chunk_limits(context, CHUNK_MAX, CHUNKS_MAX);
+    int result = spng_set_chunk_limits(context, HEP_PNG_CHUNK_MAX, HEP_PNG_CHUNKS_MAX);
     if (result == 0)
-        result = spng_set_image_limits(context, IMAGE_SIDE_MAX, IMAGE_SIDE_MAX);
+        result = spng_set_image_limits(context, HEP_IMAGE_FILE_SIDE_MAX, HEP_IMAGE_FILE_SIDE_MAX);
     if (result == 0)
         result = spng_set_png_buffer(context, data, size);
     enum hep_status status =

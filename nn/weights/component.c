@@ -5,6 +5,8 @@
  */
 #include "nn/weights/component.h"
 
+#include "common/limits.h"
+
 #include "nn/weights/folder.h"
 #include "nn/weights/key_map.h"
 #include "nn/weights/safetensors.h"
@@ -13,8 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { SHARDS_MAX = 256 };
 
 /* To add a kind: a row here, its reader and builder in nn/models. */
 static const struct hep_component_kind kinds[] = {
@@ -35,7 +35,7 @@ struct hep_component {
     const struct hep_component_kind *kind;
     char subfolder[HEP_PATH_MAX];
     json_t *config;
-    struct hep_safetensors *files[SHARDS_MAX];
+    struct hep_safetensors *files[HEP_SHARDS_MAX];
     size_t file_count;
     struct weight *weights; /* sorted by name */
     size_t weight_count;
@@ -118,8 +118,8 @@ static enum hep_status join(const struct hep_component *component, const char *f
 
 static enum hep_status add_file(struct hep_component *component, int folder, const char *path, struct hep_error *error)
 {
-    if (component->file_count == SHARDS_MAX)
-        return hep_fail(error, HEP_E_BAD_MODEL, "%s has more than %d weight files", component->kind->name, SHARDS_MAX);
+    if (component->file_count == HEP_SHARDS_MAX)
+        return hep_fail(error, HEP_E_BAD_MODEL, "%s has more than %d weight files", component->kind->name, HEP_SHARDS_MAX);
     HEP_TRY(hep_safetensors_open(folder, path, &component->files[component->file_count], error));
     component->file_count++;
     return HEP_OK;

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { KEY_MAX = 255 };
-
 /* A request on its way to acceptance, while the model domain is asked. */
 struct application {
     struct hep_engine *engine;
@@ -235,8 +233,8 @@ static enum hep_status may_accept(const struct hep_engine *engine, const struct 
     }
     if (waiting_sessions(engine) >= engine->queue_max)
         return hep_fail(error, HEP_E_BUSY, "%d sessions are waiting, no more are accepted", engine->queue_max);
-    if (a->key && (!a->key[0] || strlen(a->key) > KEY_MAX))
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "idempotency_key", "a key has 1 to %d bytes", KEY_MAX);
+    if (a->key && (!a->key[0] || strlen(a->key) > HEP_IDEMPOTENCY_KEY_MAX))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "idempotency_key", "a key has 1 to %d bytes", HEP_IDEMPOTENCY_KEY_MAX);
     return HEP_OK;
 }
 

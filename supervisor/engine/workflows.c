@@ -16,15 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORKFLOW_FILE_MAX = 256 << 10, WORKFLOWS_MAX = 256 };
-
 struct entry {
     char file[256];                /* name in the folder                     */
     struct hep_workflow *workflow; /* NULL if it has problems                */
     json_t *problems;              /* array of texts, empty if it is usable  */
 };
 struct hep_workflows {
-    struct entry entries[WORKFLOWS_MAX];
+    struct entry entries[HEP_WORKFLOWS_MAX];
     size_t count;
 };
 
@@ -33,15 +31,15 @@ static enum hep_status read_file(const char *path, json_t **source, struct hep_e
     FILE *file = fopen(path, "re");
     if (!file)
         return hep_fail_errno(error, errno, "cannot open %s", path);
-    char *text = malloc(WORKFLOW_FILE_MAX + 1);
-    size_t bytes = text ? fread(text, 1, WORKFLOW_FILE_MAX + 1, file) : 0;
+    char *text = malloc(HEP_WORKFLOW_FILE_MAX + 1);
+    size_t bytes = text ? fread(text, 1, HEP_WORKFLOW_FILE_MAX + 1, file) : 0;
     enum hep_status status;
     if (!text)
         status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for %s", path);
     else if (ferror(file))
         status = hep_fail_errno(error, errno, "cannot read %s", path);
-    else if (bytes > WORKFLOW_FILE_MAX)
-        status = hep_fail(error, HEP_E_TOO_LARGE, "%s has more than %d bytes", path, WORKFLOW_FILE_MAX);
+    else if (bytes > HEP_WORKFLOW_FILE_MAX)
+        status = hep_fail(error, HEP_E_TOO_LARGE, "%s has more than %d bytes", path, HEP_WORKFLOW_FILE_MAX);
     else
         status = hep_json_parse(text, bytes, source, error);
     free(text);
@@ -93,7 +91,7 @@ enum hep_status hep_workflows_load(const char *folder, struct hep_workflows **wo
     }
     struct hep_workflows *result = calloc(1, sizeof *result);
     for (int i = 0; i < count; i++) {
-        if (result && i < WORKFLOWS_MAX)
+        if (result && i < HEP_WORKFLOWS_MAX)
             load_file(result, folder, names[i]->d_name);
         free(names[i]);
     }

@@ -4,19 +4,11 @@
 #ifndef HEP_SUPERVISOR_FRONT_CALL_H
 #define HEP_SUPERVISOR_FRONT_CALL_H
 
+#include "common/limits.h"
 #include "common/operation.h"
 #include "common/rpc.h"
 #include "supervisor/engine/core.h"
 #include "supervisor/front/front.h"
-
-enum {
-    HEP_CALLS_MAX = 1024,             /* requests in hand on both sockets                        */
-    HEP_CONNECTIONS_MAX = 64,         /* of the control socket                                   */
-    HEP_CONNECTION_CALLS_MAX = 32,    /* requests in hand of one connection                      */
-    HEP_CONNECTION_BACKLOG = 4 << 20, /* bytes that wait for a slow reader; more drops it      */
-    HEP_FRONT_PARALLEL = 128,         /* requests in hand on the front socket                    */
-    HEP_WAIT_MAX_MS = 60000           /* longest session.wait and events.poll                    */
-};
 
 struct hep_connection; /* control.c */
 

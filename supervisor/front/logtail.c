@@ -1,4 +1,4 @@
-/* The last lines of the log file, for log.tail. Reads at most the file's last LOG_TAIL_MAX bytes, and never waits. */
+/* The last lines of the log file, for log.tail. Reads at most the file's last HEP_LOG_TAIL_MAX bytes, and never waits. */
 #include "supervisor/front/call.h"
 
 #include <errno.h>
@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { LOG_TAIL_MAX = 256 << 10 };
 
 /* Where the last count lines of the text begin. */
 static const char *last_lines(const char *text, size_t bytes, int count)
@@ -49,9 +47,9 @@ enum hep_status hep_log_tail(const char *path, int lines, json_t **array, struct
         status = hep_fail_errno(error, errno, "cannot open the log %s", path);
         goto done;
     }
-    off_t from = about.st_size > LOG_TAIL_MAX ? about.st_size - LOG_TAIL_MAX : 0;
-    text = malloc(LOG_TAIL_MAX);
-    ssize_t bytes = text ? pread(fd, text, LOG_TAIL_MAX, from) : -1;
+    off_t from = about.st_size > HEP_LOG_TAIL_MAX ? about.st_size - HEP_LOG_TAIL_MAX : 0;
+    text = malloc(HEP_LOG_TAIL_MAX);
+    ssize_t bytes = text ? pread(fd, text, HEP_LOG_TAIL_MAX, from) : -1;
     if (bytes < 0) {
         status = text ? hep_fail_errno(error, errno, "cannot read the log %s", path)
                       : hep_fail(error, HEP_E_NO_MEMORY, "no memory");

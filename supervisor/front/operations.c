@@ -72,7 +72,7 @@ static const struct hep_field execute_fields[] = {
     HEP_FIELD(JSON, execute_request, configuration, REQUIRED,
               .help = "an object: the workflow's parameters, see workflow.get"),
     HEP_FIELD(I32, execute_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),
-    HEP_FIELD(STR, execute_request, idempotency_key, OPTIONAL, .max = 255,
+    HEP_FIELD(STR, execute_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX,
               .help = "the same key and request again gives the same session"),
 };
 static const struct hep_field execute_says[] = {

@@ -29,7 +29,7 @@ static void fuzz_prompt(const struct hep_tokenizer *tokenizer, const char *text,
     const struct hep_tokenizer_info *info = hep_tokenizer_info(tokenizer);
     if (prompt_chunks_make(tokenizer, text, size, &chunks, &error) != HEP_OK)
         return;
-    hep_assert(chunks.count >= 1 && chunks.count <= CHUNKS_MAX);
+    hep_assert(chunks.count >= 1 && chunks.count <= HEP_CHUNKS_MAX);
     for (size_t i = 0; i < chunks.count * CHUNK_LENGTH; i++)
         hep_assert(chunks.ids[i] >= 0 && chunks.ids[i] < info->ids && chunks.weights[i] - chunks.weights[i] == 0);
     for (size_t i = 0; i < chunks.count; i++)

@@ -301,7 +301,7 @@ START_TEST(bad_sources_are_errors)
     } rows[] = {
         {{pixels, 0, 1, NULL, NULL}, 0, IMAGE_PNG, HEP_E_OUT_OF_RANGE},
         {{pixels, 1, -1, NULL, NULL}, 0, IMAGE_JPEG, HEP_E_OUT_OF_RANGE},
-        {{pixels, IMAGE_SIDE_MAX + 1, 1, NULL, NULL}, 0, IMAGE_WEBP, HEP_E_OUT_OF_RANGE},
+        {{pixels, HEP_IMAGE_FILE_SIDE_MAX + 1, 1, NULL, NULL}, 0, IMAGE_WEBP, HEP_E_OUT_OF_RANGE},
         {{pixels, 8, 8, NULL, NULL}, 101, IMAGE_WEBP, HEP_E_OUT_OF_RANGE},
         {{pixels, 8, 8, NULL, NULL}, -1, IMAGE_JPEG, HEP_E_OUT_OF_RANGE},
         {{pixels, 8, 8, "\xff", NULL}, 0, IMAGE_PNG, HEP_E_BAD_FIELD},

@@ -329,7 +329,7 @@ START_TEST(break_starts_a_new_chunk)
         ck_assert_msg(chunks.count == rows[i].chunks, "%s: %zu chunks", rows[i].text, chunks.count);
         prompt_chunks_clear(&chunks);
     }
-    char *many = repeat("a BREAK ", CHUNKS_MAX + 1);
+    char *many = repeat("a BREAK ", HEP_CHUNKS_MAX + 1);
     struct prompt_chunks chunks = {0};
     ck_assert_int_eq(prompt_chunks_make(sd15, many, strlen(many), &chunks, NULL), HEP_E_OUT_OF_RANGE);
     free(many);

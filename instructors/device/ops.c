@@ -1,6 +1,6 @@
 /*
  * heptad-device's operations: what there is to compute on, and who has reserved how much of it. To add one: fields,
- * row, handler, a line in the golden description, a test. Everything here is light and runs on the loop thread.
+ * row, handler, a line in the golden description, a test. All but `measure` is light and runs on the loop thread.
  */
 #include "instructors/device/cores.h"
 #include "instructors/device/memory.h"
@@ -11,16 +11,20 @@
 #include "common/build.h"
 #include "common/log.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CPU_DEVICE "cpu0"
+enum { MEASURE_MS = 90 };
 
 struct device_state {
     struct device_topology topology;
     struct device_cores cores;
     struct device_reservations reservations;
-    struct device_rates rates;
+    char rates_key[DEVICE_RATES_KEY_MAX];
+    pthread_mutex_t lock;      /* guards rates: measured on the worker thread, told on the loop thread */
+    struct device_rates rates; /* measurements 0: none yet                                            */
 };
 
 /* ---- requests and replies
@@ -56,6 +60,11 @@ struct release_request {
 struct release_reply {
     uint64_t released_bytes;
 };
+struct measure_reply {
+    json_t *gflops;
+    int32_t measurements;
+    bool settled;
+};
 struct memory_reply {
     uint64_t total, available, limit, machine, reserved, shm_total, shm_free;
 };
@@ -63,7 +72,8 @@ struct memory_reply {
 static const char *const device_choices[] = {CPU_DEVICE, "", NULL};
 static const struct hep_field list_reply_fields[] = {
     HEP_FIELD(JSON, list_reply, devices, REQUIRED,
-              .help = "id, kind, name, cores, caches, NUMA nodes, ISA level, measured GFLOP/s per dtype"),
+              .help = "id, kind, name, cores, caches, NUMA nodes, ISA level; measured GFLOP/s per dtype (gflops), how far windows "
+                      "of one measurement lay apart (gflops_spread), and whether two measurements agree (gflops_settled)"),
     HEP_FIELD(JSON, list_reply, cores, REQUIRED, .help = "numbers of the cores that may be computed on"),
     HEP_FIELD(STR, list_reply, isa, REQUIRED,
               .help = "instruction set level of the kernels: portable, avx2, avx512bf16"),
@@ -97,6 +107,11 @@ static const struct hep_field release_fields[] = {
 static const struct hep_field release_reply_fields[] = {
     HEP_FIELD(U64, release_reply, released_bytes, REQUIRED, .help = "0 if it had none"),
 };
+static const struct hep_field measure_reply_fields[] = {
+    HEP_FIELD(JSON, measure_reply, gflops, REQUIRED, .help = "the best that was measured so far, per dtype"),
+    HEP_FIELD(I32, measure_reply, measurements, REQUIRED, .help = "so far"),
+    HEP_FIELD(BOOL, measure_reply, settled, REQUIRED, .help = "the last two agree within 10 %"),
+};
 static const struct hep_field memory_reply_fields[] = {
     HEP_FIELD(U64, memory_reply, total, REQUIRED,
               .help = "what we could have at most: the machine's, or a lower limit, bytes"),
@@ -123,24 +138,34 @@ static json_t *core_numbers(const struct device_state *state)
     return numbers;
 }
 
-static json_t *rates_to_json(const struct device_rates *rates)
+static json_t *per_dtype(const struct device_rates *rates, const double *numbers)
 {
     json_t *object = json_object();
     for (int dtype = 1; dtype < HEP_DTYPE_COUNT; dtype++)
         if (rates->gflops[dtype] > 0)
-            json_object_set_new(object, hep_dtype_name((enum hep_dtype)dtype), json_real(rates->gflops[dtype]));
+            json_object_set_new(object, hep_dtype_name((enum hep_dtype)dtype), json_real(numbers[dtype]));
     return object;
 }
 
-static json_t *cpu_to_json(const struct device_state *state)
+static struct device_rates rates_of(struct device_state *state)
 {
+    pthread_mutex_lock(&state->lock);
+    struct device_rates rates = state->rates;
+    pthread_mutex_unlock(&state->lock);
+    return rates;
+}
+
+static json_t *cpu_to_json(struct device_state *state)
+{
+    const struct device_rates rates = rates_of(state);
     const struct device_topology *topology = &state->topology;
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:f, s:o}", "id", CPU_DEVICE,
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:f, s:o, s:o, s:b}", "id", CPU_DEVICE,
                      "kind", "cpu", "name", topology->model, "isa", hep_isa_name(topology->isa), "sockets",
                      topology->sockets, "numa_nodes", topology->nodes, "cores", topology->core_count, "usable_cores",
                      topology->usable_cores, "threads", topology->threads, "l1d_bytes", (json_int_t)topology->l1d_bytes,
                      "l2_bytes", (json_int_t)topology->l2_bytes, "l3_bytes", (json_int_t)topology->l3_bytes, "l3_count",
-                     topology->l3_count, "cpu_quota", topology->quota, "gflops", rates_to_json(&state->rates));
+                     topology->l3_count, "cpu_quota", topology->quota, "gflops", per_dtype(&rates, rates.gflops),
+                     "gflops_spread", per_dtype(&rates, rates.spread), "gflops_settled", rates.settled);
 }
 
 static enum hep_status device_list(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
@@ -209,24 +234,41 @@ static enum hep_status device_get_memory(struct hep_call *call, const void *requ
     return HEP_OK;
 }
 
+/* The supervisor asks for it while nothing else is to be done, with all cores; see engine.c. */
+static enum hep_status device_measure(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
+{
+    struct device_state *state = state_of(call);
+    struct measure_reply *reply = reply_;
+    struct device_rates fresh;
+    struct hep_error stored = {0};
+    const char *folder = hep_instructor_state_dir(hep_call_instructor(call));
+    (void)request;
+    HEP_TRY(device_rates_measure(state->topology.usable_cores, MEASURE_MS, &fresh, error));
+    pthread_mutex_lock(&state->lock);
+    device_rates_add(&state->rates, &fresh);
+    struct device_rates rates = state->rates;
+    pthread_mutex_unlock(&state->lock);
+    if (folder[0] && device_rates_store(folder, state->rates_key, &rates, &stored) != HEP_OK)
+        hep_log(HEP_WARNING, "device.rates_not_stored", "reason=\"%s\"", stored.message);
+    hep_log(HEP_INFO, "device.measured", "f32_gflops=%.0f bf16_gflops=%.0f measurements=%d settled=%s took_ms=%.0f",
+            rates.gflops[HEP_F32], rates.gflops[HEP_BF16], rates.measurements, rates.settled ? "yes" : "no",
+            rates.measured_ms);
+    reply->gflops = per_dtype(&rates, rates.gflops);
+    reply->measurements = rates.measurements;
+    reply->settled = rates.settled;
+    return HEP_OK;
+}
+
 /* ---- life
  * ----------------------------------------------------------------------------------------------------------------------
  */
-static enum hep_status find_rates(struct hep_instructor *self, struct device_state *state, struct hep_error *error)
+/* What an earlier process has measured. */
+static void recall_rates(const struct hep_instructor *self, struct device_state *state)
 {
-    char key[DEVICE_RATES_KEY_MAX];
     device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores,
-                     hep_build_id(), key);
-    bool kept = hep_instructor_state_dir(self)[0] != '\0'; /* alone, without --state-dir, nothing is written */
-    if (kept && device_rates_load(hep_instructor_state_dir(self), key, &state->rates, NULL) == HEP_OK)
-        return HEP_OK;
-    hep_instructor_starting(self, "measuring matmul rates");
-    HEP_TRY(device_rates_measure(state->topology.usable_cores, 150, &state->rates, error));
-    struct hep_error stored = {0};
-    if (kept && device_rates_store(hep_instructor_state_dir(self), key, &state->rates, &stored) != HEP_OK)
-        hep_log(HEP_WARNING, "device.rates_not_stored", "reason=%s",
-                stored.message); /* measured again at the next start */
-    return HEP_OK;
+                     hep_build_id(), state->rates_key);
+    if (hep_instructor_state_dir(self)[0])
+        device_rates_load(hep_instructor_state_dir(self), state->rates_key, &state->rates, NULL);
 }
 
 static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
@@ -242,12 +284,12 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
         state->topology.usable_cores = (int)cores;
     if (status == HEP_OK)
         status = device_memory_read("", &memory, error);
-    if (status == HEP_OK)
-        status = find_rates(self, state, error);
     if (status != HEP_OK) {
         free(state);
         return status;
     }
+    pthread_mutex_init(&state->lock, NULL);
+    recall_rates(self, state);
     device_cores_init(&state->cores, &state->topology);
     device_reservations_init(&state->reservations, memory.total);
     hep_log(HEP_INFO, "device.started", "isa=%s cores=%d usable=%d memory=%" PRIu64 " f32_gflops=%.0f bf16_gflops=%.0f",
@@ -260,7 +302,7 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
 /* Who has reserved what: the supervisor takes back what belongs to no session. */
 static void add_status(struct hep_instructor *self, json_t *into)
 {
-    const struct device_state *state = hep_instructor_state(self);
+    struct device_state *state = hep_instructor_state(self);
     json_t *reservations = json_object();
     for (int i = 0; i < DEVICE_RESERVATIONS_MAX; i++) {
         const struct device_reservation *one = &state->reservations.list[i];
@@ -268,6 +310,7 @@ static void add_status(struct hep_instructor *self, json_t *into)
             json_object_set_new(reservations, one->session, json_integer((json_int_t)one->bytes));
     }
     json_object_set_new(into, "reservations", reservations);
+    json_object_set_new(into, "rates_settled", json_boolean(rates_of(state).settled));
 }
 
 static void stop(struct hep_instructor *self)
@@ -296,6 +339,16 @@ static const struct hep_operation operations[] = {
                   .help = "promise memory to a session"),
     HEP_OPERATION("release", device_release, release_request, release_fields, release_reply, release_reply_fields,
                   .permission = HEP_INTERNAL, LIGHT, .pure = true, .help = "end a session's reservation"),
+    {.name = "measure",
+     .handler = device_measure,
+     .request_size = sizeof(struct no_fields),
+     .reply = measure_reply_fields,
+     .reply_count = HEP_COUNT_OF(measure_reply_fields),
+     .reply_size = sizeof(struct measure_reply),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 10000,
+     .heavy = true,
+     .help = "measure matrix multiplication once more and keep the best"},
     {.name = "get_memory",
      .handler = device_get_memory,
      .request_size = sizeof(struct no_fields),

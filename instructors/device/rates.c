@@ -1,5 +1,5 @@
 /*
- * Measures matrix multiplication with oneDNN. Called at the start of the device domain when there are no stored rates.
+ * Measures matrix multiplication with oneDNN. Called by device.measure on the worker thread, under a lease.
  * It measures what the engine will use: the same library, packed weights, all usable cores.
  */
 #include "instructors/device/rates.h"
@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE = 768 }; /* m = n = k: 0.9 GFLOP, packed operands in the second-level cache of one core or a few */
+enum {
+    SIDE = 768, /* m = n = k: 0.9 GFLOP, packed operands in the second-level cache of one core or a few */
+    WINDOWS = 3 /* in turn for each dtype, so that a disturbance hits one of each                     */
+};
 
 /* The dtypes that are measured. To add one: a row. */
 static const struct kind {
@@ -93,42 +96,75 @@ static bool prepare(dnnl_engine_t engine, const struct kind *kind, struct multip
     return true;
 }
 
-/* The best of the runs that fit in the budget, at least two; 0 if it does not run. */
-static double time_it(dnnl_stream_t stream, const struct multiplication *m, int64_t budget_us)
+/* The best rate of the runs that fit in a window, at least one; 0 if it does not run. */
+static double time_window(dnnl_stream_t stream, const struct multiplication *m, int64_t window_us)
 {
     int64_t start = hep_now_us(), best = INT64_MAX;
-    for (int run = 0; run < 2 || hep_now_us() - start < budget_us; run++) {
+    do {
         int64_t before = hep_now_us();
         if (dnnl_primitive_execute(m->primitive, stream, 3, m->arguments) != dnnl_success ||
             dnnl_stream_wait(stream) != dnnl_success)
             return 0;
         int64_t took = hep_now_us() - before;
-        if (run > 0 && took < best) /* the first one makes the code */
-            best = took;
-    }
+        best = took < best ? took : best;
+    } while (hep_now_us() - start < window_us);
     return 2.0 * SIDE * SIDE * SIDE / ((double)(best > 0 ? best : 1) * 1e3);
+}
+
+static void time_all(dnnl_stream_t stream, struct multiplication *ready, int64_t window_us,
+                     struct device_rates *measured)
+{
+    double worst[HEP_COUNT_OF(kinds)];
+    for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++)
+        if (ready[i].primitive)
+            time_window(stream, &ready[i], 0); /* the first run makes the code */
+    for (int window = 0; window < WINDOWS; window++)
+        for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++) {
+            double rate = ready[i].primitive ? time_window(stream, &ready[i], window_us) : 0;
+            double *best = &measured->gflops[kinds[i].dtype];
+            worst[i] = window == 0 || rate < worst[i] ? rate : worst[i];
+            *best = rate > *best ? rate : *best;
+            measured->spread[kinds[i].dtype] = *best > 0 ? 1 - worst[i] / *best : 0;
+        }
 }
 
 enum hep_status device_rates_measure(int threads, double budget_ms, struct device_rates *rates, struct hep_error *error)
 {
-    struct device_rates measured = {{0}, 0};
+    struct device_rates measured = {.measurements = 1};
+    struct multiplication ready[HEP_COUNT_OF(kinds)] = {0};
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    int64_t start = hep_now_us(), share_us = (int64_t)(budget_ms * 1e3) / (int64_t)HEP_COUNT_OF(kinds);
+    int64_t start = hep_now_us();
     HEP_TRY(hep_onednn_start(&engine, &stream, error));
     int threads_before = omp_get_max_threads();
     omp_set_num_threads(threads);
-    for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++) {
-        struct multiplication m = {0};
-        int64_t before = hep_now_us();
-        if (prepare(engine, &kinds[i], &m))
-            measured.gflops[kinds[i].dtype] = time_it(stream, &m, share_us - (hep_now_us() - before));
-        clear(&m);
-    }
+    for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++)
+        if (!prepare(engine, &kinds[i], &ready[i]))
+            clear(&ready[i]);
+    time_all(stream, ready, (int64_t)(budget_ms * 1e3 / (WINDOWS * HEP_COUNT_OF(kinds))), &measured);
+    for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++)
+        clear(&ready[i]);
     omp_set_num_threads(threads_before);
     if (measured.gflops[HEP_F32] <= 0)
         return hep_fail(error, HEP_E_SYSTEM, "oneDNN cannot multiply f32 matrices on this machine");
     measured.measured_ms = (double)(hep_now_us() - start) / 1e3;
     *rates = measured;
     return HEP_OK;
+}
+
+void device_rates_add(struct device_rates *known, const struct device_rates *fresh)
+{
+    bool agree = known->measurements > 0;
+    for (int i = 0; i < HEP_DTYPE_COUNT; i++) {
+        double lower = known->gflops[i] < fresh->gflops[i] ? known->gflops[i] : fresh->gflops[i];
+        bool better = fresh->gflops[i] > known->gflops[i];
+        if (better)
+            known->spread[i] = fresh->spread[i];
+        if (better)
+            known->gflops[i] = fresh->gflops[i];
+        agree = agree && lower >= (1 - DEVICE_RATES_AGREE) * known->gflops[i];
+    }
+    known->measurements++;
+    known->measured_ms = fresh->measured_ms;
+    known->settled = agree;
 }

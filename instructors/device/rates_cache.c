@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FORMAT = 1, FILE_BYTES_MAX = 64 << 10 };
+enum { FORMAT = 2, FILE_BYTES_MAX = 64 << 10 };
 #define FILE_NAME "device-rates.json"
 
 const char *device_rates_key(const char *model, const char *isa, int threads, const char *build,
@@ -31,25 +31,33 @@ static enum hep_status file_path(const char *state_dir, const char *suffix, char
     return HEP_OK;
 }
 
-static bool decode(json_t *json, const char **key, struct device_rates *rates)
+static bool decode_per_dtype(json_t *object, double numbers[HEP_DTYPE_COUNT])
 {
-    json_t *gflops;
     const char *name;
     json_t *value;
-    int format;
-    if (json_unpack(json, "{s:i, s:s, s:o, s:F}", "format", &format, "key", key, "gflops", &gflops, "measured_ms",
-                    &rates->measured_ms) != 0 ||
-        format != FORMAT || !json_is_object(gflops))
-        return false;
-    json_object_foreach(gflops, name, value)
+    json_object_foreach(object, name, value)
     {
         enum hep_dtype dtype = hep_dtype_from_name(name);
         double number = json_number_value(value);
         if (dtype == HEP_DTYPE_UNDEF || !json_is_number(value) || !isfinite(number) || number < 0)
             return false;
-        rates->gflops[dtype] = number;
+        numbers[dtype] = number;
     }
-    return rates->gflops[HEP_F32] > 0;
+    return json_is_object(object);
+}
+
+static bool decode(json_t *json, const char **key, struct device_rates *rates)
+{
+    json_t *gflops, *spread;
+    int format, settled;
+    if (json_unpack(json, "{s:i, s:s, s:o, s:o, s:F, s:i, s:b}", "format", &format, "key", key, "gflops", &gflops,
+                    "spread", &spread, "measured_ms", &rates->measured_ms, "measurements", &rates->measurements,
+                    "settled", &settled) != 0 ||
+        format != FORMAT || rates->measurements < 1)
+        return false;
+    rates->settled = settled != 0;
+    return decode_per_dtype(gflops, rates->gflops) && decode_per_dtype(spread, rates->spread) &&
+           rates->gflops[HEP_F32] > 0;
 }
 
 static char *read_text(const char *path)
@@ -72,7 +80,7 @@ enum hep_status device_rates_load(const char *state_dir, const char *key, struct
     char *text = read_text(path);
     if (!text)
         return hep_fail(error, HEP_E_NOT_FOUND, "no rates are stored in %s", path);
-    struct device_rates read = {{0}, 0};
+    struct device_rates read = {.measurements = 0};
     const char *stored_key;
     enum hep_status status = HEP_OK;
     json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -89,12 +97,16 @@ enum hep_status device_rates_load(const char *state_dir, const char *key, struct
 
 static json_t *encode(const char *key, const struct device_rates *rates)
 {
-    json_t *gflops = json_object();
-    for (int i = 1; i < HEP_DTYPE_COUNT; i++)
-        if (rates->gflops[i] > 0)
-            json_object_set_new(gflops, hep_dtype_name((enum hep_dtype)i), json_real(rates->gflops[i]));
-    return json_pack("{s:i, s:s, s:o, s:f}", "format", FORMAT, "key", key, "gflops", gflops, "measured_ms",
-                     rates->measured_ms);
+    json_t *gflops = json_object(), *spread = json_object();
+    for (int i = 1; i < HEP_DTYPE_COUNT; i++) {
+        if (rates->gflops[i] <= 0)
+            continue;
+        json_object_set_new(gflops, hep_dtype_name((enum hep_dtype)i), json_real(rates->gflops[i]));
+        json_object_set_new(spread, hep_dtype_name((enum hep_dtype)i), json_real(rates->spread[i]));
+    }
+    return json_pack("{s:i, s:s, s:o, s:o, s:f, s:i, s:b}", "format", FORMAT, "key", key, "gflops", gflops, "spread",
+                     spread, "measured_ms", rates->measured_ms, "measurements", rates->measurements, "settled",
+                     rates->settled);
 }
 
 /* text into a new file at path, on the disk when it returns. */

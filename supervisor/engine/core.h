@@ -51,6 +51,9 @@ struct hep_engine {
     struct hep_error store_error;       /* code OK: the store works                                     */
     struct hep_loop_timer *store_timer; /* next try of a failed commit                                  */
     int ended_since_trim;
+    bool measuring;                     /* device.measure is under way                                  */
+    int64_t measure_next_ms;            /* monotonic: not before; 0 = at once                           */
+    int64_t measure_wait_ms;            /* from one to the next, doubling while they do not agree       */
     int64_t created_ms;             /* monotonic                                                    */
     void (*changed)(void *context); /* told after new events can be seen; NULL = nobody             */
     void *changed_context;

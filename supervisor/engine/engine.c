@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 enum { SESSIONS_MAX = 4, SESSIONS_KEPT = 10000, TRIM_EVERY = 100, STORE_RETRY_MS = 1000, SETTLE_ROUNDS = 8 };
+enum { MEASURE_FIRST_MS = 2000, MEASURE_LAST_MS = 600000 };
 
 /* ---- settling ---------------------------------------------------------------------------------------------------- */
 uint64_t hep_engine_budget(const struct hep_engine *engine)
@@ -317,6 +318,41 @@ static void reconcile(struct hep_engine *engine, json_t *reservations)
                 json_is_integer(bytes) ? (int64_t)json_integer_value(bytes) : 0);
         hep_engine_tell(engine, HEP_ROLE_DEVICE, "release", session, json_pack("{s:s}", "session", session));
     }
+    hep_dispatch_pump(engine->dispatch);
+}
+
+static void on_measured(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct hep_engine *engine = context;
+    (void)status, (void)reply, (void)error;
+    engine->measuring = false;
+    engine->measure_wait_ms = engine->measure_wait_ms ? 2 * engine->measure_wait_ms : MEASURE_FIRST_MS;
+    if (engine->measure_wait_ms > MEASURE_LAST_MS)
+        engine->measure_wait_ms = MEASURE_LAST_MS;
+    engine->measure_next_ms = hep_now_ms() + engine->measure_wait_ms;
+}
+
+static bool has_time(const struct hep_engine *engine)
+{
+    if (engine->draining || engine->measuring || engine->sessions || hep_now_ms() < engine->measure_next_ms)
+        return false;
+    for (int role = 0; role < HEP_ROLE_COUNT; role++)
+        if (!hep_proc_is_ready(engine->proc, (enum hep_role)role) ||
+            hep_dispatch_in_hand(engine->dispatch, (enum hep_role)role) > 0)
+            return false;
+    return true;
+}
+
+/* While the device's rates are not certain and nobody has anything to do, they are measured once more, on all cores. A
+   request that comes meanwhile waits a quarter of a second at most. */
+static void measure(struct hep_engine *engine)
+{
+    struct hep_errand *errand;
+    struct hep_errand_spec spec = {
+        .role = HEP_ROLE_DEVICE, .heavy = true, .priority = -(1 << 20), .done = on_measured, .context = engine};
+    spec.message = json_pack("{s:s, s:{}}", "type", "device.measure", "data");
+    engine->measuring = spec.message && hep_dispatch_submit(engine->dispatch, &spec, &errand, NULL) == HEP_OK;
+    hep_dispatch_pump(engine->dispatch);
 }
 
 static void on_report(void *context, enum hep_role role, uint64_t generation, json_t *report)
@@ -328,6 +364,8 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     engine->domains[role].report_ms = hep_now_ms();
     if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0)
         reconcile(engine, json_object_get(report, "reservations"));
+    if (role == HEP_ROLE_DEVICE && json_is_false(json_object_get(report, "rates_settled")) && has_time(engine))
+        measure(engine);
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
     if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
         hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1),

@@ -32,7 +32,11 @@ static void put(const char *text)
     fclose(file);
 }
 
-static const struct device_rates some = {.gflops = {[HEP_F32] = 123.5, [HEP_I8] = 456.25}, .measured_ms = 99.5};
+static const struct device_rates some = {.gflops = {[HEP_F32] = 123.5, [HEP_I8] = 456.25},
+                                         .spread = {[HEP_F32] = 0.25},
+                                         .measured_ms = 99.5,
+                                         .measurements = 3,
+                                         .settled = true};
 
 START_TEST(a_measurement_is_plausible_and_short)
 {
@@ -59,6 +63,36 @@ START_TEST(stored_rates_are_read_back)
     ck_assert_double_eq(rates.gflops[HEP_I8], 456.25);
     ck_assert_double_eq(rates.gflops[HEP_BF16], 0);
     ck_assert_double_eq(rates.measured_ms, 99.5);
+    ck_assert_double_eq(rates.spread[HEP_F32], 0.25);
+    ck_assert_int_eq(rates.measurements, 3);
+    ck_assert(rates.settled);
+}
+END_TEST
+
+START_TEST(the_best_is_kept_and_two_that_agree_settle_it)
+{
+    static const struct {
+        double f32, bf16, best_f32, best_bf16;
+        bool settled;
+    } steps[] = {
+        {44, 300, 44, 300, false},    /* the first says nothing of how good it is  */
+        {101, 310, 101, 310, false},  /* the machine was busy before               */
+        {38, 400, 101, 400, false},   /* it is busy again; the other is better     */
+        {208, 810, 208, 810, false},
+        {190, 725, 208, 810, false},  /* one of them is not within 10 %            */
+        {190, 800, 208, 810, true},
+        {40, 90, 208, 810, false},    /* a busy one takes nothing away             */
+        {215, 820, 215, 820, true},
+    };
+    struct device_rates known = {.measurements = 0};
+    for (size_t i = 0; i < HEP_COUNT_OF(steps); i++) {
+        struct device_rates fresh = {.gflops = {[HEP_F32] = steps[i].f32, [HEP_BF16] = steps[i].bf16}};
+        device_rates_add(&known, &fresh);
+        ck_assert_double_eq(known.gflops[HEP_F32], steps[i].best_f32);
+        ck_assert_double_eq(known.gflops[HEP_BF16], steps[i].best_bf16);
+        ck_assert_msg(known.settled == steps[i].settled, "step %zu", i);
+    }
+    ck_assert_int_eq(known.measurements, HEP_COUNT_OF(steps));
 }
 END_TEST
 
@@ -85,14 +119,17 @@ START_TEST(a_damaged_file_is_refused_whatever_it_is)
         "{",
         "[]",
         "{}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"measured_ms\": 1}",
-        "{\"format\": 1, \"key\": 5, \"gflops\": {\"f32\": 1}, \"measured_ms\": 1}",
-        "{\"format\": 1, \"key\": \"key\", \"gflops\": [1], \"measured_ms\": 1}",
-        "{\"format\": 1, \"key\": \"key\", \"gflops\": {}, \"measured_ms\": 1}",
-        "{\"format\": 1, \"key\": \"key\", \"gflops\": {\"f32\": -1}, \"measured_ms\": 1}",
-        "{\"format\": 1, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"i8\": -1}, \"measured_ms\": 1}",
-        "{\"format\": 1, \"key\": \"key\", \"gflops\": {\"f32\": \"1\"}, \"measured_ms\": 1}",
-        "{\"format\": 1, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"f99\": 1}, \"measured_ms\": 1}",
+        "{\"format\": 1, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": 5, \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": [1], \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": -1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"i8\": -1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": \"1\"}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"f99\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": 7, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 0, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1}",
     };
     struct device_rates rates;
     for (size_t i = 0; i < HEP_COUNT_OF(bad); i++) {
@@ -137,6 +174,7 @@ int main(void)
     tcase_set_timeout(cases, 30);
     tcase_add_test(cases, a_measurement_is_plausible_and_short);
     tcase_add_test(cases, stored_rates_are_read_back);
+    tcase_add_test(cases, the_best_is_kept_and_two_that_agree_settle_it);
     tcase_add_test(cases, rates_of_another_key_are_not_found_and_replaced);
     tcase_add_test(cases, a_damaged_file_is_refused_whatever_it_is);
     tcase_add_test(cases, a_store_that_fails_leaves_the_old_file);

@@ -7,7 +7,8 @@
  */
 #include "instructors/scheduler/methods.h"
 
-#include <ctype.h>
+#include "common/name.h"
+
 #include <string.h>
 
 #define ALIASES(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -79,30 +80,12 @@ const struct scheduler_method scheduler_methods[] = {
 };
 const size_t scheduler_methods_count = HEP_COUNT_OF(scheduler_methods);
 
-/* Lower case, without spaces, '_' and '-', and with "++" as "pp": the form in which names are compared. */
-static void normalise(const char *name, char *to, size_t size)
-{
-    size_t used = 0;
-    for (; *name && used + 1 < size; name++)
-        if (!strchr(" _-", *name))
-            to[used++] = *name == '+' ? 'p' : (char)tolower((unsigned char)*name);
-    to[used] = '\0';
-}
-
-static bool same_name(const char *a, const char *b)
-{
-    char x[HEP_NAME_MAX], y[HEP_NAME_MAX];
-    normalise(a, x, sizeof x);
-    normalise(b, y, sizeof y);
-    return strcmp(x, y) == 0;
-}
-
 static bool row_has_name(const struct scheduler_method *method, const char *name)
 {
-    if (same_name(method->name, name) || same_name(method->title, name))
+    if (hep_name_is(method->name, name) || hep_name_is(method->title, name))
         return true;
     for (const char *const *alias = method->aliases; *alias; alias++)
-        if (same_name(*alias, name))
+        if (hep_name_is(*alias, name))
             return true;
     return false;
 }

@@ -6,6 +6,8 @@
 #include "supervisor/engine/parameter.h"
 
 #include "common/limits.h"
+#include "common/name.h"
+#include "common/wire.h"
 #include "supervisor/engine/reference.h"
 
 #include <errno.h>
@@ -13,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const char *const type_names[HEP_PARAMETER_TYPE_COUNT] = {
 #define HEP_PARAMETER_NAME(id, name, help) name,
@@ -235,45 +236,64 @@ static enum hep_status check_number(const struct hep_parameter *p, double value,
     return HEP_OK;
 }
 
+/* Appends a name to a list for people; one that does not fit is left out, and the list says so. */
+static void list_name(char *list, size_t size, const char *name)
+{
+    static const char more[] = ", …";
+    size_t used = strlen(list), need = strlen(name) + (used ? 2 : 0);
+    if (used >= sizeof more - 1 && strcmp(list + used - (sizeof more - 1), more) == 0)
+        return;
+    if (used + need + sizeof more <= size)
+        snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+    else
+        snprintf(list + used, size - used, "%s", more);
+}
+
 static bool is_choice(const json_t *choices, const char *text, char *list, size_t size)
 {
-    size_t index, used = 0;
+    size_t index;
     json_t *choice;
     json_array_foreach(choices, index, choice)
     {
         if (strcmp(json_string_value(choice), text) == 0)
             return true;
-        if (used < size)
-            used += (size_t)snprintf(list + used, size - used, "%s%s", used ? ", " : "", json_string_value(choice));
+        list_name(list, size, json_string_value(choice));
     }
     return choices == NULL;
 }
 
+/* Whether the row of scheduler.list has this name: its own, its title (A1111's name) or an alias (diffusers' class). */
+static bool scheduler_has_name(const json_t *row, const char *text)
+{
+    size_t index;
+    json_t *alias;
+    if (hep_name_is(hep_json_str(row, "name", ""), text) || hep_name_is(hep_json_str(row, "title", ""), text))
+        return true;
+    json_array_foreach(json_object_get(row, "aliases"), index,
+                       alias) if (json_is_string(alias) && hep_name_is(json_string_value(alias), text)) return true;
+    return false;
+}
+
 static bool is_scheduler(const json_t *schedulers, const char *text, char *list, size_t size)
 {
-    size_t index, other, used = 0;
-    json_t *row, *alias;
+    size_t index;
+    json_t *row;
+    if (!schedulers || text[0] == '\0') /* not known yet: the domain will judge; "" is the model's own */
+        return true;
     json_array_foreach(schedulers, index, row)
     {
-        const char *name = json_string_value(json_object_get(row, "name"));
-        if (!name)
-            continue;
-        if (strcasecmp(name, text) == 0)
+        if (scheduler_has_name(row, text))
             return true;
-        json_array_foreach(json_object_get(row, "aliases"), other,
-                           alias) if (json_is_string(alias) &&
-                                      strcasecmp(json_string_value(alias), text) == 0) return true;
-        if (used < size)
-            used += (size_t)snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+        list_name(list, size, hep_json_str(row, "name", "?"));
     }
-    return schedulers == NULL || text[0] == '\0';
+    return false;
 }
 
 static enum hep_status check_text(const struct hep_parameter *p, const json_t *value,
                                   const struct hep_parameter_scope *scope, struct hep_error *error)
 {
     double limit;
-    char list[200] = "";
+    char list[480] = "";
     if (!json_is_string(value))
         return wrong_type(p, value, error);
     const char *text = json_string_value(value);

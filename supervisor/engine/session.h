@@ -42,7 +42,14 @@ enum hep_session_event {
 #undef HEP_SESSION_EVENT_ID
         HEP_SESSION_EVENT_COUNT
 };
-enum hep_step_state { HEP_STEP_PENDING, HEP_STEP_RUNNING, HEP_STEP_DONE, HEP_STEP_FAILED, HEP_STEP_STATE_COUNT };
+enum hep_step_state {
+    HEP_STEP_PENDING,
+    HEP_STEP_RUNNING,
+    HEP_STEP_DONE,
+    HEP_STEP_FAILED,
+    HEP_STEP_CANCELLED, /* in hand when its session ended; result: {step, steps} that it had reached */
+    HEP_STEP_STATE_COUNT
+};
 
 enum { HEP_STEP_CRASHES_MAX = 3, HEP_STEP_REDOS_MAX = 5 };
 

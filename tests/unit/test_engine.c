@@ -403,6 +403,8 @@ START_TEST(a_cancelled_session_stops_and_stays_so)
     fake_start(&fake, NULL);
     json_t *view = fake_get(&fake, id);
     ck_assert_str_eq(hep_json_str(view, "status", ""), "cancelled");
+    ck_assert_str_eq(hep_json_str(json_object_get(view, "domains"), "inference", ""), "cancelled");
+    ck_assert_int_gt(hep_json_int(view, "denoising_step", 0), 0); /* how far it had come */
     json_decref(view);
 }
 END_TEST

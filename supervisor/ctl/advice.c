@@ -68,6 +68,7 @@ static void about_domain(struct advice *advice, const json_t *domain)
     const char *name = hep_json_str(domain, "domain", "?"), *state = hep_json_str(domain, "state", "");
     bool serving = strcmp(state, "ready") == 0 || strcmp(state, "busy") == 0;
     int64_t restarts = hep_json_int(domain, "restarts", 0), silent = hep_json_int(domain, "reported_ms_ago", 0);
+    int64_t idle = hep_json_int(domain, "idle_ms", 0);
     char *cause = cause_of(domain), span[24];
     if (strcmp(state, "failed") == 0)
         when_failed(advice, domain, name, cause);
@@ -80,6 +81,12 @@ static void about_domain(struct advice *advice, const json_t *domain)
     else if (strcmp(state, "hung") == 0 || strcmp(state, "dying") == 0)
         advise(advice,
                ctl_format("%s made no progress and is being ended (%s). It is started again by itself.", name, cause));
+    else if (serving && idle >= silent && !hep_json_bool(domain, "healthy", true))
+        advise(
+            advice,
+            ctl_format("%s has had %s in hand for %s without progress. It is ended by itself at its deadline, and its "
+                       "sessions go on; to do it now: `heptctl restart %s`.",
+                       name, hep_json_str(domain, "operation", "work"), ctl_duration(idle, span, sizeof span), name));
     else if (serving && !hep_json_bool(domain, "healthy", true))
         advise(
             advice,

@@ -16,7 +16,11 @@
 #include "supervisor/engine/store.h"
 #include "supervisor/engine/workflow.h"
 
-enum { HEP_FRESH_MS = 5000 /* a domain whose last report is older is not healthy */ };
+enum {
+    HEP_FRESH_MS = 5000,  /* a domain whose last report is older is not healthy                                  */
+    HEP_STALL_MS = 20000, /* nor is one that has work in hand and has made no progress for so long. Its deadline,
+                             when it is ended, is later: that of a step of the largest image                     */
+};
 
 /* What the engine knows of a domain's process. */
 struct hep_engine_domain {

@@ -2,6 +2,7 @@
  * The one answer about the whole daemon: its state, one sentence that is true, and everything behind it. Called by the
  * front for status.get. Asks nobody: what it says is what has been reported.
  */
+#include "common/build.h"
 #include "common/clock.h"
 #include "common/wire.h"
 #include "shm/segment.h"
@@ -38,6 +39,8 @@ static void say_domain(char *line, size_t size, json_t *domain)
         say(line, size, "%s restarting in %" PRId64 " ms", name, next);
     else if (strcmp(state, "starting") == 0)
         say(line, size, "%s starting", name);
+    else if (is_up(state) && hep_json_int(domain, "idle_ms", 0) >= HEP_STALL_MS)
+        say(line, size, "%s busy without progress for %" PRId64 " s", name, hep_json_int(domain, "idle_ms", 0) / 1000);
     else if (is_up(state))
         say(line, size, "%s silent", name);
     else
@@ -53,7 +56,22 @@ struct tally {
     char line[400]; /* what is not well, "" = all is */
 };
 
-/* Ready means: the process says so, and it has reported within HEP_FRESH_MS. */
+/* How long the process has had work in hand without getting on with any of it, ms. */
+static int64_t idle_ms(const json_t *domain)
+{
+    size_t index;
+    json_t *item;
+    int64_t longest = 0;
+    json_array_foreach(json_object_get(domain, "in_hand"), index, item)
+    {
+        int64_t idle = hep_json_int(item, "idle_ms", 0);
+        longest = idle > longest ? idle : longest;
+    }
+    return longest;
+}
+
+/* Ready means: the process says so, it has reported within HEP_FRESH_MS, and it gets on with what it has in hand. A
+   report alone proves only that the process has a thread that reports. */
 static struct tally count_domains(const struct hep_engine *engine, json_t *domains)
 {
     struct tally tally = {0};
@@ -64,7 +82,10 @@ static struct tally count_domains(const struct hep_engine *engine, json_t *domai
         const char *name = hep_json_str(domain, "domain", ""), *state = hep_json_str(domain, "state", "");
         enum hep_role role = hep_role_from_prefix(name, strlen(name));
         int64_t report = role == HEP_ROLE_NONE ? 0 : engine->domains[role].report_ms;
-        bool fresh = report && hep_now_ms() - report < HEP_FRESH_MS, up = is_up(state) && fresh;
+        int64_t idle = idle_ms(domain);
+        bool fresh = report && hep_now_ms() - report < HEP_FRESH_MS;
+        bool up = is_up(state) && fresh && idle < HEP_STALL_MS;
+        json_object_set_new(domain, "idle_ms", json_integer(idle));
         json_object_set_new(domain, "healthy", json_boolean(up));
         if (report)
             json_object_set_new(domain, "reported_ms_ago", json_integer(hep_now_ms() - report));
@@ -145,11 +166,11 @@ json_t *hep_engine_status(struct hep_engine *engine)
     struct tally tally = count_domains(engine, domains);
     const char *state = judge(engine, &tally, line, sizeof line);
     json_object_set_new(store, "works", json_boolean(engine->store_error.code == HEP_OK));
-    return json_pack("{s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:I, s:I}", "state", state,
-                     "line", line, "ready", strcmp(state, "ready") == 0, "domains_ready", tally.up, "domains_total",
-                     (int)HEP_ROLE_COUNT, "domains", domains, "sessions", count_sessions(engine), "memory",
-                     sum_memory(engine), "queue", count_queue(engine), "leases",
-                     hep_lease_status(hep_dispatch_ledger(engine->dispatch)), "store", store, "version", HEP_VERSION,
-                     "instance", engine->instance, "uptime_ms", (json_int_t)(hep_now_ms() - engine->created_ms),
-                     "last_event", (json_int_t)hep_events_last(engine->events));
+    return json_pack(
+        "{s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:I, s:I}", "state", state, "line",
+        line, "ready", strcmp(state, "ready") == 0, "domains_ready", tally.up, "domains_total", (int)HEP_ROLE_COUNT,
+        "domains", domains, "sessions", count_sessions(engine), "memory", sum_memory(engine), "queue",
+        count_queue(engine), "leases", hep_lease_status(hep_dispatch_ledger(engine->dispatch)), "store", store,
+        "version", HEP_VERSION, "build", hep_build_id(), "instance", engine->instance, "uptime_ms",
+        (json_int_t)(hep_now_ms() - engine->created_ms), "last_event", (json_int_t)hep_events_last(engine->events));
 }

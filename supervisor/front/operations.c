@@ -341,6 +341,7 @@ static const struct hep_field status_says[] = {
     SAYS(JSON, "leases", "which domain has which cores"),
     SAYS(JSON, "store", "path, version, bytes, wal_bytes, works"),
     SAYS(STR, "version", "of Heptad"),
+    SAYS(STR, "build", "of its programs: all processes of one daemon have the same"),
     SAYS(STR, "instance", "name of this daemon"),
     SAYS(I64, "uptime_ms", "since its start"),
     SAYS(I64, "last_event", "seq of the newest event"),

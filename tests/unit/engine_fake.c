@@ -484,8 +484,10 @@ json_t *hep_proc_status(const struct hep_proc *proc)
 {
     json_t *list = json_array();
     for (int role = 0; role < HEP_ROLE_COUNT; role++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "domain", hep_role_name((enum hep_role)role), "state",
-                                              proc->ready[role] ? "ready" : "backoff", "next_try_ms", (json_int_t)20));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:I, s:[{s:I}]}", "domain", hep_role_name((enum hep_role)role),
+                                        "state", proc->ready[role] ? "ready" : "backoff", "next_try_ms", (json_int_t)20,
+                                        "in_hand", "idle_ms", (json_int_t)proc->fake->idle_ms[role]));
     return list;
 }
 

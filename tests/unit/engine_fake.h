@@ -28,12 +28,13 @@ struct fake {
     int64_t memory_limit;      /* of device.get_memory                                      */
     bool down[HEP_ROLE_COUNT]; /* stays away when it dies                                   */
     struct fake_rule rules[8];
-    int requests[HEP_ROLE_COUNT]; /* real ones (not measured) that were begun                  */
-    int overlaps;                 /* heavy requests of two domains at the same time            */
-    char order[8192];             /* "domain.operation:session " of each heavy one, as begun   */
-    json_t *steps;                /* {session: denoising steps that scheduler.plan was asked for} */
-    uint64_t weights_generation;  /* of what model.load gives                                  */
-    int published_generation;     /* references with an older one are STALE; 0 = any           */
+    int64_t idle_ms[HEP_ROLE_COUNT]; /* what the process says of the work that it has in hand    */
+    int requests[HEP_ROLE_COUNT];    /* real ones (not measured) that were begun                  */
+    int overlaps;                    /* heavy requests of two domains at the same time            */
+    char order[8192];                /* "domain.operation:session " of each heavy one, as begun   */
+    json_t *steps;                   /* {session: denoising steps that scheduler.plan was asked for} */
+    uint64_t weights_generation;     /* of what model.load gives                                  */
+    int published_generation;        /* references with an older one are STALE; 0 = any           */
 };
 
 /* A folder, an instance name, a loop. */

@@ -674,6 +674,16 @@ START_TEST(ready_means_every_domain)
     ck_assert_str_eq(hep_json_str(status, "line", ""), "ready");
     ck_assert(hep_json_bool(status, "ready", false));
     json_decref(status);
+    fake.idle_ms[HEP_ROLE_INFERENCE] = HEP_STALL_MS - 1;
+    status = hep_engine_status(fake.engine);
+    ck_assert(hep_json_bool(status, "ready", false));
+    json_decref(status);
+    fake.idle_ms[HEP_ROLE_INFERENCE] = HEP_STALL_MS; /* it reports, and does not get on */
+    status = hep_engine_status(fake.engine);
+    ck_assert(!hep_json_bool(status, "ready", true));
+    ck_assert_ptr_nonnull(strstr(hep_json_str(status, "line", ""), "inference busy without progress for 20 s"));
+    json_decref(status);
+    fake.idle_ms[HEP_ROLE_INFERENCE] = 0;
     fake.engine->domains[HEP_ROLE_SCHEDULER].report_ms -= HEP_FRESH_MS + 1; /* silent */
     status = hep_engine_status(fake.engine);
     ck_assert(!hep_json_bool(status, "ready", true));

@@ -340,6 +340,7 @@ START_TEST(what_is_in_hand_is_said_with_its_steps_and_no_longer_than_it_is)
     ck_assert_int_eq(hep_json_int(json_array_get(hand, 0), "steps", -1), 0);
     ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "step", -1), 7);
     ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "for_ms", -1), 50);
+    ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "idle_ms", -1), 40);
     json_decref(hand);
     ck_assert(hep_watch_end(&watch, end));
     hand = hep_watch_to_json(&watch, 100);

@@ -13,6 +13,7 @@ struct hep_options {
     size_t override_count;
     bool foreground;                   /* --foreground, or started by systemd                             */
     bool check;                        /* --check                                                         */
+    bool status, stop;                 /* --status, --stop: of the daemon that runs in the state folder   */
     bool print_sample, print_markdown; /* --print-config[=markdown]                                       */
 };
 

@@ -115,8 +115,8 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd)
     return status;
 }
 
-/* --status and --stop: of a daemon whose file has got a mistake since it was started, too. */
-static int look_or_stop(const struct hep_options *options)
+/* --status, --reload, --stop: of a daemon whose file has got a mistake since it was started, too. */
+static int do_errand(const struct hep_options *options)
 {
     struct hep_error error = {0};
     struct hep_config *config = NULL;
@@ -127,7 +127,7 @@ static int look_or_stop(const struct hep_options *options)
         if (hep_config_create(NULL, options->overrides, options->override_count, &config, &error) != HEP_OK)
             return say(&error), HEP_LSB_UNKNOWN;
     }
-    int status = options->stop ? hep_holder_stop(config) : hep_holder_status(config);
+    int status = hep_holder_do(options->errand, config);
     hep_config_destroy(config);
     return status;
 }
@@ -160,7 +160,7 @@ int main(int argc, char **argv)
     if (status < 0 && (options.print_sample || options.print_markdown))
         status = print_page(options.print_markdown);
     else if (status < 0)
-        status = options.status || options.stop ? look_or_stop(&options) : start(&options);
+        status = options.errand ? do_errand(&options) : start(&options);
     hep_options_clear(&options);
     return status;
 }

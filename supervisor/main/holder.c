@@ -10,10 +10,12 @@
 #include "supervisor/proc/lock.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BEYOND_DRAIN_MS = 15000, AFTER_KILL_MS = 60000 /* memory is given back */ };
@@ -29,7 +31,18 @@ static int complain(const struct hep_error *error, int status)
     return status;
 }
 
-int hep_holder_status(const struct hep_config *config)
+static enum hep_status become_owner(const char *state, struct hep_error *error)
+{
+    struct stat about;
+    if (geteuid() != 0 || stat(state, &about) != 0 || about.st_uid == 0)
+        return HEP_OK;
+    if (setgroups(0, NULL) != 0 || setresgid(about.st_gid, about.st_gid, about.st_gid) != 0 ||
+        setresuid(about.st_uid, about.st_uid, about.st_uid) != 0)
+        return hep_fail_errno(error, errno, "becoming user %u, the owner of %s", (unsigned)about.st_uid, state);
+    return HEP_OK;
+}
+
+static int look(const struct hep_config *config)
 {
     struct hep_lock_view view;
     struct hep_error error = {0};
@@ -84,17 +97,49 @@ static enum hep_status end_daemon(const struct hep_config *config, pid_t pid, st
     return status;
 }
 
-int hep_holder_stop(const struct hep_config *config)
+static int stop(const struct hep_config *config)
 {
     struct hep_lock_view view;
     struct hep_error error = {0};
     const char *state = state_of(config);
     if (hep_lock_look(state, &view, &error) != HEP_OK)
-        return complain(&error, 1);
+        return complain(&error, HEP_LSB_FAILED);
     if (view.pid > 0 && end_daemon(config, view.pid, &error) != HEP_OK)
-        return complain(&error, 1);
+        return complain(&error, HEP_LSB_FAILED);
     if (hep_lock_await_free(state, &error) != HEP_OK)
-        return complain(&error, 1);
+        return complain(&error, HEP_LSB_FAILED);
     unlink(hep_config_text(config, HEP_CONFIG_INSTANCE_PID_FILE)); /* there only if it was killed */
-    return 0;
+    return HEP_LSB_DONE;
+}
+
+static int reload(const struct hep_config *config)
+{
+    struct hep_lock_view view;
+    struct hep_error error = {0};
+    if (hep_lock_look(state_of(config), &view, &error) != HEP_OK)
+        return complain(&error, HEP_LSB_FAILED);
+    int fd = view.pid > 0 ? open_daemon(state_of(config), view.pid) : -1;
+    if (fd < 0)
+        return puts("not running"), HEP_LSB_NOT_RUNNING;
+    int sent = pidfd_send_signal(fd, SIGHUP, NULL, 0);
+    close(fd);
+    return sent == 0 ? HEP_LSB_DONE : HEP_LSB_FAILED;
+}
+
+int hep_holder_do(enum hep_errand errand, const struct hep_config *config)
+{
+    struct hep_error error = {0};
+    if (become_owner(state_of(config), &error) != HEP_OK)
+        return complain(&error, errand == HEP_ERRAND_STATUS ? (int)HEP_LSB_UNKNOWN : (int)HEP_LSB_FAILED);
+    switch (errand) {
+    case HEP_ERRAND_STATUS:
+        return look(config);
+    case HEP_ERRAND_RELOAD:
+        return reload(config);
+    case HEP_ERRAND_STOP:
+        return stop(config);
+    case HEP_ERRAND_NONE:
+        break;
+    }
+    return HEP_LSB_FAILED;
 }

@@ -89,22 +89,29 @@ static void log_changes(const json_t *changed)
                 json_string_value(json_object_get(change, "applies")));
 }
 
+static void open_log_again(struct hep_server *server)
+{
+    struct hep_error error = {0};
+    char path[HEP_PATH_MAX + 32], quoted[HEP_ERROR_MESSAGE_MAX];
+    snprintf(path, sizeof path, "%s", hep_config_text(server->config, HEP_CONFIG_LOG_FILE));
+    if (!path[0] && server->log_to_file)
+        snprintf(path, sizeof path, "%s/heptad.log", hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR));
+    if (hep_log_sink_open(path, &error) != HEP_OK)
+        hep_log(HEP_ERROR_LEVEL, "log.not_opened", "reason=%s", hep_log_quote(error.message, quoted, sizeof quoted));
+}
+
 static void read_again(struct hep_server *server)
 {
     struct hep_error error = {0};
     json_t *changed = NULL;
     char quoted[HEP_ERROR_MESSAGE_MAX];
     if (hep_config_reload(server->config, &changed, &error) != HEP_OK) {
+        open_log_again(server); /* it may have been moved away */
         hep_log(HEP_ERROR_LEVEL, "config.refused", "reason=%s hint=\"%s\" effect=\"the old one stays\"",
                 hep_log_quote(error.message, quoted, sizeof quoted), error.hint);
         return;
     }
-    char path[4400];
-    snprintf(path, sizeof path, "%s", hep_config_text(server->config, HEP_CONFIG_LOG_FILE));
-    if (!path[0] && server->log_to_file)
-        snprintf(path, sizeof path, "%s/heptad.log", hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR));
-    if (hep_log_sink_open(path, &error) != HEP_OK)
-        hep_log(HEP_ERROR_LEVEL, "log.not_opened", "reason=%s", hep_log_quote(error.message, quoted, sizeof quoted));
+    open_log_again(server);
     apply_level(server->config);
     hep_log(HEP_NOTICE, "config.reloaded", "changes=%zu", json_array_size(changed));
     log_changes(changed);

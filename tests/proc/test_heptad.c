@@ -233,14 +233,17 @@ END_TEST
 
 START_TEST(a_bad_reload_changes_nothing)
 {
-    char log[128];
+    char log[128], moved[128];
     snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\n", state);
     write_config(log);
     pid_t pid = start_foreground();
     ck_assert(wait_for_log("domain.ready domain=communication"));
     write_config("[log]\nlevel = loud\n");
-    kill(pid, SIGHUP);
-    ck_assert(wait_for_log("config.refused"));
+    snprintf(moved, sizeof moved, "%s/heptad.log", state);
+    ck_assert_int_eq(rename(moved, strcat(strcpy(log, moved), ".1")), 0);
+    ck_assert_int_eq(run("--reload", NULL), 0);
+    ck_assert(wait_for_log("config.refused")); /* in a new file */
+    ck_assert(!log_has("domain.ready"));
     snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\nlevel = debug\n", state);
     write_config(log);
     kill(pid, SIGHUP);
@@ -275,6 +278,7 @@ START_TEST(the_lock_says_whether_it_runs_not_the_pid_file)
     ck_assert_int_eq(run("--status", NULL), 3);
     ck_assert_int_ne(access(state, F_OK), 0); /* looking made nothing */
     ck_assert_int_eq(run("--stop", NULL), 0);
+    ck_assert_int_eq(run("--reload", NULL), 7);
     ck_assert_int_eq(run(NULL), 0);
     pid_t daemon = daemon_pid();
     snprintf(expected, sizeof expected, "running pid=%d\n", (int)daemon);

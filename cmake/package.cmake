@@ -33,9 +33,8 @@ set(CPACK_PACKAGE_CONTACT ${HEP_MAINTAINER})
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "image-generation server that does not lose work")
 set(CPACK_PACKAGE_DESCRIPTION "Heptad makes images from text with Stable Diffusion models.
 It runs as one supervisor and seven processes that may crash, hang or be
-killed at any time without changing a byte of the finished image. It answers
-over HTTP (REST, OpenAI and A1111 interfaces), and its operator asks it with
-heptctl. A small model is included.")
+killed at any time without changing a byte of the finished image. Clients
+ask it over HTTP, its operator with heptctl. A small model is included.")
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION graphics)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)

@@ -2,50 +2,11 @@
 # Inside the root that package.sh has made: what an administrator and two users do with the package. alice is in the group
 # heptad, bob is nobody in particular.
 set -euo pipefail
-cd /package_test
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
-unset HEPTAD_STATE XDG_STATE_HOME HEP_BIN
-checks=0
-began=$SECONDS
+source /package_test/package_checks.sh
 
-die() { echo "FAILED: $*" >&2; tail -30 /var/log/heptad/heptad.log >&2 2>/dev/null || true; exit 1; }
-check() { # "what is true" command…
-  local what=$1
-  shift
-  if "$@" >check.out 2>&1; then checks=$((checks + 1)); else cat check.out >&2; die "$what"; fi
-}
-equal() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
-exits() { # STATUS command…
-  local wanted=$1 status=0
-  shift
-  "$@" || status=$?
-  equal "exit status $status" "exit status $wanted"
-}
-section() { echo "$((SECONDS - began)) s: $*"; }
 as() { runuser -u "$1" -- env -u HOME "${@:2}"; }
 about() { stat -c '%U:%G %a' "$1"; }
 supervisor() { heptad --state /var/lib/heptad --status | sed -n 's/^running pid=//p'; }
-wait_ready() {
-  for _ in $(seq 300); do
-    [ "$(heptctl status --json 2>/dev/null | jq -r .state)" = ready ] && return 0
-    sleep 0.1
-  done
-  heptctl status
-  return 1
-}
-request='{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40}}'
-submit() { heptctl call workflow.execute "$request" --json | jq -r .session_id; }
-step_of() { heptctl session "$1" --json 2>/dev/null | jq -r '.denoising_step // 0'; }
-wait_step() { # SESSION N
-  for _ in $(seq 2000); do
-    [ "$(step_of "$1")" -ge "$2" ] 2>/dev/null && return 0
-    sleep 0.01
-  done
-  return 1
-}
-is_under_way() { [ "$(heptctl session "$1" --json | jq -r .status)" = running ]; }
-result() { heptctl wait "$1" --json | jq -r '"\(.status) \(.results.files[0].sha256)"'; }
-install_package() { dpkg --force-unsafe-io -i "$1"; }
 processes() { pgrep -u heptad -a || true; }
 segments() { find /dev/shm -name 'hep.*'; }
 

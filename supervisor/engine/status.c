@@ -157,6 +157,15 @@ static json_t *count_queue(const struct hep_engine *engine)
     return queue;
 }
 
+void hep_engine_line(const struct hep_engine *engine, char *line, size_t size)
+{
+    json_t *domains = engine->proc ? hep_proc_status(engine->proc) : json_array();
+    struct tally tally = count_domains(engine, domains);
+    line[0] = '\0';
+    judge(engine, &tally, line, size);
+    json_decref(domains);
+}
+
 json_t *hep_engine_status(struct hep_engine *engine)
 {
     char line[800] = "";

@@ -6,6 +6,8 @@
 #include "common/contract.h"
 #include "common/log.h"
 #include "supervisor/main/daemon.h"
+#include "supervisor/main/holder.h"
+#include "supervisor/main/notify.h"
 #include "supervisor/main/options.h"
 #include "supervisor/main/server.h"
 #include "common/limits.h"
@@ -66,7 +68,8 @@ static int refused(int ready_fd, const struct hep_error *error)
     return status;
 }
 
-/* Where the log goes: log.file; else the state folder, or standard error in the foreground. */
+/* Where the log goes: log.file, which the system's daemon has; else the state folder, or standard error in the
+   foreground. */
 static enum hep_status open_log(const struct hep_config *config, bool foreground, char path[HEP_PATH_MAX + 32],
                                 struct hep_error *error)
 {
@@ -76,6 +79,8 @@ static enum hep_status open_log(const struct hep_config *config, bool foreground
     snprintf(path, HEP_PATH_MAX + 32, "%s", hep_config_text(config, HEP_CONFIG_LOG_FILE));
     if (!path[0] && !foreground)
         snprintf(path, HEP_PATH_MAX + 32, "%s/heptad.log", hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR));
+    if (strncmp(path, HEP_SYSTEM_LOGS "/", sizeof HEP_SYSTEM_LOGS) == 0)
+        HEP_TRY(hep_folder_make_for_group(HEP_SYSTEM_LOGS, error));
     return hep_log_sink_open(path, error);
 }
 
@@ -88,8 +93,8 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd)
     const char *isa = hep_config_text(config, HEP_CONFIG_COMPUTE_ISA);
     if (strcmp(isa, "auto") != 0)
         setenv("HEP_ISA", isa, 1); /* every process inherits it */
-    /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default of
-       milliseconds takes the core from whoever is to come when the machine is shared. */
+    /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default
+       of milliseconds takes the core from whoever is to come when the machine is shared. */
     setenv("GOMP_SPINCOUNT", "1000", 0);
     if (open_log(config, foreground, log_path, &error) != HEP_OK)
         return refused(ready_fd, &error);
@@ -107,6 +112,23 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd)
     int status = hep_server_run(server);
     hep_server_destroy(server);
     hep_log_sink_close();
+    return status;
+}
+
+/* --status, --reload, --stop: of a daemon whose file has got a mistake since it was started, too. */
+static int do_errand(const struct hep_options *options)
+{
+    struct hep_error error = {0};
+    struct hep_config *config = NULL;
+    char file[HEP_PATH_MAX];
+    if (find_config(options, file, &error) != HEP_OK ||
+        hep_config_create(file, options->overrides, options->override_count, &config, &error) != HEP_OK) {
+        say(&error);
+        if (hep_config_create(NULL, options->overrides, options->override_count, &config, &error) != HEP_OK)
+            return say(&error), HEP_LSB_UNKNOWN;
+    }
+    int status = hep_holder_do(options->errand, config);
+    hep_config_destroy(config);
     return status;
 }
 
@@ -135,8 +157,10 @@ int main(int argc, char **argv)
 {
     struct hep_options options;
     int status = hep_options_parse(argc, argv, &options);
-    if (status < 0)
-        status = options.print_sample || options.print_markdown ? print_page(options.print_markdown) : start(&options);
+    if (status < 0 && (options.print_sample || options.print_markdown))
+        status = print_page(options.print_markdown);
+    else if (status < 0)
+        status = options.errand ? do_errand(&options) : start(&options);
     hep_options_clear(&options);
     return status;
 }

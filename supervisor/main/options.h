@@ -2,6 +2,8 @@
 #ifndef HEP_SUPERVISOR_MAIN_OPTIONS_H
 #define HEP_SUPERVISOR_MAIN_OPTIONS_H
 
+#include "supervisor/main/holder.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -13,6 +15,7 @@ struct hep_options {
     size_t override_count;
     bool foreground;                   /* --foreground, or started by systemd                             */
     bool check;                        /* --check                                                         */
+    enum hep_errand errand;            /* --status, --reload, --stop: of the daemon in the state folder    */
     bool print_sample, print_markdown; /* --print-config[=markdown]                                       */
 };
 

@@ -8,7 +8,7 @@
 #include "common/log.h"
 #include "supervisor/engine/engine.h"
 #include "supervisor/front/front.h"
-#include "supervisor/main/daemon.h"
+#include "supervisor/main/notify.h"
 #include "supervisor/proc/config.h"
 #include "supervisor/proc/lock.h"
 #include "supervisor/proc/log_sink.h"
@@ -25,6 +25,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* What a start may take at most, for whoever waits for it. */
+enum { LOCK_MS = 30000, STORE_MS = 300000 /* quick_check reads the whole file */ };
+
 struct hep_server {
     struct hep_config *config; /* not owned */
     struct hep_lock *lock;
@@ -32,6 +35,7 @@ struct hep_server {
     struct hep_engine *engine;
     struct hep_proc *proc;
     struct hep_front *front;
+    struct hep_notifier *notifier; /* NULL = not started by systemd */
     int signal_fd;
     struct hep_loop_source *signals;
     bool log_to_file;
@@ -52,7 +56,7 @@ static void stop(struct hep_server *server, int64_t drain_ms)
     if (server->stops++ > 0)
         drain_ms = 0;
     hep_log(HEP_NOTICE, "daemon.stopping", "drain_ms=%" PRId64 " asked=%d", drain_ms, server->stops);
-    hep_notify("STOPPING=1\nSTATUS=stopping");
+    hep_notifier_stopping(server->notifier, drain_ms);
     hep_engine_drain(server->engine);
     hep_proc_stop(server->proc, drain_ms);
 }
@@ -85,27 +89,41 @@ static void log_changes(const json_t *changed)
                 json_string_value(json_object_get(change, "applies")));
 }
 
-static void reload(struct hep_server *server)
+static void open_log_again(struct hep_server *server)
 {
     struct hep_error error = {0};
-    json_t *changed = NULL;
-    char quoted[HEP_ERROR_MESSAGE_MAX];
-    if (hep_config_reload(server->config, &changed, &error) != HEP_OK) {
-        hep_log(HEP_ERROR_LEVEL, "config.refused", "reason=%s hint=\"%s\" effect=\"the old one stays\"",
-                hep_log_quote(error.message, quoted, sizeof quoted), error.hint);
-        return;
-    }
-    char path[4400];
+    char path[HEP_PATH_MAX + 32], quoted[HEP_ERROR_MESSAGE_MAX];
     snprintf(path, sizeof path, "%s", hep_config_text(server->config, HEP_CONFIG_LOG_FILE));
     if (!path[0] && server->log_to_file)
         snprintf(path, sizeof path, "%s/heptad.log", hep_config_text(server->config, HEP_CONFIG_INSTANCE_STATE_DIR));
     if (hep_log_sink_open(path, &error) != HEP_OK)
         hep_log(HEP_ERROR_LEVEL, "log.not_opened", "reason=%s", hep_log_quote(error.message, quoted, sizeof quoted));
+}
+
+static void read_again(struct hep_server *server)
+{
+    struct hep_error error = {0};
+    json_t *changed = NULL;
+    char quoted[HEP_ERROR_MESSAGE_MAX];
+    if (hep_config_reload(server->config, &changed, &error) != HEP_OK) {
+        open_log_again(server); /* it may have been moved away */
+        hep_log(HEP_ERROR_LEVEL, "config.refused", "reason=%s hint=\"%s\" effect=\"the old one stays\"",
+                hep_log_quote(error.message, quoted, sizeof quoted), error.hint);
+        return;
+    }
+    open_log_again(server);
     apply_level(server->config);
     hep_log(HEP_NOTICE, "config.reloaded", "changes=%zu", json_array_size(changed));
     log_changes(changed);
     json_decref(changed);
     hep_proc_reload(server->proc);
+}
+
+static void reload(struct hep_server *server)
+{
+    hep_notify_reloading();
+    read_again(server);
+    hep_notify_reloaded();
 }
 
 static void on_signal(void *context, uint32_t events)
@@ -148,8 +166,9 @@ static enum hep_status prepare_folders(struct hep_server *server, struct hep_err
     char models[HEP_PATH_MAX + 16];
     size_t removed = 0;
     snprintf(models, sizeof models, "%s/models", state); /* where models.paths looks by default */
+    hep_notify_busy("waiting for what is left of the last daemon", LOCK_MS);
     HEP_TRY(hep_lock_take(state, &server->lock, error));
-    HEP_TRY(hep_folder_make(runtime, error));
+    HEP_TRY(hep_folder_make_for_group(runtime, error));
     HEP_TRY(hep_folder_make(models, error));
     HEP_TRY(hep_runtime_sweep(runtime, &removed, error));
     if (removed > 0)
@@ -198,6 +217,7 @@ static enum hep_status create_parts(struct hep_server *server, const char *log_p
     HEP_TRY(prepare_folders(server, error));
     HEP_TRY(hep_loop_create(&server->loop, error));
     HEP_TRY(take_signals(server, error));
+    hep_notify_busy("opening and checking the store", STORE_MS);
     HEP_TRY(create_engine(server, error));
     HEP_TRY(hep_proc_create(server->loop, server->config, hep_engine_events(server->engine), &server->proc, error));
     hep_proc_set_lock(server->proc, server->lock);
@@ -210,7 +230,8 @@ static enum hep_status create_parts(struct hep_server *server, const char *log_p
                                             .context = server};
     HEP_TRY(hep_front_create(server->loop, server->engine, &front, &server->front, error));
     HEP_TRY(write_pid_file(server, error));
-    return hep_proc_start(server->proc, error);
+    HEP_TRY(hep_proc_start(server->proc, error));
+    return hep_notifier_create(server->loop, server->engine, server->proc, &server->notifier, error);
 }
 
 enum hep_status hep_server_create(struct hep_config *config, const char *log_path, struct hep_server **server,
@@ -234,7 +255,6 @@ enum hep_status hep_server_create(struct hep_config *config, const char *log_pat
 
 int hep_server_run(struct hep_server *server)
 {
-    hep_notify("READY=1\nSTATUS=accepts requests, domains are starting");
     hep_loop_run(server->loop);
     hep_log(HEP_NOTICE, "daemon.stopped", "pid=%d", (int)getpid());
     return 0;
@@ -244,6 +264,7 @@ void hep_server_destroy(struct hep_server *server)
 {
     if (!server)
         return;
+    hep_notifier_destroy(server->notifier);
     hep_front_destroy(server->front);
     hep_proc_destroy(server->proc);
     hep_engine_destroy(server->engine);

@@ -40,13 +40,14 @@ static void on_timer(void *context)
 static void stop_timer(struct hep_domain *domain)
 {
     hep_loop_cancel(hep_take(&domain->timer));
-    domain->next_try_ms = 0;
+    domain->next_try_ms = domain->due_ms = 0;
 }
 
 static void set_timer(struct hep_domain *domain, int64_t after_ms)
 {
     stop_timer(domain);
     domain->timer = hep_loop_after(domain->proc->loop, after_ms, on_timer, domain);
+    domain->due_ms = hep_now_ms() + after_ms;
 }
 
 /* ---- telling
@@ -217,6 +218,7 @@ static void act(struct hep_domain *domain, enum hep_life_action action)
         break;
     case HEP_LIFE_DO_MURDER:
         stop_timer(domain);
+        domain->due_ms = hep_now_ms() + HEP_DEATH_MS;
         hep_child_signal(domain->child, SIGKILL);
         break;
     case HEP_LIFE_DO_WAIT:

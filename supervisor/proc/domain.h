@@ -19,6 +19,7 @@ struct hep_domain {
     struct hep_child *child;           /* NULL between processes                                         */
     struct hep_loop_timer *timer;      /* deadline of this state, or the next try                        */
     int64_t next_try_ms;               /* CLOCK_MONOTONIC; 0 = none is set                               */
+    int64_t due_ms;                    /* when this state must have ended; 0 = it may last               */
     uint64_t spawned, deaths;          /* processes started and ended so far                             */
     bool restart_asked;                /* the operator's restart ends the present process                */
     char cause[HEP_ERROR_MESSAGE_MAX]; /* why it is being ended, or ended; "" = no reason known        */
@@ -53,6 +54,9 @@ void hep_obituary_log(const json_t *obituary);
 /* order.c: starts the process of a domain with the arguments of common/contract.h. */
 enum hep_status hep_domain_spawn(struct hep_domain *domain, uint64_t generation, const struct hep_child_events *events,
                                  struct hep_error *error);
+
+/* overdue.c: when supervision must have done something about the domain, by CLOCK_MONOTONIC; 0 = nothing is due. */
+int64_t hep_domain_due(const struct hep_domain *domain);
 
 /* proc.c: a domain has no process and wants none. */
 void hep_proc_domain_is_absent(struct hep_proc *proc);

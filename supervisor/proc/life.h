@@ -73,6 +73,7 @@ const char *hep_life_action_name(enum hep_life_action action); /* what it does *
 
 enum {
     HEP_GRACE_MS = 2000,        /* from SIGABRT to SIGKILL                                               */
+    HEP_DEATH_MS = 60000,       /* a killed process is gone after so long, its memory freed, a core written */
     HEP_BACKOFF_FIRST_MS = 100, /* second try; the first is at once                                      */
     HEP_BACKOFF_MAX_MS = 5000,
     HEP_HEALTHY_MS = 60000,     /* ready for so long: what was before is forgotten                       */

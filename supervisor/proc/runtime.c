@@ -26,12 +26,13 @@ static enum hep_status make_above(const char *path, struct hep_error *error)
     return HEP_OK;
 }
 
-enum hep_status hep_folder_make(const char *path, struct hep_error *error)
+/* most: the mode of a folder that is made; one that is there is closed to whoever is not in it. */
+static enum hep_status make_folder(const char *path, mode_t most, struct hep_error *error)
 {
     struct stat about;
     if (stat(path, &about) != 0) {
         HEP_TRY(make_above(path, error));
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        if (mkdir(path, most) != 0 && errno != EEXIST)
             return hep_fail_errno(error, errno, "making the folder %s", path);
         if (stat(path, &about) != 0)
             return hep_fail_errno(error, errno, "looking at the folder %s", path);
@@ -43,9 +44,19 @@ enum hep_status hep_folder_make(const char *path, struct hep_error *error)
                  (unsigned)about.st_uid, (unsigned)geteuid());
         return hep_hint(error, "chown it, or name another folder");
     }
-    if ((about.st_mode & 077) != 0 && chmod(path, 0700) != 0)
+    if ((about.st_mode & 077 & ~most) != 0 && chmod(path, about.st_mode & most) != 0)
         return hep_fail_errno(error, errno, "closing the folder %s to others", path);
     return HEP_OK;
+}
+
+enum hep_status hep_folder_make(const char *path, struct hep_error *error)
+{
+    return make_folder(path, 0700, error);
+}
+
+enum hep_status hep_folder_make_for_group(const char *path, struct hep_error *error)
+{
+    return make_folder(path, 0750, error);
 }
 
 /* "<domain>.<digits>.s", front.sock or control.sock */

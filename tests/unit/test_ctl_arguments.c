@@ -134,6 +134,7 @@ START_TEST(the_state_folder_comes_from_option_environment_or_place)
     setenv("XDG_STATE_HOME", "/nonexistent", 1);
     ck_assert_int_eq(ctl_where_find(NULL, NULL, &where, NULL), HEP_OK);
     ck_assert_str_eq(where.state, "/var/lib/heptad");
+    ck_assert_str_eq(where.socket, "/run/heptad/control.sock");
     memset(long_path, 'x', sizeof long_path);
     long_path[0] = '/';
     long_path[sizeof long_path - 1] = '\0';

@@ -218,6 +218,8 @@ static int run_supervised(struct hep_instructor *self, struct hep_error *error)
         return 1;
     if (self->spec->listen && self->spec->listen(self, error) != HEP_OK)
         return error->code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
+    if (confinement_serve(self, error) != HEP_OK)
+        return 1;
     report_ready(self);
     loop(self, signal_fd);
     if (!hep_rpc_server_flush(self->server, FLUSH_MS))
@@ -257,11 +259,13 @@ static void answer_line(struct hep_instructor *self, const char *line, size_t by
     pthread_mutex_unlock(&self->lock);
 }
 
-static int run_stdio(struct hep_instructor *self)
+static int run_stdio(struct hep_instructor *self, struct hep_error *error)
 {
     char *line = NULL;
     size_t capacity = 0;
     ssize_t bytes;
+    if (confinement_serve(self, error) != HEP_OK)
+        return 1;
     while ((bytes = getline(&line, &capacity, stdin)) > 0)
         if (bytes > 1)
             answer_line(self, line, (size_t)bytes);
@@ -353,10 +357,10 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
                                 &level))
         hep_log_set_level(level);
     prepare_process(&self.options);
-    if (init(&self, &error) != HEP_OK)
+    if (confinement_begin(&self, &error) != HEP_OK || init(&self, &error) != HEP_OK)
         status = error.code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
     else
-        status = self.options.stdio ? run_stdio(&self) : run_supervised(&self, &error);
+        status = self.options.stdio ? run_stdio(&self, &error) : run_supervised(&self, &error);
     if (error.code != HEP_OK) {
         char quoted[HEP_ERROR_MESSAGE_MAX];
         hep_log(HEP_ERROR_LEVEL, "domain.failed", "domain=%s code=%s reason=%s", hep_role_name(spec->role),

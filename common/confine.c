@@ -123,6 +123,7 @@ enum hep_status hep_confine(const struct hep_confine_order *order, struct hep_co
                             struct hep_error *error)
 {
     struct hep_confinement made = {.mode = order->mode};
+    struct hep_confine_kernel kernel;
     hep_assert((unsigned)order->role < HEP_ROLE_COUNT);
     *result = (struct hep_confinement){.mode = HEP_CONFINE_OFF};
     if (order->mode == HEP_CONFINE_OFF)
@@ -131,6 +132,7 @@ enum hep_status hep_confine(const struct hep_confine_order *order, struct hep_co
         hep_log(HEP_WARNING, "confine.off", "domain=%s reason=valgrind", hep_role_name(order->role));
         return HEP_OK;
     }
+    hep_confine_look(&kernel);
     warm_up();
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return hep_fail_errno(error, errno, "PR_SET_NO_NEW_PRIVS");
@@ -138,9 +140,13 @@ enum hep_status hep_confine(const struct hep_confine_order *order, struct hep_co
     HEP_TRY(set_limits(order, error));
     if (order->mode == HEP_CONFINE_ON) {
         HEP_TRY(set_dumpable(error));
-        HEP_TRY(confine_paths(order, &made.landlock_abi, error));
+        if (kernel.landlock_abi > 0)
+            HEP_TRY(confine_paths(order, kernel.landlock_abi, error));
+        made.landlock_abi = kernel.landlock_abi;
     }
-    HEP_TRY(confine_filter(confine_groups(order->role, true), order->mode, &made.seccomp, error));
+    if (kernel.seccomp)
+        HEP_TRY(confine_filter(confine_groups(order->role, true), order->mode, error));
+    made.seccomp = kernel.seccomp;
     say(order, &made);
     *result = made;
     return HEP_OK;
@@ -149,8 +155,7 @@ enum hep_status hep_confine(const struct hep_confine_order *order, struct hep_co
 enum hep_status hep_confine_serve(enum hep_role role, const struct hep_confinement *confinement,
                                   struct hep_error *error)
 {
-    bool loaded;
     if (!confinement->seccomp)
         return HEP_OK;
-    return confine_filter(confine_groups(role, false), confinement->mode, &loaded, error);
+    return confine_filter(confine_groups(role, false), confinement->mode, error);
 }

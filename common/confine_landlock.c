@@ -200,28 +200,21 @@ static enum hep_status fill(const struct ruleset *set, struct hep_error *error)
     return add_port(set, error);
 }
 
-enum hep_status confine_paths(const struct hep_confine_order *order, int *abi, struct hep_error *error)
+enum hep_status confine_paths(const struct hep_confine_order *order, int abi, struct hep_error *error)
 {
-    struct hep_confine_kernel kernel;
     struct ruleset set = {.order = order};
     enum hep_status status;
-    hep_confine_look(&kernel);
-    *abi = 0;
-    for (size_t i = 0; i < HEP_COUNT_OF(abi_rows) && abi_rows[i].abi <= kernel.landlock_abi; i++) {
+    for (size_t i = 0; i < HEP_COUNT_OF(abi_rows) && abi_rows[i].abi <= abi; i++) {
         set.handled.handled_fs |= abi_rows[i].adds.handled_fs;
         set.handled.handled_net |= abi_rows[i].adds.handled_net;
         set.handled.scoped |= abi_rows[i].adds.scoped;
     }
-    if (kernel.landlock_abi == 0)
-        return HEP_OK;
     set.fd = (int)syscall(SYS_landlock_create_ruleset, &set.handled, sizeof set.handled, 0);
     if (set.fd < 0)
         return hep_fail_errno(error, errno, "making Landlock rules");
     HEP_TRY_DONE(status, fill(&set, error));
     if (syscall(SYS_landlock_restrict_self, set.fd, 0) != 0)
         status = hep_fail_errno(error, errno, "applying Landlock rules");
-    else
-        *abi = kernel.landlock_abi;
 done:
     close(set.fd);
     return status;

@@ -30,11 +30,10 @@ enum confine_group {
 
 /* The groups of a domain, one bit each: until READY, or from then on. */
 uint32_t confine_groups(enum hep_role role, bool starting);
-/* confine_seccomp.c: installs the filter of these groups for every thread. *loaded is false where the kernel has no
-   seccomp. The first call of a process also takes SIGSYS. */
-enum hep_status confine_filter(uint32_t groups, enum hep_confine_mode mode, bool *loaded, struct hep_error *error);
-/* confine_landlock.c: applies the rules of the domain's paths and port to this thread and those that it will start.
- *abi is 0 where the kernel has no Landlock. */
-enum hep_status confine_paths(const struct hep_confine_order *order, int *abi, struct hep_error *error);
+/* confine_seccomp.c: installs the filter of these groups for every thread; the one with LISTEN also takes SIGSYS. */
+enum hep_status confine_filter(uint32_t groups, enum hep_confine_mode mode, struct hep_error *error);
+/* confine_landlock.c: applies the rules of the domain's paths and port to this thread and those that it will start, as
+   far as an ABI (from 1 on) knows them. */
+enum hep_status confine_paths(const struct hep_confine_order *order, int abi, struct hep_error *error);
 
 #endif

@@ -9,20 +9,25 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <jansson.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
-#define HAS(group) (UINT32_C(1) << CONFINE_##group)
+#define HAS(group)  (UINT32_C(1) << CONFINE_##group)
+#define KEEPS(name) (UINT64_C(1) << CAP_##name)
 _Static_assert(CONFINE_GROUP_COUNT <= 32, "one bit for each group");
 
 static const struct domain_row {
     uint32_t serving, starting;
+    uint64_t capabilities;
 } domain_rows[HEP_ROLE_COUNT] = {
 #define HEP_CONFINE_GROUP(id, help)
-#define HEP_CONFINE_DOMAIN(role, serving, starting) [HEP_ROLE_##role] = {serving, starting},
+#define HEP_CONFINE_DOMAIN(role, serving, starting, capabilities) [HEP_ROLE_##role] = {serving, starting, capabilities},
 #define HEP_CONFINE_PATH(role, where, name, rights, why)
 #include "common/confine.def"
 #undef HEP_CONFINE_GROUP
@@ -102,6 +107,23 @@ static enum hep_status set_dumpable(struct hep_error *error)
     return HEP_OK;
 }
 
+/* A daemon of root's: what its domains may as root, beyond the table, is taken from them for good. */
+static enum hep_status drop_capabilities(enum hep_role role, struct hep_error *error)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (syscall(SYS_capget, &header, held) != 0)
+        return hep_fail_errno(error, errno, "reading the capabilities");
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        held[i].permitted &= (uint32_t)(domain_rows[role].capabilities >> (32 * i));
+        held[i].effective = held[i].permitted;
+        held[i].inheritable = 0;
+    }
+    if (syscall(SYS_capset, &header, held) != 0)
+        return hep_fail_errno(error, errno, "dropping capabilities");
+    return HEP_OK;
+}
+
 /* Its own tools cannot work inside of a filter. */
 static bool is_under_valgrind(void)
 {
@@ -140,6 +162,7 @@ enum hep_status hep_confine(const struct hep_confine_order *order, struct hep_co
     HEP_TRY(set_limits(order, error));
     if (order->mode == HEP_CONFINE_ON) {
         HEP_TRY(set_dumpable(error));
+        HEP_TRY(drop_capabilities(order->role, error));
         if (kernel.landlock_abi > 0)
             HEP_TRY(confine_paths(order, kernel.landlock_abi, error));
         made.landlock_abi = kernel.landlock_abi;

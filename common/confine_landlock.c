@@ -58,7 +58,7 @@ static const struct path_row {
     unsigned rights;
 } path_rows[] = {
 #define HEP_CONFINE_GROUP(id, help)
-#define HEP_CONFINE_DOMAIN(role, serving, starting)
+#define HEP_CONFINE_DOMAIN(role, serving, starting, capabilities)
 #define HEP_CONFINE_PATH(role, where, name, rights, why) {HEP_ROLE_##role, where, name, rights},
 #include "common/confine.def"
 #undef HEP_CONFINE_GROUP

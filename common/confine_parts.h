@@ -19,7 +19,7 @@
 
 enum confine_group {
 #define HEP_CONFINE_GROUP(id, help) CONFINE_##id,
-#define HEP_CONFINE_DOMAIN(role, serving, starting)
+#define HEP_CONFINE_DOMAIN(role, serving, starting, capabilities)
 #define HEP_CONFINE_PATH(role, where, name, rights, why)
 #include "common/confine.def"
 #undef HEP_CONFINE_GROUP

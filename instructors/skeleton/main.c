@@ -214,7 +214,10 @@ static int run_supervised(struct hep_instructor *self, struct hep_error *error)
         hep_fail_errno(error, errno, "signalfd");
         return 1;
     }
-    if (hep_rpc_server_create(self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server, error) != HEP_OK)
+    /* a confined domain talks with the supervisor only: another domain that was taken over has no way in */
+    pid_t peer = self->confinement.mode == HEP_CONFINE_ON ? getppid() : 0;
+    if (hep_rpc_server_create_for(peer, self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server, error) !=
+        HEP_OK)
         return 1;
     if (self->spec->listen && self->spec->listen(self, error) != HEP_OK)
         return error->code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;

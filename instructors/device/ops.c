@@ -9,10 +9,13 @@
 #include "instructors/skeleton/instructor.h"
 
 #include "common/build.h"
+#include "common/limits.h"
 #include "common/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CPU_DEVICE "cpu0"
 
@@ -214,15 +217,18 @@ static enum hep_status device_get_memory(struct hep_call *call, const void *requ
  */
 static enum hep_status find_rates(struct hep_instructor *self, struct device_state *state, struct hep_error *error)
 {
-    char key[DEVICE_RATES_KEY_MAX];
+    char key[DEVICE_RATES_KEY_MAX], folder[HEP_PATH_MAX];
+    /* of its own: the other files of the state folder are closed to this process; alone, it may have to be made */
+    snprintf(folder, sizeof folder, "%s/device", hep_instructor_state_dir(self));
+    mkdir(folder, 0700);
     device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores,
                      hep_build_id(), key);
-    if (device_rates_load(hep_instructor_state_dir(self), key, &state->rates, NULL) == HEP_OK)
+    if (device_rates_load(folder, key, &state->rates, NULL) == HEP_OK)
         return HEP_OK;
     hep_instructor_starting(self, "measuring matmul rates");
     HEP_TRY(device_rates_measure(state->topology.usable_cores, 150, &state->rates, error));
     struct hep_error stored = {0};
-    if (device_rates_store(hep_instructor_state_dir(self), key, &state->rates, &stored) != HEP_OK)
+    if (device_rates_store(folder, key, &state->rates, &stored) != HEP_OK)
         hep_log(HEP_WARNING, "device.rates_not_stored", "reason=%s",
                 stored.message); /* measured again at the next start */
     return HEP_OK;

@@ -89,33 +89,33 @@ static json_t *calls_in_hand(const struct hep_instructor *self)
     return array;
 }
 
-static int64_t resident_bytes(int64_t *shared)
+static int64_t resident_bytes(const struct hep_instructor *self, int64_t *shared)
 {
+    char text[128];
     long pages = 0, resident = 0, shared_pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file) {
-        if (fscanf(file, "%ld %ld %ld", &pages, &resident, &shared_pages) != 3)
-            resident = shared_pages = 0;
-        fclose(file);
-    }
+    ssize_t bytes = pread(self->memory_fd, text, sizeof text - 1, 0);
+    text[bytes > 0 ? bytes : 0] = '\0';
+    if (sscanf(text, "%ld %ld %ld", &pages, &resident, &shared_pages) != 3)
+        resident = shared_pages = 0;
     *shared = (int64_t)shared_pages * sysconf(_SC_PAGESIZE);
     return (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
 json_t *instructor_status(struct hep_instructor *self)
 {
-    int64_t shared, resident = resident_bytes(&shared);
+    int64_t shared, resident = resident_bytes(self, &shared);
     pthread_mutex_lock(&self->lock);
     json_t *hand = calls_in_hand(self), *stats = all_stats(self);
     int queued = self->queued;
     pthread_mutex_unlock(&self->lock);
     const char *state = atomic_load(&self->draining) ? "draining" : json_array_size(hand) ? "busy" : "ready";
-    json_t *status = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o}", "domain",
+    json_t *status = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
                                hep_role_name(self->spec->role), "state", state, "pid", (int)getpid(), "generation",
                                (json_int_t)self->options.generation, "uptime_ms", (json_int_t)((hep_now_us() - self->started_us) / 1000),
                                "progress", (json_int_t)atomic_load(&self->progress), "queue", queued, "rss_bytes", (json_int_t)resident,
                                "shared_bytes", (json_int_t)shared, "shm_bytes", (json_int_t)hep_resolver_stats(self->resolver).bytes,
-                               "cpu_ms", (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats);
+                               "cpu_ms", (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats,
+                               "confinement", confinement_json(self));
     if (self->spec->status)
         self->spec->status(self, status);
     return status;

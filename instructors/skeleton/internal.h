@@ -3,6 +3,7 @@
 #define HEP_INSTRUCTORS_SKELETON_INTERNAL_H
 
 #include "instructors/skeleton/instructor.h"
+#include "common/confine.h"
 #include "common/rpc.h"
 #include "shm/resolve.h"
 
@@ -89,6 +90,8 @@ struct hep_instructor {
     int64_t started_us;
     atomic_uint_fast64_t progress;       /* grows with everything done                          */
     atomic_bool draining, stopping;
+    struct hep_confinement confinement;  /* what is in force                                    */
+    int memory_fd;                       /* /proc/self/statm, −1 = cannot be read               */
     int wake_fd;                         /* eventfd: the loop thread has something to do        */
     pthread_t worker;
 
@@ -118,6 +121,10 @@ json_t *instructor_description(struct hep_instructor *self);
 void report_init(struct report *report, int fd);
 void report_send(struct report *report, json_t *packet, bool must_arrive); /* takes packet */
 void report_flush(struct report *report);
+/* confinement.c */
+enum hep_status confinement_begin(struct hep_instructor *self, struct hep_error *error); /* while there is one thread */
+enum hep_status confinement_serve(struct hep_instructor *self, struct hep_error *error); /* before the first request  */
+json_t *confinement_json(const struct hep_instructor *self);
 /* worker.c */
 void *worker_main(void *self);
 void worker_push(struct hep_instructor *self, struct hep_call *call);

@@ -215,10 +215,15 @@ static int run_supervised(struct hep_instructor *self, struct hep_error *error)
         hep_fail_errno(error, errno, "signalfd");
         return 1;
     }
-    if (hep_rpc_server_create(self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server, error) != HEP_OK)
+    /* a confined domain talks with the supervisor only: another domain that was taken over has no way in */
+    pid_t peer = self->confinement.mode == HEP_CONFINE_ON ? getppid() : 0;
+    if (hep_rpc_server_create_for(peer, self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server, error) !=
+        HEP_OK)
         return 1;
     if (self->spec->listen && self->spec->listen(self, error) != HEP_OK)
         return error->code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
+    if (confinement_serve(self, error) != HEP_OK)
+        return 1;
     report_ready(self);
     loop(self, signal_fd);
     if (!hep_rpc_server_flush(self->server, FLUSH_MS))
@@ -258,11 +263,13 @@ static void answer_line(struct hep_instructor *self, const char *line, size_t by
     pthread_mutex_unlock(&self->lock);
 }
 
-static int run_stdio(struct hep_instructor *self)
+static int run_stdio(struct hep_instructor *self, struct hep_error *error)
 {
     char *line = NULL;
     size_t capacity = 0;
     ssize_t bytes;
+    if (confinement_serve(self, error) != HEP_OK)
+        return 1;
     while ((bytes = getline(&line, &capacity, stdin)) > 0)
         if (bytes > 1)
             answer_line(self, line, (size_t)bytes);
@@ -354,11 +361,11 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
                                 &level))
         hep_log_set_level(level);
     prepare_process(&self.options);
-    hep_crash_handler_install(STDERR_FILENO);
-    if (init(&self, &error) != HEP_OK)
+    hep_crash_handler_install(STDERR_FILENO); /* before it is confined: it looks at files */
+    if (confinement_begin(&self, &error) != HEP_OK || init(&self, &error) != HEP_OK)
         status = error.code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
     else
-        status = self.options.stdio ? run_stdio(&self) : run_supervised(&self, &error);
+        status = self.options.stdio ? run_stdio(&self, &error) : run_supervised(&self, &error);
     if (error.code != HEP_OK) {
         char quoted[HEP_ERROR_MESSAGE_MAX];
         hep_log(HEP_ERROR_LEVEL, "domain.failed", "domain=%s code=%s reason=%s", hep_role_name(spec->role),

@@ -26,6 +26,7 @@ static const struct row {
     {"segments", doctor_segments},
     {"huge pages", doctor_huge_pages},
     {"descriptors", doctor_limits},
+    {"confinement", doctor_confinement},
     {"control packets", doctor_packets},
     {"clock", doctor_clock},
 };

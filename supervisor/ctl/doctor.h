@@ -34,7 +34,7 @@ const char *doctor_setting(const struct doctor *doctor, enum hep_config_key key)
 typedef void doctor_check(const struct doctor *doctor, struct doctor_finding *finding);
 /* doctor_machine.c */
 doctor_check doctor_processor, doctor_memory, doctor_shared_memory, doctor_huge_pages, doctor_limits, doctor_packets,
-    doctor_clock;
+    doctor_confinement, doctor_clock;
 /* doctor_instance.c */
 doctor_check doctor_daemon, doctor_configuration, doctor_programs, doctor_state_folder, doctor_disk, doctor_images,
     doctor_segments;

@@ -164,7 +164,7 @@ struct instance {
     char name[64];
     int segments;
     int64_t bytes;
-    bool mapped; /* some process has one of them mapped */
+    bool mapped; /* some process has one of them mapped, or is a domain of that instance */
 };
 
 /* "hep.<instance>.<rest>" → the instance's place in the list; −1 if it is no segment of heptad's, or one too many. */
@@ -221,12 +221,33 @@ static void read_maps(const char *pid, struct instance *list, int count)
         fclose(file);
 }
 
+/* A domain without core files hides its mappings, even from its own user; its arguments name the instance. */
+static void read_arguments(const char *pid, struct instance *list, int count)
+{
+    char *path = ctl_format("/proc/%s/cmdline", pid), *argument = NULL;
+    size_t room = 0;
+    bool next = false;
+    FILE *file = fopen(path, "re");
+    while (file && getdelim(&argument, &room, '\0', file) > 0) {
+        for (int i = 0; next && i < count; i++)
+            if (strcmp(argument, list[i].name) == 0)
+                list[i].mapped = true;
+        next = strcmp(argument, "--instance") == 0;
+    }
+    free(argument);
+    free(path);
+    if (file)
+        fclose(file);
+}
+
 static void find_users(struct instance *list, int count)
 {
     DIR *folder = opendir("/proc");
     for (struct dirent *entry; folder && (entry = readdir(folder));)
-        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') {
             read_maps(entry->d_name, list, count);
+            read_arguments(entry->d_name, list, count);
+        }
     if (folder)
         closedir(folder);
 }

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static int exit_status_of(enum hep_status status)
@@ -156,6 +157,7 @@ static int start(const struct hep_options *options)
 int main(int argc, char **argv)
 {
     struct hep_options options;
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* nothing that it starts gains by being started */
     int status = hep_options_parse(argc, argv, &options);
     if (status < 0 && (options.print_sample || options.print_markdown))
         status = print_page(options.print_markdown);

@@ -199,6 +199,8 @@ START_TEST(a_domain_gets_its_own_settings_only)
     ck_assert(!hep_config_is_for(HEP_CONFIG_HTTP_PORT, HEP_ROLE_MODEL));
     ck_assert(hep_config_is_for(HEP_CONFIG_LOG_LEVEL, HEP_ROLE_MODEL));
     ck_assert(hep_config_is_for(HEP_CONFIG_IMAGES_DIR, HEP_ROLE_COMMUNICATION));
+    ck_assert(hep_config_is_for(HEP_CONFIG_IMAGES_DIR, HEP_ROLE_POSTPROCESSING));
+    ck_assert(!hep_config_is_for(HEP_CONFIG_IMAGES_DIR, HEP_ROLE_MODEL));
     ck_assert(!hep_config_is_for(HEP_CONFIG_INSTANCE_STATE_DIR, HEP_ROLE_MODEL));
 }
 END_TEST

@@ -5,6 +5,7 @@
 #include "instructors/inference/batch.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "instructors/inference/group.h"
 
@@ -51,6 +52,7 @@ static void answer_success(struct batch *batch, struct job *job)
         answer_failure(batch, job, group_state_lost(job), &job->failure);
         return;
     }
+    HEP_CRASH_POINT("inference.latents_written");
     job->reply->evaluations = job->evaluated;
     if (job->evaluated > 0)
         job->reply->step_ms = (double)(hep_now_us() - job->first_us) / 1000 / job->evaluated;
@@ -133,6 +135,8 @@ enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep
  * --------------------------------------------------------------------------------------------- */
 static void report(const struct group *group)
 {
+    if (group->count > 0)
+        HEP_CRASH_POINT("inference.step.before_report");
     for (int i = 0; i < group->count; i++) {
         const struct job *job = group->jobs[i];
         int32_t done = 0;

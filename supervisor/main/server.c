@@ -4,6 +4,7 @@
  */
 #include "supervisor/main/server.h"
 
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "supervisor/engine/engine.h"
@@ -149,6 +150,7 @@ static enum hep_status prepare_folders(struct hep_server *server, struct hep_err
     size_t removed = 0;
     snprintf(models, sizeof models, "%s/models", state); /* where models.paths looks by default */
     HEP_TRY(hep_lock_take(state, &server->lock, error));
+    HEP_CRASH_POINT("start.locked");
     HEP_TRY(hep_folder_make(runtime, error));
     HEP_TRY(hep_folder_make(models, error));
     HEP_TRY(hep_runtime_sweep(runtime, &removed, error));

@@ -113,15 +113,25 @@ static void end_earlier(struct batch *batch, const struct job *again)
     }
 }
 
+/* scripts/chaos reads this line: committed is the sum over all rows. */
+static void log_resumed(struct hep_call *call, const struct job *job)
+{
+    int32_t committed = 0;
+    for (int i = 0; i < job->row_count; i++)
+        committed += job->rows[i].evaluation;
+    hep_log(HEP_INFO, "inference.resumed", "session=%s attempt=%d evaluation=%d committed=%d redone_rows=%d because=%s",
+            hep_call_session(call), hep_call_attempt(call), job->reply->resumed_from, committed,
+            job->reply->redone_rows,
+            job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+}
+
 enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep_error *error)
 {
     struct job *job = NULL;
     HEP_TRY(job_create(batch, call, &job, error));
     job->age = ++batch->age;
-    if (job->reply->resumed_from > 0 || job->reply->redone_rows > 0)
-        hep_log(HEP_INFO, "inference.resumed", "session=%s evaluation=%d redone_rows=%d because=%s",
-                hep_call_session(call), job->reply->resumed_from, job->reply->redone_rows,
-                job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+    if (job->reply->resumed_from > 0 || job->reply->redone_rows > 0 || hep_call_attempt(call) > 1)
+        log_resumed(call, job);
     end_earlier(batch, job);
     struct job **link = &batch->jobs;
     while (*link)

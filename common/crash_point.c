@@ -72,8 +72,8 @@ static enum hep_status parse(const char *text, struct order *order, struct hep_e
     made.every = strcmp(every, "every") == 0;
     if (length >= TEXT_MAX || fields < 3 || fields > 4 || (fields == 4 && !made.every) || made.hit == 0 ||
         made.way == HEP_COUNT_OF(ways))
-        return hep_fail(error, HEP_E_BAD_FIELD, "\"%.80s\" is not [PROGRAM/]NAME:N:KILL|SEGV|ABRT|BUS|STOP|EXIT[:every]",
-                        text);
+        return hep_fail(error, HEP_E_BAD_FIELD,
+                        "\"%.80s\" is not [PROGRAM/]NAME:N:KILL|SEGV|ABRT|BUS|STOP|EXIT[:every]", text);
     const struct point *point = find(made.program, made.name);
     if (!point)
         return hep_fail(error, HEP_E_NOT_FOUND, "there is no crash point \"%.80s\"; --crash-points lists them", text);

@@ -121,8 +121,7 @@ static void log_resumed(struct hep_call *call, const struct job *job)
         committed += job->rows[i].evaluation;
     hep_log(HEP_INFO, "inference.resumed", "session=%s attempt=%d evaluation=%d committed=%d redone_rows=%d because=%s",
             hep_call_session(call), hep_call_attempt(call), job->reply->resumed_from, committed,
-            job->reply->redone_rows,
-            job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+            job->reply->redone_rows, job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
 }
 
 enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep_error *error)

@@ -540,10 +540,9 @@ static enum hep_status daemon_stop(struct hep_call *call, const void *request_, 
 struct crash_request {
     struct hep_str at;
 };
-static const struct hep_field crash_fields[] = {HEP_FIELD(STR, crash_request, at, REQUIRED, .max = 127,
-                                                          .help = "as HEPTAD_CRASH_AT; \"\" = nowhere")};
-static const struct hep_field crash_says[] = {
-    SAYS(STR, "program", "who will die; a domain has been restarted for it")};
+static const struct hep_field crash_fields[] = {
+    HEP_FIELD(STR, crash_request, at, REQUIRED, .max = 127, .help = "as HEPTAD_CRASH_AT; \"\" = nowhere")};
+static const struct hep_field crash_says[] = {SAYS(STR, "program", "who will die; a domain has been restarted for it")};
 
 /* A domain gets it with its next process, which is started here. */
 static enum hep_status daemon_crash_at(struct hep_call *call, const void *request_, void *reply,

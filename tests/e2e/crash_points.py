@@ -233,6 +233,15 @@ class Runner:
         self.weights = len(self.daemon.segments("weights"))
         self.descriptors = self.daemon.descriptors()
 
+    def run_refusals(self):
+        for bad in ("nonsense", "call.received:1:KILL", "inference/call.received:0:KILL", "inference/call.received:1:TERM",
+                    "inference/call.received:1:KILL:once", "inference/save.part_written:1:KILL", "call.received/1:KILL"):
+            try:
+                self.daemon.control.call("daemon.crash_at", {"at": bad})
+            except Refused:
+                continue
+            raise Wrong(f"daemon.crash_at took \"{bad}\"")
+
     # -- the poison request: three deaths are one request's end, whoever restarts in between
     def run_poison(self):
         order = "inference/inference.step.before_network:1:KILL:every"
@@ -313,6 +322,7 @@ def main():
                 break
         if not options.only:
             runner.run_poison()
+            runner.run_refusals()
     except Wrong as error:
         wrong.append(str(error))
     finally:

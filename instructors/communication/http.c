@@ -5,6 +5,7 @@
 #include "instructors/communication/http.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/operation.h"
@@ -153,6 +154,7 @@ static enum MHD_Result respond(struct exchange *exchange)
     }
     enum MHD_Result queued = MHD_queue_response(exchange->connection, (unsigned)exchange->status, response);
     MHD_destroy_response(response);
+    HEP_CRASH_POINT("communication.after_answer");
     return queued;
 }
 
@@ -203,6 +205,7 @@ static void take_reply(struct exchange *exchange, json_t *data)
 static void answered(void *context, enum hep_status status, json_t *data, const struct hep_error *error)
 {
     struct exchange *exchange = context;
+    HEP_CRASH_POINT("communication.before_answer");
     if (status == HEP_OK)
         take_reply(exchange, data);
     else

@@ -3,6 +3,8 @@
  * description, a test.
  */
 #include "instructors/conditioning/encode.h"
+
+#include "common/crash_point.h"
 #include "instructors/skeleton/instructor.h"
 
 #include "nn/cpu/isa.h"
@@ -168,8 +170,10 @@ static enum hep_status encode_prompt(struct hep_call *call, const void *request_
                               &HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim), error);
     if (status == HEP_OK)
         status = check_output("pooled", &pooled, &HEP_SHAPE(2, encoding.pooled_dim), error);
+    HEP_CRASH_POINT("conditioning.before_write");
     if (status == HEP_OK)
         status = encoding_run(&encoding, conditioning.data, pooled.data, error);
+    HEP_CRASH_POINT("conditioning.after_write");
     reply->chunks = (int32_t)encoding.chunks;
     reply->tokens = reply->chunks * CHUNK_LENGTH;
     close_encoding(call, &encoding);

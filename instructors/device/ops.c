@@ -9,6 +9,7 @@
 #include "instructors/skeleton/instructor.h"
 
 #include "common/build.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 
@@ -186,6 +187,7 @@ static enum hep_status device_reserve_memory(struct hep_call *call, const void *
     struct reserve_reply *reply = reply_;
     HEP_TRY(device_reserve(&state->reservations, request->session.data, request->memory_bytes, &reply->reservation_id,
                            error));
+    HEP_CRASH_POINT("device.reserved");
     reply->device_id = HEP_STR_LITERAL(CPU_DEVICE);
     reply->memory_bytes = request->memory_bytes;
     reply->cores = core_numbers(state);
@@ -197,6 +199,7 @@ static enum hep_status device_release(struct hep_call *call, const void *request
     (void)error;
     ((struct release_reply *)reply)->released_bytes =
         device_unreserve(&state_of(call)->reservations, ((const struct release_request *)request)->session.data);
+    HEP_CRASH_POINT("device.released");
     return HEP_OK;
 }
 

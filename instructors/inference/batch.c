@@ -5,6 +5,7 @@
 #include "instructors/inference/batch.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "instructors/inference/group.h"
 
@@ -51,6 +52,7 @@ static void answer_success(struct batch *batch, struct job *job)
         answer_failure(batch, job, group_state_lost(job), &job->failure);
         return;
     }
+    HEP_CRASH_POINT("inference.latents_written");
     job->reply->evaluations = job->evaluated;
     if (job->evaluated > 0)
         job->reply->step_ms = (double)(hep_now_us() - job->first_us) / 1000 / job->evaluated;
@@ -111,15 +113,24 @@ static void end_earlier(struct batch *batch, const struct job *again)
     }
 }
 
+/* scripts/chaos reads this line: committed is the sum over all rows. */
+static void log_resumed(struct hep_call *call, const struct job *job)
+{
+    int32_t committed = 0;
+    for (int i = 0; i < job->row_count; i++)
+        committed += job->rows[i].evaluation;
+    hep_log(HEP_INFO, "inference.resumed", "session=%s attempt=%d evaluation=%d committed=%d redone_rows=%d because=%s",
+            hep_call_session(call), hep_call_attempt(call), job->reply->resumed_from, committed,
+            job->reply->redone_rows, job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+}
+
 enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep_error *error)
 {
     struct job *job = NULL;
     HEP_TRY(job_create(batch, call, &job, error));
     job->age = ++batch->age;
-    if (job->reply->resumed_from > 0 || job->reply->redone_rows > 0)
-        hep_log(HEP_INFO, "inference.resumed", "session=%s evaluation=%d redone_rows=%d because=%s",
-                hep_call_session(call), job->reply->resumed_from, job->reply->redone_rows,
-                job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+    if (job->reply->resumed_from > 0 || job->reply->redone_rows > 0 || hep_call_attempt(call) > 1)
+        log_resumed(call, job);
     end_earlier(batch, job);
     struct job **link = &batch->jobs;
     while (*link)
@@ -133,6 +144,8 @@ enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep
  * --------------------------------------------------------------------------------------------- */
 static void report(const struct group *group)
 {
+    if (group->count > 0)
+        HEP_CRASH_POINT("inference.step.before_report");
     for (int i = 0; i < group->count; i++) {
         const struct job *job = group->jobs[i];
         int32_t done = 0;

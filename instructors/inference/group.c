@@ -5,6 +5,7 @@
 #include "instructors/inference/group.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "nn/cpu/kernels.h"
 
@@ -278,7 +279,9 @@ enum hep_status group_run(struct batch *batch, struct group *group, struct hep_e
     HEP_TRY(bind(group, samples_of(group), &plan, error));
     int64_t began = hep_now_us();
     size_t samples = put_samples(group, space, &layout, states, began);
+    HEP_CRASH_POINT("inference.step.before_network");
     HEP_TRY(run_network(group, space, &layout, samples, plan, error));
+    HEP_CRASH_POINT("inference.step.after_network");
     commit_rows(batch, group, space, &layout, states);
     double seconds = (double)(hep_now_us() - began) / 1e6, rate = plan->flops / 1e9 / (seconds > 0 ? seconds : 1e-6);
     batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;

@@ -5,6 +5,7 @@
 #include "instructors/model/cache.h"
 
 #include "common/build.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "nn/bundle/bundle.h"
@@ -100,6 +101,7 @@ static bool adopt_one(const struct hep_segment_entry *found, void *context)
     bool ours = false;
     if (found->name.kind != HEP_SEGMENT_WEIGHTS)
         return true;
+    HEP_CRASH_POINT("model.adopt");
     char text[HEP_SEGMENT_NAME_MAX];
     hep_segment_name_text(&found->name, text);
     if (found->name.generation >= adoption->cache->next_name) /* of a process that was started with the same number */

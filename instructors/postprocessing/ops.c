@@ -3,6 +3,8 @@
  * handler, a line in the golden description, a test.
  */
 #include "instructors/postprocessing/decode.h"
+
+#include "common/crash_point.h"
 #include "instructors/postprocessing/save.h"
 #include "instructors/skeleton/instructor.h"
 
@@ -129,6 +131,7 @@ static enum hep_status decode(struct hep_call *call, const void *request_, void 
             return hep_fail(error, HEP_E_DOMAIN_DOWN, "postprocessing is draining");
         HEP_TRY(decoder_run(&decoder, (const float *)latents.data + (size_t)i * latent_elements, height, width,
                             (uint8_t *)image.data + (size_t)i * pixels, error));
+        HEP_CRASH_POINT("postprocessing.image_written");
         networks_show(&state_of(call)->networks, &state_of(call)->view);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "decode");
     }

@@ -5,6 +5,7 @@
 #include "instructors/skeleton/internal.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -121,7 +122,9 @@ static void answer(struct hep_call *call, json_t *data, const struct hep_error *
     struct hep_instructor *self = call->self;
     json_t *reply = error ? error_reply(call, error)
                           : json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 1, "data", data);
+    HEP_CRASH_POINT("call.before_reply");
     call->answer(call, reply);
+    HEP_CRASH_POINT("call.after_reply");
     json_decref(reply);
     call_destroy(call);
     pthread_mutex_lock(&self->lock);
@@ -187,6 +190,7 @@ void call_execute(struct hep_call *call)
         execute_measure(call);
         return;
     }
+    HEP_CRASH_POINT("call.before_handler");
     enum hep_status status = call->row->handler(call, call->request, call->reply, &error);
     /* A deferred call may be gone by now: `status` alone tells, nothing of *call is read. */
     if (status != HEP_STATUS_COUNT)
@@ -196,6 +200,7 @@ void call_execute(struct hep_call *call)
 void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
 {
     struct hep_error failure;
+    HEP_CRASH_POINT("call.after_handler");
     if (status != HEP_OK) {
         fail_in_hand(call, status, error);
         return;

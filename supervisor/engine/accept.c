@@ -3,6 +3,7 @@
  * session exists for nobody before its row is committed; the answer comes after.
  */
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
@@ -113,6 +114,7 @@ static enum hep_status insert(struct hep_engine *engine, struct hep_session *ses
         hep_store_rollback(engine->store);
         return status;
     }
+    HEP_CRASH_POINT("accept.before_commit");
     return hep_store_commit(engine->store, error);
 }
 
@@ -192,6 +194,7 @@ static void decide(struct application *a, json_t *info)
         application_end(a, status, NULL, &error);
         return;
     }
+    HEP_CRASH_POINT("accept.after_commit");
     hep_engine_add_session(engine, session);
     hep_log(HEP_INFO, "session.accepted", "session=%s workflow=%s priority=%d", session->id, a->workflow->id,
             a->priority);
@@ -200,6 +203,7 @@ static void decide(struct application *a, json_t *info)
     json_t *reply = accepted_json(session, true);
     hep_engine_settle(engine, NULL);
     application_end(a, HEP_OK, reply, NULL);
+    HEP_CRASH_POINT("accept.replied");
 }
 
 static void on_model(void *context, json_t *info, const struct hep_error *error)

@@ -6,6 +6,7 @@
 #include "supervisor/engine/engine.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
@@ -100,7 +101,9 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
         hep_store_rollback(engine->store);
         return status;
     }
+    HEP_CRASH_POINT("settle.before_commit");
     HEP_TRY(hep_store_commit(engine->store, error));
+    HEP_CRASH_POINT("settle.after_commit");
     hep_incidents_saved(&engine->incidents);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_saved(s);
@@ -159,6 +162,8 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
         }
         told = told || hep_events_pending(engine->events);
         hep_events_announce(engine->events);
+        if (changes)
+            HEP_CRASH_POINT("settle.announced");
         carry_out(engine);
         if (!changes)
             break;
@@ -392,7 +397,9 @@ static enum hep_status load_sessions(struct hep_engine *engine, struct hep_error
     HEP_TRY(hep_store_live_sessions(engine->store, load_live, engine, error));
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         resume_session(s);
+    HEP_CRASH_POINT("start.before_sweep");
     HEP_TRY(hep_segment_sweep(engine->instance, keeps_segment, engine, &swept, error));
+    HEP_CRASH_POINT("start.after_sweep");
     if (swept.removed)
         hep_log(HEP_NOTICE, "engine.swept", "segments=%" PRIu32 " bytes=%" PRIu64, swept.removed, swept.removed_bytes);
     engine->last_seq = hep_store_value(engine->store, "sessions.seq", engine->last_seq);

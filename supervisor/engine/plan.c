@@ -5,6 +5,7 @@
  * session->plan is {arena_bytes, memory_bytes, flops, regions, steps: {<id>: {flops, memory_bytes, outputs: {<field>:
  * <ref>}}}}. Its references are unplaced until hep_session_place.
  */
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "shm/arena.h"
@@ -256,6 +257,7 @@ enum hep_status hep_session_place(struct hep_session *session, struct hep_error 
         session->arena_generation = before;
         return status;
     }
+    HEP_CRASH_POINT("arena.created");
     place_refs(&name, regions, refs, count);
     json_object_set_new(session->plan, "arena_bytes", json_integer((json_int_t)bytes));
     session->arena_there = true;

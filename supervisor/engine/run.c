@@ -4,6 +4,7 @@
  * anything sent.
  */
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
@@ -203,6 +204,7 @@ static void on_step_end(void *context, enum hep_status status, json_t *reply, co
     int64_t sent_ms = session->errand ? hep_errand_sent_ms(session->errand) : hep_now_ms();
     session->errand = NULL;
     session->stopping = false;
+    HEP_CRASH_POINT("step.answered");
     if (hep_session_is_ended(session->state)) {
         /* cancelled meanwhile: nobody needs it */
     } else if (status == HEP_OK && hep_json_bool(reply, "success", false)) {
@@ -456,7 +458,9 @@ bool hep_session_wind_up(struct hep_session *session)
     hep_loop_cancel(hep_take(&session->timer));
     if (session->errand)
         return false;
+    HEP_CRASH_POINT("session.before_unlink");
     hep_session_unplace(session);
+    HEP_CRASH_POINT("session.after_unlink");
     session->room = false;
     if (!session->finals_sent)
         send_finals(session);

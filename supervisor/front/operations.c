@@ -3,6 +3,7 @@
  * its data to hep_call_answer, or defers and answers later with hep_call_end. To add an operation: fields, handler,
  * row, a test.
  */
+#include "common/crash_point.h"
 #include "common/wire.h"
 #include "supervisor/front/call.h"
 
@@ -577,6 +578,30 @@ static enum hep_status daemon_stop(struct hep_call *call, const void *request_, 
     return HEP_OK;
 }
 
+#ifdef HEP_CRASH_POINTS
+struct crash_request {
+    struct hep_str at;
+};
+static const struct hep_field crash_fields[] = {
+    HEP_FIELD(STR, crash_request, at, REQUIRED, .max = 127, .help = "as HEPTAD_CRASH_AT; \"\" = nowhere")};
+static const struct hep_field crash_says[] = {SAYS(STR, "program", "who will die; a domain has been restarted for it")};
+
+/* A domain gets it with its next process, which is started here. */
+static enum hep_status daemon_crash_at(struct hep_call *call, const void *request_, void *reply,
+                                       struct hep_error *error)
+{
+    const struct crash_request *request = request_;
+    const char *program;
+    (void)reply;
+    HEP_TRY(hep_crash_set(request->at.data, &program, error));
+    enum hep_role role = hep_role_from_prefix(program, strlen(program));
+    if (role != HEP_ROLE_NONE)
+        HEP_TRY(hep_proc_restart(call->front->engine->proc, role, error));
+    hep_call_answer(call, json_pack("{s:s}", "program", program));
+    return HEP_OK;
+}
+#endif
+
 static const struct hep_operation events_operations[] = {
     {.name = "poll",
      .handler = events_poll,
@@ -615,6 +640,15 @@ static const struct hep_operation daemon_operations[] = {
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
      .help = "end the daemon; what is in hand goes on at the next start"},
+#ifdef HEP_CRASH_POINTS
+    {.name = "crash_at",
+     .handler = daemon_crash_at,
+     REQUEST(crash_request, crash_fields),
+     REPLY(crash_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "fault tests: where a process dies"},
+#endif
     {0},
 };
 

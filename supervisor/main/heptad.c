@@ -4,6 +4,7 @@
  */
 #include "common/build.h"
 #include "common/contract.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "supervisor/main/daemon.h"
 #include "supervisor/main/holder.h"
@@ -91,6 +92,10 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd)
     struct hep_server *server = NULL;
     char log_path[HEP_PATH_MAX + 32];
     hep_notify_init();
+#ifdef HEP_CRASH_POINTS
+    if (hep_crash_begin("heptad", &error) != HEP_OK)
+        return refused(ready_fd, &error);
+#endif
     const char *isa = hep_config_text(config, HEP_CONFIG_COMPUTE_ISA);
     if (strcmp(isa, "auto") != 0)
         setenv("HEP_ISA", isa, 1); /* every process inherits it */

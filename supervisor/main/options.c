@@ -3,6 +3,7 @@
 
 #include "common/build.h"
 #include "common/contract.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 
 #include <getopt.h>
@@ -46,6 +47,7 @@ enum {
     OPTION_RELOAD,
     OPTION_STOP,
     OPTION_PRINT,
+    OPTION_CRASH_POINTS,
     OPTION_VERSION,
     OPTION_HELP
 };
@@ -60,6 +62,9 @@ static const struct option table[] = {
     {"reload", no_argument, NULL, OPTION_RELOAD},
     {"stop", no_argument, NULL, OPTION_STOP},
     {"print-config", optional_argument, NULL, OPTION_PRINT},
+#ifdef HEP_CRASH_POINTS
+    {"crash-points", no_argument, NULL, OPTION_CRASH_POINTS},
+#endif
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -135,6 +140,11 @@ static int take_option(struct hep_options *options, int option)
         break;
     case OPTION_PRINT:
         return take_print(options, optarg);
+#ifdef HEP_CRASH_POINTS
+    case OPTION_CRASH_POINTS:
+        hep_crash_print("heptad");
+        return 0;
+#endif
     case OPTION_VERSION:
         printf("heptad %s (build %s)\n", HEP_VERSION, hep_build_id());
         return 0;

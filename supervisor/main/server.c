@@ -4,6 +4,7 @@
  */
 #include "supervisor/main/server.h"
 
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "supervisor/engine/engine.h"
@@ -168,6 +169,7 @@ static enum hep_status prepare_folders(struct hep_server *server, struct hep_err
     snprintf(models, sizeof models, "%s/models", state); /* where models.paths looks by default */
     hep_notify_busy("waiting for what is left of the last daemon", LOCK_MS);
     HEP_TRY(hep_lock_take(state, &server->lock, error));
+    HEP_CRASH_POINT("start.locked");
     HEP_TRY(hep_folder_make_for_group(runtime, error));
     HEP_TRY(hep_folder_make(models, error));
     HEP_TRY(hep_runtime_sweep(runtime, &removed, error));

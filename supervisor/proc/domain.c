@@ -105,9 +105,10 @@ static void bury(struct hep_domain *domain, uint64_t generation, json_t *obituar
     struct hep_verdict verdict = {HEP_LIFE_ON_DRAINED, -1};
     if (domain->restart_asked)
         memset(&domain->backoff, 0, sizeof domain->backoff);
-    if (!domain->proc->stopping)
-        verdict =
-            hep_backoff_died(&domain->backoff, hep_now_ms(), ready_for_ms, cannot_start && !domain->restart_asked);
+    if (!domain->proc->stopping && domain->restart_asked)
+        verdict = (struct hep_verdict){HEP_LIFE_ON_RETRY, 0}; /* an end that was asked for is no death */
+    else if (!domain->proc->stopping)
+        verdict = hep_backoff_died(&domain->backoff, hep_now_ms(), ready_for_ms, cannot_start);
     domain->restart_asked = false;
     snprintf(cause, sizeof cause, "%s", hep_json_str(obituary, "cause", ""));
     snprintf(domain->cause, sizeof domain->cause, "%s", cause);

@@ -107,6 +107,21 @@ _heptctl() {
     esac
     words=' --lines --follow --json --state --socket --timeout --help --version'
     ;;
+  drain)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  undrain)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  upgrade)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
   stop)
     case $prev in
     esac
@@ -143,7 +158,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status models sessions session wait cancel pause resume workflows domains restart events logs stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status models sessions session wait cancel pause resume workflows domains restart events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

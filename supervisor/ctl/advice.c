@@ -135,6 +135,10 @@ static void about_shared_memory(struct advice *advice, const json_t *status)
 
 static void about_draining(struct advice *advice, const json_t *status)
 {
+    if (is(status, "state", "drained"))
+        advise(advice,
+               ctl_format("heptad holds its sessions and refuses requests, as the operator asked. To let them go "
+                          "on: `heptctl undrain`."));
     if (is(status, "state", "draining"))
         advise(advice,
                ctl_format(

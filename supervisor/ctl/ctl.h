@@ -115,6 +115,7 @@ ctl_run ctl_models, ctl_workflows;                                    /* models.
 ctl_run ctl_events, ctl_logs;                                         /* events.c     */
 ctl_run ctl_operations, ctl_call;                                     /* operations.c */
 ctl_run ctl_restart, ctl_stop, ctl_version;                           /* daemon.c     */
+ctl_run ctl_drain, ctl_undrain, ctl_upgrade;                          /* upkeep.c     */
 ctl_run ctl_doctor;                                                   /* doctor.c     */
 ctl_run ctl_help;                                                     /* help.c       */
 ctl_run ctl_completion, ctl_words;                                    /* completion.c */

@@ -231,6 +231,10 @@ static int waiting_sessions(const struct hep_engine *engine)
 
 static enum hep_status may_accept(const struct hep_engine *engine, const struct application *a, struct hep_error *error)
 {
+    if (engine->held) {
+        hep_fail(error, HEP_E_BUSY, "the operator has drained this daemon: nothing is accepted");
+        return hep_hint(error, "try again later; the operator ends it with `heptctl undrain`"), HEP_E_BUSY;
+    }
     if (engine->draining)
         return hep_fail(error, HEP_E_NOT_NOW, "the daemon is ending");
     if (engine->store_error.code != HEP_OK) {

@@ -2,6 +2,7 @@
  * What the front asks of the engine beside workflow.execute: looking at sessions, controlling them, passing requests on
  * to domains. Called by supervisor/front. Decides nothing that the session's table does not decide.
  */
+#include "common/log.h"
 #include "common/limits.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
@@ -96,6 +97,25 @@ enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, c
         json_object_set_new(object, "next_cursor", json_sprintf("%" PRId64, listing.last));
     *reply = object;
     return HEP_OK;
+}
+
+/* ---- holding ------------------------------------------------------------------------------------------------------
+ */
+int hep_engine_hold(struct hep_engine *engine, bool held)
+{
+    int running = 0;
+    if (held != engine->held) {
+        engine->held = held;
+        hep_log(HEP_NOTICE, held ? "daemon.drained" : "daemon.undrained", "asked_by=operator");
+        hep_engine_event(engine, NULL, held ? "daemon.drained" : "daemon.undrained", true, NULL);
+    }
+    for (struct hep_session *s = engine->sessions; s; s = s->next) {
+        if (held && s->state == HEP_SESSION_RUNNING)
+            hep_session_stop(s); /* the denoising steps that are committed stay */
+        running += s->errand != NULL;
+    }
+    hep_engine_settle(engine, NULL);
+    return running;
 }
 
 /* ---- controlling ------------------------------------------------------------------------------------------------- */

@@ -51,6 +51,7 @@ struct hep_engine {
     int64_t last_seq;             /* of sessions                                                  */
 
     bool draining;
+    bool held;                          /* by the operator: nothing begins, nothing is asked            */
     bool settling;                      /* inside hep_engine_settle                                     */
     struct hep_error store_error;       /* code OK: the store works                                     */
     struct hep_loop_timer *store_timer; /* next try of a failed commit                                  */
@@ -96,6 +97,8 @@ enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, co
                                    json_t **reply, struct hep_error *error);
 enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, struct hep_error *error);
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);
+/* Holds everything at a step boundary, or lets it go on. Returns how many sessions are still on their way there. */
+int hep_engine_hold(struct hep_engine *engine, bool held);
 /* status: NULL = any. cursor: "" = from the newest. *reply: {sessions:[…], next_cursor?} */
 enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit,
                                 json_t **reply, struct hep_error *error);

@@ -50,7 +50,7 @@ void hep_engine_admit(struct hep_engine *engine)
     int running = 0;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         running += s->state == HEP_SESSION_RUNNING;
-    while (!engine->draining && running < engine->sessions_max) {
+    while (!engine->draining && !engine->held && running < engine->sessions_max) {
         struct hep_session *session = next_in_queue(engine);
         if (!session || !fits(engine, session))
             return;

@@ -147,8 +147,8 @@ static void prepare_step(struct hep_session *session, int index)
 void hep_session_advance(struct hep_session *session)
 {
     struct hep_engine *engine = session->engine;
-    if (session->state != HEP_SESSION_RUNNING || engine->draining || session->errand || session->outgoing ||
-        session->timer || session->lost != HEP_ROLE_NONE)
+    if (session->state != HEP_SESSION_RUNNING || engine->draining || engine->held || session->errand ||
+        session->outgoing || session->timer || session->lost != HEP_ROLE_NONE)
         return;
     int index = next_step(session);
     if (index < 0) {

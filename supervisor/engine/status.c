@@ -100,6 +100,14 @@ static struct tally count_domains(const struct hep_engine *engine, json_t *domai
     return tally;
 }
 
+static bool sessions_in_hand(const struct hep_engine *engine)
+{
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        if (s->errand)
+            return true;
+    return false;
+}
+
 static const char *judge(const struct hep_engine *engine, const struct tally *tally, char *line, size_t size)
 {
     bool broken = engine->store_error.code != HEP_OK;
@@ -113,7 +121,12 @@ static const char *judge(const struct hep_engine *engine, const struct tally *ta
         state = "starting";
     else if (tally->up < HEP_ROLE_COUNT || broken)
         state = "degraded";
+    else if (engine->held)
+        state = "drained";
     say(line, size, "%s", state);
+    if (engine->held)
+        say(line, size, " by the operator, nothing begins%s",
+            sessions_in_hand(engine) ? ", what is in hand reaches its step boundary" : "");
     if (broken)
         say(line, size, ": requests are refused, %.200s", engine->store_error.message);
     if (tally->line[0])

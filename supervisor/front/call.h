@@ -54,6 +54,8 @@ struct hep_front {
     char *front_path, *control_path, *log_path;
     json_t *(*config)(void *context);
     void (*stop)(void *context, int64_t drain_ms);
+    enum hep_status (*upgrade)(void *context, struct hep_error *error);
+    struct hep_call *upgrading; /* waits for the check; NULL = none */
     void *context;
     struct hep_rpc_server *server;
     int listener; /* control socket, -1 = none     */

@@ -58,6 +58,7 @@ static enum hep_status take_options(struct hep_front *front, const struct hep_fr
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the front");
     front->config = options->config;
     front->stop = options->stop;
+    front->upgrade = options->upgrade;
     front->context = options->context;
     return HEP_OK;
 }
@@ -85,6 +86,13 @@ enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engin
     return HEP_OK;
 }
 
+void hep_front_upgrade_checked(struct hep_front *front, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_call *call = hep_take(&front->upgrading);
+    if (call)
+        hep_call_end(call, status, status == HEP_OK ? json_pack("{s:b}", "upgrading", 1) : NULL, error);
+}
+
 void hep_front_destroy(struct hep_front *front)
 {
     struct hep_error error;
@@ -93,6 +101,7 @@ void hep_front_destroy(struct hep_front *front)
     if (front->engine->changed_context == front)
         front->engine->changed = NULL;
     hep_fail(&error, HEP_E_NOT_NOW, "the daemon is ending");
+    hep_front_upgrade_checked(front, HEP_E_NOT_NOW, &error);
     while (front->calls) {
         if (front->calls->check)
             hep_call_end(front->calls, HEP_E_NOT_NOW, NULL, &error);

@@ -20,12 +20,17 @@ struct hep_front_options {
     json_t *(*config)(void *context);
     /* daemon.stop: begin to end the daemon (answered at once, before it ends). NULL = not there.            */
     void (*stop)(void *context, int64_t drain_ms);
+    /* daemon.upgrade: begin to check the program that would take over; hep_front_upgrade_checked() says how it went,
+       and after success the daemon ends. NULL = not there. */
+    enum hep_status (*upgrade)(void *context, struct hep_error *error);
     void *context;
 };
 
 enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engine,
                                  const struct hep_front_options *options, struct hep_front **front,
                                  struct hep_error *error);
+/* Answers daemon.upgrade: before the daemon ends for it, or with what is in its way. */
+void hep_front_upgrade_checked(struct hep_front *front, enum hep_status status, const struct hep_error *error);
 /* Answers what is outstanding with NOT_NOW, closes both sockets and removes them. NULL is accepted. */
 void hep_front_destroy(struct hep_front *front);
 

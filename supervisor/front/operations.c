@@ -330,7 +330,7 @@ static const struct hep_field domain_fields[] = {
 static const struct hep_field describe_fields[] = {HEP_FIELD(
     STR, domain_request, domain, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "only of this one, or of this prefix")};
 static const struct hep_field status_says[] = {
-    SAYS(STR, "state", "ready, starting, degraded, draining, failed"),
+    SAYS(STR, "state", "ready, starting, degraded, drained, draining, failed"),
     SAYS(STR, "line", "one sentence"),
     SAYS(BOOL, "ready", "every domain is ready and has reported within 5 s, and the store works"),
     SAYS(I32, "domains_ready", "how many are"),
@@ -520,6 +520,11 @@ static const struct hep_field poll_says[] = {
     SAYS(I64, "last_seq", "for the next events.poll")};
 static const struct hep_field config_says[] = {SAYS(JSON, "config", "the configuration in force, key by key")};
 static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
+static const struct hep_field drain_says[] = {
+    SAYS(BOOL, "drained", "true: nothing new begins until daemon.undrain"),
+    SAYS(I32, "running", "sessions that are on their way to a step boundary")};
+static const struct hep_field upgrade_says[] = {
+    SAYS(BOOL, "upgrading", "true: it ends at a step boundary and goes on as the program that lies there now")};
 static const struct hep_field stop_says[] = {SAYS(BOOL, "stopping", "true: it ends when what is in hand is done")};
 
 static bool check_events(struct hep_call *call)
@@ -602,6 +607,37 @@ static enum hep_status daemon_crash_at(struct hep_call *call, const void *reques
 }
 #endif
 
+static enum hep_status answer_held(struct hep_call *call, bool held)
+{
+    int running = hep_engine_hold(call->front->engine, held);
+    hep_call_answer(call, json_pack("{s:b, s:i}", "drained", held, "running", running));
+    return HEP_OK;
+}
+
+static enum hep_status daemon_drain(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)request, (void)reply, (void)error;
+    return answer_held(call, true);
+}
+
+static enum hep_status daemon_undrain(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)request, (void)reply, (void)error;
+    return answer_held(call, false);
+}
+
+static enum hep_status daemon_upgrade(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct hep_front *front = call->front;
+    (void)request, (void)reply;
+    if (!front->upgrade)
+        return hep_fail(error, HEP_E_UNSUPPORTED, "this daemon cannot be upgraded so");
+    HEP_TRY(front->upgrade(front->context, error));
+    call->deferred = true;
+    front->upgrading = call;
+    return HEP_OK;
+}
+
 static const struct hep_operation events_operations[] = {
     {.name = "poll",
      .handler = events_poll,
@@ -640,6 +676,27 @@ static const struct hep_operation daemon_operations[] = {
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
      .help = "end the daemon; what is in hand goes on at the next start"},
+    {.name = "drain",
+     .handler = daemon_drain,
+     NO_FIELDS,
+     REPLY(drain_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "bring all sessions to a step boundary and hold them there; refuse requests"},
+    {.name = "undrain",
+     .handler = daemon_undrain,
+     NO_FIELDS,
+     REPLY(drain_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "let them go on, accept requests again"},
+    {.name = "upgrade",
+     .handler = daemon_upgrade,
+     NO_FIELDS,
+     REPLY(upgrade_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 30000,
+     .help = "become the program that lies where this one was started from"},
 #ifdef HEP_CRASH_POINTS
     {.name = "crash_at",
      .handler = daemon_crash_at,

@@ -11,6 +11,7 @@
 #include "supervisor/main/notify.h"
 #include "supervisor/main/options.h"
 #include "supervisor/main/server.h"
+#include "supervisor/main/successor.h"
 #include "common/limits.h"
 #include "supervisor/proc/config.h"
 #include "supervisor/proc/log_sink.h"
@@ -86,7 +87,8 @@ static enum hep_status open_log(const struct hep_config *config, bool foreground
     return hep_log_sink_open(path, error);
 }
 
-static int serve(struct hep_config *config, bool foreground, int ready_fd)
+/* again: an upgrade was asked for, and everything has ended for it. */
+static int serve(struct hep_config *config, bool foreground, int ready_fd, bool *again)
 {
     struct hep_error error = {0};
     struct hep_server *server = NULL;
@@ -116,6 +118,7 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd)
     }
     hep_daemon_ready(ready_fd);
     int status = hep_server_run(server);
+    *again = hep_server_has_successor(server);
     hep_server_destroy(server);
     hep_log_sink_close();
     return status;
@@ -144,6 +147,7 @@ static int start(const struct hep_options *options)
     struct hep_config *config = NULL;
     char file[HEP_PATH_MAX];
     int ready_fd = -1;
+    bool again = false;
     if (find_config(options, file, &error) != HEP_OK ||
         hep_config_create(file, options->overrides, options->override_count, &config, &error) != HEP_OK)
         return say(&error);
@@ -151,17 +155,20 @@ static int start(const struct hep_options *options)
     if (options->check)
         printf("%s: good\n", file[0] ? file : "the defaults");
     else if (hep_folder_make(hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR), &error) != HEP_OK ||
-             (!options->foreground && hep_daemon_detach(&ready_fd, &error) != HEP_OK))
+             (!options->foreground && !options->successor && hep_daemon_detach(&ready_fd, &error) != HEP_OK))
         status = say(&error);
     else
-        status = serve(config, options->foreground, ready_fd);
+        status = serve(config, options->foreground, ready_fd, &again);
     hep_config_destroy(config);
+    if (again && hep_successor_become(!options->foreground, &error) != HEP_OK)
+        status = say(&error);
     return status;
 }
 
 int main(int argc, char **argv)
 {
     struct hep_options options;
+    hep_successor_remember(argv);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* nothing that it starts gains by being started */
     int status = hep_options_parse(argc, argv, &options);
     if (status < 0 && (options.print_sample || options.print_markdown))

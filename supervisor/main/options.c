@@ -42,6 +42,7 @@ enum {
     OPTION_INSTANCE,
     OPTION_SET,
     OPTION_FOREGROUND,
+    OPTION_SUCCESSOR,
     OPTION_CHECK,
     OPTION_STATUS,
     OPTION_RELOAD,
@@ -57,6 +58,7 @@ static const struct option table[] = {
     {"instance", required_argument, NULL, OPTION_INSTANCE},
     {"set", required_argument, NULL, OPTION_SET},
     {"foreground", no_argument, NULL, OPTION_FOREGROUND},
+    {"successor", no_argument, NULL, OPTION_SUCCESSOR}, /* of successor.c, for nobody else */
     {"check", no_argument, NULL, OPTION_CHECK},
     {"status", no_argument, NULL, OPTION_STATUS},
     {"reload", no_argument, NULL, OPTION_RELOAD},
@@ -125,6 +127,9 @@ static int take_option(struct hep_options *options, int option)
         break;
     case OPTION_FOREGROUND:
         options->foreground = true;
+        break;
+    case OPTION_SUCCESSOR:
+        options->successor = true;
         break;
     case OPTION_CHECK:
         options->check = true;

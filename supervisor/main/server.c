@@ -10,6 +10,7 @@
 #include "supervisor/engine/engine.h"
 #include "supervisor/front/front.h"
 #include "supervisor/main/notify.h"
+#include "supervisor/main/successor.h"
 #include "supervisor/proc/config.h"
 #include "supervisor/proc/lock.h"
 #include "supervisor/proc/log_sink.h"
@@ -42,6 +43,7 @@ struct hep_server {
     bool log_to_file;
     int stops; /* how often we were asked to end */
     bool pid_file_written;
+    bool successor; /* the end is the beginning of another build */
 };
 
 /* ---- the end
@@ -66,6 +68,33 @@ static void on_stop_asked(void *context, int64_t drain_ms)
 {
     struct hep_server *server = context;
     stop(server, drain_ms >= 0 ? drain_ms : hep_config_int(server->config, HEP_CONFIG_INSTANCE_DRAIN_MS));
+}
+
+static void on_successor_checked(void *context, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_server *server = context;
+    char quoted[HEP_ERROR_MESSAGE_MAX];
+    if (status != HEP_OK)
+        hep_log(HEP_ERROR_LEVEL, "daemon.no_successor", "reason=%s",
+                hep_log_quote(error->message, quoted, sizeof quoted));
+    hep_front_upgrade_checked(server->front, status, error);
+    if (status != HEP_OK)
+        return;
+    server->successor = true;
+    stop(server, hep_config_int(server->config, HEP_CONFIG_INSTANCE_DRAIN_MS));
+}
+
+static enum hep_status on_upgrade_asked(void *context, struct hep_error *error)
+{
+    struct hep_server *server = context;
+    if (server->stops > 0)
+        return hep_fail(error, HEP_E_NOT_NOW, "the daemon is ending");
+    return hep_successor_check(server->loop, on_successor_checked, server, error);
+}
+
+bool hep_server_has_successor(const struct hep_server *server)
+{
+    return server->successor;
 }
 
 /* ---- signals
@@ -229,6 +258,7 @@ static enum hep_status create_parts(struct hep_server *server, const char *log_p
                                             .log_path = log_path,
                                             .config = config_for_front,
                                             .stop = on_stop_asked,
+                                            .upgrade = on_upgrade_asked,
                                             .context = server};
     HEP_TRY(hep_front_create(server->loop, server->engine, &front, &server->front, error));
     HEP_TRY(write_pid_file(server, error));

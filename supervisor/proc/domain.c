@@ -86,7 +86,6 @@ static void announce_death(struct hep_domain *domain, uint64_t generation, json_
     struct hep_life_step step = {domain->life, HEP_LIFE_DO_NONE};
     hep_life_next(domain->life, verdict, &step);
     json_object_set_new(obituary, "state", json_string(hep_life_state_name(step.next)));
-    json_object_set_new(obituary, "asked", json_boolean(hep_json_int(obituary, "exit_status", -1) == 0));
     if (verdict != HEP_LIFE_ON_DRAINED && delay_ms >= 0)
         json_object_set_new(obituary, "next_try_ms", json_integer((json_int_t)delay_ms));
     hep_obituary_log(obituary);
@@ -109,6 +108,8 @@ static void bury(struct hep_domain *domain, uint64_t generation, json_t *obituar
         verdict = (struct hep_verdict){HEP_LIFE_ON_RETRY, 0}; /* an end that was asked for is no death */
     else if (!domain->proc->stopping)
         verdict = hep_backoff_died(&domain->backoff, hep_now_ms(), ready_for_ms, cannot_start);
+    json_object_set_new(obituary, "asked",
+                        json_boolean(domain->restart_asked || hep_json_int(obituary, "exit_status", -1) == 0));
     domain->restart_asked = false;
     snprintf(cause, sizeof cause, "%s", hep_json_str(obituary, "cause", ""));
     snprintf(domain->cause, sizeof domain->cause, "%s", cause);

@@ -20,7 +20,7 @@ struct hep_proc_events {
     void (*ready)(void *context, enum hep_role role, uint64_t generation, json_t *operations);
     /* A process has been reaped. obituary (borrowed): {domain, generation, pid, cause, signal?, exit_status?, core,
        uptime_ms, operation?, session?, attempt?, last_lines:[…], crash?, stack?, next_try_ms?, state,
-       asked (it ended in order because it was told to)}. Requests in flight to it have
+       asked (it ended because it was told to)}. Requests in flight to it have
        been answered with OUTCOME_UNKNOWN before this is called. */
     void (*died)(void *context, enum hep_role role, uint64_t generation, json_t *obituary);
     /* A report other than ready (borrowed): progress, begin, end, status, event. */

@@ -44,7 +44,8 @@ void hep_engine_destroy(struct hep_engine *engine);
 const struct hep_proc_events *hep_engine_events(struct hep_engine *engine);
 /* Before hep_proc_start. */
 void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc);
-/* The first line of the status, which names what is not well: "ready", "degraded: inference restarting in 200 ms (SEGV)" */
+/* The first line of the status, which names what is not well: "ready", "degraded: inference restarting in 200 ms
+ * (SEGV)" */
 void hep_engine_line(const struct hep_engine *engine, char *line, size_t size);
 /* From now on no request is accepted and no step begun; steps in hand may end. What they leave goes on at the next
  * start. */

@@ -24,8 +24,8 @@ void hep_lock_note_child(struct hep_lock *lock, pid_t pid);
 void hep_lock_forget_child(struct hep_lock *lock, pid_t pid);
 /* Who holds the lock of a state folder. */
 struct hep_lock_view {
-    bool held;  /* by a daemon, or by children of one that is gone */
-    pid_t pid;  /* of the daemon, alive; 0 = there is none         */
+    bool held; /* by a daemon, or by children of one that is gone */
+    pid_t pid; /* of the daemon, alive; 0 = there is none         */
 };
 /* Looks, and takes nothing. A folder or file that is not there is held by nobody. Any user who may read the file. */
 enum hep_status hep_lock_look(const char *state_dir, struct hep_lock_view *view, struct hep_error *error);

@@ -12,8 +12,8 @@ struct hep_config;
 /* Makes the folder (and those above it) with mode 0700 if it is not there. BAD_CONFIG if it is there and belongs to
    somebody else, is open to others for writing, or is no folder; IO. */
 enum hep_status hep_folder_make(const char *path, struct hep_error *error);
-/* The same with mode 0750: the run folder, whose control socket is the group's too (the domains' sockets in it are 0600),
-   and the folder of the log. */
+/* The same with mode 0750: the run folder, whose control socket is the group's too (the domains' sockets in it are
+   0600), and the folder of the log. */
 enum hep_status hep_folder_make_for_group(const char *path, struct hep_error *error);
 /* Removes what an earlier daemon left in the run folder: domain sockets of any generation, front.sock, control.sock.
    Call it under the instance lock only. removed may be NULL. */

@@ -1,8 +1,9 @@
+# shellcheck shell=bash
 # What is asked of an installed package, by package_root.sh and by package_systemd.sh. Sourced, in the root that package_lib.sh
 # has made.
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 unset HEPTAD_STATE XDG_STATE_HOME
-cd /package_test
+cd /package_test || exit 1
 checks=0
 began=$SECONDS
 

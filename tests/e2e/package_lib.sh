@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by package.sh and package_systemd.sh: makes the package, and a copy of this machine's root (an overlay in memory, in
 # namespaces of its own) where it can be installed, so that the machine stays as it is. Sourced; expects HEP_BUILD and HEP_ROOT.
 build=${HEP_BUILD:?build folder}
@@ -49,6 +50,6 @@ enter_root() { # WORK
   mkdir -p "$copy/package_test/host"
   cp "$1"/*.deb "$here"/package*.sh "$copy/package_test/"
   getent passwd | sort >"$copy/package_test/passwd" && getent group | sort >"$copy/package_test/group"
-  cd "$copy"
+  cd "$copy" || die "cd $copy"
   pivot_root . package_test/host
 }

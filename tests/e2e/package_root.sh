@@ -116,6 +116,25 @@ check "no process" equal "$(processes)" ""
 check "no segment: nothing was under way" equal "$(segments)" ""
 check "a stop of what does not run is no error" exits 0 service heptad stop
 check "a reload of it is: 7" exits 7 service heptad reload
+# the user heptad holds the lock and names a process of root in it: root must not end that for him
+sleep 600 &
+victim=$!
+runuser -u heptad -- python3 - $victim "$(cut -d' ' -f22 /proc/$victim/stat)" <<'END' &
+import fcntl, os, struct, sys, time
+fd = os.open("/var/lib/heptad/heptad.lock", os.O_RDWR)
+os.ftruncate(fd, 0)
+os.write(fd, f"heptad {sys.argv[1]} {sys.argv[2]}\n".encode())
+fcntl.fcntl(fd, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)) # F_OFD_SETLK
+time.sleep(600)
+END
+liar=$!
+for _ in $(seq 50); do [ -n "$(supervisor)" ] && break; sleep 0.1; done
+check "the lock names a process of root" equal "$(supervisor)" "$victim"
+check "which a stop does not end" exits 1 service heptad stop
+check "it lives" kill -0 $victim
+kill $victim
+pkill -u heptad python3
+wait $victim $liar 2>/dev/null || true
 check "restart starts it" exits 0 service heptad restart
 pid=$(supervisor)
 check "restart restarts it" service heptad restart

@@ -338,7 +338,7 @@ int unknown_call(void)
 }
 int lock_memory(void)
 {
-    return result_of(mlockall(MCL_CURRENT));
+    return result_of(syscall(SYS_mlock, &at, 1)); /* not the wrapper: sanitizers make it do nothing */
 }
 
 int too_much_memory(void)

@@ -209,6 +209,10 @@ int read_image(void)
 {
     return try_open(at.image, O_RDONLY);
 }
+int write_image(void)
+{
+    return try_open(at.image, O_WRONLY);
+}
 int read_token(void)
 {
     return try_open(at.token, O_RDONLY);

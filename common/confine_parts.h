@@ -30,7 +30,8 @@ enum confine_group {
 
 /* The groups of a domain, one bit each: until READY, or from then on. */
 uint32_t confine_groups(enum hep_role role, bool starting);
-/* confine_seccomp.c: installs the filter of these groups for every thread; the one with LISTEN also takes SIGSYS. */
+/* confine_seccomp.c: installs the filter of these groups for every thread; the first, which has LISTEN, also takes
+   SIGSYS and refuses the calls that nobody is to hear of. */
 enum hep_status confine_filter(uint32_t groups, enum hep_confine_mode mode, struct hep_error *error);
 /* confine_landlock.c: applies the rules of the domain's paths and port to this thread and those that it will start, as
    far as an ABI (from 1 on) knows them. */

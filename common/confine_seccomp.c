@@ -127,32 +127,37 @@ static bool is_narrowed_away(uint32_t groups, const struct rule *rule)
     return false;
 }
 
-/* Whether the row becomes a rule: when only logging, what is refused is left to the default; an ENOSYS is the default.
- */
-static bool counts(uint32_t groups, enum hep_confine_mode mode, const struct rule *rule)
-{
-    bool log = mode == HEP_CONFINE_LOG;
-    if (!has(groups, rule->group) || is_narrowed_away(groups, rule))
-        return false;
-    return rule->answer == ALLOW || (rule->answer == ENOSYS_ANSWER) == log;
-}
-
-static int add_rules(scmp_filter_ctx filter, uint32_t groups, enum hep_confine_mode mode)
+/* The filter of what is refused without a line in the kernel's log: ENOSYS rows. To the other one they are allowed. */
+static int add_quiet_rules(scmp_filter_ctx filter)
 {
     for (size_t i = 0; i < HEP_COUNT_OF(rules); i++) {
-        const struct rule others = {.answer = EPERM_ANSWER, .call = rules[i].call};
-        int code = 0;
-        if (counts(groups, mode, &rules[i]))
-            code = add_rule(filter, &rules[i]);
-        else if (mode == HEP_CONFINE_ON && !has_call(groups, rules[i].call))
-            code = add_rule(filter, &others); /* a call of other domains */
-        if (code != 0 && code != -EEXIST)     /* a call stands in several groups */
+        int code = rules[i].answer == ENOSYS_ANSWER ? add_rule(filter, &rules[i]) : 0;
+        if (code != 0)
             return code;
     }
     return 0;
 }
 
-static int set_attributes(scmp_filter_ctx filter)
+static int add_rules(scmp_filter_ctx filter, uint32_t groups, enum hep_confine_mode mode)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(rules); i++) {
+        struct rule rule = rules[i];
+        int code = 0;
+        bool own = has(groups, rule.group), log = mode == HEP_CONFINE_LOG;
+        if (own && rule.answer == ENOSYS_ANSWER)
+            rule.answer = ALLOW;
+        if (!own) /* a call of other domains, unless it stands in a group of this one, too */
+            rule = (struct rule){.answer = EPERM_ANSWER, .call = rule.call};
+        bool counts = own ? !is_narrowed_away(groups, &rule) : !has_call(groups, rule.call);
+        if (counts && (!log || rule.answer == ALLOW)) /* when only logging, what is refused is left to the default */
+            code = add_rule(filter, &rule);
+        if (code != 0 && code != -EEXIST) /* a call stands in several groups */
+            return code;
+    }
+    return 0;
+}
+
+static int set_attributes(scmp_filter_ctx filter, bool quiet)
 {
     int code = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1); /* every thread, the ones of libraries too */
     if (code == 0)
@@ -165,25 +170,31 @@ static int set_attributes(scmp_filter_ctx filter)
         return code;
     /* Wishes; a kernel may be too old for them. What is refused goes to the audit log. And no mitigation that slows the
        arithmetic down: it is for processes that run a stranger's code, and this is none. */
-    seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
+    seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, !quiet);
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
     return 0;
 }
 
-enum hep_status confine_filter(uint32_t groups, enum hep_confine_mode mode, struct hep_error *error)
+static enum hep_status load(uint32_t groups, enum hep_confine_mode mode, bool quiet, struct hep_error *error)
 {
-    if (has(groups, CONFINE_LISTEN))
-        HEP_TRY(take_signal(error));
-    scmp_filter_ctx filter = seccomp_init(mode == HEP_CONFINE_LOG ? SCMP_ACT_LOG : SCMP_ACT_ERRNO(ENOSYS));
+    uint32_t otherwise = quiet ? SCMP_ACT_ALLOW : mode == HEP_CONFINE_LOG ? SCMP_ACT_LOG : SCMP_ACT_ERRNO(ENOSYS);
+    scmp_filter_ctx filter = seccomp_init(otherwise);
     if (!filter)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a seccomp filter");
-    int code = set_attributes(filter);
+    int code = set_attributes(filter, quiet);
     if (code == 0)
-        code = add_rules(filter, groups, mode);
+        code = quiet ? add_quiet_rules(filter) : add_rules(filter, groups, mode);
     if (code == 0)
         code = seccomp_load(filter);
     seccomp_release(filter);
-    if (code != 0)
-        return hep_fail_errno(error, -code, "loading a seccomp filter");
-    return HEP_OK;
+    return code == 0 ? HEP_OK : hep_fail_errno(error, -code, "loading a seccomp filter");
+}
+
+enum hep_status confine_filter(uint32_t groups, enum hep_confine_mode mode, struct hep_error *error)
+{
+    if (has(groups, CONFINE_LISTEN)) { /* the first of a process */
+        HEP_TRY(take_signal(error));
+        HEP_TRY(load(groups, mode, true, error));
+    }
+    return load(groups, mode, false, error);
 }

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define CPU_DEVICE "cpu0"
 
@@ -221,9 +222,10 @@ static enum hep_status device_get_memory(struct hep_call *call, const void *requ
 static enum hep_status find_rates(struct hep_instructor *self, struct device_state *state, struct hep_error *error)
 {
     char key[DEVICE_RATES_KEY_MAX], folder[HEP_PATH_MAX];
-    /* of its own: the other files of the state folder are closed to this process; alone, it may have to be made */
+    /* of its own: the rest of the state folder is closed to this process, once confined; else it may have to be made */
     snprintf(folder, sizeof folder, "%s/device", hep_instructor_state_dir(self));
-    mkdir(folder, 0700);
+    if (access(folder, F_OK) != 0)
+        mkdir(folder, 0700);
     device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores,
                      hep_build_id(), key);
     if (device_rates_load(folder, key, &state->rates, NULL) == HEP_OK)

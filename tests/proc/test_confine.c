@@ -53,6 +53,7 @@ static const struct attempt {
     TRY(read_linked_model, D(MODEL), 0, true),
     TRY(write_model, 0, 0, false),
     TRY(read_image, D(COMMUNICATION), 0, true),
+    TRY(write_image, D(POSTPROCESSING), 0, false),
     TRY(save_image, D(POSTPROCESSING), 0, false),
     TRY(read_token, D(COMMUNICATION), 0, true),
     TRY(open_segment, MAPS, 0, false),

@@ -132,6 +132,35 @@ START_TEST(the_door_without_a_supervisor_says_that_it_is_closed)
 }
 END_TEST
 
+/* Confined as the daemon does it; what that forbids is in test_confine.c. */
+START_TEST(a_confined_instructor_serves_says_so_and_ends)
+{
+    static const char *const settings[] = {"domains.confine=on", NULL};
+    static const char *const binaries[] = {TEST_INSTRUCTOR, "heptad-scheduler"};
+    static const char *const asks[] = {"{\"type\":\"scheduler.get_status\"}", "{\"type\":\"scheduler.list\"}",
+                                       "{\"type\":\"scheduler.cleanup\"}"};
+    struct child confined;
+    enum hep_status status;
+    child_start(&confined, binaries[_i], settings, true);
+    for (size_t i = 0; i < HEP_COUNT_OF(asks); i++) {
+        json_t *reply = child_ask(&confined, asks[i], &status);
+        ck_assert_int_eq(status, HEP_OK);
+        if (i == 0) {
+            json_t *said = json_object_get(json_object_get(json_object_get(reply, "data"), "status"), "confinement");
+            ck_assert_str_eq(hep_json_str(said, "mode", ""), "on");
+            ck_assert(hep_json_bool(said, "no_new_privs", false));
+            ck_assert_int_gt(hep_json_int(json_object_get(json_object_get(reply, "data"), "status"), "rss_bytes", 0),
+                             0);
+        }
+        json_decref(reply);
+    }
+    kill(confined.pid, SIGTERM);
+    int ended = child_wait(&confined, 5000 * HEP_TEST_SLOW);
+    ck_assert(EXITED_WITH(ended, 0));
+    child_end(&confined);
+}
+END_TEST
+
 /* ---- supervised -------------------------------------------------------------------------------------------------- */
 static struct child child;
 
@@ -437,6 +466,7 @@ int main(void)
     tcase_add_test(alone, stdio_answers_one_line_for_each_line);
     tcase_add_test(alone, wrong_arguments_and_configuration_end_with_125);
     tcase_add_test(alone, the_door_without_a_supervisor_says_that_it_is_closed);
+    tcase_add_loop_test(alone, a_confined_instructor_serves_says_so_and_ends, 0, 2);
     tcase_add_checked_fixture(supervised, start_child, end_child);
     tcase_add_test(supervised, ready_carries_the_table_and_a_ping_comes_back);
     tcase_add_test(supervised, an_operation_is_reported_from_begin_to_end);

@@ -34,6 +34,20 @@ static void count_stop(void *context, int64_t drain_ms)
     stops++;
 }
 
+static void successor_is_good(void *context)
+{
+    (void)context;
+    if (front)
+        hep_front_upgrade_checked(front, HEP_OK, NULL);
+}
+
+static enum hep_status check_successor(void *context, struct hep_error *error)
+{
+    (void)context, (void)error;
+    hep_loop_post(fake.loop, successor_is_good, NULL);
+    return HEP_OK;
+}
+
 static void open_front(void)
 {
     struct hep_error error;
@@ -41,7 +55,8 @@ static void open_front(void)
                                         .control_path = control_path,
                                         .log_path = log_path,
                                         .config = say_config,
-                                        .stop = count_stop};
+                                        .stop = count_stop,
+                                        .upgrade = check_successor};
     ck_assert_msg(hep_front_create(fake.loop, fake.engine, &options, &front, &error) == HEP_OK, "%s", error.message);
 }
 
@@ -578,6 +593,34 @@ START_TEST(the_door_asks_with_the_permission_of_a_client)
 }
 END_TEST
 
+START_TEST(an_upgrade_is_answered_when_the_check_is_done_or_the_front_ends)
+{
+    int fd = dial();
+    json_t *answer = ask(fd, "daemon.upgrade", "{}", NULL);
+    ck_assert(hep_json_bool(answer, "upgrading", false));
+    json_decref(answer);
+    send_request(fd, "q", "daemon.upgrade", "{}");
+    fake_poll(&fake, 0);
+    hep_front_destroy(front); /* before the check is done */
+    front = NULL;
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_drained_daemon_holds_and_refuses_until_it_is_undrained)
+{
+    int fd = dial();
+    json_decref(ask(fd, "daemon.drain", "{}", NULL));
+    json_t *status = ask(fd, "status.get", "{}", NULL);
+    ck_assert_str_eq(hep_json_str(status, "state", ""), "drained");
+    json_decref(status);
+    expect_code(fd, "workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}", "BUSY");
+    json_decref(ask(fd, "daemon.undrain", "{}", NULL));
+    json_decref(ask(fd, "workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}", NULL));
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("front");
@@ -586,6 +629,8 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, five_mistakes_are_five_errors);
     tcase_add_test(cases, a_request_goes_to_its_domain_and_back);
+    tcase_add_test(cases, an_upgrade_is_answered_when_the_check_is_done_or_the_front_ends);
+    tcase_add_test(cases, a_drained_daemon_holds_and_refuses_until_it_is_undrained);
     tcase_add_test(cases, every_answer_has_only_the_fields_that_its_table_names);
     tcase_add_test(cases, a_deleted_session_is_gone_and_a_running_one_is_not);
     tcase_add_test(cases, the_log_has_its_last_lines);

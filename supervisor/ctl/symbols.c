@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "supervisor/ctl/text.h"
 
+#include <dwarf.h>
 #include <elfutils/libdwfl.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -133,16 +134,69 @@ static const char *source_of(const char *path)
     return path;
 }
 
+/* "poll at /usr/include/…/poll2.h:39, inlined in hep_wait at …": the functions that the compiler put into one another,
+   from the innermost; appended to text, which is taken. outer: the function that has them all. */
+static char *add_inlined(char *text, Dwarf_Die *cu, Dwarf_Addr address, const char *outer)
+{
+    Dwarf_Die *scopes = NULL, *chain = NULL;
+    Dwarf_Files *files = NULL;
+    int count = dwarf_getscopes(cu, address, &scopes), length = count > 0 ? dwarf_getscopes_die(&scopes[0], &chain) : 0;
+    dwarf_getsrcfiles(cu, &files, NULL);
+    for (int i = 0; i < length; i++) {
+        Dwarf_Attribute attribute;
+        Dwarf_Word file = 0, line = 0;
+        if (dwarf_tag(&chain[i]) != DW_TAG_inlined_subroutine)
+            continue;
+        dwarf_formudata(dwarf_attr(&chain[i], DW_AT_call_file, &attribute), &file);
+        dwarf_formudata(dwarf_attr(&chain[i], DW_AT_call_line, &attribute), &line);
+        const char *source = files ? dwarf_filesrc(files, (size_t)file, NULL, NULL) : NULL, *caller = outer;
+        for (int k = i + 1; k < length; k++)
+            if (dwarf_tag(&chain[k]) == DW_TAG_inlined_subroutine) {
+                caller = dwarf_diename(&chain[k]);
+                break;
+            }
+        char *longer = ctl_format("%s, inlined in %s at %s:%d", text, caller ? caller : "?",
+                                  source ? source_of(source) : "?", (int)line);
+        free(text);
+        text = longer;
+    }
+    free(chain);
+    free(scopes);
+    return text;
+}
+
+/* The name of the innermost function that was inlined at the address; NULL if none was. */
+static const char *inlined_name(Dwarf_Die *cu, Dwarf_Addr address)
+{
+    Dwarf_Die *scopes = NULL;
+    const char *name = NULL;
+    int count = cu ? dwarf_getscopes(cu, address, &scopes) : 0;
+    for (int i = 0; i < count && !name; i++) {
+        int tag = dwarf_tag(&scopes[i]);
+        if (tag == DW_TAG_inlined_subroutine)
+            name = dwarf_diename(&scopes[i]);
+        else if (tag == DW_TAG_subprogram)
+            break;
+    }
+    free(scopes);
+    return name;
+}
+
 static char *describe(const struct module *module, GElf_Addr address, const char *frame)
 {
     GElf_Off offset = 0;
     GElf_Sym symbol;
+    Dwarf_Addr bias = 0;
     int line_number = 0;
     const char *name = dwfl_module_addrinfo(module->file, address, &offset, &symbol, NULL, NULL, NULL);
     Dwfl_Line *line = dwfl_module_getsrc(module->file, address);
     const char *source = line ? dwfl_lineinfo(line, NULL, &line_number, NULL, NULL, NULL) : NULL;
-    if (name && source)
-        return ctl_format("%s at %s:%d", name, source_of(source), line_number);
+    Dwarf_Die *cu = dwfl_module_addrdie(module->file, address, &bias);
+    const char *inner = inlined_name(cu, address - bias);
+    if (name && source) {
+        char *text = ctl_format("%s at %s:%d", inner ? inner : name, source_of(source), line_number);
+        return inner ? add_inlined(text, cu, address - bias, name) : text;
+    }
     if (source)
         return ctl_format("%s:%d", source_of(source), line_number);
     if (name)

@@ -17,6 +17,18 @@ __attribute__((noinline)) static int a_function_to_find(int x)
     return x * 3 + 1;
 }
 
+static void *inlined_address;
+__attribute__((always_inline)) static inline void note_where_it_is(void)
+{
+    __asm__ volatile("1: lea 1b(%%rip), %0" : "=r"(inlined_address));
+}
+
+__attribute__((noinline)) static void a_function_that_has_another(void)
+{
+    note_where_it_is();
+    __asm__ volatile("");
+}
+
 static int take_bias(struct dl_phdr_info *info, size_t size, void *bias)
 {
     (void)size;
@@ -59,6 +71,16 @@ START_TEST(an_address_is_a_function_and_a_line)
     frame_of((uintptr_t)a_function_to_find, path, frame, sizeof frame);
     expect(hep_build_id(), 0, frame, "a_function_to_find at tests/unit/test_ctl_symbols.c:");
     expect("", hep_wall_ms(), frame, "a_function_to_find at ");
+}
+END_TEST
+
+START_TEST(an_inlined_function_is_named_with_the_one_that_has_it)
+{
+    char path[1024], frame[1200];
+    a_function_that_has_another();
+    frame_of((uintptr_t)inlined_address, path, frame, sizeof frame);
+    expect(hep_build_id(), 0, frame, "note_where_it_is at tests/unit/test_ctl_symbols.c:");
+    expect(hep_build_id(), 0, frame, ", inlined in a_function_that_has_another at tests/unit/test_ctl_symbols.c:");
 }
 END_TEST
 
@@ -119,6 +141,7 @@ END_TEST
 static void add(TCase *tests)
 {
     tcase_add_test(tests, an_address_is_a_function_and_a_line);
+    tcase_add_test(tests, an_inlined_function_is_named_with_the_one_that_has_it);
     tcase_add_test(tests, a_library_without_lines_gives_the_function);
     tcase_add_test(tests, a_frame_that_cannot_be_named_says_why);
 }

@@ -21,8 +21,13 @@
 #define HEP_QUEUE_MAX          10000       /* sessions that wait                                         */
 #define HEP_OPERATIONS_IN_FLIGHT_MAX 64    /* per domain                                                 */
 #define HEP_HTTP_BODY_MAX      (2u << 20)  /* read and refused with 413 past HEP_JSON_MAX; past this, cut off */
-#define HEP_HTTP_CONNECTIONS_MAX 256
-#define HEP_HTTP_TIMEOUT_S     30
+#define HEP_HTTP_CONNECTIONS_MAX 256       /* more wait in the backlog                                   */
+#define HEP_HTTP_PER_ADDRESS_MAX 192       /* of one IP address: more are closed at once                 */
+#define HEP_HTTP_CROWD         160         /* from so many on, whoever asks nothing makes room …         */
+#define HEP_HTTP_CROWD_MS      1000        /* … after so long                                            */
+#define HEP_HTTP_HEADER_MS     10000       /* from accept to the end of the first header                 */
+#define HEP_HTTP_REQUEST_MS    30000       /* from accept, or the answer before, to a request's last byte */
+#define HEP_HTTP_TIMEOUT_S     30          /* without a byte, either way                                 */
 #define HEP_SAFETENSORS_HEADER_MAX (100u << 20)
 #define HEP_CONFIG_JSON_MAX    (1u << 20)  /* a config.json of a model                                   */
 #define HEP_TOKENIZER_FILE_MAX (16u << 20) /* vocab.json, merges.txt                                     */

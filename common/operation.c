@@ -409,14 +409,14 @@ json_t *hep_error_to_json(const struct hep_error *error)
     json_t *object = json_object();
     put_text(object, "code", hep_status_name(error->code));
     put_text(object, "message", error->message[0] ? error->message : hep_status_meaning(error->code));
-    json_object_set_new(object, "hint", hep_json_text(error->hint));
-    if (!error->hint[0]) /* always there: clients show it */
-        json_object_set_new(object, "hint", json_string(""));
+    json_object_set_new(object, "hint", hep_json_text(error->hint[0] ? error->hint : hep_status_hint(error->code)));
     put_text(object, "field", error->field);
     put_text(object, "domain", error->domain);
     put_text(object, "operation", error->operation);
     put_text(object, "cause", error->cause);
     json_object_set_new(object, "retryable", json_boolean(hep_status_retryable(error->code)));
+    if (error->retry_after_ms > 0)
+        json_object_set_new(object, "retry_after_ms", json_integer((json_int_t)error->retry_after_ms));
     return object;
 }
 
@@ -438,6 +438,9 @@ void hep_error_from_json(json_t *json, struct hep_error *error)
     get_text(json, "domain", error->domain, sizeof error->domain);
     get_text(json, "operation", error->operation, sizeof error->operation);
     get_text(json, "cause", error->cause, sizeof error->cause);
+    json_t *retry = json_object_get(json, "retry_after_ms");
+    if (json_is_integer(retry) && json_integer_value(retry) > 0)
+        error->retry_after_ms = (int64_t)json_integer_value(retry);
 }
 
 /* ---- description -------------------------------------------------------------------------------------------------- */
@@ -507,9 +510,10 @@ json_t *hep_describe(const struct hep_operation *table)
         json_t *aliases = json_array();
         for (const char *const *alias = row->aliases; alias && *alias; alias++)
             json_array_append_new(aliases, json_string(*alias));
-        json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:o, s:o, s:o}", "name", row->name, "help",
-                                               row->help ? row->help : "", "permission", permission_names[row->permission],
-                                               "deadline_ms", row->deadline_ms, "pure", row->pure, "heavy", row->heavy,
+        json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:o, s:o, s:o}", "name", row->name,
+                                               "help", row->help ? row->help : "", "permission",
+                                               permission_names[row->permission], "deadline_ms", row->deadline_ms, "pure",
+                                               row->pure, "heavy", row->heavy, "lease", row->heavy && !row->leaseless,
                                                "measures", row->measure != NULL, "aliases", aliases, "request",
                                                describe_fields(row->request, row->request_count), "reply",
                                                describe_fields(row->reply, row->reply_count)));

@@ -14,6 +14,7 @@
 #include "instructors/communication/guard.h"
 #include "instructors/communication/image.h"
 #include "instructors/communication/routes.h"
+#include "instructors/communication/visitors.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,12 +25,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ANSWER_MS = 60000, STREAM_BLOCK = 16384 };
+enum { ANSWER_MS = 60000, STREAM_BLOCK = 16384, RETRY_MAX_MS = 3600000 };
 
 struct http_server {
     struct MHD_Daemon *daemon;
     struct front_client *client;
     struct event_hub *events;
+    struct visitors *visitors;
     struct guard guard;
     char images_dir[HEP_PATH_MAX];
     int port, answer_ms, idle_s, keep_alive_ms;
@@ -54,13 +56,25 @@ struct exchange {
     int retry_after;           /* seconds; 0 = no such header                  */
 };
 
+/* Rounded up; not known is a second. */
+static int seconds_of(int64_t ms)
+{
+    return ms <= 1000 ? 1 : ms > RETRY_MAX_MS ? RETRY_MAX_MS / 1000 : (int)((ms + 999) / 1000);
+}
+
+static void visitor_now(struct http_server *server, struct MHD_Connection *connection, enum visitor_state state)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    visitor_is(server->visitors, info ? info->socket_context : NULL, state);
+}
+
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
 static void set_error(struct exchange *exchange, const struct hep_error *error)
 {
     json_t *inner = hep_error_to_json(error);
     exchange->status = exchange->allow[0] ? MHD_HTTP_METHOD_NOT_ALLOWED : hep_status_http(error->code);
     exchange->answer = json_pack("{s:o}", "error", inner);
-    exchange->retry_after = exchange->status == MHD_HTTP_SERVICE_UNAVAILABLE ? 1 : 0;
+    exchange->retry_after = exchange->status == MHD_HTTP_SERVICE_UNAVAILABLE ? seconds_of(error->retry_after_ms) : 0;
     atomic_fetch_add(&exchange->server->refused, 1);
 }
 
@@ -137,12 +151,16 @@ static enum MHD_Result respond(struct exchange *exchange)
         response = json_response(exchange);
     if (!response)
         return MHD_NO;
+    visitor_now(exchange->server, exchange->connection, VISITOR_SERVED);
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (exchange->allow[0])
         MHD_add_response_header(response, "Allow", exchange->allow);
-    if (exchange->retry_after)
-        MHD_add_response_header(response, "Retry-After", "1");
+    if (exchange->retry_after) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d", exchange->retry_after);
+        MHD_add_response_header(response, "Retry-After", seconds);
+    }
     if (exchange->status == MHD_HTTP_UNAUTHORIZED)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     const char *session =
@@ -178,6 +196,20 @@ static void take_image(struct exchange *exchange, const json_t *session)
     exchange->status = MHD_HTTP_OK;
 }
 
+/* Ready needs every domain: the one that is tried again last, ms. */
+static int64_t longest_wait(const json_t *domains)
+{
+    size_t index;
+    const json_t *domain;
+    int64_t longest = 0;
+    json_array_foreach((json_t *)(uintptr_t)domains, index, domain)
+    {
+        int64_t next = hep_json_int(domain, "next_try_ms", 0);
+        longest = next > longest ? next : longest;
+    }
+    return longest;
+}
+
 static void take_reply(struct exchange *exchange, json_t *data)
 {
     bool ready;
@@ -188,7 +220,7 @@ static void take_reply(struct exchange *exchange, json_t *data)
     case ROUTE_READY:
         ready = strcmp(hep_json_str(data, "state", ""), "ready") == 0;
         exchange->status = ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
-        exchange->retry_after = ready ? 0 : 1;
+        exchange->retry_after = ready ? 0 : seconds_of(longest_wait(json_object_get(data, "domains")));
         exchange->answer = json_pack("{s:b, s:s, s:s}", "ready", ready, "state", hep_json_str(data, "state", "unknown"),
                                      "line", hep_json_str(data, "line", ""));
         return;
@@ -265,6 +297,7 @@ static void ask_supervisor(struct exchange *exchange)
     if (route->kind == ROUTE_IMAGE)
         json_object_del(data, "n");
     exchange->asked = true;
+    visitor_now(server, exchange->connection, VISITOR_SERVED);
     atomic_fetch_add(&server->waiting, 1);
     MHD_suspend_connection(exchange->connection);
     if (front_request(server->client, route->operation, data, server->answer_ms, answered, exchange, &error) != HEP_OK)
@@ -344,6 +377,7 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     exchange->server = server;
     exchange->connection = connection;
     atomic_fetch_add(&server->requests, 1);
+    visitor_now(server, connection, VISITOR_ASKING);
     examine(exchange, url, method);
     const char *length = header(connection, "Content-Length");
     if (length && strtoull(length, NULL, 10) > HEP_HTTP_BODY_MAX) {
@@ -398,8 +432,7 @@ static void complete(void *context, struct MHD_Connection *connection, void **re
                      enum MHD_RequestTerminationCode code)
 {
     struct exchange *exchange = *request;
-    (void)context;
-    (void)connection;
+    visitor_now(context, connection, VISITOR_KEPT);
     (void)code;
     if (!exchange)
         return;
@@ -415,8 +448,12 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
                                enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *server = context;
-    (void)connection;
-    (void)socket_context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *socket_context = info ? visitors_enter(server->visitors, info->connect_fd) : NULL;
+    } else {
+        visitors_leave(server->visitors, *socket_context);
+    }
     atomic_fetch_add(&server->connections, code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
 }
 
@@ -457,8 +494,8 @@ static enum hep_status start_daemon(struct http_server *server, const struct htt
     server->daemon = MHD_start_daemon(
         flags, (uint16_t)options->port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR, &address.any,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
-        MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
+        (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_PER_ADDRESS_MAX,
+        MHD_OPTION_NOTIFY_COMPLETED, complete, server, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
     if (!server->daemon) {
         hep_fail(error, HEP_E_BAD_CONFIG, "cannot listen on %s port %d: %s", options->address, options->port,
@@ -481,7 +518,14 @@ enum hep_status http_start(const struct http_options *options, struct front_clie
     result->idle_s = options->idle_s > 0 ? options->idle_s : HEP_HTTP_TIMEOUT_S;
     result->keep_alive_ms = options->keep_alive_ms > 0 ? options->keep_alive_ms : EVENTS_KEEP_ALIVE_MS;
     snprintf(result->images_dir, sizeof result->images_dir, "%s", options->images_dir);
+    const struct visitor_limits limits = {.header_ms = options->header_ms > 0 ? options->header_ms : HEP_HTTP_HEADER_MS,
+                                          .request_ms =
+                                              options->request_ms > 0 ? options->request_ms : HEP_HTTP_REQUEST_MS,
+                                          .crowd_ms = HEP_HTTP_CROWD_MS,
+                                          .crowd = HEP_HTTP_CROWD};
     enum hep_status status = guard_init(&result->guard, options->address, options->token_file, error);
+    if (status == HEP_OK)
+        status = visitors_create(&limits, &result->visitors, error);
     if (status == HEP_OK)
         status = event_hub_create(client, result->keep_alive_ms, &result->events, error);
     if (status == HEP_OK)
@@ -503,6 +547,7 @@ void http_stop(struct http_server *server)
     if (server->daemon)
         MHD_stop_daemon(server->daemon); /* nobody sleeps any more: the front client was closed first */
     event_hub_destroy(server->events);
+    visitors_destroy(server->visitors);
     free(server);
 }
 

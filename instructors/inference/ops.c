@@ -214,10 +214,10 @@ static const struct hep_operation operations[] = {
                   .heavy = true, .aliases = (const char *const[]){"batch_process", NULL},
                   .help = "denoise images, step by step, each step committed"),
     HEP_OPERATION("estimate", estimate, estimate_request, estimate_fields, estimate_reply, estimate_reply_fields,
-                  .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true,
+                  .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true, .leaseless = true,
                   .help = "memory, FLOPs and time of one evaluation"),
     HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields,
-                  .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true,
+                  .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true, .leaseless = true,
                   .help = "pause, resume or cancel rows, or change their priority, at the next step"),
     {0},
 };

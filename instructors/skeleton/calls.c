@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/crash_point.h"
+#include "common/envelope.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -136,9 +137,12 @@ static void answer(struct hep_call *call, json_t *data, const struct hep_error *
 
 static void answer_error(struct hep_call *call, struct hep_error *error)
 {
-    snprintf(error->domain, sizeof error->domain, "%s", hep_role_name(call->self->spec->role));
+    const char *domain = hep_role_name(call->self->spec->role);
+    snprintf(error->domain, sizeof error->domain, "%s", domain);
     if (call->row)
         snprintf(error->operation, sizeof error->operation, "%s", call->row->name);
+    if (call->row && hep_status_is_of_field(error->code))
+        hep_suggest(error, "see `heptctl operations %s.%s`", domain, call->row->name);
     answer(call, NULL, error);
 }
 
@@ -250,20 +254,25 @@ static enum hep_status find_row(struct hep_call *call, struct hep_error *error)
 {
     const char *type = hep_json_str(call->message, "type", ""), *dot = strchr(type, '.');
     const char *domain = hep_role_name(call->self->spec->role);
-    if (!dot || strlen(domain) != (size_t)(dot - type) || strncmp(type, domain, strlen(domain)) != 0)
-        return hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "this is %s; it has no operation \"%.60s\"", domain, type);
+    if (!dot || strlen(domain) != (size_t)(dot - type) || strncmp(type, domain, strlen(domain)) != 0) {
+        hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "this is %s; it has no operation \"%.60s\"", domain, type);
+        return hep_hint(error, "its operations begin with \"%s.\"; --describe lists them", domain), HEP_E_UNKNOWN_DOMAIN;
+    }
     call->row = hep_operation_find(call->self->spec->operations, dot + 1);
     if (!call->row) {
         call->row = hep_operation_find(builtin_operations, dot + 1);
         call->builtin = call->row != NULL;
     }
-    if (!call->row)
-        return hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "%s has no operation \"%.60s\"", domain, dot + 1);
+    if (!call->row) {
+        hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "%s has no operation \"%.60s\"", domain, dot + 1);
+        return hep_hint(error, "see `heptctl operations %s`", domain), HEP_E_UNKNOWN_OPERATION;
+    }
     return HEP_OK;
 }
 
 static enum hep_status prepare(struct hep_call *call, struct hep_error *error)
 {
+    HEP_TRY(hep_envelope_check(call->message, HEP_FROM_SUPERVISOR, error));
     HEP_TRY(find_row(call, error));
     const struct hep_operation *row = call->row;
     call->request = calloc(1, row->request_size ? row->request_size : 1);

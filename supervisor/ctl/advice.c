@@ -40,27 +40,32 @@ static char *cause_of(const json_t *domain)
     return ctl_format("%s%s%s", cause, operation[0] ? " in " : "", operation);
 }
 
+/* "`heptctl incidents 12`": what is known of the last death; the log if nobody has kept it. */
+static char *look_of(const json_t *domain)
+{
+    int64_t number = hep_json_int(domain, "incident", 0);
+    return number > 0 ? ctl_format("`heptctl incidents %" PRId64 "`", number) : ctl_format("`heptctl logs -n 50`");
+}
+
 /* ---- one domain -------------------------------------------------------------------------------------------------- */
-static void when_failed(struct advice *advice, const json_t *domain, const char *name, const char *cause)
+static void when_failed(struct advice *advice, const json_t *domain, const char *name, const char *cause,
+                        const char *look)
 {
     char next[24];
     int64_t next_ms = hep_json_int(domain, "next_try_ms", -1);
     if (next_ms >= 0) {
         char *again = ctl_format("tried again in %s", ctl_duration(next_ms, next, sizeof next));
-        advise(
-            advice,
-            ctl_format(
-                "%s is given up for now: %s; %s. Sessions wait and are not lost. Look: `heptctl logs -n 50`. When the "
-                "cause is gone: `heptctl restart %s`.",
-                name, cause, again, name));
+        advise(advice, ctl_format("%s is given up for now: %s; %s. Sessions wait and are not lost. Look: %s. When the "
+                                  "cause is gone: `heptctl restart %s`.",
+                                  name, cause, again, look, name));
         free(again);
         return;
     }
+    char *what = strstr(cause, "config") ? ctl_format("`heptad --check` says what is wrong in the configuration")
+                                         : ctl_format("Look: %s and `heptctl doctor`", look);
     advise(advice, ctl_format("%s cannot start: %s. It is not tried again by itself. %s, then `heptctl restart %s`.",
-                              name, cause,
-                              strstr(cause, "config") ? "`heptad --check` says what is wrong in the configuration"
-                                                      : "Look: `heptctl logs -n 50` and `heptctl doctor`",
-                              name));
+                              name, cause, what, name));
+    free(what);
 }
 
 static void about_domain(struct advice *advice, const json_t *domain)
@@ -69,15 +74,15 @@ static void about_domain(struct advice *advice, const json_t *domain)
     bool serving = strcmp(state, "ready") == 0 || strcmp(state, "busy") == 0;
     int64_t restarts = hep_json_int(domain, "restarts", 0), silent = hep_json_int(domain, "reported_ms_ago", 0);
     int64_t idle = hep_json_int(domain, "idle_ms", 0);
-    char *cause = cause_of(domain), span[24];
+    char *cause = cause_of(domain), *look = look_of(domain), span[24];
     if (strcmp(state, "failed") == 0)
-        when_failed(advice, domain, name, cause);
+        when_failed(advice, domain, name, cause, look);
     else if (strcmp(state, "backoff") == 0)
         advise(advice,
                ctl_format(
                    "%s died: %s. It is started again in %s by itself; sessions go on from their last step. If it keeps "
-                   "dying: `heptctl logs -n 50`.",
-                   name, cause, ctl_duration(hep_json_int(domain, "next_try_ms", 0), span, sizeof span)));
+                   "dying: %s.",
+                   name, cause, ctl_duration(hep_json_int(domain, "next_try_ms", 0), span, sizeof span), look));
     else if (strcmp(state, "hung") == 0 || strcmp(state, "dying") == 0)
         advise(advice,
                ctl_format("%s made no progress and is being ended (%s). It is started again by itself.", name, cause));
@@ -94,8 +99,9 @@ static void about_domain(struct advice *advice, const json_t *domain)
                 "%s has said nothing for %s. If it stays so it is ended by itself; to do it now: `heptctl restart %s`.",
                 name, ctl_duration(silent, span, sizeof span), name));
     else if (restarts >= RESTARTS_MANY)
-        advise(advice, ctl_format("%s was started again %" PRId64 " times; last: %s. Look: `heptctl logs -n 200`.",
-                                  name, restarts, cause));
+        advise(advice,
+               ctl_format("%s was started again %" PRId64 " times; last: %s. Look: %s.", name, restarts, cause, look));
+    free(look);
     free(cause);
 }
 

@@ -18,7 +18,7 @@ struct doctor {
     struct ctl *ctl;
     struct hep_config *config; /* NULL: it is wrong, see config_error                       */
     struct hep_error config_error;
-    json_t *running; /* configuration of the daemon that runs; NULL: it does not say */
+    json_t *running; /* config.get of the daemon that runs: config, file, waiting; NULL: it does not say */
     json_t *status;  /* of the daemon; NULL: it does not answer, see status_error */
     struct hep_error status_error;
 };

@@ -47,8 +47,17 @@ void doctor_configuration(const struct doctor *doctor, struct doctor_finding *fi
         doctor_todo(finding, "%.300s", doctor->config_error.hint);
         return;
     }
-    const char *file = hep_config_file(doctor->config);
-    doctor_say(finding, DOCTOR_OK, "%.250s", file[0] ? file : "no file: the defaults");
+    const char *file = hep_config_file(doctor->config), *key;
+    json_t *waiting = json_object_get(doctor->running, "waiting"), *value;
+    doctor_say(finding, DOCTOR_OK, "%.250s%s", file[0] ? file : "no file: the defaults",
+               doctor->running ? ", of the daemon that runs" : "");
+    json_object_foreach(waiting, key, value)
+    {
+        size_t used = strlen(finding->todo);
+        finding->level = DOCTOR_WARN;
+        snprintf(finding->todo + used, sizeof finding->todo - used, "%s%s",
+                 used ? ", " : "waiting for a restart: ", key);
+    }
 }
 
 void doctor_programs(const struct doctor *doctor, struct doctor_finding *finding)

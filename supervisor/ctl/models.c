@@ -97,8 +97,10 @@ enum hep_status ctl_models(struct ctl *ctl, struct hep_error *error)
 /* ---- workflows --------------------------------------------------------------------------------------------------- */
 static void show_workflows(const json_t *workflows, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {
-        {"WORKFLOW", .right = false}, {"VERSION", .right = true}, {"STATE", .right = false}, {"WHAT", .flows = true}};
+    static const struct ctl_column columns[] = {{"WORKFLOW", .right = false},
+                                                {"VERSION", .right = true},
+                                                {"STATE", .right = false},
+                                                {"WHAT", .flows = true, .wraps = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index, line;
     const json_t *workflow, *problem;
@@ -138,8 +140,10 @@ static char *default_text(const json_t *parameter)
 
 void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {
-        {"PARAMETER", .right = false}, {"TYPE", .right = false}, {"DEFAULT", .right = false}, {"WHAT", .flows = true}};
+    static const struct ctl_column columns[] = {{"PARAMETER", .right = false},
+                                                {"TYPE", .right = false},
+                                                {"DEFAULT", .right = false},
+                                                {"WHAT", .flows = true, .wraps = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     const char *name;
     json_t *parameter;

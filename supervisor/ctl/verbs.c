@@ -75,6 +75,11 @@ static const struct ctl_option stop_options[] = {
     OPTION("no-wait", 0, NULL, "do not wait for the end"),
     END_OF_OPTIONS,
 };
+static const struct ctl_option incidents_options[] = {
+    OPTION("domain", 'd', "DOMAIN", "only of this one; supervisor = heptad itself", .kind = CTL_KIND_DOMAIN),
+    OPTION("limit", 'n', "N", "at most so many, newest first (20)"),
+    END_OF_OPTIONS,
+};
 static const struct ctl_option models_options[] = {
     OPTION("scan", 0, NULL, "look into the model folders again first"),
     END_OF_OPTIONS,
@@ -136,7 +141,7 @@ const struct ctl_verb ctl_verbs[] = {
      .arguments = "ID",
      .words_min = 1,
      .words_max = 1,
-     .kind = CTL_KIND_SESSION,
+     .kind = CTL_KIND_OPEN_SESSION,
      .run = ctl_cancel,
      .help = "cancel a session at its next step",
      .more = ""},
@@ -144,7 +149,7 @@ const struct ctl_verb ctl_verbs[] = {
      .arguments = "ID",
      .words_min = 1,
      .words_max = 1,
-     .kind = CTL_KIND_SESSION,
+     .kind = CTL_KIND_GOING_SESSION,
      .run = ctl_pause,
      .help = "stop a session at its next step, to go on later",
      .more = ""},
@@ -152,7 +157,7 @@ const struct ctl_verb ctl_verbs[] = {
      .arguments = "ID",
      .words_min = 1,
      .words_max = 1,
-     .kind = CTL_KIND_SESSION,
+     .kind = CTL_KIND_PAUSED_SESSION,
      .run = ctl_resume,
      .help = "let a paused session go on",
      .more = ""},
@@ -164,6 +169,16 @@ const struct ctl_verb ctl_verbs[] = {
      .help = "workflows, or the parameters of one",
      .more = ""},
     {.name = "domains", .arguments = "", .run = ctl_domains, .help = "the seven processes", .more = ""},
+    {.name = "incidents",
+     .arguments = "[ID]",
+     .words_max = 1,
+     .kind = CTL_KIND_INCIDENT,
+     .options = incidents_options,
+     .run = ctl_incidents,
+     .help = "processes that died unasked, or one with its stack",
+     .more = "One incident is shown with what it had in hand, its last log lines, and its stack with the names of "
+             "functions "
+             "and source lines, as far as the program that crashed is still there and has debug information."},
     {.name = "restart",
      .arguments = "DOMAIN",
      .words_min = 1,
@@ -261,7 +276,7 @@ const struct ctl_verb ctl_verbs[] = {
 /* Of common/errors.def in groups, and what a command line adds. A test holds them together. */
 const struct ctl_exit_row ctl_exit_rows[] = {
     {0, "it worked"},
-    {1, "an error that no other code names; with status: not ready; with doctor: a check failed"},
+    {1, "an error that no other code names; with status: neither ready nor starting; with doctor: a check failed"},
     {2, "the command line or the request is wrong, too large, or not supported"},
     {3, "no such session, model, workflow or file"},
     {4, "this user may not do it"},

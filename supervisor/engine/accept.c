@@ -29,9 +29,22 @@ struct application {
     void *context;
 };
 
+/* What is wrong with a parameter is explained by the workflow; what a domain lacks, by the domain. */
+static void explain(const struct application *a, struct hep_error *error)
+{
+    if (error->code == HEP_E_DOMAIN_DOWN && !hep_proc_is_ready(a->engine->proc, HEP_ROLE_MODEL))
+        hep_engine_refuse_down(a->engine, HEP_ROLE_MODEL, "info", error);
+    if (a->workflow && hep_status_is_of_field(error->code))
+        hep_suggest(error, "see `heptctl workflows %s`, or GET /api/processing/workflows/%s", a->workflow->id,
+                    a->workflow->id);
+}
+
 static void application_end(struct application *a, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
-    a->answer(a->context, status, reply, error);
+    struct hep_error said = error ? *error : (struct hep_error){0};
+    if (status != HEP_OK)
+        explain(a, &said);
+    a->answer(a->context, status, reply, &said);
     hep_workflow_release(a->workflow);
     json_decref(a->request);
     json_decref(a->canonical);
@@ -138,7 +151,7 @@ static enum hep_status check_models(const struct hep_engine *engine, struct hep_
                 hep_fail_field(error, HEP_E_NOT_FOUND, "model", "step %s needs the model \"%.80s\", which is not there",
                                session->workflow->steps[i].id, json_string_value(name));
                 json_decref(required);
-                return HEP_E_NOT_FOUND;
+                return hep_hint(error, "see `heptctl models`"), HEP_E_NOT_FOUND;
             }
         }
         json_decref(required);

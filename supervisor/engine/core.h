@@ -92,6 +92,9 @@ void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json
 /* Passes a request on to a domain. data is borrowed. Errors by the router, DOMAIN_DOWN, and the domain's own. */
 void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
                      const char *session, hep_engine_answer *answer, void *context);
+/* DOMAIN_DOWN with all that is known: the domain, its state and cause, the operation, when it is tried again. */
+enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep_role role, const char *operation,
+                                       struct hep_error *error);
 /* action: pause, resume, cancel, priority. Durable when it returns OK. */
 enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, const char *action, int priority,
                                    json_t **reply, struct hep_error *error);

@@ -9,51 +9,41 @@
 #include "supervisor/engine/core.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-
-/* Appends printf to a sentence. */
-__attribute__((format(printf, 3, 4))) static void say(char *line, size_t size, const char *format, ...)
-{
-    size_t used = strlen(line);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line + used, size - used, format, arguments);
-    va_end(arguments);
-}
 
 static bool is_up(const char *state)
 {
     return strcmp(state, "ready") == 0 || strcmp(state, "busy") == 0;
 }
 
-/* "inference restarting in 200 ms (SEGV in inference.generate)" */
-static void say_domain(char *line, size_t size, json_t *domain)
+/* "inference restarting in 200 ms (killed by SIGSEGV in inference.generate)" */
+static void say_domain(FILE *line, json_t *domain)
 {
     const char *name = hep_json_str(domain, "domain", "?"), *state = hep_json_str(domain, "state", "?");
     json_t *obituary = json_object_get(domain, "last_obituary");
-    const char *cause =
-        hep_json_str(domain, "cause", hep_json_str(obituary, "signal", hep_json_str(obituary, "cause", "")));
+    const char *cause = hep_json_str(domain, "cause", hep_json_str(obituary, "cause", ""));
     int64_t next = hep_json_int(domain, "next_try_ms", -1);
     const char *operation = hep_json_str(obituary, "operation", "");
     if (strcmp(state, "backoff") == 0 && next >= 0)
-        say(line, size, "%s restarting in %" PRId64 " ms", name, next);
+        fprintf(line, "%s restarting in %" PRId64 " ms", name, next);
     else if (strcmp(state, "starting") == 0)
-        say(line, size, "%s starting", name);
+        fprintf(line, "%s starting", name);
     else if (is_up(state) && hep_json_int(domain, "idle_ms", 0) >= HEP_STALL_MS)
-        say(line, size, "%s busy without progress for %" PRId64 " s", name, hep_json_int(domain, "idle_ms", 0) / 1000);
+        fprintf(line, "%s busy without progress for %" PRId64 " s", name, hep_json_int(domain, "idle_ms", 0) / 1000);
     else if (is_up(state))
-        say(line, size, "%s silent", name);
+        fprintf(line, "%s silent", name);
     else
-        say(line, size, "%s %s", name, state);
+        fprintf(line, "%s %s", name, state);
     if (cause[0] && !is_up(state))
-        say(line, size, " (%s%s%s%s%s)", cause, operation[0] ? " in " : "",
-            operation[0] && !strchr(operation, '.') ? name : "", operation[0] && !strchr(operation, '.') ? "." : "",
-            operation);
+        fprintf(line, " (%s%s%s%s%s)", cause, operation[0] ? " in " : "",
+                operation[0] && !strchr(operation, '.') ? name : "", operation[0] && !strchr(operation, '.') ? "." : "",
+                operation);
 }
 
 struct tally {
     int up, starting, failed;
-    char line[400]; /* what is not well, "" = all is */
+    char *trouble; /* what is not well, "" = all is; malloc'ed, as long as it is */
 };
 
 /* How long the process has had work in hand without getting on with any of it, ms. */
@@ -75,8 +65,9 @@ static int64_t idle_ms(const json_t *domain)
 static struct tally count_domains(const struct hep_engine *engine, json_t *domains)
 {
     struct tally tally = {0};
-    size_t index;
+    size_t index, size = 0;
     json_t *domain;
+    FILE *trouble = open_memstream(&tally.trouble, &size); /* without memory the sentence is short, and true */
     json_array_foreach(domains, index, domain)
     {
         const char *name = hep_json_str(domain, "domain", ""), *state = hep_json_str(domain, "state", "");
@@ -89,14 +80,18 @@ static struct tally count_domains(const struct hep_engine *engine, json_t *domai
         json_object_set_new(domain, "healthy", json_boolean(up));
         if (report)
             json_object_set_new(domain, "reported_ms_ago", json_integer(hep_now_ms() - report));
+        if (role != HEP_ROLE_NONE && engine->incidents.last[role] > 0)
+            json_object_set_new(domain, "incident", json_integer(engine->incidents.last[role]));
         tally.up += up;
         tally.starting += strcmp(state, "starting") == 0 || strcmp(state, "absent") == 0;
         tally.failed += strcmp(state, "failed") == 0;
-        if (!up) {
-            say(tally.line, sizeof tally.line, "%s", tally.line[0] ? ", " : "");
-            say_domain(tally.line, sizeof tally.line, domain);
+        if (!up && trouble) {
+            fputs(ftell(trouble) > 0 ? ", " : "", trouble);
+            say_domain(trouble, domain);
         }
     }
+    if (trouble)
+        fclose(trouble);
     return tally;
 }
 
@@ -108,7 +103,7 @@ static bool sessions_in_hand(const struct hep_engine *engine)
     return false;
 }
 
-static const char *judge(const struct hep_engine *engine, const struct tally *tally, char *line, size_t size)
+static const char *judge(const struct hep_engine *engine, const struct tally *tally)
 {
     bool broken = engine->store_error.code != HEP_OK;
     const char *state = "ready";
@@ -123,15 +118,23 @@ static const char *judge(const struct hep_engine *engine, const struct tally *ta
         state = "degraded";
     else if (engine->held)
         state = "drained";
-    say(line, size, "%s", state);
-    if (engine->held)
-        say(line, size, " by the operator, nothing begins%s",
-            sessions_in_hand(engine) ? ", what is in hand reaches its step boundary" : "");
-    if (broken)
-        say(line, size, ": requests are refused, %.200s", engine->store_error.message);
-    if (tally->line[0])
-        say(line, size, "%s%s", broken ? "; " : ": ", tally->line);
     return state;
+}
+
+/* The one sentence: "degraded: inference failed (…)". */
+static json_t *sentence(const struct hep_engine *engine, const struct tally *tally, const char *state)
+{
+    bool broken = engine->store_error.code != HEP_OK;
+    const char *trouble = tally->trouble ? tally->trouble : "";
+    const char *held = !engine->held              ? ""
+                       : sessions_in_hand(engine) ? " by the operator, what is in hand reaches its step boundary"
+                                                  : " by the operator, nothing begins";
+    return json_sprintf("%s%s%s%s%s%s", state, held, broken ? ": requests are refused, " : "",
+                        broken ? engine->store_error.message : "",
+                        !trouble[0] ? ""
+                        : broken    ? "; "
+                                    : ": ",
+                        trouble);
 }
 
 static json_t *count_sessions(struct hep_engine *engine)
@@ -174,25 +177,29 @@ void hep_engine_line(const struct hep_engine *engine, char *line, size_t size)
 {
     json_t *domains = engine->proc ? hep_proc_status(engine->proc) : json_array();
     struct tally tally = count_domains(engine, domains);
-    line[0] = '\0';
-    judge(engine, &tally, line, size);
+    json_t *said = sentence(engine, &tally, judge(engine, &tally));
+    snprintf(line, size, "%s", said ? json_string_value(said) : "");
+    json_decref(said);
     json_decref(domains);
+    free(tally.trouble);
 }
 
 json_t *hep_engine_status(struct hep_engine *engine)
 {
-    char line[800] = "";
     json_t *domains = engine->proc ? hep_proc_status(engine->proc) : NULL, *store = hep_store_status(engine->store);
     if (!domains)
         domains = json_array();
     struct tally tally = count_domains(engine, domains);
-    const char *state = judge(engine, &tally, line, sizeof line);
+    const char *state = judge(engine, &tally);
     json_object_set_new(store, "works", json_boolean(engine->store_error.code == HEP_OK));
-    return json_pack(
-        "{s:s, s:s, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:I, s:I}", "state", state, "line",
-        line, "ready", strcmp(state, "ready") == 0, "domains_ready", tally.up, "domains_total", (int)HEP_ROLE_COUNT,
-        "domains", domains, "sessions", count_sessions(engine), "memory", sum_memory(engine), "queue",
-        count_queue(engine), "leases", hep_lease_status(hep_dispatch_ledger(engine->dispatch)), "store", store,
-        "version", HEP_VERSION, "build", hep_build_id(), "instance", engine->instance, "uptime_ms",
-        (json_int_t)(hep_now_ms() - engine->created_ms), "last_event", (json_int_t)hep_events_last(engine->events));
+    json_t *status = json_pack(
+        "{s:s, s:o, s:b, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:s, s:s, s:I, s:I}", "state", state, "line",
+        sentence(engine, &tally, state), "ready", strcmp(state, "ready") == 0, "domains_ready", tally.up,
+        "domains_total", (int)HEP_ROLE_COUNT, "domains", domains, "sessions", count_sessions(engine), "memory",
+        sum_memory(engine), "queue", count_queue(engine), "leases",
+        hep_lease_status(hep_dispatch_ledger(engine->dispatch)), "store", store, "version", HEP_VERSION, "build",
+        hep_build_id(), "instance", engine->instance, "uptime_ms", (json_int_t)(hep_now_ms() - engine->created_ms),
+        "last_event", (json_int_t)hep_events_last(engine->events));
+    free(tally.trouble);
+    return status;
 }

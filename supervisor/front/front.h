@@ -16,7 +16,7 @@ struct hep_front_options {
     const char *control_path; /* of the control socket, made 0660 ("" = none); a stale one is replaced: the
                                  instance lock must be held                                                   */
     const char *log_path;     /* of the log file that log.tail reads; "" = the log goes elsewhere            */
-    /* config.get: new reference to the configuration in force, an object. NULL = not there.                 */
+    /* config.get: new reference to {config, file, waiting}. NULL = not there.                               */
     json_t *(*config)(void *context);
     /* daemon.stop: begin to end the daemon (answered at once, before it ends). NULL = not there.            */
     void (*stop)(void *context, int64_t drain_ms);

@@ -351,7 +351,8 @@ static const struct hep_field domains_says[] = {
     SAYS(JSON, "domains", "domain, state, pid, generation, uptime_ms, restarts, memory, operations of each")};
 static const struct hep_field restart_says[] = {SAYS(STR, "domain", "name of the domain")};
 static const struct hep_field describe_says[] = {
-    SAYS(JSON, "operations", "type, domain, help, permission, deadline_ms, heavy, aliases, request, reply of each"),
+    SAYS(JSON, "operations",
+         "type, domain, help, permission, deadline_ms, heavy, lease, aliases, request, reply of each"),
     SAYS(JSON, "unknown", "domains that have not been ready yet")};
 
 static enum hep_status status_get(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
@@ -518,7 +519,10 @@ static const struct hep_field stop_fields[] = {HEP_FIELD(I32, stop_request, drai
 static const struct hep_field poll_says[] = {
     SAYS(JSON, "events", "seq, time, time_ms, name and the event's own fields of each"),
     SAYS(I64, "last_seq", "for the next events.poll")};
-static const struct hep_field config_says[] = {SAYS(JSON, "config", "the configuration in force, key by key")};
+static const struct hep_field config_says[] = {
+    SAYS(JSON, "config", "the configuration in force, key by key"),
+    SAYS(STR, "file", "that it was read from; \"\" = none: the defaults"),
+    SAYS(JSON, "waiting", "per key that was read again and waits: in_force, file (what that says), restart (of whom)")};
 static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
 static const struct hep_field drain_says[] = {
     SAYS(BOOL, "drained", "true: nothing new begins until daemon.undrain"),
@@ -556,7 +560,7 @@ static enum hep_status config_get(struct hep_call *call, const void *request, vo
     (void)request, (void)reply;
     if (!front->config)
         return hep_fail(error, HEP_E_UNSUPPORTED, "this daemon does not say its configuration");
-    hep_call_answer(call, json_pack("{s:o}", "config", front->config(front->context)));
+    hep_call_answer(call, front->config(front->context));
     return HEP_OK;
 }
 
@@ -655,7 +659,7 @@ static const struct hep_operation config_operations[] = {
      REPLY(config_says),
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
-     .help = "the configuration in force"},
+     .help = "the configuration in force, and what waits for a restart"},
     {0},
 };
 static const struct hep_operation log_operations[] = {

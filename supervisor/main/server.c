@@ -4,6 +4,7 @@
  */
 #include "supervisor/main/server.h"
 
+#include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
@@ -11,6 +12,7 @@
 #include "supervisor/front/front.h"
 #include "supervisor/main/notify.h"
 #include "supervisor/main/successor.h"
+#include "supervisor/main/waiting.h"
 #include "supervisor/proc/config.h"
 #include "supervisor/proc/lock.h"
 #include "supervisor/proc/log_sink.h"
@@ -41,7 +43,8 @@ struct hep_server {
     int signal_fd;
     struct hep_loop_source *signals;
     bool log_to_file;
-    int stops; /* how often we were asked to end */
+    json_t *waiting; /* settings that are not in force yet, see waiting.h; NULL = none */
+    int stops;       /* how often we were asked to end */
     bool pid_file_written;
     bool successor; /* the end is the beginning of another build */
 };
@@ -145,6 +148,9 @@ static void read_again(struct hep_server *server)
     apply_level(server->config);
     hep_log(HEP_NOTICE, "config.reloaded", "changes=%zu", json_array_size(changed));
     log_changes(changed);
+    json_t *domains = hep_proc_status(server->proc);
+    hep_waiting_note(&server->waiting, changed, domains, hep_now_ms());
+    json_decref(domains);
     json_decref(changed);
     hep_proc_reload(server->proc);
 }
@@ -221,7 +227,11 @@ static enum hep_status write_pid_file(struct hep_server *server, struct hep_erro
 
 static json_t *config_for_front(void *context)
 {
-    return hep_config_to_json(((struct hep_server *)context)->config);
+    const struct hep_server *server = context;
+    json_t *domains = hep_proc_status(server->proc),
+           *said = hep_waiting_describe(server->config, server->waiting, domains, hep_now_ms());
+    json_decref(domains);
+    return said;
 }
 
 static enum hep_status create_engine(struct hep_server *server, struct hep_error *error)
@@ -307,5 +317,6 @@ void hep_server_destroy(struct hep_server *server)
     if (server->pid_file_written)
         unlink(hep_config_text(server->config, HEP_CONFIG_INSTANCE_PID_FILE));
     hep_lock_destroy(server->lock);
+    json_decref(server->waiting);
     free(server);
 }

@@ -1,5 +1,5 @@
 # End to end: the real daemon with its seven processes and the default model. Not under sanitizers' builds (release-only).
-foreach(name first_image names upkeep kill_inference bad_input http_sessions)
+foreach(name first_image names upkeep kill_inference bad_input http_sessions operator)
   if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
     add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
     set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON

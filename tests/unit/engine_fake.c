@@ -223,13 +223,22 @@ static json_t *fields_of(const char *names)
     return fields;
 }
 
+static bool needs_lease(const char *name, bool heavy)
+{
+    static const char *const leaseless[] = {"list", "info", "release", "control"};
+    for (size_t i = 0; i < HEP_COUNT_OF(leaseless); i++)
+        heavy = heavy && strcmp(leaseless[i], name) != 0;
+    return heavy;
+}
+
 static json_t *operations_of(enum hep_role role)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
         if (table[i].role == role)
-            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:[], s:o, s:o}", "name", table[i].name,
-                                                  "permission", "client", "deadline_ms", 1000, "heavy", table[i].heavy,
+            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:b, s:[], s:o, s:o}", "name",
+                                                  table[i].name, "permission", "client", "deadline_ms", 1000, "heavy",
+                                                  table[i].heavy, "lease", needs_lease(table[i].name, table[i].heavy),
                                                   "measures", table[i].measures, "aliases", "request",
                                                   fields_of(table[i].request), "reply", fields_of(table[i].reply)));
     return rows;
@@ -483,11 +492,21 @@ bool hep_proc_is_ready(const struct hep_proc *proc, enum hep_role role)
 json_t *hep_proc_status(const struct hep_proc *proc)
 {
     json_t *list = json_array();
-    for (int role = 0; role < HEP_ROLE_COUNT; role++)
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:I, s:[{s:I}]}", "domain", hep_role_name((enum hep_role)role),
-                                        "state", proc->ready[role] ? "ready" : "backoff", "next_try_ms", (json_int_t)20,
-                                        "in_hand", "idle_ms", (json_int_t)proc->fake->idle_ms[role]));
+    const struct fake *fake = proc->fake;
+    char cause[250] = "";
+    memset(cause, 'c', fake->long_cause ? sizeof cause - 1 : 0);
+    for (int role = 0; role < HEP_ROLE_COUNT; role++) {
+        json_t *row = json_pack("{s:s, s:s, s:[{s:I}]}", "domain", hep_role_name((enum hep_role)role), "state",
+                                proc->ready[role] ? "ready"
+                                : fake->given_up  ? "failed"
+                                                  : "backoff",
+                                "in_hand", "idle_ms", (json_int_t)fake->idle_ms[role]);
+        if (!fake->given_up)
+            json_object_set_new(row, "next_try_ms", json_integer(20));
+        if (cause[0])
+            json_object_set_new(row, "cause", json_string(cause));
+        json_array_append_new(list, row);
+    }
     return list;
 }
 

@@ -27,6 +27,8 @@ struct fake {
     int cores;                 /* of device.list                                            */
     int64_t memory_limit;      /* of device.get_memory                                      */
     bool down[HEP_ROLE_COUNT]; /* stays away when it dies                                   */
+    bool given_up;             /* those are failed and not tried again */
+    bool long_cause;           /* why they are down takes 249 bytes    */
     struct fake_rule rules[8];
     int64_t idle_ms[HEP_ROLE_COUNT]; /* what the process says of the work that it has in hand    */
     int requests[HEP_ROLE_COUNT];    /* real ones (not measured) that were begun                  */

@@ -118,8 +118,8 @@ enum hep_status hep_arena_header_read(int fd, const struct hep_segment_name *nam
     if (got < 0)
         return hep_fail_errno(error, errno, "reading the header of session %s's arena", name->id);
     if (got != (ssize_t)sizeof read || bytes < HEP_ARENA_START)
-        return hep_fail(error, HEP_E_BAD_REFERENCE, "session %s's segment of %" PRIu64 " bytes is too small for an arena",
-                        name->id, bytes);
+        return hep_fail(error, HEP_E_BAD_REFERENCE,
+                        "session %s's segment of %" PRIu64 " bytes is too small for an arena", name->id, bytes);
     HEP_TRY(hep_arena_header_check(&read, name, bytes, error));
     *header = read;
     return HEP_OK;

@@ -3,14 +3,8 @@ hep_test(test_networks SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_networks.c 
   ARGS f32 LABELS golden)
 hep_test(test_networks_clip SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_networks_clip.c LIBS hep_eval LABELS golden)
 set_tests_properties(test_networks test_networks_clip PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
-foreach(variant "f32 portable" "f32 avx2" "bf16 avx512bf16")
-  separate_arguments(words UNIX_COMMAND "${variant}")
-  list(GET words 0 dtype)
-  list(GET words 1 isa)
-  add_test(NAME test_networks_${dtype}_${isa} COMMAND test_networks ${dtype})
-  set_tests_properties(test_networks_${dtype}_${isa} PROPERTIES TIMEOUT 240 SKIP_RETURN_CODE 77 LABELS golden
-    ENVIRONMENT "HEP_ISA=${isa};OMP_WAIT_POLICY=passive")
-endforeach()
+hep_test_levels(test_networks TIMEOUT 240)
+hep_test_levels(test_networks_clip TIMEOUT 120)
 
 # The tool itself: what it prints is checked by its exit status.
 set(HEP_GOLDENS ${CMAKE_SOURCE_DIR}/tests/golden/data)

@@ -234,7 +234,7 @@ START_TEST(a_whole_run_is_diffusers)
     snprintf(path, sizeof path, DATA "goldens/pipelines/%s.safetensors", run.label);
     run.tensors = golden_tensors_open(path);
     snprintf(path, sizeof path, DATA "models/%s", hep_json_str(run.golden, "model", ""));
-    published_model_init(&run.model, path);
+    published_model_init(&run.model, path, HEP_F32);
     for (int i = 0; i < run.rows; i++)
         encode_row(&run, i);
     denoise(&run);

@@ -7,6 +7,7 @@
 #include "nn/eval/compare.h"
 #include "nn/eval/evaluation.h"
 #include "nn/weights/folder.h"
+#include "tests/support/golden_level.h"
 
 #include <check.h>
 #include <omp.h>
@@ -238,16 +239,8 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        dtype = hep_dtype_from_name(argv[1]);
-    if (hep_isa_check(&error) != HEP_OK) {
-        printf("skipped: %s\n", error.message);
-        return 77;
-    }
-    if (dtype == HEP_BF16 && hep_isa_level() < HEP_ISA_AVX512BF16) {
-        printf("skipped: bf16 needs ISA level avx512bf16, this process runs at %s\n", hep_isa_name(hep_isa_level()));
-        return 77;
-    }
+    if (!golden_level(argc, argv, &dtype))
+        return GOLDEN_SKIPPED;
     Suite *suite = suite_create("networks");
     TCase *tcase = tcase_create("goldens");
     tcase_set_timeout(tcase, 120);

@@ -3,10 +3,10 @@
  * of the reference models, made by heptad-model's own code and run as the domains do it. Run as `test_run_memory
  * f32|bf16`; HEP_ISA chooses the level. Exit 77 (skipped) where this level cannot compute the dtype.
  */
-#include "nn/cpu/isa.h"
 #include "nn/models/networks.h"
 #include "nn/run/network.h"
 #include "tests/support/check_status.h"
+#include "tests/support/golden_level.h"
 #include "tests/support/heap_count.h"
 #include "tests/support/published_model.h"
 
@@ -236,13 +236,8 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    struct hep_error error = {0};
-    if (argc > 1)
-        dtype = hep_dtype_from_name(argv[1]);
-    if (hep_isa_check(&error) != HEP_OK || (dtype == HEP_BF16 && hep_isa_level() < HEP_ISA_AVX512BF16)) {
-        printf("skipped: %s at ISA level %s\n", hep_dtype_name(dtype), hep_isa_name(hep_isa_level()));
-        return 77;
-    }
+    if (!golden_level(argc, argv, &dtype))
+        return GOLDEN_SKIPPED;
     TCase *cases = tcase_create("run memory");
     tcase_set_timeout(cases, 60);
 #if HEAP_COUNT_WORKS

@@ -18,6 +18,14 @@ add_test(NAME hep_eval_tolerance COMMAND sh -c "\"$0\" \"$@\" --check --toleranc
   unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/unet/tiny-sd15.safetensors)
 add_test(NAME hep_eval_wrong_file COMMAND sh -c "\"$0\" \"$@\"; test $? -eq 3" $<TARGET_FILE:hep-eval>
   unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/vae/tiny-sd15.safetensors --check)
+# hep-eval's other two subjects, by what they print: anyone could do the same with the command and Python's own library.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME hep_eval_scheduler COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/golden/replay_scheduler.py
+  $<TARGET_FILE:hep-eval> ${HEP_GOLDENS}/goldens/schedulers)
+add_test(NAME hep_eval_tokenize COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/golden/check_tokenize.py
+  $<TARGET_FILE:hep-eval> ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/tokenizer.json)
+set_tests_properties(hep_eval_tokenize PROPERTIES LABELS golden TIMEOUT 60)
+set_tests_properties(hep_eval_scheduler PROPERTIES LABELS "golden;release-only" TIMEOUT 300) # a thousand processes
 # At the portable level every higher kernel was passed over, and so was what oneDNN offers for a convolution to one channel.
 add_test(NAME hep_eval_why COMMAND sh -c "\"$0\" \"$@\" | grep -q 'not onednn:.*gemm.*: plain GEMM: it allocates' && \
   \"$0\" \"$@\" | grep -q 'not hep_attention_f32__avx2_6x16: it needs ISA level avx2, this process runs at portable'"

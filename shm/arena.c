@@ -130,7 +130,7 @@ enum hep_status hep_arena_probe(const struct hep_segment_name *name, size_t regi
 {
     int fd;
     uint64_t real_bytes;
-    struct hep_arena_header header;
+    struct hep_arena_header header = {0};
     HEP_TRY(hep_segment_open(name, false, &fd, &real_bytes, error));
     enum hep_status status = HEP_OK;
     if (real_bytes != bytes)

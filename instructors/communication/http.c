@@ -41,7 +41,7 @@ struct exchange {
     struct http_server *server;
     struct MHD_Connection *connection;
     struct route_match match;
-    char *body;        /* its first kept_bytes */
+    char *body; /* its first kept_bytes */
     size_t kept_bytes, body_bytes;
     bool refused; /* from the headers: the body is read and dropped */
     bool asked;
@@ -232,7 +232,8 @@ static enum hep_status take_body(struct exchange *exchange, struct hep_error *er
     if (!exchange->match.route->body)
         return exchange->body_bytes ? hep_fail(error, HEP_E_BAD_FIELD, "this request takes no body") : HEP_OK;
     if (exchange->body_bytes > HEP_JSON_MAX)
-        return hep_json_too_large(exchange->body ? exchange->body : "", exchange->kept_bytes, exchange->body_bytes, error);
+        return hep_json_too_large(exchange->body ? exchange->body : "", exchange->kept_bytes, exchange->body_bytes,
+                                  error);
     HEP_TRY(hep_json_parse(exchange->body ? exchange->body : "", exchange->body_bytes, &body, error));
     if (!json_is_object(body)) {
         json_decref(body);

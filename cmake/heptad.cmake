@@ -80,6 +80,21 @@ function(hep_test name)
   endif()
 endfunction()
 
+# hep_test_levels(NAME TIMEOUT s [LABELS …]): a hep_test whose only argument is a dtype, at every ISA level and dtype:
+# NAME_f32_portable, …; LABELS beside its own.
+function(hep_test_levels name)
+  cmake_parse_arguments(A "" "TIMEOUT" "LABELS" ${ARGN})
+  foreach(variant "f32 portable" "f32 avx2" "bf16 avx512bf16")
+    separate_arguments(words UNIX_COMMAND "${variant}")
+    list(GET words 0 dtype)
+    list(GET words 1 isa)
+    get_test_property(${name} LABELS labels)
+    add_test(NAME ${name}_${dtype}_${isa} COMMAND ${name} ${dtype})
+    set_tests_properties(${name}_${dtype}_${isa} PROPERTIES TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${labels};${A_LABELS}"
+      ENVIRONMENT "HEP_ISA=${isa};OMP_WAIT_POLICY=passive")
+  endforeach()
+endfunction()
+
 # hep_fuzz(NAME SOURCES … [LIBS …] [CORPUS dir]): a libFuzzer target and the folder of its first inputs, for scripts/fuzz
 # (default: tests/fuzz/corpus/<name without fuzz_>); outside the fuzz preset, nothing.
 function(hep_fuzz name)

@@ -4,6 +4,8 @@
  */
 #include "common/operation.h"
 
+#include "common/wire.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -53,6 +55,10 @@ static const struct hep_field *field_named(const struct hep_field *fields, size_
 static enum hep_status wrong_type(const struct hep_field *field, const json_t *value, struct hep_error *error)
 {
     static const char *const json_names[] = {"an object", "an array", "a string", "an integer", "a number", "true", "false", "null"};
+    bool number = field->type == HEP_FIELD_I32 || field->type == HEP_FIELD_I64 || field->type == HEP_FIELD_F64;
+    if (number && hep_json_is_wide(value))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %s, which is too large", field->name,
+                              json_string_value(value));
     return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s must be of type %s, not %s", field->name,
                           type_names[field->type], json_names[json_typeof(value)]);
 }
@@ -103,7 +109,8 @@ static enum hep_status read_unsigned(const struct hep_field *field, const json_t
     } else if (!json_is_integer(value)) {
         return wrong_type(field, value, error);
     } else if (json_integer_value(value) < 0) {
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" JSON_INTEGER_FORMAT ", it must not be negative",
+        HEP_TRY(check_number(field, (double)json_integer_value(value), error));
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1",
                               field->name, json_integer_value(value));
     } else {
         number = (uint64_t)json_integer_value(value);

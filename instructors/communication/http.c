@@ -44,8 +44,8 @@ struct exchange {
     struct http_server *server;
     struct MHD_Connection *connection;
     struct route_match match;
-    char *body;
-    size_t body_bytes;
+    char *body; /* its first kept_bytes */
+    size_t kept_bytes, body_bytes;
     bool refused; /* from the headers: the body is read and dropped */
     bool asked;
     int status;                /* HTTP status of the answer, once there is one */
@@ -267,7 +267,8 @@ static enum hep_status take_body(struct exchange *exchange, struct hep_error *er
     if (!exchange->match.route->body)
         return exchange->body_bytes ? hep_fail(error, HEP_E_BAD_FIELD, "this request takes no body") : HEP_OK;
     if (exchange->body_bytes > HEP_JSON_MAX)
-        return hep_fail(error, HEP_E_TOO_LARGE, "the body is larger than %u bytes", HEP_JSON_MAX);
+        return hep_json_too_large(exchange->body ? exchange->body : "", exchange->kept_bytes, exchange->body_bytes,
+                                  error);
     HEP_TRY(hep_json_parse(exchange->body ? exchange->body : "", exchange->body_bytes, &body, error));
     if (!json_is_object(body)) {
         json_decref(body);
@@ -382,7 +383,7 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     const char *length = header(connection, "Content-Length");
     if (length && strtoull(length, NULL, 10) > HEP_HTTP_BODY_MAX) {
         struct hep_error error = {0};
-        hep_fail(&error, HEP_E_TOO_LARGE, "the body is larger than %u bytes", HEP_JSON_MAX);
+        hep_fail(&error, HEP_E_TOO_LARGE, "a body of %.20s bytes, at most %u are allowed", length, HEP_JSON_MAX);
         json_decref(hep_take(&exchange->answer));
         exchange->allow[0] = '\0';
         set_error(exchange, &error);
@@ -391,19 +392,21 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     return MHD_YES;
 }
 
-/* Keeps what may be a good body, counts the rest; past HEP_HTTP_BODY_MAX the connection is closed. */
+/* Keeps what may be a good body, or the beginning of one that is too large, to say what is large in it; counts the
+   rest; past HEP_HTTP_BODY_MAX the connection is closed. */
 static enum MHD_Result take_upload(struct exchange *exchange, const char *data, size_t bytes)
 {
-    size_t before = exchange->body_bytes;
+    size_t room = HEP_JSON_MAX - exchange->kept_bytes, taken = bytes < room ? bytes : room;
     exchange->body_bytes += bytes;
     if (exchange->body_bytes > HEP_HTTP_BODY_MAX)
         return MHD_NO;
-    if (exchange->refused || !exchange->match.route->body || exchange->body_bytes > HEP_JSON_MAX)
+    if (exchange->refused || !exchange->match.route->body || taken == 0)
         return MHD_YES;
-    char *grown = realloc(exchange->body, exchange->body_bytes);
+    char *grown = realloc(exchange->body, exchange->kept_bytes + taken);
     if (!grown)
         return MHD_NO;
-    memcpy(grown + before, data, bytes);
+    memcpy(grown + exchange->kept_bytes, data, taken);
+    exchange->kept_bytes += taken;
     exchange->body = grown;
     return MHD_YES;
 }

@@ -211,6 +211,9 @@ static enum hep_status wrong_type(const struct hep_parameter *p, const json_t *v
 {
     static const char *const names[] = {"an object", "an array", "a string", "an integer",
                                         "a number",  "true",     "false",    "null"};
+    if (is_numeric(p->type) && hep_json_is_wide(value))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %s, which is too large", p->name,
+                              json_string_value(value));
     return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s must be of type %s, not %s", p->name,
                           type_names[p->type], names[json_typeof(value)]);
 }
@@ -341,14 +344,16 @@ static enum hep_status read_seed(const struct hep_parameter *p, const json_t *va
     }
     if (!json_is_string(value))
         return wrong_type(p, value, error);
-    const char *text = json_string_value(value);
+    const char *text = json_string_value(value), *digits = text + (text[0] == '-');
     char *end;
     errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s is not a whole number", p->name);
-    if (errno)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is larger than 2^64 - 1", p->name);
+    unsigned long long number = strtoull(digits, &end, 10);
+    if (digits[0] < '0' || digits[0] > '9' || *end)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s is \"%.40s\", it is 0 to 2^64 - 1, or -1", p->name,
+                              text);
+    if (errno || digits > text)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.40s, it is 0 to 2^64 - 1, or -1", p->name,
+                              text);
     *seed = seed_value(number);
     return HEP_OK;
 }

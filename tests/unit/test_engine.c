@@ -143,6 +143,10 @@ static const struct {
     {"{\"prompt\": \"x\", \"guidance\": \"NaN\"}", HEP_E_BAD_FIELD, "guidance_scale"},
     {"{\"prompt\": \"x\", \"count\": 65}", HEP_E_OUT_OF_RANGE, "count"},
     {"{\"prompt\": \"x\", \"seed\": -2}", HEP_E_OUT_OF_RANGE, "seed"},
+    {"{\"prompt\": \"x\", \"seed\": \"-2\"}", HEP_E_OUT_OF_RANGE, "seed"},
+    {"{\"prompt\": \"x\", \"seed\": \"many\"}", HEP_E_BAD_FIELD, "seed"},
+    {"{\"prompt\": \"x\", \"width\": \"9223372036854775808\"}", HEP_E_OUT_OF_RANGE, "width"},
+    {"{\"prompt\": \"x\", \"guidance\": \"18446744073709551615\"}", HEP_E_OUT_OF_RANGE, "guidance_scale"},
     {"{\"prompt\": \"x\", \"seed\": 1.5}", HEP_E_BAD_FIELD, "seed"},
     {"{\"prompt\": \"x\", \"seed\": \"18446744073709551616\"}", HEP_E_OUT_OF_RANGE, "seed"},
     {"{\"prompt\": \"x\", \"rng\": \"dice\"}", HEP_E_OUT_OF_RANGE, "rng"},
@@ -162,6 +166,8 @@ START_TEST(a_bad_field_is_named)
                   error.message);
     ck_assert_str_eq(error.field, bad[_i].field);
     ck_assert_int_ne(error.message[0], 0);
+    if (strcmp(error.field, "seed") == 0 && !strstr(error.message, "of type"))
+        ck_assert_msg(strstr(error.message, "it is 0 to 2^64 - 1, or -1"), "%s", error.message);
     ck_assert_ptr_null(fake.engine->sessions);
 }
 END_TEST

@@ -1,7 +1,6 @@
 /* Plans compute what the graph says: each operator and each fused tail against plain loops in double. */
 #include "tests/unit/graph_test.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -402,44 +401,6 @@ START_TEST(tails_and_equal_linears_are_fused)
 }
 END_TEST
 
-/* Allocations of the whole process while a plan runs, oneDNN's and OpenMP's included. */
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-static _Thread_local bool counting;
-static size_t allocations, largest;
-static void *(*real_malloc)(size_t);
-
-void *malloc(size_t bytes)
-{
-    if (!real_malloc)
-        real_malloc = (void *(*)(size_t))(uintptr_t)dlsym(RTLD_NEXT, "malloc");
-    if (counting) {
-        allocations++;
-        largest = bytes > largest ? bytes : largest;
-    }
-    return real_malloc(bytes);
-}
-
-START_TEST(a_run_allocates_nothing_but_onednns_argument_tables)
-{
-    struct small s = small_data(1, 16);
-    struct bench b = bench_create(small_network(1, 16), &(struct hep_plan_options){.dtype = HEP_F32});
-    int products = 0;
-    for (int i = 0; i < b.plan->step_count; i++)
-        products += strncmp(b.plan->steps[i].kernel, "onednn:", 7) == 0;
-    bench_run(&b, (void *[]){s.sample, s.text, s.t}, (void *[]){s.out});
-    allocations = largest = 0;
-    counting = true;
-    bench_run(&b, (void *[]){s.sample, s.text, s.t}, (void *[]){s.out});
-    counting = false;
-    /* dnnl_primitive_execute() keeps its arguments in a hash table: a few nodes of some 100 bytes for each call. */
-    ck_assert_uint_le(largest, 512);
-    ck_assert_uint_le(allocations, (size_t)products * 10);
-    small_free(&s);
-    bench_destroy(&b);
-}
-END_TEST
-#endif
-
 START_TEST(a_wrong_argument_is_refused_by_name)
 {
     struct small s = small_data(1, 8);
@@ -563,9 +524,6 @@ int main(void)
     tcase_add_test(c, the_bytes_are_the_same_with_poison_twice_and_in_the_wrong_arena);
     tcase_add_test(c, bf16_is_near_f32);
     tcase_add_test(c, tails_and_equal_linears_are_fused);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    tcase_add_test(c, a_run_allocates_nothing_but_onednns_argument_tables);
-#endif
     tcase_add_test(c, a_wrong_argument_is_refused_by_name);
     tcase_add_test(c, an_unbound_plan_does_not_run_and_a_small_arena_is_refused);
     tcase_add_test(c, the_planned_peak_is_the_memory_that_is_used);

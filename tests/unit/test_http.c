@@ -120,6 +120,44 @@ START_TEST(bad_bodies_are_refused_before_the_supervisor_hears_of_them)
 }
 END_TEST
 
+/* Refused with this status, and the error names the field and holds these words. */
+static void expect_field(const char *body, int status, const char *field, const char *words)
+{
+    struct response response = ask(&door, "POST", "/api/processing/workflows/execute", "", body);
+    json_t *answer = json_loads(response.body, 0, NULL), *error = json_object_get(answer, "error");
+    ck_assert_int_eq(response.status, status);
+    ck_assert_str_eq(hep_json_str(error, "field", ""), field);
+    ck_assert_msg(strstr(hep_json_str(error, "message", ""), words), "%s", response.body);
+    json_decref(answer);
+    response_clear(&response);
+}
+
+START_TEST(what_is_wrong_in_a_body_is_said_with_its_field)
+{
+    expect_field("{\"configuration\":{\"prompt\":\"a\\u0000\"}}", 400, "prompt", "NUL character");
+    expect_field("{\"configuration\":{\"seed\":18446744073709551616}}", 422, "seed", "past 2^64 - 1");
+    static const char begin[] = "{\"configuration\":{\"model\":\"m\",\"prompt\":\"";
+    size_t length = sizeof begin - 1 + HEP_JSON_MAX; /* a prompt of exactly 1 MiB */
+    char *body = malloc(length + 4);
+    memcpy(body, begin, sizeof begin - 1);
+    memset(body + sizeof begin - 1, 'a', HEP_JSON_MAX);
+    memcpy(body + length, "\"}}", 4);
+    expect_field(body, 413, "prompt", "at most 1048576 are allowed");
+    free(body);
+    ck_assert_int_eq(atomic_load(&front_requests), 0);
+}
+END_TEST
+
+START_TEST(a_seed_of_64_bits_reaches_the_supervisor)
+{
+    struct response response = ask(&door, "POST", "/api/processing/workflows/execute", "",
+                                   "{\"configuration\":{\"seed\":18446744073709551615}}");
+    ck_assert_int_eq(response.status, 202);
+    ck_assert_ptr_nonnull(strstr(response.body, "\"seed\":\"18446744073709551615\""));
+    response_clear(&response);
+}
+END_TEST
+
 START_TEST(a_body_has_a_limit_whether_its_length_is_told_or_not)
 {
     static const char path[] = "/api/processing/workflows/execute";
@@ -555,6 +593,8 @@ int main(void)
     tcase_add_test(cases, routes_reach_the_supervisor_and_bring_its_answer);
     tcase_add_test(cases, unknown_paths_and_methods_say_what_there_is);
     tcase_add_test(cases, bad_bodies_are_refused_before_the_supervisor_hears_of_them);
+    tcase_add_test(cases, what_is_wrong_in_a_body_is_said_with_its_field);
+    tcase_add_test(cases, a_seed_of_64_bits_reaches_the_supervisor);
     tcase_add_test(cases, a_body_has_a_limit_whether_its_length_is_told_or_not);
     tcase_add_test(cases, head_sends_the_headers_alone);
     tcase_add_test(cases, ready_is_what_the_supervisor_says);

@@ -332,8 +332,7 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
 }
 
 enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
-                          const char *component, enum hep_dtype dtype,
-                          void (*progress)(void *context, const char *note), void *context,
+                          const char *component, enum hep_dtype dtype, cache_before *before, void *context,
                           const struct cache_entry **entry, struct hep_error *error)
 {
     struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : dtype};
@@ -342,11 +341,11 @@ enum hep_status cache_get(struct cache *cache, const struct hep_model *model, co
     HEP_TRY(digest_files(model, component, false, about.identity, error));
     struct cache_entry *found = find_identity(cache, &about);
     if (!found) {
-        if (progress)
-            progress(context, component);
+        if (before)
+            HEP_TRY(before(context, component, error));
         HEP_TRY(digest_files(model, component, true, about.digest, error));
-        if (progress)
-            progress(context, component);
+        if (before)
+            HEP_TRY(before(context, component, error));
         found = find_digest(cache, &about);
     }
     if (!found)

@@ -416,7 +416,7 @@ json_t *hep_error_to_json(const struct hep_error *error)
     put_text(object, "domain", error->domain);
     put_text(object, "operation", error->operation);
     put_text(object, "cause", error->cause);
-    json_object_set_new(object, "retryable", json_boolean(hep_status_retryable(error->code)));
+    json_object_set_new(object, "retryable", json_boolean(hep_status_retryable(error->code) && !error->final));
     return object;
 }
 
@@ -438,6 +438,7 @@ void hep_error_from_json(json_t *json, struct hep_error *error)
     get_text(json, "domain", error->domain, sizeof error->domain);
     get_text(json, "operation", error->operation, sizeof error->operation);
     get_text(json, "cause", error->cause, sizeof error->cause);
+    error->final = hep_status_retryable(error->code) && json_is_false(json_object_get(json, "retryable"));
 }
 
 /* ---- description -------------------------------------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ struct hep_error {
     char domain[HEP_ERROR_NAME_MAX];     /* filled by the skeleton and the router                            */
     char operation[HEP_ERROR_NAME_MAX];  /* filled by the skeleton and the router                            */
     char cause[HEP_ERROR_CAUSE_MAX];     /* "CODE domain.operation: message" of the error behind this one    */
+    bool final;                          /* asking again will not help, though the code's errors may pass    */
 };
 
 /* Fills error (may be NULL) and returns code. The message is printf-formatted; the hint is the code's default. */
@@ -42,6 +43,8 @@ __attribute__((format(printf, 3, 4))) enum hep_status hep_fail_errno(struct hep_
                                                                      const char *format, ...);
 /* Replaces the hint of an error that is already filled; returns error->code. NULL is accepted. */
 __attribute__((format(printf, 2, 3))) enum hep_status hep_hint(struct hep_error *error, const char *format, ...);
+/* Marks an error that is already filled as final; returns its code. NULL is accepted. */
+enum hep_status hep_final(struct hep_error *error);
 /* Puts "format: " before the message of an error already filled; returns its code. */
 __attribute__((format(printf, 2, 3))) enum hep_status hep_prefix(struct hep_error *error, const char *format, ...);
 

@@ -9,6 +9,7 @@
 #include "common/wire.h"
 #include "nn/bundle/bundle.h"
 #include "nn/cpu/isa.h"
+#include "shm/segment.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -301,6 +302,22 @@ static enum hep_status check_unchanged(const struct hep_model *model, const stru
     return HEP_OK;
 }
 
+/* No room for a segment: for good if all that is there of the model and this one are larger than /dev/shm. */
+static void judge_no_shm(const struct cache *cache, const char *model, uint64_t bytes, struct hep_error *error)
+{
+    uint64_t total, available, needed = bytes;
+    for (int i = 0; i < cache->count; i++)
+        if (strcmp(cache->entries[i].about.model, model) == 0)
+            needed += (uint64_t)cache->entries[i].ref.shape.dims[0];
+    hep_shm_room(&total, &available);
+    if (total == 0 || needed <= total)
+        return;
+    hep_fail(error, HEP_E_NO_SHM, "its weights need more than %" PRIu64 " MiB, /dev/shm has %" PRIu64 " MiB in all",
+             needed >> 20, total >> 20);
+    hep_hint(error, "make it larger: `mount -o remount,size=%" PRIu64 "M /dev/shm`", 2 * (needed >> 20) + 64);
+    hep_final(error);
+}
+
 static enum hep_status publish(struct cache *cache, const struct hep_model *model, const struct about *about,
                                const struct cache_entry **entry, struct hep_error *error)
 {
@@ -318,6 +335,8 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
         status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->next_name++, &name, error);
     if (status == HEP_OK)
         status = publication_write(publication, &name, &ref, error);
+    if (status == HEP_E_NO_SHM)
+        judge_no_shm(cache, about->model, publication_bytes(publication), error);
     publication_destroy(publication);
     if (status != HEP_OK)
         return status;

@@ -23,10 +23,15 @@ struct fake {
     struct hep_engine *engine;
     char folder[64]; /* state, output                                             */
     char instance[16];
-    uint64_t seed;             /* of the delays                                             */
-    int cores;                 /* of device.list                                            */
-    int64_t memory_limit;      /* of device.get_memory                                      */
-    bool down[HEP_ROLE_COUNT]; /* stays away when it dies                                   */
+    uint64_t seed;               /* of the delays                                             */
+    int cores;                   /* of device.list                                            */
+    int64_t memory_limit;        /* of device.get_memory                                      */
+    uint64_t shm_total;          /* of a /dev/shm of its own; 0 = the machine's                */
+    double step_ms;              /* that generate says; 0 = nothing                            */
+    int64_t weights_bytes;       /* that model.load says                                       */
+    uint64_t shm_foreign;        /* of that, taken by others                                   */
+    int cancels[HEP_ROLE_COUNT]; /* calls that were ended by `cancel`                        */
+    bool down[HEP_ROLE_COUNT];   /* stays away when it dies                                   */
     struct fake_rule rules[8];
     int requests[HEP_ROLE_COUNT]; /* real ones (not measured) that were begun                  */
     int overlaps;                 /* heavy requests of two domains at the same time            */

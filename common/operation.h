@@ -112,6 +112,7 @@ struct hep_output_plan {
     } outputs[HEP_OUTPUTS_MAX];
     uint64_t memory_bytes;     /* private memory while it runs, beside mapped weights    */
     double flops;              /* floating point operations of the whole call            */
+    double unit_flops;         /* of these, of one run of the network for one image; 0 = all */
 };
 void hep_output_add(struct hep_output_plan *plan, const char *field, enum hep_dtype dtype, struct hep_shape shape);
 

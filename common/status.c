@@ -119,6 +119,14 @@ enum hep_status hep_suggest(struct hep_error *error, const char *format, ...)
     return error->code;
 }
 
+enum hep_status hep_final(struct hep_error *error)
+{
+    if (!error)
+        return HEP_E_INTERNAL;
+    error->final = true;
+    return error->code;
+}
+
 enum hep_status hep_prefix(struct hep_error *error, const char *format, ...)
 {
     if (!error)

@@ -30,6 +30,7 @@ struct hep_error {
     char operation[HEP_ERROR_NAME_MAX];  /* filled by the skeleton and the router                            */
     char cause[HEP_ERROR_CAUSE_MAX];     /* "CODE domain.operation: message" of the error behind this one    */
     int64_t retry_after_ms;              /* of a retryable one: ask again after so long; 0 = not known       */
+    bool final;                          /* asking again will not help, though the code's errors may pass    */
 };
 
 /* Fills error (may be NULL) and returns code. The message is printf-formatted; the hint is the code's default. */
@@ -45,6 +46,8 @@ __attribute__((format(printf, 3, 4))) enum hep_status hep_fail_errno(struct hep_
 __attribute__((format(printf, 2, 3))) enum hep_status hep_hint(struct hep_error *error, const char *format, ...);
 /* As hep_hint, unless a better hint than the code's default has been given already. */
 __attribute__((format(printf, 2, 3))) enum hep_status hep_suggest(struct hep_error *error, const char *format, ...);
+/* Marks an error that is already filled as final; returns its code. NULL is accepted. */
+enum hep_status hep_final(struct hep_error *error);
 /* Puts "format: " before the message of an error already filled; returns its code. */
 __attribute__((format(printf, 2, 3))) enum hep_status hep_prefix(struct hep_error *error, const char *format, ...);
 

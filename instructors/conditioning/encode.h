@@ -28,6 +28,7 @@ struct encoding {
     int64_t pooled_dim;  /* width of the second encoder's text_embeds; 1 (zeros) without it    */
     int clip_skip;       /* 1 is the last layer                                                */
     bool zero_negative;  /* SDXL with an empty negative prompt: zeros stand for it             */
+    struct hep_call *call; /* ends encoding_run, and is told of its progress; NULL: nobody     */
 };
 
 /* Opens encoder number encoding->count from the published tokenizer files and weights and adds it; cuts both prompts.

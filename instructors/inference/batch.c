@@ -83,10 +83,8 @@ static void end_jobs(struct batch *batch)
             answer_failure(batch, job, hep_fail(&error, HEP_E_CANCELLED, "the session was cancelled"), &error);
         else if (running == 0 && paused == 0)
             answer_success(batch, job);
-        else if (hep_call_cancelled(job->call))
-            answer_failure(batch, job,
-                           hep_fail(&error, HEP_E_DOMAIN_DOWN, "inference is draining; committed steps are kept"),
-                           &error);
+        else if (hep_call_check(job->call, &error) != HEP_OK)
+            answer_failure(batch, job, error.code, &error);
         else if (running == 0)
             answer_failure(batch, job,
                            hep_fail(&error, HEP_E_NOT_NOW, "the session is paused; committed steps are kept"), &error);
@@ -142,21 +140,6 @@ enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep
 
 /* ---- one boundary to the next
  * --------------------------------------------------------------------------------------------- */
-static void report(const struct group *group)
-{
-    if (group->count > 0)
-        HEP_CRASH_POINT("inference.step.before_report");
-    for (int i = 0; i < group->count; i++) {
-        const struct job *job = group->jobs[i];
-        int32_t done = 0;
-        if (i > 0 && group->jobs[i - 1] == job)
-            continue;
-        for (int r = 0; r < job->row_count; r++)
-            done += job->rows[r].evaluation;
-        hep_call_progress(job->call, done, job->row_count * job->plan.info.evaluations, "denoise");
-    }
-}
-
 /* Memory that is not there for all of a group may be there for half of it. */
 static enum hep_status run_what_fits(struct batch *batch, struct group *group, struct hep_error *error)
 {
@@ -179,10 +162,10 @@ bool batch_work(struct batch *batch)
     enum hep_status status = group_pick(batch, &group, &first, &error);
     if (status == HEP_OK && group.count > 0)
         status = run_what_fits(batch, &group, &error);
-    if (status != HEP_OK)
+    if (status == HEP_OK)
+        group_report(&group);
+    else if (status != HEP_E_CANCELLED) /* else its jobs end below, with what they have committed */
         answer_failure(batch, first, status, &error);
-    else
-        report(&group);
     end_jobs(batch);
     batch_show(batch);
     return batch->jobs != NULL;

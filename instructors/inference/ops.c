@@ -129,6 +129,7 @@ static enum hep_status measure_generate(struct hep_call *call, const void *reque
     hep_output_add(outputs, "latents", HEP_F32, HEP_SHAPE(request->count, shape.channels, shape.height, shape.width));
     outputs->memory_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
     outputs->flops = cost.flops / rows * request->count; /* of one evaluation of every row */
+    outputs->unit_flops = cost.flops / rows;
     return HEP_OK;
 }
 

@@ -2,10 +2,9 @@
  * heptad-scheduler's operations: plan, list, info. To add one: fields, row, handler, a line in the golden description, a
  * test. The diffusion schedulers themselves are rows of methods.c.
  */
-#include "instructors/scheduler/methods.h"
-
 #include "common/crash_point.h"
-#include "instructors/scheduler/plan.h"
+#include "nn/scheduler/methods.h"
+#include "nn/scheduler/plan.h"
 #include "instructors/skeleton/instructor.h"
 #include "nn/bundle/bundle.h"
 

@@ -1,4 +1,4 @@
-/* The operations that every domain has: get_status, ping, describe on the loop thread, cleanup on the worker thread. */
+/* The operations that every domain has: get_status, ping, describe, cancel on the loop thread, cleanup on the worker thread. */
 #include "instructors/skeleton/internal.h"
 
 #include "common/clock.h"
@@ -23,6 +23,20 @@ struct ping_reply {
     uint64_t generation;
 };
 
+struct cancel_request {
+    struct hep_str session, request;
+};
+struct cancel_reply {
+    int32_t calls;
+};
+
+static const struct hep_field cancel_request_fields[] = {
+    HEP_FIELD(STR, cancel_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "whose calls"),
+    HEP_FIELD(STR, cancel_request, request, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "request_id of one of them; all if empty"),
+};
+static const struct hep_field cancel_reply_fields[] = {
+    HEP_FIELD(I32, cancel_reply, calls, REQUIRED, .help = "calls in hand or waiting that were marked"),
+};
 static const struct hep_field ping_request_fields[] = {
     HEP_FIELD(JSON, ping_request, echo, OPTIONAL, .help = "any value; comes back"),
 };
@@ -155,6 +169,15 @@ static enum hep_status ping(struct hep_call *call, const void *request, void *re
     return HEP_OK;
 }
 
+static enum hep_status cancel(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct cancel_request *which = request;
+    (void)error;
+    ((struct cancel_reply *)reply)->calls =
+        calls_cancel(call->self, which->session.data, which->request.length ? which->request.data : "");
+    return HEP_OK;
+}
+
 static enum hep_status cleanup(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     (void)request;
@@ -177,6 +200,9 @@ const struct hep_operation builtin_operations[] = {
                .help = "the table of this domain's operations"),
     STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,
                .help = "drop caches and unused mappings"),
+    HEP_OPERATION("cancel", cancel, cancel_request, cancel_request_fields, cancel_reply, cancel_reply_fields,
+                  .permission = HEP_INTERNAL, .deadline_ms = 2000,
+                  .help = "end a session's calls: those that wait at once, a network that runs before its next kernel"),
     HEP_OPERATION("ping", ping, ping_request, ping_request_fields, ping_reply, ping_reply_fields, .permission = HEP_CLIENT,
                   .deadline_ms = 2000, .pure = true, .help = "answers; a full round trip through the domain"),
     {0},

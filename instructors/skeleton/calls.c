@@ -153,7 +153,8 @@ static json_t *outputs_to_json(const struct hep_output_plan *plan)
         struct hep_tensor_ref ref = {.dtype = plan->outputs[i].dtype, .shape = plan->outputs[i].shape};
         json_object_set_new(outputs, plan->outputs[i].field, hep_ref_to_json(&ref));
     }
-    return json_pack("{s:o, s:I, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops", plan->flops);
+    return json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops", plan->flops,
+                     "unit_flops", plan->unit_flops > 0 ? plan->unit_flops : plan->flops);
 }
 
 /* status decides; a handler that filled no error gets its code's own words. */
@@ -299,17 +300,39 @@ void call_run(struct hep_call *call)
     }
     if (!call_is_heavy(call))
         call_execute(call);
-    else if (atomic_load(&self->draining))
-        call_refuse_drained(call);
-    else
+    else if (!call_refuse_ended(call))
         worker_push(self, call);
 }
 
-void call_refuse_drained(struct hep_call *call)
+bool call_refuse_ended(struct hep_call *call)
 {
     struct hep_error error = {0};
-    hep_fail(&error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(call->self->spec->role));
+    if (hep_call_check(call, &error) == HEP_OK)
+        return false;
     answer_error(call, &error);
+    return true;
+}
+
+/* ---- ending calls of a session ------------------------------------------------------------------------------------- */
+static int mark_cancelled(struct hep_call *call, const char *session, const char *request_id)
+{
+    if (call->builtin || strcmp(call->session, session) != 0 || (request_id[0] && strcmp(call->request_id, request_id) != 0))
+        return 0;
+    atomic_store(&call->cancelled, true);
+    return 1;
+}
+
+int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id)
+{
+    int count = 0;
+    pthread_mutex_lock(&self->lock);
+    for (struct hep_call *call = self->in_hand; call; call = call->next_in_hand)
+        count += mark_cancelled(call, session, request_id);
+    for (struct hep_call *call = self->heavy_head; call; call = call->next)
+        count += mark_cancelled(call, session, request_id);
+    pthread_mutex_unlock(&self->lock);
+    hep_instructor_wake(self); /* deferred calls are answered by work() */
+    return count;
 }
 
 /* ---- what handlers ask --------------------------------------------------------------------------------------------- */
@@ -398,5 +421,14 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
 
 bool hep_call_cancelled(const struct hep_call *call)
 {
-    return atomic_load(&call->cancelled) || atomic_load(&call->self->draining);
+    return hep_call_check(call, NULL) != HEP_OK;
+}
+
+enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error)
+{
+    if (atomic_load(&call->cancelled))
+        return hep_fail(error, HEP_E_CANCELLED, "the session was paused or cancelled");
+    if (atomic_load(&call->self->draining))
+        return hep_fail(error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(call->self->spec->role));
+    return HEP_OK;
 }

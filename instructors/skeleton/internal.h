@@ -111,7 +111,9 @@ struct hep_instructor {
 struct hep_call *call_create(struct hep_instructor *self, json_t *message, answer_function *answer); /* takes message */
 void call_run(struct hep_call *call);   /* finds the operation; runs light ones, queues heavy ones   */
 void call_execute(struct hep_call *call); /* worker thread                                           */
-void call_refuse_drained(struct hep_call *call); /* a heavy one that has not begun; DOMAIN_DOWN */
+bool call_refuse_ended(struct hep_call *call); /* a heavy one that has not begun and shall not: answered, true */
+/* Marks the session's calls in hand and in the queue (request_id "": all), which then end by themselves; returns how many. */
+int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id);
 bool call_is_heavy(const struct hep_call *call);
 /* builtin.c */
 extern const struct hep_operation builtin_operations[];

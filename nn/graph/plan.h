@@ -104,6 +104,17 @@ enum hep_status hep_plan_bind(struct hep_plan *plan, const struct hep_packed *pa
    the last run's, the kernels are made again for that many threads (NO_MEMORY). */
 enum hep_status hep_plan_run(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
                              const struct hep_argument *outputs, size_t output_count, struct hep_error *error);
+/* Asked before each step on the thread that runs the plan: step of step_count is next. False ends the run. It must cost
+   no more than a clock and an atomic read. */
+struct hep_plan_watch {
+    bool (*go_on)(void *context, int step, int step_count);
+    void *context;
+};
+/* The same under a watch (NULL: none). CANCELLED: the watch ended it; the outputs hold anything, the plan can run again.
+   What a run that gets to its end computes does not depend on a watch. */
+enum hep_status hep_plan_run_watched(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
+                                     const struct hep_argument *outputs, size_t output_count,
+                                     const struct hep_plan_watch *watch, struct hep_error *error);
 /* Later runs fill steps[].time_ns (on), or leave them (off, the default). */
 void hep_plan_set_timing(struct hep_plan *plan, bool on);
 

@@ -127,16 +127,20 @@ static void about_store(struct advice *advice, const json_t *status)
 
 static void about_shared_memory(struct advice *advice, const json_t *status)
 {
-    char rest[24];
+    char rest[24], effect[80] = "larger requests will be refused";
     const json_t *memory = json_object_get(status, "memory");
     int64_t total = hep_json_int(memory, "shm_total_bytes", 0), unused = hep_json_int(memory, "shm_free_bytes", 0);
-    if (total == 0 || (unused >= total / 10 && unused >= SHM_LOW))
+    int64_t waiting = hep_json_int(memory, "waiting_for_shm", 0);
+    if (waiting == 0 && (total == 0 || (unused >= total / 10 && unused >= SHM_LOW)))
         return;
+    if (waiting > 0)
+        snprintf(effect, sizeof effect, "%" PRId64 " session%s for more (`heptctl sessions --status queued`)", waiting,
+                 waiting == 1 ? " waits" : "s wait");
     advise(advice,
            ctl_format(
-               "/dev/shm has %s left: larger requests will be refused. Make it larger (`mount -o remount,size=%" PRId64
+               "/dev/shm has %s left: %s. Make it larger (`mount -o remount,size=%" PRId64
                "G /dev/shm`), or unload a model (`heptctl call model.unload '{\"model\": …}'`).",
-               ctl_bytes(unused, rest, sizeof rest), 2 * (total >> 30) + 1));
+               ctl_bytes(unused, rest, sizeof rest), effect, 2 * (total >> 30) + 1));
 }
 
 static void about_draining(struct advice *advice, const json_t *status)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
-/* Why a model is not usable; `problem` is an error object, a text or not there. */
+/* Why a model is not usable, or its last load failed; `problem` is an error object, a text or not there. */
 static const char *problem_of(const json_t *model)
 {
     const json_t *problem = json_object_get(model, "problem");
@@ -46,9 +46,11 @@ void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *
     ctl_table_end(table, style, out, "no models: see models.paths in the configuration, and `heptctl models --scan`");
     json_array_foreach((json_t *)(uintptr_t)models, index, model)
     {
-        if (hep_json_bool(model, "usable", true))
+        bool usable = hep_json_bool(model, "usable", true);
+        if (usable && !problem_of(model)[0])
             continue;
-        char *text = ctl_format("%s is not usable: %s", hep_json_str(model, "name", "?"), problem_of(model));
+        char *text = ctl_format("%s %s: %s", hep_json_str(model, "name", "?"),
+                                usable ? "could not be loaded the last time" : "is not usable", problem_of(model));
         ctl_wrap(out, text, 2, 0, style->width);
         free(text);
     }

@@ -254,6 +254,7 @@ static enum hep_status may_accept(const struct hep_engine *engine, const struct 
         *error = engine->store_error;
         return error->code;
     }
+    HEP_TRY(hep_engine_check_shm(engine, error));
     if (waiting_sessions(engine) >= engine->queue_max)
         return hep_fail(error, HEP_E_BUSY, "%d sessions are waiting, no more are accepted", engine->queue_max);
     if (a->key && (!a->key[0] || strlen(a->key) > KEY_MAX))

@@ -35,6 +35,10 @@ struct hep_engine {
     char *instance, *state_dir, *output_dir, *default_model;
     uint64_t memory_bytes; /* configured budget; 0 = device_limit                          */
     uint64_t device_limit; /* from device.get_memory; 0 = not known                        */
+    json_t *rates;             /* dtype → GFLOP/s of the device, from device.list; NULL = not known */
+    double gflops_seen;        /* best of the denoising steps so far                               */
+    int64_t evaluation_max_ms; /* of one run of a network for one image, at that rate              */
+    void (*shm_room)(uint64_t *total, uint64_t *available); /* hep_shm_room; tests have their own  */
     int sessions_max, queue_max, sessions_kept;
     void (*all_stopped)(void *context);
     void *context;
@@ -68,6 +72,8 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
 void hep_engine_admit(struct hep_engine *engine);
 /* Memory for all sessions; 0 = no limit known. */
 uint64_t hep_engine_budget(const struct hep_engine *engine);
+/* room.c: NO_SHM if /dev/shm has no place for any session, even after those that run have ended. */
+enum hep_status hep_engine_check_shm(const struct hep_engine *engine, struct hep_error *error);
 /* Adds an event about a session or the daemon; fields is taken. */
 void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable,
                       json_t *fields);

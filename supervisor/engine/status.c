@@ -152,14 +152,17 @@ static json_t *sum_memory(const struct hep_engine *engine)
 {
     struct hep_shm_usage usage = {0};
     uint64_t used = 0;
-    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+    int waiting = 0;
+    for (const struct hep_session *s = engine->sessions; s; s = s->next) {
         used += s->room ? hep_session_memory(s) : 0;
+        waiting += s->state == HEP_SESSION_QUEUED && s->lacks_shm;
+    }
     if (hep_shm_usage(engine->instance, &usage, NULL) != HEP_OK)
         usage = (struct hep_shm_usage){0};
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i}", "budget_bytes", (json_int_t)hep_engine_budget(engine),
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "budget_bytes", (json_int_t)hep_engine_budget(engine),
                      "sessions_bytes", (json_int_t)used, "shm_total_bytes", (json_int_t)usage.total, "shm_free_bytes",
                      (json_int_t)usage.free, "shm_instance_bytes", (json_int_t)usage.instance, "segments",
-                     (int)usage.segments);
+                     (int)usage.segments, "waiting_for_shm", waiting);
 }
 
 static json_t *count_queue(const struct hep_engine *engine)

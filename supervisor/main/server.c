@@ -244,6 +244,7 @@ static enum hep_status create_engine(struct hep_server *server, struct hep_error
         .output_dir = hep_config_text(config, HEP_CONFIG_IMAGES_DIR),
         .default_model = hep_config_text(config, HEP_CONFIG_MODELS_DEFAULT),
         .memory_bytes = (uint64_t)hep_config_int(config, HEP_CONFIG_SESSIONS_MEMORY),
+        .evaluation_max_ms = hep_config_int(config, HEP_CONFIG_SESSIONS_EVALUATION_MAX_MS),
         .sessions_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_RUNNING_MAX),
         .queue_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_QUEUE_MAX),
         .sessions_kept = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_KEPT),

@@ -15,6 +15,11 @@ variant badvalue && sed -i 's/"act_fn": "silu"/"act_fn": "tanhshrink"/' "$models
 variant badshape && sed -i 's/"cross_attention_dim": 192/"cross_attention_dim": 190/' "$models/badshape/unet/config.json"
 variant badjson && printf '{"a":' >"$models/badjson/model_index.json"
 variant badvocab && printf '{}' >"$models/badvocab/tokenizer/vocab.json"
+variant notokenizer && rm -r "$models/notokenizer/tokenizer"
+variant noscheduler && sed -i 's/"_class_name": "[A-Za-z]*"/"_class_name": "FooScheduler"/' "$models/noscheduler/scheduler/scheduler_config.json"
+variant flux && sed -i 's/StableDiffusionPipeline/FluxPipeline/' "$models/flux/model_index.json"
+variant missing && sed -i 's/"conv_out.weight"/"conv_0ut.weight"/' "$models/missing/unet/diffusion_pytorch_model.safetensors"
+variant swish && sed -i 's/"hidden_act": "[a-z_]*"/"hidden_act": "swish"/' "$models/swish/text_encoder/config.json"
 
 start_daemon --set "models.paths=$models" --set models.default=good
 check "ready with broken models about" wait_ready
@@ -68,16 +73,18 @@ check "HTTP: healthz" equal "$(curl -s -o /dev/null -w '%{http_code}' "http://12
 check "HTTP: readyz" equal "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/readyz")" 200
 
 before=$(ls /dev/shm | grep -cF "$(instance_prefix)" || true)
-for model in truncated trailing hugeheader nofile noconfig badvalue badshape badjson; do
+broken="truncated trailing hugeheader nofile noconfig badvalue badshape badjson badvocab notokenizer noscheduler flux missing swish"
+for model in $broken; do
   reply=$(ctl call model.load "{\"model\":\"$model\"}" --json 2>&1 || true)
   code=$(jq -r '.error.code // .code // "none"' <<<"$reply")
   check "$model: is refused (got: $(head -c 300 <<<"$reply"))" bash -c "[[ $code == BAD_* || $code == UNSUPPORTED || $code == NOT_FOUND ]]"
 done
 check "broken models left no segment" equal "$(ls /dev/shm | grep -cF "$(instance_prefix)" || true)" "$before"
 refused "a request with a broken model" '{"prompt":"x","model":"truncated"}' BAD_FILE
+check "none of them is listed as usable" equal "$(ctl models --json | jq -r '[.models[] | select(.usable) | .name] | join(" ")')" good
 check "the listing says why" test -n "$(ctl models --json | jq -r '.models[] | select(.name == "truncated") | .problem.message')"
-bad=$(generate "x" --model badvocab --steps 2 2>/dev/null || true)
-check "a broken tokenizer fails the session, not the daemon (got: $(head -c 200 <<<"$bad"))" bash -c '[ "$1" != completed ]' _ "$(jq -r .status <<<"$bad" 2>/dev/null)"
+refused "a request with a broken tokenizer" '{"prompt":"x","model":"badvocab"}' BAD_MODEL
+refused "a request for another pipeline" '{"prompt":"x","model":"flux"}' UNSUPPORTED
 
 check "every domain is the same process as before" equal "$(ctl status --json | jq -c '[.domains[].pid]')" "$pids"
 check "a seed of 64 bits, as a number, is taken" equal "$(post -d '{"workflow_id":"txt2img","configuration":{"prompt":"x","steps":1,"seed":18446744073709551615}}')" 202

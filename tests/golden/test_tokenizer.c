@@ -10,7 +10,7 @@
 
 #include "instructors/conditioning/chunks.h"
 #include "instructors/conditioning/prompt.h"
-#include "instructors/conditioning/tokenizer_files.h"
+#include "nn/text/tokenizer_files.h"
 
 #define DATA HEP_SOURCE_DIR "/tests/golden/data/"
 

@@ -79,7 +79,7 @@ START_TEST(stdio_answers_one_line_for_each_line)
         {"{\"type\":\"scheduler.write\",\"data\":{\"count\":5}}", "\"field\":\"out\""},
         {"{\"type\":\"scheduler.write\",\"measure\":true,\"data\":{\"count\":5}}",
          "\"data\":{\"outputs\":{\"out\":{\"segment\":\"\",\"offset\":0,\"generation\":0,\"dtype\":\"f32\",\"shape\":["
-         "5]}},\"memory_bytes\":4096,\"flops\":5.0}"},
+         "5]}},\"memory_bytes\":4096,\"flops\":5.0,\"unit_flops\":5.0}"},
         {"{\"type\":\"scheduler.write\",\"measure\":true,\"data\":{\"count\":13}}", "\"code\":\"UNSUPPORTED\""},
         {"{\"type\":\"scheduler.cleanup\"}", "\"freed\":{\"mapped_bytes\":0,\"test_bytes\":1}"},
         {"{\"type\":\"scheduler.ping\",\"data\":{\"echo\":\"é\"}}", "{\"echo\":\"é\",\"generation\":1}"},
@@ -188,7 +188,7 @@ START_TEST(ready_carries_the_table_and_a_ping_comes_back)
     ck_assert_int_eq(hep_json_int(ready, "generation", 0), 7);
     ck_assert_int_eq(hep_json_int(ready, "pid", 0), child.pid);
     ck_assert_str_eq(hep_json_str(ready, "build", ""), hep_build_id());
-    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 7 + 4);
+    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 7 + 5);
     json_t *reply =
         child_ask(&child, "{\"type\":\"scheduler.ping\",\"request_id\":\"p1\",\"data\":{\"echo\":42}}", &status);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "p1");
@@ -343,6 +343,35 @@ START_TEST(light_operations_answer_while_a_heavy_one_runs)
 }
 END_TEST
 
+START_TEST(cancel_ends_the_calls_of_a_session_that_run_wait_or_are_deferred)
+{
+    send_(0, "{\"type\":\"scheduler.defer\",\"session\":\"s1\",\"data\":{\"ms\":20000}}");
+    ck_assert_ptr_nonnull(child_report(&child, "begin", "defer", 5000));
+    send_(1, "{\"type\":\"scheduler.sleep\",\"request_id\":\"r1\",\"session\":\"s1\",\"data\":{\"ms\":20000}}");
+    ck_assert_ptr_nonnull(child_report(&child, "begin", "sleep", 5000));
+    send_(2, "{\"type\":\"scheduler.sleep\",\"request_id\":\"r2\",\"session\":\"s1\",\"data\":{\"ms\":20000}}");
+    send_(3, "{\"type\":\"scheduler.sleep\",\"request_id\":\"r3\",\"session\":\"s2\",\"data\":{\"ms\":50}}");
+    enum hep_status status;
+    json_t *reply = NULL;
+    int64_t began = hep_now_ms();
+    do { /* r2 may take another way through nng's threads */
+        json_decref(reply);
+        reply = child_ask(&child, "{\"type\":\"scheduler.cancel\",\"data\":{\"session\":\"s1\",\"request\":\"r2\"}}",
+                          &status);
+    } while (hep_json_int(json_object_get(reply, "data"), "calls", 0) == 0 && hep_now_ms() - began < 5000);
+    ck_assert_int_eq(hep_json_int(json_object_get(reply, "data"), "calls", -1), 1);
+    ck_assert_int_eq(atomic_load(&answers), 0); /* it has not begun: it is answered in its turn */
+    json_decref(reply);
+    reply = child_ask(&child, "{\"type\":\"scheduler.cancel\",\"data\":{\"session\":\"s1\"}}", &status);
+    ck_assert_int_eq(hep_json_int(json_object_get(reply, "data"), "calls", -1), 3);
+    json_decref(reply);
+    ck_assert(wait_answers(4, 5000 * HEP_TEST_SLOW));
+    for (int i = 0; i < 3; i++)
+        ck_assert_msg(strcmp(outcomes[i].code, "CANCELLED") == 0, "%d: %s", i, outcomes[i].code);
+    ck_assert_str_eq(outcomes[3].code, ""); /* another session's */
+}
+END_TEST
+
 START_TEST(a_crash_is_outcome_unknown_and_its_begin_was_reported)
 {
     ck_assert_str_eq(child_error(&child, "{\"type\":\"scheduler.crash\",\"request_id\":\"c1\"}"), "OUTCOME_UNKNOWN");
@@ -481,6 +510,7 @@ int main(void)
     tcase_add_test(supervised, a_reply_that_is_too_large_is_an_error_of_its_own);
     tcase_add_test(supervised, sixty_four_requests_at_once_are_all_answered_and_leak_nothing);
     tcase_add_test(supervised, light_operations_answer_while_a_heavy_one_runs);
+    tcase_add_test(supervised, cancel_ends_the_calls_of_a_session_that_run_wait_or_are_deferred);
     tcase_add_test(supervised, a_crash_is_outcome_unknown_and_its_begin_was_reported);
     tcase_add_test(supervised, it_ends_when_the_supervisor_is_gone);
     tcase_add_test(supervised, sigterm_ends_an_idle_one_at_once);

@@ -362,6 +362,43 @@ START_TEST(the_bytes_are_the_same_with_poison_twice_and_in_the_wrong_arena)
 }
 END_TEST
 
+struct counter {
+    int seen, allowed;
+};
+
+static bool count_step(void *context, int step, int step_count)
+{
+    struct counter *counter = context;
+    ck_assert_int_eq(step, counter->seen);
+    ck_assert_int_lt(step, step_count);
+    return counter->seen++ < counter->allowed;
+}
+
+START_TEST(a_watch_ends_a_run_before_any_kernel_and_changes_no_byte)
+{
+    struct small s = small_data(1, 8);
+    struct bench b = bench_create(small_network(1, 8), &(struct hep_plan_options){.dtype = HEP_F32});
+    struct hep_argument in[3] = {{"sample", {s.sample, HEP_F32, HEP_SHAPE(1, 4, 8, 8)}},
+                                 {"text", {s.text, HEP_F32, HEP_SHAPE(1, 7, 24)}},
+                                 {"t", {s.t, HEP_F32, HEP_SHAPE(1)}}};
+    struct hep_argument out = {"out", {s.out, HEP_F32, HEP_SHAPE(1, 4, 8, 8)}};
+    struct hep_error error = {0};
+    float *first = empty_floats(s.out_count);
+    bench_run(&b, (void *[]){s.sample, s.text, s.t}, (void *[]){first});
+    for (int allowed = 0; allowed <= b.plan->step_count; allowed++) {
+        struct counter counter = {0, allowed};
+        enum hep_status status = hep_plan_run_watched(
+            b.plan, in, 3, &out, 1, &(struct hep_plan_watch){count_step, &counter}, &error);
+        ck_assert_int_eq(status, allowed < b.plan->step_count ? HEP_E_CANCELLED : HEP_OK);
+        ck_assert_int_eq(counter.seen, allowed < b.plan->step_count ? allowed + 1 : allowed);
+    }
+    ck_assert_mem_eq(first, s.out, s.out_count * sizeof *first);
+    free(first);
+    small_free(&s);
+    bench_destroy(&b);
+}
+END_TEST
+
 START_TEST(bf16_is_near_f32)
 {
     enum hep_dtype dtypes[2];
@@ -522,6 +559,7 @@ int main(void)
     tcase_add_test(c, a_broadcast_addition_repeats_its_second_argument);
     tcase_add_test(c, embeddings_positions_and_pooling_take_the_right_rows);
     tcase_add_test(c, the_bytes_are_the_same_with_poison_twice_and_in_the_wrong_arena);
+    tcase_add_test(c, a_watch_ends_a_run_before_any_kernel_and_changes_no_byte);
     tcase_add_test(c, bf16_is_near_f32);
     tcase_add_test(c, tails_and_equal_linears_are_fused);
     tcase_add_test(c, a_wrong_argument_is_refused_by_name);

@@ -18,8 +18,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { SESSIONS_MAX = 4, SESSIONS_KEPT = 10000, TRIM_EVERY = 100, STORE_RETRY_MS = 1000, SETTLE_ROUNDS = 8,
-       EVALUATION_MAX_MS = 60000 };
+enum {
+    SESSIONS_MAX = 4,
+    SESSIONS_KEPT = 10000,
+    TRIM_EVERY = 100,
+    STORE_RETRY_MS = 1000,
+    SETTLE_ROUNDS = 8,
+    EVALUATION_MAX_MS = 120000
+};
 
 /* ---- settling ---------------------------------------------------------------------------------------------------- */
 uint64_t hep_engine_budget(const struct hep_engine *engine)

@@ -186,6 +186,7 @@ static void denoise(struct run *run)
     struct hep_slots slots;
     struct golden_noise noise[ROWS];
     struct group group = {0};
+    struct hep_call call = {.self = &run->model.self, .session = run->label};
     uint32_t floats = HEP_PLAN_VECTORS_MAX * ELEMENTS;
     uint8_t fingerprint[HEP_FINGERPRINT_BYTES] = {0};
     size_t bytes, count = 0;
@@ -206,6 +207,7 @@ static void denoise(struct run *run)
         for (int i = 0; i < run->rows; i++) {
             group.rows[i] = &run->jobs[i]->rows[0];
             group.jobs[i] = run->jobs[i];
+            group.jobs[i]->call = &call;
         }
         ck_assert_ok(group_run(&run->batch, &group, error));
         ck_assert_int_eq(group.count, run->rows);

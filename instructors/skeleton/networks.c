@@ -150,8 +150,7 @@ enum hep_status networks_run(const struct network_step *step, struct hep_plan *p
     struct network_step reported = *step;
     struct network_watch watch = {.calls = &reported.call, .count = 1, .report = report_step, .context = &reported};
     struct hep_plan_watch plan_watch = network_watch_begin(&watch);
-    enum hep_status status =
-        hep_plan_run_watched(plan, inputs, input_count, outputs, output_count, &plan_watch, error);
+    enum hep_status status = hep_plan_run_watched(plan, inputs, input_count, outputs, output_count, &plan_watch, error);
     return status == HEP_E_CANCELLED ? hep_call_check(step->call, error) : status;
 }
 

@@ -110,8 +110,8 @@ struct hep_plan_watch {
     bool (*go_on)(void *context, int step, int step_count);
     void *context;
 };
-/* The same under a watch (NULL: none). CANCELLED: the watch ended it; the outputs hold anything, the plan can run again.
-   What a run that gets to its end computes does not depend on a watch. */
+/* The same under a watch (NULL: none). CANCELLED: the watch ended it; the outputs hold anything, the plan can run
+   again. What a run that gets to its end computes does not depend on a watch. */
 enum hep_status hep_plan_run_watched(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
                                      const struct hep_argument *outputs, size_t output_count,
                                      const struct hep_plan_watch *watch, struct hep_error *error);

@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct predicted predict(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double alpha, double sigma)
+struct predicted predict(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double alpha,
+                         double sigma)
 {
     switch (prediction) {
     case HEP_PREDICT_SAMPLE:
@@ -26,7 +27,8 @@ double alpha_of_sigma(double sigma)
     return 1 / sqrt(sigma * sigma + 1);
 }
 
-struct predicted predict_k(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double sigma)
+struct predicted predict_k(enum hep_prediction prediction, struct coefficients x, struct coefficients model,
+                           double sigma)
 {
     double alpha = alpha_of_sigma(sigma);
     return predict(prediction, row_scale(alpha, x), model, alpha, sigma * alpha);

@@ -60,9 +60,11 @@ struct predicted {
     struct coefficients x0, epsilon;
 };
 /* For a sample x = alpha · x0 + sigma · epsilon. */
-struct predicted predict(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double alpha, double sigma);
+struct predicted predict(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double alpha,
+                         double sigma);
 /* For a sample x = x0 + sigma · epsilon whose network input was x / sqrt(sigma² + 1). */
-struct predicted predict_k(enum hep_prediction prediction, struct coefficients x, struct coefficients model, double sigma);
+struct predicted predict_k(enum hep_prediction prediction, struct coefficients x, struct coefficients model,
+                           double sigma);
 /* alpha of a variance-preserving sample at noise level sigma = sqrt(1 − alpha²) / alpha. */
 double alpha_of_sigma(double sigma);
 

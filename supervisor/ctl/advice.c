@@ -136,11 +136,9 @@ static void about_shared_memory(struct advice *advice, const json_t *status)
     if (waiting > 0)
         snprintf(effect, sizeof effect, "%" PRId64 " session%s for more (`heptctl sessions --status queued`)", waiting,
                  waiting == 1 ? " waits" : "s wait");
-    advise(advice,
-           ctl_format(
-               "/dev/shm has %s left: %s. Make it larger (`mount -o remount,size=%" PRId64
-               "G /dev/shm`), or unload a model (`heptctl call model.unload '{\"model\": …}'`).",
-               ctl_bytes(unused, rest, sizeof rest), effect, 2 * (total >> 30) + 1));
+    advise(advice, ctl_format("/dev/shm has %s left: %s. Make it larger (`mount -o remount,size=%" PRId64
+                              "G /dev/shm`), or unload a model (`heptctl call model.unload '{\"model\": …}'`).",
+                              ctl_bytes(unused, rest, sizeof rest), effect, 2 * (total >> 30) + 1));
 }
 
 static void about_draining(struct advice *advice, const json_t *status)

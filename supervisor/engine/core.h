@@ -33,8 +33,8 @@ struct hep_engine {
     struct hep_proc *proc; /* NULL until attached                                          */
     struct hep_proc_events proc_events;
     char *instance, *state_dir, *output_dir, *default_model;
-    uint64_t memory_bytes; /* configured budget; 0 = device_limit                          */
-    uint64_t device_limit; /* from device.get_memory; 0 = not known                        */
+    uint64_t memory_bytes;     /* configured budget; 0 = device_limit                          */
+    uint64_t device_limit;     /* from device.get_memory; 0 = not known                        */
     json_t *rates;             /* dtype → GFLOP/s of the device, from device.list; NULL = not known */
     double gflops_seen;        /* best of the denoising steps so far                               */
     int64_t evaluation_max_ms; /* of one run of a network for one image, at that rate              */

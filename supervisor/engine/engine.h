@@ -25,7 +25,7 @@ struct hep_engine_options {
     const char *output_dir;    /* absolute; image files go here; made if it is not there                         */
     const char *default_model; /* model of requests that name none; "" = the first one that the model domain has */
     uint64_t memory_bytes;     /* for all running sessions together; 0 = the limit that the device domain says   */
-    int64_t evaluation_max_ms; /* longest run of a network for one image, at the device's rate; 0 = 60000        */
+    int64_t evaluation_max_ms; /* longest run of a network for one image, at the device's rate; 0 = 120000       */
     int sessions_max;          /* sessions running at once; 0 = 4                                                */
     int queue_max;             /* sessions waiting; 0 = HEP_QUEUE_MAX                                            */
     int sessions_kept;         /* ended sessions that the store keeps; 0 = 10000                                 */

@@ -126,8 +126,8 @@ static enum hep_status take_measure(struct hep_session *session, int index, json
     double flops = hep_json_num(data, "flops", 0), unit = hep_json_num(data, "unit_flops", 0);
     json_object_set_new(json_object_get(session->plan, "steps"), id,
                         json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes",
-                                  (json_int_t)(memory > 0 ? memory : 0), "flops", flops > 0 ? flops : 0.0,
-                                  "unit_flops", unit > 0 ? unit : 0.0));
+                                  (json_int_t)(memory > 0 ? memory : 0), "flops", flops > 0 ? flops : 0.0, "unit_flops",
+                                  unit > 0 ? unit : 0.0));
     return HEP_OK;
 }
 

@@ -23,11 +23,14 @@ static const struct {
     int tries;
     int64_t first_ms;
 } patience[] = {
-    {HEP_E_DOMAIN_DOWN, 0, 20},                                  /* it waits for the domain by itself             */
-    {HEP_E_CANCELLED, 0, 50},                                    /* the domain drained                            */
-    {HEP_E_BUSY, 0, 100},       {HEP_E_NO_SPACE, 0, 500},        /* finished images are kept until there is space */
-    {HEP_E_NO_MEMORY, 20, 200}, {HEP_E_OUTCOME_UNKNOWN, 5, 100}, /* a broken connection without a death      */
-    {HEP_E_TIMEOUT, 3, 100},    {HEP_E_IO, 3, 200},
+    {HEP_E_DOMAIN_DOWN, 0, 20},      /* it waits for the domain by itself             */
+    {HEP_E_CANCELLED, 0, 50},        /* the domain drained, or it was paused          */
+    {HEP_E_BUSY, 0, 100},            /* files that changed, a domain that is full     */
+    {HEP_E_NO_SPACE, 0, 500},        /* finished images are kept until there is space */
+    {HEP_E_NO_MEMORY, 20, 200},      /* what others free                              */
+    {HEP_E_OUTCOME_UNKNOWN, 5, 100}, /* a broken connection without a death           */
+    {HEP_E_TIMEOUT, 3, 100},         /* a slow disk, a slow peer                      */
+    {HEP_E_IO, 3, 200},              /* the same                                      */
 };
 
 /* ---- what is next ------------------------------------------------------------------------------------------------ */

@@ -27,7 +27,7 @@ struct hep_call {
     int mapped_count;
     int *checks_left; /* of hep_call_check until it says CANCELLED; NULL: for ever */
     int progress;     /* reports so far           */
-    int finished; /* times it was answered    */
+    int finished;     /* times it was answered    */
     enum hep_status status;
     struct hep_error error;
 };

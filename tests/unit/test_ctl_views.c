@@ -104,6 +104,19 @@ START_TEST(status_says_what_is_wrong_and_what_to_do)
 }
 END_TEST
 
+START_TEST(who_waits_for_shared_memory_is_told_what_to_do)
+{
+    json_t *status = parse("{\"state\":\"ready\",\"line\":\"ready\",\"ready\":true,\"memory\":{\"shm_total_bytes\":"
+                           "4294967296,\"shm_free_bytes\":2147483648,\"waiting_for_shm\":2}}");
+    FILE *out = ctl_catch();
+    ctl_show_advice(status, &eighty, out);
+    json_decref(status);
+    const char *text = ctl_caught(out);
+    ck_assert_msg(strstr(text, "2.0 GiB left: 2 sessions wait for more") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "remount,size=9G") != NULL, "%s", text);
+}
+END_TEST
+
 START_TEST(a_ready_daemon_needs_no_advice)
 {
     json_t *status = parse("{\"state\":\"ready\",\"line\":\"ready\",\"ready\":true,\"version\":\"0.1.0\",\"instance\":"
@@ -423,6 +436,7 @@ static void add(TCase *tests)
 {
     tcase_add_test(tests, status_says_what_is_wrong_and_what_to_do);
     tcase_add_test(tests, a_ready_daemon_needs_no_advice);
+    tcase_add_test(tests, who_waits_for_shared_memory_is_told_what_to_do);
     tcase_add_test(tests, sessions_are_one_line_each);
     tcase_add_test(tests, a_session_shows_its_error_steps_and_images);
     tcase_add_test(tests, incidents_are_one_line_each);

@@ -616,7 +616,7 @@ END_TEST
 START_TEST(an_evaluation_that_would_take_too_long_is_refused_with_its_numbers)
 {
     fake_start(&fake, NULL);
-    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 512}", 0, NULL, id, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 1024}", 0, NULL, id, NULL);
     fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 256, \"steps\": 2}", 0, NULL, other, NULL);
     int before = fake.requests[HEP_ROLE_INFERENCE];
     ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
@@ -624,8 +624,8 @@ START_TEST(an_evaluation_that_would_take_too_long_is_refused_with_its_numbers)
     json_t *view = fake_get(&fake, id), *error = json_object_get(view, "error");
     ck_assert_str_eq(hep_json_str(error, "code", ""), "OUT_OF_RANGE");
     ck_assert_str_eq(hep_json_str(error, "field", ""), "height");
-    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "102 s")); /* 102.4 GFLOP at 1 GFLOP/s */
-    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "60 s"));
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "410 s")); /* 409.6 GFLOP at 1 GFLOP/s */
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "120 s"));
     ck_assert_ptr_nonnull(strstr(hep_json_str(error, "hint", ""), "sessions.evaluation_max_ms"));
     json_decref(view);
     expect_completed(other);
@@ -638,7 +638,7 @@ START_TEST(a_rate_that_was_measured_too_low_is_put_right_by_what_runs)
     fake.step_ms = 10; /* of 0.1 GFLOP: ten times what device.list says */
     fake_execute(&fake, apple, 0, NULL, id, NULL);
     expect_completed(id);
-    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 512, \"steps\": 2}", 0, NULL, other, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 1024, \"steps\": 2}", 0, NULL, other, NULL);
     expect_completed(other);
 }
 END_TEST

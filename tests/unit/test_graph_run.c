@@ -387,8 +387,8 @@ START_TEST(a_watch_ends_a_run_before_any_kernel_and_changes_no_byte)
     bench_run(&b, (void *[]){s.sample, s.text, s.t}, (void *[]){first});
     for (int allowed = 0; allowed <= b.plan->step_count; allowed++) {
         struct counter counter = {0, allowed};
-        enum hep_status status = hep_plan_run_watched(
-            b.plan, in, 3, &out, 1, &(struct hep_plan_watch){count_step, &counter}, &error);
+        enum hep_status status =
+            hep_plan_run_watched(b.plan, in, 3, &out, 1, &(struct hep_plan_watch){count_step, &counter}, &error);
         ck_assert_int_eq(status, allowed < b.plan->step_count ? HEP_E_CANCELLED : HEP_OK);
         ck_assert_int_eq(counter.seen, allowed < b.plan->step_count ? allowed + 1 : allowed);
     }

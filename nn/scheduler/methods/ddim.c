@@ -26,7 +26,8 @@ enum hep_status ddim_plan(const struct scheduler_context *context, struct schedu
         double deviation = eta > 0 ? eta * sqrt(variance) : 0;
         struct predicted p =
             predict(config->prediction_type, row_of(0), row_of(HEP_PLAN_MODEL), sqrt(alpha), sqrt(1 - alpha));
-        struct coefficients next = row_sum(sqrt(alpha_next), p.x0, sqrt(1 - alpha_next - deviation * deviation), p.epsilon);
+        struct coefficients next =
+            row_sum(sqrt(alpha_next), p.x0, sqrt(1 - alpha_next - deviation * deviation), p.epsilon);
         evaluation->timestep = timesteps[i];
         builder_alpha(evaluation, alpha);
         builder_row(evaluation, 0, row_add(next, deviation, row_of(HEP_PLAN_NOISE)));

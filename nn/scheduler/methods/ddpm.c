@@ -37,7 +37,8 @@ enum hep_status ddpm_plan(const struct scheduler_context *context, struct schedu
         HEP_TRY(noise_alpha(noise, i + 1 < steps ? (int)timesteps[i + 1] : -1, 1, &alpha_next, error));
         double kept = alpha / alpha_next; /* alpha of this step alone */
         struct coefficients x = row_of(0);
-        struct coefficients x0 = predict(config->prediction_type, x, row_of(HEP_PLAN_MODEL), sqrt(alpha), sqrt(1 - alpha)).x0;
+        struct coefficients x0 =
+            predict(config->prediction_type, x, row_of(HEP_PLAN_MODEL), sqrt(alpha), sqrt(1 - alpha)).x0;
         struct coefficients next =
             row_sum(sqrt(alpha_next) * (1 - kept) / (1 - alpha), x0, sqrt(kept) * (1 - alpha_next) / (1 - alpha), x);
         evaluation->timestep = timesteps[i];

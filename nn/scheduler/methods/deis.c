@@ -28,8 +28,9 @@ static struct coefficients integral(int order, double t, const double *r, struct
     if (order == 2)
         return row_sum(primitive_2(t, r[0], r[1]) - primitive_2(r[0], r[0], r[1]), now,
                        primitive_2(t, r[1], r[0]) - primitive_2(r[0], r[1], r[0]), row_of(1));
-    struct coefficients sum = row_sum(primitive_3(t, r[0], r[1], r[2]) - primitive_3(r[0], r[0], r[1], r[2]), now,
-                             primitive_3(t, r[1], r[2], r[0]) - primitive_3(r[0], r[1], r[2], r[0]), row_of(1));
+    struct coefficients sum =
+        row_sum(primitive_3(t, r[0], r[1], r[2]) - primitive_3(r[0], r[0], r[1], r[2]), now,
+                primitive_3(t, r[1], r[2], r[0]) - primitive_3(r[0], r[1], r[2], r[0]), row_of(1));
     return row_sum(1, sum, primitive_3(t, r[2], r[0], r[1]) - primitive_3(r[0], r[2], r[0], r[1]), row_of(2));
 }
 
@@ -53,7 +54,8 @@ enum hep_status deis_plan(const struct scheduler_context *context, struct schedu
         if (config.lower_order_final && steps < 15)
             order = order < steps - i ? order : steps - i;
         struct coefficients x = row_of(0);
-        struct coefficients epsilon = predict(config.prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, s * alpha).epsilon;
+        struct coefficients epsilon =
+            predict(config.prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, s * alpha).epsilon;
         struct coefficients moved = row_sum(1 / alpha, x, 1, integral(order, next, history, epsilon));
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);

@@ -12,8 +12,8 @@
 static const char *const vectors[] = {"sample", "converted_1", "converted_2", NULL};
 
 /* The update of one order, from converted outputs m0 (this one), m1, m2 and the noise levels before this one. */
-static struct coefficients update(const struct scheduler_config *config, const struct dpm_step *step, int order, struct coefficients m0,
-                         double s1, double s2)
+static struct coefficients update(const struct scheduler_config *config, const struct dpm_step *step, int order,
+                                  struct coefficients m0, double s1, double s2)
 {
     struct coefficients m1 = row_of(1), m2 = row_of(2);
     struct dpm_weights w =
@@ -66,7 +66,7 @@ enum hep_status dpmpp_2m_plan(const struct scheduler_context *context, struct sc
         struct coefficients converted = plus ? p.x0 : p.epsilon;
         int order = order_at(&config, i, builder->first, steps);
         struct coefficients next = update(&config, &step, order, converted, order > 1 ? ladder.sigmas[i - 1] : 0,
-                                 order > 2 ? ladder.sigmas[i - 2] : 0);
+                                          order > 2 ? ladder.sigmas[i - 2] : 0);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);
         builder_row(evaluation, 0, next);

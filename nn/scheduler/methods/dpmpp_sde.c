@@ -35,7 +35,8 @@ enum hep_status dpmpp_sde_plan(const struct scheduler_context *context, struct s
         bool second = i % 2, last = i == 2 * steps - 2;
         double from = ladder.sigmas[i / 2], to = ladder.sigmas[i / 2 + 1], middle = sqrt(from * to);
         double sigma = second ? middle : from;
-        struct coefficients x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients x = row_of(SAMPLE),
+                            x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         evaluation->timestep = second ? noise_timestep_of(context->noise, middle) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);
         evaluation->in_scale = alpha_of_sigma(sigma);

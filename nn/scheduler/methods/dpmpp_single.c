@@ -12,7 +12,7 @@ enum { SAMPLE, START, CONVERTED_1, CONVERTED_2 };
 
 /* The update from the group's start; s: noise levels of this evaluation and the ones before, m0: this one's output. */
 static struct coefficients update(const struct scheduler_config *config, int order, const double *s, double s_next,
-                         struct coefficients start, struct coefficients m0)
+                                  struct coefficients start, struct coefficients m0)
 {
     struct dpm_step step = dpm_step_of(s[order - 1], s_next);
     bool midpoint = config->solver_type == SOLVER_MIDPOINT;

@@ -23,7 +23,8 @@ enum hep_status heun_plan(const struct scheduler_context *context, struct schedu
         bool again = i % 2;
         int rung = (i + 1) / 2; /* of the network's input */
         double sigma = ladder.sigmas[rung], from = ladder.sigmas[i / 2], to = ladder.sigmas[i / 2 + 1];
-        struct coefficients x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients x = row_of(SAMPLE),
+                            x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = ladder.timesteps[rung];
         builder_sigma(evaluation, sigma);

@@ -38,7 +38,8 @@ static enum hep_status plan(const struct scheduler_context *context, struct sche
         bool second = i % 2, last = i == 2 * steps - 2;
         struct stride stride = stride_of(&ladder, i / 2, ancestral);
         double sigma = second ? stride.middle : stride.from;
-        struct coefficients x = row_of(SAMPLE), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients x = row_of(SAMPLE),
+                            x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = second ? noise_timestep_of(context->noise, sigma) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);

@@ -14,13 +14,15 @@ static const char *const warm_up_vectors[] = {"sample",       "output_1",   "out
                                               "saved_sample", "output_sum", NULL};
 
 /* From timestep to next by the combined network output, starting at `from` (eq. 9). */
-static enum hep_status transfer(const struct scheduler_context *context, struct coefficients from, struct coefficients output,
-                                int timestep, int next, struct coefficients *result, struct hep_error *error)
+static enum hep_status transfer(const struct scheduler_context *context, struct coefficients from,
+                                struct coefficients output, int timestep, int next, struct coefficients *result,
+                                struct hep_error *error)
 {
     double alpha, alpha_next, final = noise_final_alpha(context->noise, context->config);
     HEP_TRY(noise_alpha(context->noise, timestep, final, &alpha, error));
     HEP_TRY(noise_alpha(context->noise, next, final, &alpha_next, error));
-    struct coefficients epsilon = predict(context->config->prediction_type, from, output, sqrt(alpha), sqrt(1 - alpha)).epsilon;
+    struct coefficients epsilon =
+        predict(context->config->prediction_type, from, output, sqrt(alpha), sqrt(1 - alpha)).epsilon;
     double below = alpha * sqrt(1 - alpha_next) + sqrt(alpha * (1 - alpha) * alpha_next);
     *result = row_sum(sqrt(alpha_next / alpha), from, -(alpha_next - alpha) / below, epsilon);
     return HEP_OK;
@@ -76,7 +78,8 @@ static enum hep_status runge_kutta(const struct scheduler_context *context, stru
 {
     int stage = counter % 4, next = (int)evaluation->timestep - (counter % 2 ? 0 : apart / 2);
     struct coefficients output = row_of(HEP_PLAN_MODEL), result;
-    struct coefficients sum = row_sum(stage == 0 ? 0 : 1, row_of(SUM), stage == 0 || stage == 3 ? 1 / 6. : 1 / 3., output);
+    struct coefficients sum =
+        row_sum(stage == 0 ? 0 : 1, row_of(SUM), stage == 0 || stage == 3 ? 1 / 6. : 1 / 3., output);
     HEP_TRY(transfer(context, row_of(stage == 0 ? SAMPLE : SAVED), stage == 3 ? sum : output, base_timestep, next,
                      &result, error));
     builder_row(evaluation, SAMPLE, result);

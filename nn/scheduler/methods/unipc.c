@@ -78,7 +78,8 @@ static void conditions(const struct uni *uni, int n, double rho[3])
 /* The sample at s_next from `from` at s[0]; m[0] is the output at s[0], m[1] … before; `at_end`, if not NULL, is the
    output at s_next: with it this is the corrector, without it the predictor. */
 static struct coefficients update(const struct scheduler_config *config, int order, const double *s, double s_next,
-                         struct coefficients from, const struct coefficients *m, const struct coefficients *at_end)
+                                  struct coefficients from, const struct coefficients *m,
+                                  const struct coefficients *at_end)
 {
     struct uni uni = uni_of(config, order, s, s_next);
     struct coefficients next = row_sum(uni.base, from, uni.output, m[0]);

@@ -25,11 +25,7 @@ enum {
     TRIM_EVERY = 100,
     STORE_RETRY_MS = 1000,
     SETTLE_ROUNDS = 8,
-<<<<<<< HEAD
-    EVALUATION_MAX_MS = 60000
-=======
     EVALUATION_MAX_MS = 120000
->>>>>>> w-admit
 };
 
 /* ---- settling ---------------------------------------------------------------------------------------------------- */

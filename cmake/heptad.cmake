@@ -25,6 +25,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64|AMD64")
   set(HEP_X86 ON)
 endif()
 add_compile_definitions(_GNU_SOURCE HEP_VERSION="${PROJECT_VERSION}")
+if(HEP_CRASH_POINTS)
+  add_compile_definitions(HEP_CRASH_POINTS)
+endif()
 if(HEP_SANITIZE)
   add_compile_options(-fsanitize=${HEP_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${HEP_SANITIZE})
@@ -53,6 +56,7 @@ function(hep_program name)
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE ${A_LIBS})
   target_link_options(${name} PRIVATE -pie)
+  add_dependencies(crash_tests ${name})
   if(A_SBIN)
     install(TARGETS ${name} DESTINATION ${CMAKE_INSTALL_SBINDIR})
   elseif(NOT A_NOINSTALL)
@@ -80,6 +84,21 @@ function(hep_test name)
   endif()
 endfunction()
 
+# hep_test_levels(NAME TIMEOUT s [LABELS …]): a hep_test whose only argument is a dtype, at every ISA level and dtype:
+# NAME_f32_portable, …; LABELS beside its own.
+function(hep_test_levels name)
+  cmake_parse_arguments(A "" "TIMEOUT" "LABELS" ${ARGN})
+  foreach(variant "f32 portable" "f32 avx2" "bf16 avx512bf16")
+    separate_arguments(words UNIX_COMMAND "${variant}")
+    list(GET words 0 dtype)
+    list(GET words 1 isa)
+    get_test_property(${name} LABELS labels)
+    add_test(NAME ${name}_${dtype}_${isa} COMMAND ${name} ${dtype})
+    set_tests_properties(${name}_${dtype}_${isa} PROPERTIES TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${labels};${A_LABELS}"
+      ENVIRONMENT "HEP_ISA=${isa};OMP_WAIT_POLICY=passive")
+  endforeach()
+endfunction()
+
 # hep_fuzz(NAME SOURCES … [LIBS …] [CORPUS dir]): a libFuzzer target and the folder of its first inputs, for scripts/fuzz
 # (default: tests/fuzz/corpus/<name without fuzz_>); outside the fuzz preset, nothing.
 function(hep_fuzz name)
@@ -99,9 +118,10 @@ function(hep_fuzz name)
   set_property(GLOBAL APPEND PROPERTY HEP_FUZZERS "${name} ${A_CORPUS}\n")
 endfunction()
 
-# What the presets tsan and fuzz build: the tests labelled threads, and the libFuzzer targets.
+# What the presets tsan, fuzz and crash build: the tests labelled threads, the libFuzzer targets, the programs.
 add_custom_target(thread_tests)
 add_custom_target(fuzzers)
+add_custom_target(crash_tests)
 
 if(BUILD_TESTING)
   pkg_check_modules(CHECK REQUIRED IMPORTED_TARGET check)

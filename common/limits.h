@@ -21,15 +21,20 @@
 #define HEP_QUEUE_MAX          10000       /* sessions that wait                                         */
 #define HEP_OPERATIONS_IN_FLIGHT_MAX 64    /* per domain                                                 */
 #define HEP_HTTP_BODY_MAX      (2u << 20)  /* read and refused with 413 past HEP_JSON_MAX; past this, cut off */
-#define HEP_HTTP_CONNECTIONS_MAX 256
-#define HEP_HTTP_TIMEOUT_S     30          /* a connection on which nothing moves for so long is closed  */
+#define HEP_HTTP_CONNECTIONS_MAX 256       /* more wait in the backlog                                   */
+#define HEP_HTTP_PER_ADDRESS_MAX 192       /* of one IP address: more are closed at once                 */
+#define HEP_HTTP_CROWD         160         /* from so many on, whoever asks nothing makes room …         */
+#define HEP_HTTP_CROWD_MS      1000        /* … after so long                                            */
+#define HEP_HTTP_HEADER_MS     10000       /* from accept to the end of the first header                 */
+#define HEP_HTTP_REQUEST_MS    30000       /* from accept, or the answer before, to a request's last byte */
+#define HEP_HTTP_TIMEOUT_S     30          /* without a byte, either way                                 */
 #define HEP_HTTP_ANSWER_MS     60000       /* the supervisor may take so long before 504                 */
 #define HEP_EVENTS_SUBSCRIBERS_MAX 64      /* clients of GET /api/events                                 */
 #define HEP_EVENTS_BACKLOG     (256 << 10) /* unread text of one of them; past it the stream ends        */
 #define HEP_CALLS_MAX          1024        /* requests in hand on the front and the control socket       */
 #define HEP_CONNECTIONS_MAX    64          /* of the control socket                                      */
 #define HEP_CONNECTION_CALLS_MAX 32        /* requests in hand of one of them                            */
-#define HEP_CONNECTION_BACKLOG (4 << 20)  /* bytes that wait for its slow reader; more drops it         */
+#define HEP_CONNECTION_BACKLOG (4 << 20)   /* bytes that wait for its slow reader; more drops it         */
 #define HEP_FRONT_PARALLEL     128         /* requests in hand on the front socket                       */
 #define HEP_WAIT_MAX_MS        60000       /* longest session.wait and events.poll                       */
 #define HEP_LOG_TAIL_MAX       (256 << 10) /* the end of the log that log.tail reads                     */

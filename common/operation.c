@@ -4,13 +4,16 @@
  */
 #include "common/operation.h"
 
+#include "common/wire.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
-static const char *const type_names[] = {"string", "boolean", "integer", "integer", "integer", "number", "tensor", "any"};
+static const char *const type_names[] = {"string",  "boolean", "integer", "integer",
+                                         "integer", "number",  "tensor",  "any"};
 static const char *const permission_names[] = {"client", "operator", "internal"};
 
 struct hep_str hep_str_of(const char *text)
@@ -41,7 +44,8 @@ void hep_output_add(struct hep_output_plan *plan, const char *field, enum hep_dt
     plan->outputs[plan->count++] = (struct hep_output){field, dtype, shape};
 }
 
-/* ---- one field ---------------------------------------------------------------------------------------------------- */
+/* ---- one field ----------------------------------------------------------------------------------------------------
+ */
 static const struct hep_field *field_named(const struct hep_field *fields, size_t count, const char *name)
 {
     for (size_t i = 0; i < count; i++)
@@ -52,7 +56,12 @@ static const struct hep_field *field_named(const struct hep_field *fields, size_
 
 static enum hep_status wrong_type(const struct hep_field *field, const json_t *value, struct hep_error *error)
 {
-    static const char *const json_names[] = {"an object", "an array", "a string", "an integer", "a number", "true", "false", "null"};
+    static const char *const json_names[] = {"an object", "an array", "a string", "an integer",
+                                             "a number",  "true",     "false",    "null"};
+    bool number = field->type == HEP_FIELD_I32 || field->type == HEP_FIELD_I64 || field->type == HEP_FIELD_F64;
+    if (number && hep_json_is_wide(value))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %s, which is too large", field->name,
+                              json_string_value(value));
     return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s must be of type %s, not %s", field->name,
                           type_names[field->type], json_names[json_typeof(value)]);
 }
@@ -63,8 +72,8 @@ static enum hep_status check_number(const struct hep_field *field, double value,
     if (!isfinite(value))
         return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s must be finite", field->name);
     if (field->has_above && !(value > field->above))
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %g, it must be greater than %g", field->name,
-                              value, field->above);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %g, it must be greater than %g",
+                              field->name, value, field->above);
     if (limited && !field->has_above && value < field->min)
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %g, at least %g is needed", field->name,
                               value, field->min);
@@ -74,7 +83,8 @@ static enum hep_status check_number(const struct hep_field *field, double value,
     return HEP_OK;
 }
 
-static enum hep_status read_integer(const struct hep_field *field, const json_t *value, int64_t *to, struct hep_error *error)
+static enum hep_status read_integer(const struct hep_field *field, const json_t *value, int64_t *to,
+                                    struct hep_error *error)
 {
     if (!json_is_integer(value))
         return wrong_type(field, value, error);
@@ -90,7 +100,8 @@ static enum hep_status read_integer(const struct hep_field *field, const json_t 
     return HEP_OK;
 }
 
-static enum hep_status read_unsigned(const struct hep_field *field, const json_t *value, uint64_t *to, struct hep_error *error)
+static enum hep_status read_unsigned(const struct hep_field *field, const json_t *value, uint64_t *to,
+                                     struct hep_error *error)
 {
     uint64_t number;
     if (json_is_string(value)) {
@@ -99,12 +110,15 @@ static enum hep_status read_unsigned(const struct hep_field *field, const json_t
         errno = 0;
         number = strtoull(text, &end, 10);
         if (text[0] < '0' || text[0] > '9' || *end || errno || strlen(text) != json_string_length(value))
-            return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s is not a number from 0 to 2^64 - 1", field->name);
+            return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s is not a number from 0 to 2^64 - 1",
+                                  field->name);
     } else if (!json_is_integer(value)) {
         return wrong_type(field, value, error);
     } else if (json_integer_value(value) < 0) {
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" JSON_INTEGER_FORMAT ", it must not be negative",
-                              field->name, json_integer_value(value));
+        HEP_TRY(check_number(field, (double)json_integer_value(value), error));
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name,
+                              "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1", field->name,
+                              json_integer_value(value));
     } else {
         number = (uint64_t)json_integer_value(value);
     }
@@ -116,7 +130,8 @@ static enum hep_status read_unsigned(const struct hep_field *field, const json_t
     return HEP_OK;
 }
 
-static enum hep_status read_string(const struct hep_field *field, json_t *value, struct hep_str *to, struct hep_error *error)
+static enum hep_status read_string(const struct hep_field *field, json_t *value, struct hep_str *to,
+                                   struct hep_error *error)
 {
     if (!json_is_string(value))
         return wrong_type(field, value, error);
@@ -124,11 +139,11 @@ static enum hep_status read_string(const struct hep_field *field, json_t *value,
     if (strlen(text.data) != text.length)
         return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s holds a NUL character", field->name);
     if (field->max != 0 && (double)text.length > field->max)
-        return hep_fail_field(error, HEP_E_TOO_LARGE, field->name, "%s has %zu bytes, at most %g are allowed", field->name,
-                              text.length, field->max);
+        return hep_fail_field(error, HEP_E_TOO_LARGE, field->name, "%s has %zu bytes, at most %g are allowed",
+                              field->name, text.length, field->max);
     if ((double)text.length < field->min)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s has %zu bytes, at least %g are needed", field->name,
-                              text.length, field->min);
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s has %zu bytes, at least %g are needed",
+                              field->name, text.length, field->min);
     bool allowed = field->choices == NULL;
     char list[200] = "";
     for (const char *const *choice = field->choices; choice && *choice; choice++) {
@@ -145,7 +160,8 @@ static enum hep_status read_string(const struct hep_field *field, json_t *value,
     return HEP_OK;
 }
 
-static enum hep_status read_ref(const struct hep_field *field, json_t *value, struct hep_tensor_ref *to, struct hep_error *error)
+static enum hep_status read_ref(const struct hep_field *field, json_t *value, struct hep_tensor_ref *to,
+                                struct hep_error *error)
 {
     struct hep_tensor_ref ref = {0};
     if (hep_ref_from_json(value, &ref, error) != HEP_OK) {
@@ -158,8 +174,8 @@ static enum hep_status read_ref(const struct hep_field *field, json_t *value, st
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, field->name, "%s has dtype %s, it must be %s", field->name,
                               hep_dtype_name(ref.dtype), hep_dtype_name(field->dtype));
     if (field->rank != 0 && ref.shape.rank != field->rank)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, field->name, "%s has %d dimensions, it must have %d", field->name,
-                              ref.shape.rank, field->rank);
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, field->name, "%s has %d dimensions, it must have %d",
+                              field->name, ref.shape.rank, field->rank);
     *to = ref;
     return HEP_OK;
 }
@@ -225,17 +241,16 @@ static void put_fallback(const struct hep_field *field, char *member)
     }
 }
 
-enum hep_status hep_decode(const struct hep_field *fields, size_t count, json_t *data, bool measuring, void *to, size_t size,
-                           struct hep_error *error)
+enum hep_status hep_decode(const struct hep_field *fields, size_t count, json_t *data, bool measuring, void *to,
+                           size_t size, struct hep_error *error)
 {
     char *members = to;
     const char *key;
     json_t *value;
     if (data && !json_is_object(data))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "data", "data must be an object");
-    json_object_foreach(data, key, value)
-        if (!field_named(fields, count, key))
-            return hep_fail_field(error, HEP_E_UNKNOWN_FIELD, key, "there is no field \"%.60s\"", key);
+    json_object_foreach(data, key, value) if (!field_named(fields, count, key)) return hep_fail_field(
+        error, HEP_E_UNKNOWN_FIELD, key, "there is no field \"%.60s\"", key);
     memset(to, 0, size);
     for (size_t i = 0; i < count; i++) {
         const struct hep_field *field = &fields[i];
@@ -255,7 +270,8 @@ enum hep_status hep_decode(const struct hep_field *fields, size_t count, json_t 
     return HEP_OK;
 }
 
-/* ---- encoding ----------------------------------------------------------------------------------------------------- */
+/* ---- encoding -----------------------------------------------------------------------------------------------------
+ */
 static json_t *field_to_json(const struct hep_field *field, const char *member)
 {
     switch (field->type) {
@@ -332,7 +348,8 @@ void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply)
         }
 }
 
-/* ---- references and errors ---------------------------------------------------------------------------------------- */
+/* ---- references and errors ----------------------------------------------------------------------------------------
+ */
 json_t *hep_ref_to_json(const struct hep_tensor_ref *ref)
 {
     if (ref->dtype == HEP_DTYPE_UNDEF)
@@ -340,8 +357,8 @@ json_t *hep_ref_to_json(const struct hep_tensor_ref *ref)
     json_t *dims = json_array();
     for (int i = 0; i < ref->shape.rank; i++)
         json_array_append_new(dims, json_integer(ref->shape.dims[i]));
-    return json_pack("{s:s, s:I, s:I, s:s, s:o}", "segment", ref->segment, "offset", (json_int_t)ref->offset, "generation",
-                     (json_int_t)ref->generation, "dtype", hep_dtype_name(ref->dtype), "shape", dims);
+    return json_pack("{s:s, s:I, s:I, s:s, s:o}", "segment", ref->segment, "offset", (json_int_t)ref->offset,
+                     "generation", (json_int_t)ref->generation, "dtype", hep_dtype_name(ref->dtype), "shape", dims);
 }
 
 enum hep_status hep_ref_from_json(json_t *json, struct hep_tensor_ref *ref, struct hep_error *error)
@@ -388,7 +405,8 @@ json_t *hep_json_text(const char *text)
     memcpy(copy, text, length + 1);
     for (size_t at = 0; at < length;) {
         utf8proc_int32_t point;
-        utf8proc_ssize_t used = utf8proc_iterate((const utf8proc_uint8_t *)copy + at, (utf8proc_ssize_t)(length - at), &point);
+        utf8proc_ssize_t used =
+            utf8proc_iterate((const utf8proc_uint8_t *)copy + at, (utf8proc_ssize_t)(length - at), &point);
         if (used <= 0)
             copy[at] = '?';
         at += used > 0 ? (size_t)used : 1;
@@ -409,14 +427,14 @@ json_t *hep_error_to_json(const struct hep_error *error)
     json_t *object = json_object();
     put_text(object, "code", hep_status_name(error->code));
     put_text(object, "message", error->message[0] ? error->message : hep_status_meaning(error->code));
-    json_object_set_new(object, "hint", hep_json_text(error->hint));
-    if (!error->hint[0]) /* always there: clients show it */
-        json_object_set_new(object, "hint", json_string(""));
+    json_object_set_new(object, "hint", hep_json_text(error->hint[0] ? error->hint : hep_status_hint(error->code)));
     put_text(object, "field", error->field);
     put_text(object, "domain", error->domain);
     put_text(object, "operation", error->operation);
     put_text(object, "cause", error->cause);
-    json_object_set_new(object, "retryable", json_boolean(hep_status_retryable(error->code)));
+    json_object_set_new(object, "retryable", json_boolean(hep_status_retryable(error->code) && !error->final));
+    if (error->retry_after_ms > 0)
+        json_object_set_new(object, "retry_after_ms", json_integer((json_int_t)error->retry_after_ms));
     return object;
 }
 
@@ -438,9 +456,14 @@ void hep_error_from_json(json_t *json, struct hep_error *error)
     get_text(json, "domain", error->domain, sizeof error->domain);
     get_text(json, "operation", error->operation, sizeof error->operation);
     get_text(json, "cause", error->cause, sizeof error->cause);
+    json_t *retry = json_object_get(json, "retry_after_ms");
+    if (json_is_integer(retry) && json_integer_value(retry) > 0)
+        error->retry_after_ms = (int64_t)json_integer_value(retry);
+    error->final = hep_status_retryable(error->code) && json_is_false(json_object_get(json, "retryable"));
 }
 
-/* ---- description -------------------------------------------------------------------------------------------------- */
+/* ---- description --------------------------------------------------------------------------------------------------
+ */
 static json_t *describe_number(const struct hep_field *field, double number)
 {
     return field->type == HEP_FIELD_F64 ? json_real(number) : json_integer((json_int_t)number);
@@ -474,7 +497,7 @@ static json_t *describe_field(const struct hep_field *field)
     if (field->presence == HEP_REQUIRED)
         json_object_set_new(object, "required", json_true());
     if (field->presence == HEP_DEFAULTED) {
-        json_t *fallback = field->type == HEP_FIELD_STR    ? json_string(field->fallback_text ? field->fallback_text : "")
+        json_t *fallback = field->type == HEP_FIELD_STR ? json_string(field->fallback_text ? field->fallback_text : "")
                            : field->type == HEP_FIELD_BOOL ? json_boolean(field->fallback != 0)
                            : field->type == HEP_FIELD_F64  ? json_real(field->fallback)
                                                            : json_integer((json_int_t)field->fallback);
@@ -507,12 +530,13 @@ json_t *hep_describe(const struct hep_operation *table)
         json_t *aliases = json_array();
         for (const char *const *alias = row->aliases; alias && *alias; alias++)
             json_array_append_new(aliases, json_string(*alias));
-        json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:o, s:o, s:o}", "name", row->name, "help",
-                                               row->help ? row->help : "", "permission", permission_names[row->permission],
-                                               "deadline_ms", row->deadline_ms, "pure", row->pure, "heavy", row->heavy,
-                                               "measures", row->measure != NULL, "aliases", aliases, "request",
-                                               describe_fields(row->request, row->request_count), "reply",
-                                               describe_fields(row->reply, row->reply_count)));
+        json_array_append_new(
+            array, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:o, s:o, s:o}", "name", row->name, "help",
+                             row->help ? row->help : "", "permission", permission_names[row->permission], "deadline_ms",
+                             row->deadline_ms, "pure", row->pure, "heavy", row->heavy, "lease",
+                             row->heavy && !row->leaseless, "measures", row->measure != NULL, "aliases", aliases,
+                             "request", describe_fields(row->request, row->request_count), "reply",
+                             describe_fields(row->reply, row->reply_count)));
     }
     return array;
 }

@@ -88,7 +88,9 @@ struct hep_operation {
     enum hep_permission permission;
     int32_t deadline_ms;                  /* without progress for so long = hung                                 */
     bool pure;                            /* a function of its request: asking again gives the same bytes        */
-    bool heavy;                           /* runs on the worker thread, under a lease of cores                   */
+    bool heavy;                           /* runs on the worker thread, under a lease of cores …                 */
+    bool leaseless;                       /* … but computes nothing: it is there for the state of its domain, needs
+                                             no cores and is answered while another domain has all of them        */
     const char *const *aliases;           /* NULL-terminated, NULL = none                                        */
     const char *help;                     /* one line                                                            */
 };
@@ -110,6 +112,7 @@ struct hep_output_plan {
     } outputs[HEP_OUTPUTS_MAX];
     uint64_t memory_bytes;     /* private memory while it runs, beside mapped weights    */
     double flops;              /* floating point operations of the whole call            */
+    double unit_flops;         /* of these, of one run of the network for one image; 0 = all */
 };
 void hep_output_add(struct hep_output_plan *plan, const char *field, enum hep_dtype dtype, struct hep_shape shape);
 
@@ -124,7 +127,7 @@ json_t *hep_encode(const struct hep_field *fields, size_t count, const void *fro
 /* Releases what a reply struct owns (its JSON members) without encoding it. */
 void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply);
 
-/* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, aliases, request:[{name,type,…}], reply:[…]}] */
+/* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, lease, aliases, request:[{name,type,…}], reply:[…]}] */
 json_t *hep_describe(const struct hep_operation *table);
 const char *hep_permission_name(enum hep_permission permission);
 
@@ -135,7 +138,8 @@ json_t *hep_json_text(const char *text);
 /* Tensor references and errors as JSON objects. */
 json_t *hep_ref_to_json(const struct hep_tensor_ref *ref);
 enum hep_status hep_ref_from_json(json_t *json, struct hep_tensor_ref *ref, struct hep_error *error);
-json_t *hep_error_to_json(const struct hep_error *error); /* {code, message, hint, field?, domain?, operation?, retryable, cause?} */
+json_t *hep_error_to_json(const struct hep_error *error); /* {code, message, hint, field?, domain?, operation?, retryable, cause?,
+                                                             retry_after_ms?} */
 void hep_error_from_json(json_t *json, struct hep_error *error);
 
 #endif

@@ -10,6 +10,8 @@
 #include "common/limits.h"
 #include "common/status.h"
 
+#include <sys/types.h>
+
 /* What a socket takes: a frame and the protocol's own header, which counts too. */
 #define HEP_RPC_RECEIVE_MAX (HEP_FRAME_MAX + 64)
 
@@ -48,6 +50,9 @@ typedef void hep_rpc_serve(void *context, struct hep_rpc_request *request, const
    requests may be in hand at once, those whose asker is gone included; more wait in the socket. BAD_CONFIG, NO_MEMORY, SYSTEM. */
 enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_serve *serve, void *context,
                                       struct hep_rpc_server **server, struct hep_error *error);
+/* As above, for one process: connections of others are closed. peer 0: any of this user's, as above. */
+enum hep_status hep_rpc_server_create_for(pid_t peer, const char *path, int parallel, hep_rpc_serve *serve,
+                                          void *context, struct hep_rpc_server **server, struct hep_error *error);
 /* Answers from any thread; frame is copied (at most HEP_FRAME_MAX bytes). The request is gone afterwards. */
 void hep_rpc_reply(struct hep_rpc_request *request, const void *frame, size_t bytes);
 /* Waits until every answer given so far is with the system, at most timeout_ms; false if it took longer. For the end of a

@@ -36,6 +36,7 @@ struct hep_rpc_server {
     hep_rpc_serve *serve;
     void *serve_context;
     int parallel;
+    pid_t peer;           /* the only process that is served; 0 = any of this user   */
     pthread_mutex_t lock; /* guards the next two                              */
     pthread_cond_t returned;
     int serving;                       /* threads of nng inside of serve                   */
@@ -110,10 +111,13 @@ void hep_rpc_reply(struct hep_rpc_request *request, const void *frame, size_t by
 /* nng holds the socket's lock here: look and decide, nothing else. */
 static void refuse_strangers(nng_pipe pipe, nng_pipe_ev event, void *context)
 {
-    uint64_t uid = UINT64_MAX;
+    const struct hep_rpc_server *server = context;
+    uint64_t uid = UINT64_MAX, pid = 0;
     (void)event;
-    (void)context;
-    if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) != 0 || (uid != geteuid() && uid != 0))
+    bool user = nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, &uid) == 0 && (uid == geteuid() || uid == 0);
+    bool process = server->peer == 0 ||
+                   (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_PID, &pid) == 0 && pid == (uint64_t)server->peer);
+    if (!user || !process)
         nng_pipe_close(pipe);
 }
 
@@ -124,7 +128,7 @@ static int start(struct hep_rpc_server *server, const char *url)
     if ((code = nng_rep0_open(&server->socket)) != 0)
         return code;
     if ((code = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, HEP_RPC_RECEIVE_MAX)) != 0 ||
-        (code = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, refuse_strangers, NULL)) != 0)
+        (code = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, refuse_strangers, server)) != 0)
         return code;
     for (int i = 0; i < server->parallel; i++) {
         server->requests[i].server = server;
@@ -144,6 +148,12 @@ static int start(struct hep_rpc_server *server, const char *url)
 enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_serve *serve, void *context,
                                       struct hep_rpc_server **server, struct hep_error *error)
 {
+    return hep_rpc_server_create_for(0, path, parallel, serve, context, server, error);
+}
+
+enum hep_status hep_rpc_server_create_for(pid_t peer, const char *path, int parallel, hep_rpc_serve *serve,
+                                          void *context, struct hep_rpc_server **server, struct hep_error *error)
+{
     char url[NNG_MAXADDRLEN];
     if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return hep_fail(error, HEP_E_BAD_CONFIG, "socket path %s is longer than the system allows", path);
@@ -159,6 +169,7 @@ enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_se
     result->serve = serve;
     result->serve_context = context;
     result->parallel = parallel;
+    result->peer = peer;
     int code = start(result, url);
     if (code != 0) {
         hep_rpc_server_destroy(result);

@@ -26,7 +26,8 @@ static const struct status_row *row_of(enum hep_status code)
     return &rows[(unsigned)code < HEP_STATUS_COUNT ? code : HEP_E_INTERNAL];
 }
 
-static void fill(struct hep_error *error, enum hep_status code, const char *field, const char *format, va_list arguments)
+static void fill(struct hep_error *error, enum hep_status code, const char *field, const char *format,
+                 va_list arguments)
 {
     char message[HEP_ERROR_MESSAGE_MAX]; /* apart: an argument may be the old message */
     vsnprintf(message, sizeof message, format, arguments);
@@ -48,7 +49,8 @@ enum hep_status hep_fail(struct hep_error *error, enum hep_status code, const ch
     return code;
 }
 
-enum hep_status hep_fail_field(struct hep_error *error, enum hep_status code, const char *field, const char *format, ...)
+enum hep_status hep_fail_field(struct hep_error *error, enum hep_status code, const char *field, const char *format,
+                               ...)
 {
     if (error) {
         va_list arguments;
@@ -105,6 +107,27 @@ enum hep_status hep_hint(struct hep_error *error, const char *format, ...)
     return error->code;
 }
 
+enum hep_status hep_suggest(struct hep_error *error, const char *format, ...)
+{
+    if (!error)
+        return HEP_E_INTERNAL;
+    if (error->hint[0] && strcmp(error->hint, row_of(error->code)->hint) != 0)
+        return error->code;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->hint, sizeof error->hint, format, arguments);
+    va_end(arguments);
+    return error->code;
+}
+
+enum hep_status hep_final(struct hep_error *error)
+{
+    if (!error)
+        return HEP_E_INTERNAL;
+    error->final = true;
+    return error->code;
+}
+
 enum hep_status hep_prefix(struct hep_error *error, const char *format, ...)
 {
     if (!error)
@@ -148,6 +171,12 @@ int hep_status_exit(enum hep_status code)
 bool hep_status_retryable(enum hep_status code)
 {
     return row_of(code)->retryable;
+}
+
+bool hep_status_is_of_field(enum hep_status code)
+{
+    return code == HEP_E_BAD_FIELD || code == HEP_E_UNKNOWN_FIELD || code == HEP_E_MISSING_FIELD ||
+           code == HEP_E_OUT_OF_RANGE;
 }
 
 enum hep_status hep_status_from_name(const char *name)

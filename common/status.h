@@ -29,6 +29,8 @@ struct hep_error {
     char domain[HEP_ERROR_NAME_MAX];     /* filled by the skeleton and the router                            */
     char operation[HEP_ERROR_NAME_MAX];  /* filled by the skeleton and the router                            */
     char cause[HEP_ERROR_CAUSE_MAX];     /* "CODE domain.operation: message" of the error behind this one    */
+    int64_t retry_after_ms;              /* of a retryable one: ask again after so long; 0 = not known       */
+    bool final;                          /* asking again will not help, though the code's errors may pass    */
 };
 
 /* Fills error (may be NULL) and returns code. The message is printf-formatted; the hint is the code's default. */
@@ -42,15 +44,21 @@ __attribute__((format(printf, 3, 4))) enum hep_status hep_fail_errno(struct hep_
                                                                      const char *format, ...);
 /* Replaces the hint of an error that is already filled; returns error->code. NULL is accepted. */
 __attribute__((format(printf, 2, 3))) enum hep_status hep_hint(struct hep_error *error, const char *format, ...);
+/* As hep_hint, unless a better hint than the code's default has been given already. */
+__attribute__((format(printf, 2, 3))) enum hep_status hep_suggest(struct hep_error *error, const char *format, ...);
+/* Marks an error that is already filled as final; returns its code. NULL is accepted. */
+enum hep_status hep_final(struct hep_error *error);
 /* Puts "format: " before the message of an error already filled; returns its code. */
 __attribute__((format(printf, 2, 3))) enum hep_status hep_prefix(struct hep_error *error, const char *format, ...);
 
 const char *hep_status_name(enum hep_status code);    /* "BAD_FIELD"                         */
 const char *hep_status_meaning(enum hep_status code); /* one line                            */
-const char *hep_status_hint(enum hep_status code);    /* the default hint, may be ""         */
+const char *hep_status_hint(enum hep_status code);    /* the default hint                    */
 int hep_status_http(enum hep_status code);            /* 400 …                               */
 int hep_status_exit(enum hep_status code);            /* heptctl's exit code                 */
 bool hep_status_retryable(enum hep_status code);
+/* BAD_FIELD, UNKNOWN_FIELD, MISSING_FIELD, OUT_OF_RANGE: a description of the fields helps. */
+bool hep_status_is_of_field(enum hep_status code);
 /* The code with this name; HEP_E_INTERNAL if there is none. */
 enum hep_status hep_status_from_name(const char *name);
 

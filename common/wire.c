@@ -1,5 +1,5 @@
 /*
- * msgpack frames and JSON text to values and back. Called by whoever receives or sends a message; the only file that
+ * msgpack frames to values and back. Called by whoever receives or sends a message; the only file that
  * includes msgpack. A frame is walked first without allocating, so decoding never meets a hostile one.
  */
 #include "common/wire.h"
@@ -272,33 +272,7 @@ enum hep_status hep_wire_encode(const json_t *value, void **frame, size_t *bytes
     return HEP_OK;
 }
 
-/* ---- JSON text --------------------------------------------------------------------------------------------------- */
-enum hep_status hep_json_parse(const char *text, size_t bytes, json_t **value, struct hep_error *error)
-{
-    if (bytes > HEP_JSON_MAX)
-        return hep_fail(error, HEP_E_TOO_LARGE, "JSON text of %zu bytes, at most %u are allowed", bytes, HEP_JSON_MAX);
-    int depth = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < bytes; i++) { /* jansson's own depth limit is 2048: ours comes first */
-        if (quoted && text[i] == '\\')
-            i++;
-        else if (text[i] == '"')
-            quoted = !quoted;
-        else if (!quoted && (text[i] == '{' || text[i] == '['))
-            depth++;
-        else if (!quoted && (text[i] == '}' || text[i] == ']'))
-            depth--;
-        if (depth > HEP_JSON_DEPTH_MAX)
-            return hep_fail(error, HEP_E_BAD_JSON, "JSON nested deeper than %d levels at byte %zu", HEP_JSON_DEPTH_MAX, i);
-    }
-    json_error_t reason;
-    json_t *parsed = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &reason);
-    if (!parsed)
-        return hep_fail(error, HEP_E_BAD_JSON, "JSON line %d column %d: %s", reason.line, reason.column, reason.text);
-    *value = parsed;
-    return HEP_OK;
-}
-
+/* ---- readers ------------------------------------------------------------------------------------------------------ */
 const char *hep_json_str(const json_t *object, const char *key, const char *fallback)
 {
     const json_t *member = json_object_get(object, key);

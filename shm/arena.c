@@ -110,22 +110,36 @@ enum hep_status hep_arena_header_check(const struct hep_arena_header *header, co
     return HEP_OK;
 }
 
+enum hep_status hep_arena_header_read(int fd, const struct hep_segment_name *name, uint64_t bytes,
+                                      struct hep_arena_header *header, struct hep_error *error)
+{
+    struct hep_arena_header read;
+    ssize_t got = pread(fd, &read, sizeof read, 0);
+    if (got < 0)
+        return hep_fail_errno(error, errno, "reading the header of session %s's arena", name->id);
+    if (got != (ssize_t)sizeof read || bytes < HEP_ARENA_START)
+        return hep_fail(error, HEP_E_BAD_REFERENCE,
+                        "session %s's segment of %" PRIu64 " bytes is too small for an arena", name->id, bytes);
+    HEP_TRY(hep_arena_header_check(&read, name, bytes, error));
+    *header = read;
+    return HEP_OK;
+}
+
 enum hep_status hep_arena_probe(const struct hep_segment_name *name, size_t regions, uint64_t bytes,
                                 struct hep_error *error)
 {
     int fd;
     uint64_t real_bytes;
-    struct hep_arena_header header;
+    struct hep_arena_header header = {0};
     HEP_TRY(hep_segment_open(name, false, &fd, &real_bytes, error));
-    ssize_t got = pread(fd, &header, sizeof header, 0);
-    int reason = errno;
+    enum hep_status status = HEP_OK;
+    if (real_bytes != bytes)
+        status = hep_fail(error, HEP_E_MISMATCH, "session %s's arena has %" PRIu64 " bytes, its plan %" PRIu64,
+                          name->id, real_bytes, bytes);
+    else
+        status = hep_arena_header_read(fd, name, bytes, &header, error);
     close(fd);
-    if (got < 0)
-        return hep_fail_errno(error, reason, "reading the header of session %s's arena", name->id);
-    if (got != (ssize_t)sizeof header || real_bytes != bytes)
-        return hep_fail(error, HEP_E_MISMATCH, "session %s's arena has %" PRIu64 " bytes, its plan %" PRIu64, name->id,
-                        real_bytes, bytes);
-    HEP_TRY(hep_arena_header_check(&header, name, bytes, error));
+    HEP_TRY(status);
     if (header.regions != regions)
         return hep_fail(error, HEP_E_MISMATCH, "session %s's arena has %" PRIu32 " regions, its plan %zu", name->id,
                         header.regions, regions);

@@ -54,5 +54,9 @@ enum hep_status hep_arena_probe(const struct hep_segment_name *name, size_t regi
 /* Checks the header of an arena of so many bytes against its name. MISMATCH: of another layout; BAD_REFERENCE. */
 enum hep_status hep_arena_header_check(const struct hep_arena_header *header, const struct hep_segment_name *name,
                                        uint64_t bytes, struct hep_error *error);
+/* Reads the header of an open segment of so many bytes, without mapping it, and checks it so. Errors of the check;
+   BAD_REFERENCE too if the segment is too small for an arena; SYSTEM. */
+enum hep_status hep_arena_header_read(int fd, const struct hep_segment_name *name, uint64_t bytes,
+                                      struct hep_arena_header *header, struct hep_error *error);
 
 #endif

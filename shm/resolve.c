@@ -132,31 +132,6 @@ static struct cached *find(struct hep_resolver *resolver, const char *segment, b
     return NULL;
 }
 
-static enum hep_status map(struct hep_resolver *resolver, const struct hep_segment_name *name, bool write,
-                           struct cached **out, struct hep_error *error)
-{
-    trim_locked(resolver, false);
-    struct cached *place = free_place(resolver);
-    if (!place)
-        return hep_fail(error, HEP_E_BUSY, "%d segments are in use at once", HEP_RESOLVER_MAPPINGS_MAX);
-    struct cached made = {0};
-    uint64_t bytes;
-    hep_segment_name_text(name, made.segment);
-    HEP_TRY(hep_segment_open(name, write, &made.fd, &bytes, error));
-    enum hep_status status = hep_mapping_of_fd(made.fd, made.segment, bytes, write, &made.mapping, error);
-    if (status == HEP_OK && name->kind == HEP_SEGMENT_ARENA)
-        status = bytes < HEP_ARENA_START
-                     ? hep_fail(error, HEP_E_BAD_REFERENCE, "segment %s is too small for an arena", made.segment)
-                     : hep_arena_header_check((const void *)made.mapping.data, name, bytes, error);
-    if (status != HEP_OK) {
-        drop(&made);
-        return status;
-    }
-    *place = made;
-    *out = place;
-    return HEP_OK;
-}
-
 /* What can be said about a reference before its segment is opened. */
 static enum hep_status check(const struct hep_resolver *resolver, const struct hep_tensor_ref *ref,
                              struct hep_segment_name *name, size_t *bytes, struct hep_error *error)
@@ -180,20 +155,58 @@ static enum hep_status check(const struct hep_resolver *resolver, const struct h
     return HEP_OK;
 }
 
+/* Whether the tensor lies within a segment of size bytes. */
+static enum hep_status check_bounds(const struct hep_tensor_ref *ref, size_t bytes, uint64_t size,
+                                    struct hep_error *error)
+{
+    if (ref->offset > size || bytes > size - ref->offset)
+        return hep_fail(error, HEP_E_BAD_REFERENCE,
+                        "tensor of %zu bytes at offset %" PRIu64 " is outside of segment %s of %" PRIu64 " bytes",
+                        bytes, ref->offset, ref->segment, size);
+    return HEP_OK;
+}
+
+/* What the open segment says about a reference; nothing is mapped for one that does not hold. */
+static enum hep_status check_open(int fd, const struct hep_segment_name *name, const struct hep_tensor_ref *ref,
+                                  size_t bytes, uint64_t size, struct hep_error *error)
+{
+    struct hep_arena_header header;
+    HEP_TRY(check_bounds(ref, bytes, size, error));
+    return name->kind == HEP_SEGMENT_ARENA ? hep_arena_header_read(fd, name, size, &header, error) : HEP_OK;
+}
+
+static enum hep_status map(struct hep_resolver *resolver, const struct hep_segment_name *name,
+                           const struct hep_tensor_ref *ref, size_t bytes, bool write, struct cached **out,
+                           struct hep_error *error)
+{
+    struct cached made = {0}, *place = NULL;
+    uint64_t size;
+    trim_locked(resolver, false);
+    hep_segment_name_text(name, made.segment);
+    HEP_TRY(hep_segment_open(name, write, &made.fd, &size, error));
+    enum hep_status status = check_open(made.fd, name, ref, bytes, size, error);
+    if (status == HEP_OK && !(place = free_place(resolver)))
+        status = hep_fail(error, HEP_E_BUSY, "%d segments are in use at once", HEP_RESOLVER_MAPPINGS_MAX);
+    if (status == HEP_OK)
+        status = hep_mapping_of_fd(made.fd, made.segment, size, write, &made.mapping, error);
+    if (status != HEP_OK) {
+        close(made.fd);
+        return status;
+    }
+    *place = made;
+    *out = place;
+    return HEP_OK;
+}
+
 static enum hep_status resolve_locked(struct hep_resolver *resolver, const struct hep_segment_name *name,
                                       const struct hep_tensor_ref *ref, size_t bytes, bool write,
                                       struct hep_tensor *tensor, struct hep_error *error)
 {
     struct cached *cached = find(resolver, ref->segment, write);
-    if (!cached)
-        HEP_TRY(map(resolver, name, write, &cached, error));
-    size_t size = cached->mapping.bytes;
-    if (ref->offset > size || bytes > size - ref->offset) {
-        evict(resolver);
-        return hep_fail(error, HEP_E_BAD_REFERENCE,
-                        "tensor of %zu bytes at offset %" PRIu64 " is outside of segment %s of %zu bytes", bytes,
-                        ref->offset, ref->segment, size);
-    }
+    if (cached)
+        HEP_TRY(check_bounds(ref, bytes, cached->mapping.bytes, error));
+    else
+        HEP_TRY(map(resolver, name, ref, bytes, write, &cached, error));
     cached->users++;
     cached->used = ++resolver->clock;
     evict(resolver);

@@ -3,9 +3,9 @@
  * resolves the references of a request before the handler runs and releases them after it.
  *
  * A reference comes from a peer and is not believed: the segment must be of our instance, exist, belong to our uid,
- * have the mode of its kind and the generation that the reference names; the tensor must lie within its real size.
- * Weights are mapped read-only. Arenas are mapped once for reading and once for writing, so that an operation cannot
- * write to what it only reads.
+ * have the mode of its kind and the generation that the reference names; the tensor must lie within its real size. All
+ * of that is known before anything is mapped. Weights are mapped read-only. Arenas are mapped once for reading and once
+ * for writing, so that an operation cannot write to what it only reads.
  */
 #ifndef HEP_SHM_RESOLVE_H
 #define HEP_SHM_RESOLVE_H

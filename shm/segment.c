@@ -21,7 +21,7 @@ enum {
     FOUND_TEXT_MAX = NAME_MAX + 2 /* the name of any file there, with '/' and NUL    */
 };
 
-static void shm_room(uint64_t *total, uint64_t *available)
+void hep_shm_room(uint64_t *total, uint64_t *available)
 {
     struct statvfs fs;
     *total = *available = 0;
@@ -34,15 +34,19 @@ static void shm_room(uint64_t *total, uint64_t *available)
 static enum hep_status allocate(int fd, const char *text, uint64_t bytes, struct hep_error *error)
 {
     uint64_t total, available;
-    shm_room(&total, &available);
+    hep_shm_room(&total, &available);
     int result;
     do
         result = posix_fallocate(fd, 0, (off_t)bytes);
     while (result == EINTR);
-    if (result == ENOSPC || result == EFBIG || result == ENOMEM)
-        return hep_fail(error, HEP_E_NO_SHM,
-                        "segment %s needs %" PRIu64 " bytes; " HEP_SHM_DIRECTORY " has %" PRIu64 " free of %" PRIu64,
-                        text, bytes, available, total);
+    if (result == ENOSPC || result == EFBIG || result == ENOMEM) {
+        hep_fail(error, HEP_E_NO_SHM,
+                 "segment %s needs %" PRIu64 " bytes; " HEP_SHM_DIRECTORY " has %" PRIu64 " free of %" PRIu64, text,
+                 bytes, available, total);
+        if (total > 0 && bytes > total)
+            hep_final(error);
+        return HEP_E_NO_SHM;
+    }
     if (result != 0)
         return hep_fail_errno(error, result, "allocating %" PRIu64 " bytes for segment %s", bytes, text);
     return HEP_OK;
@@ -235,7 +239,7 @@ enum hep_status hep_shm_usage(const char *instance, struct hep_shm_usage *usage,
 {
     struct hep_shm_usage counted = {0};
     HEP_TRY(walk(instance, usage_visit, &counted, error));
-    shm_room(&counted.total, &counted.free);
+    hep_shm_room(&counted.total, &counted.free);
     *usage = counted;
     return HEP_OK;
 }

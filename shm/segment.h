@@ -12,7 +12,8 @@
 
 /* Creates the segment with mode 0600 and all its memory. bytes: its size, exact, at least 1. *fd: open for reading and
    writing, close-on-exec, owned by the caller. On failure nothing is left behind.
-   CONFLICT: the name exists. NO_SHM: /dev/shm has too little room (the message has the sizes). SYSTEM. */
+   CONFLICT: the name exists. NO_SHM: /dev/shm has too little room (the message has the sizes); final if it is
+   smaller than the segment even when empty. SYSTEM. */
 enum hep_status hep_segment_create(const struct hep_segment_name *name, uint64_t bytes, int *fd,
                                    struct hep_error *error);
 /* Makes a complete segment of a published kind readable: mode 0440. Nobody maps it before, nobody writes it after. */
@@ -60,6 +61,8 @@ struct hep_shm_usage {
     uint64_t instance; /* held by the instance's segments           */
     uint32_t segments; /* how many they are                         */
 };
+/* Size of /dev/shm and what is free there; zeros if it cannot be asked, or has no size of its own. */
+void hep_shm_room(uint64_t *total, uint64_t *available);
 enum hep_status hep_shm_usage(const char *instance, struct hep_shm_usage *usage, struct hep_error *error);
 
 #endif

@@ -55,14 +55,20 @@ enum hep_status guard_check(const struct guard *guard, const char *(*header)(voi
 {
     const char *host = header(context, "Host"), *origin = header(context, "Origin"),
                *authorization = header(context, "Authorization");
-    if (guard->loopback && (!host || !is_own_host(guard, host)))
-        return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Host", "this server does not answer to the name \"%.60s\"",
-                              host ? host : "");
+    if (guard->loopback && (!host || !is_own_host(guard, host))) {
+        hep_fail_field(error, HEP_E_NOT_ALLOWED, "Host", "this server does not answer to the name \"%.60s\"",
+                       host ? host : "");
+        hep_hint(error, "ask for localhost or %.63s; for other names set http.address and http.token_file",
+                 guard->address);
+        return HEP_E_NOT_ALLOWED;
+    }
     if (origin && guard->loopback) { /* a page of this server, not of another port of this machine */
         const char *authority = strstr(origin, "://");
-        if (!authority || strcasecmp(authority + 3, host) != 0)
-            return hep_fail_field(error, HEP_E_NOT_ALLOWED, "Origin", "pages of \"%.60s\" may not use this server",
-                                  origin);
+        if (!authority || strcasecmp(authority + 3, host) != 0) {
+            hep_fail_field(error, HEP_E_NOT_ALLOWED, "Origin", "pages of \"%.60s\" may not use this server", origin);
+            return hep_hint(error, "a page may only ask the server that it came from; let its own server ask this one"),
+                   HEP_E_NOT_ALLOWED;
+        }
     }
     if (guard->token[0] && (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0 ||
                             !same_token(authorization + 7, guard->token))) {

@@ -5,6 +5,7 @@
 #include "instructors/communication/http.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/listen.h"
 #include "common/log.h"
@@ -14,6 +15,7 @@
 #include "instructors/communication/guard.h"
 #include "instructors/communication/image.h"
 #include "instructors/communication/routes.h"
+#include "instructors/communication/visitors.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -23,12 +25,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STREAM_BLOCK = 16384 };
+enum { STREAM_BLOCK = 16384, RETRY_MAX_MS = 3600000 };
 
 struct http_server {
     struct MHD_Daemon *daemon;
     struct front_client *client;
     struct event_hub *events;
+    struct visitors *visitors;
     struct guard guard;
     char images_dir[HEP_PATH_MAX];
     int port, answer_ms, idle_s, keep_alive_ms;
@@ -41,8 +44,8 @@ struct exchange {
     struct http_server *server;
     struct MHD_Connection *connection;
     struct route_match match;
-    char *body;
-    size_t body_bytes;
+    char *body; /* its first kept_bytes */
+    size_t kept_bytes, body_bytes;
     bool refused; /* from the headers: the body is read and dropped */
     bool asked;
     int status;                /* HTTP status of the answer, once there is one */
@@ -53,13 +56,25 @@ struct exchange {
     int retry_after;           /* seconds; 0 = no such header                  */
 };
 
+/* Rounded up; not known is a second. */
+static int seconds_of(int64_t ms)
+{
+    return ms <= 1000 ? 1 : ms > RETRY_MAX_MS ? RETRY_MAX_MS / 1000 : (int)((ms + 999) / 1000);
+}
+
+static void visitor_now(struct http_server *server, struct MHD_Connection *connection, enum visitor_state state)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    visitor_is(server->visitors, info ? info->socket_context : NULL, state);
+}
+
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
 static void set_error(struct exchange *exchange, const struct hep_error *error)
 {
     json_t *inner = hep_error_to_json(error);
     exchange->status = exchange->allow[0] ? MHD_HTTP_METHOD_NOT_ALLOWED : hep_status_http(error->code);
     exchange->answer = json_pack("{s:o}", "error", inner);
-    exchange->retry_after = exchange->status == MHD_HTTP_SERVICE_UNAVAILABLE ? 1 : 0;
+    exchange->retry_after = exchange->status == MHD_HTTP_SERVICE_UNAVAILABLE ? seconds_of(error->retry_after_ms) : 0;
     atomic_fetch_add(&exchange->server->refused, 1);
 }
 
@@ -136,12 +151,16 @@ static enum MHD_Result respond(struct exchange *exchange)
         response = json_response(exchange);
     if (!response)
         return MHD_NO;
+    visitor_now(exchange->server, exchange->connection, VISITOR_SERVED);
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (exchange->allow[0])
         MHD_add_response_header(response, "Allow", exchange->allow);
-    if (exchange->retry_after)
-        MHD_add_response_header(response, "Retry-After", "1");
+    if (exchange->retry_after) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%d", exchange->retry_after);
+        MHD_add_response_header(response, "Retry-After", seconds);
+    }
     if (exchange->status == MHD_HTTP_UNAUTHORIZED)
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     const char *session =
@@ -153,6 +172,7 @@ static enum MHD_Result respond(struct exchange *exchange)
     }
     enum MHD_Result queued = MHD_queue_response(exchange->connection, (unsigned)exchange->status, response);
     MHD_destroy_response(response);
+    HEP_CRASH_POINT("communication.after_answer");
     return queued;
 }
 
@@ -176,6 +196,20 @@ static void take_image(struct exchange *exchange, const json_t *session)
     exchange->status = MHD_HTTP_OK;
 }
 
+/* Ready needs every domain: the one that is tried again last, ms. */
+static int64_t longest_wait(const json_t *domains)
+{
+    size_t index;
+    const json_t *domain;
+    int64_t longest = 0;
+    json_array_foreach((json_t *)(uintptr_t)domains, index, domain)
+    {
+        int64_t next = hep_json_int(domain, "next_try_ms", 0);
+        longest = next > longest ? next : longest;
+    }
+    return longest;
+}
+
 static void take_reply(struct exchange *exchange, json_t *data)
 {
     bool ready;
@@ -186,7 +220,7 @@ static void take_reply(struct exchange *exchange, json_t *data)
     case ROUTE_READY:
         ready = strcmp(hep_json_str(data, "state", ""), "ready") == 0;
         exchange->status = ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
-        exchange->retry_after = ready ? 0 : 1;
+        exchange->retry_after = ready ? 0 : seconds_of(longest_wait(json_object_get(data, "domains")));
         exchange->answer = json_pack("{s:b, s:s, s:s}", "ready", ready, "state", hep_json_str(data, "state", "unknown"),
                                      "line", hep_json_str(data, "line", ""));
         return;
@@ -203,6 +237,7 @@ static void take_reply(struct exchange *exchange, json_t *data)
 static void answered(void *context, enum hep_status status, json_t *data, const struct hep_error *error)
 {
     struct exchange *exchange = context;
+    HEP_CRASH_POINT("communication.before_answer");
     if (status == HEP_OK)
         take_reply(exchange, data);
     else
@@ -232,7 +267,8 @@ static enum hep_status take_body(struct exchange *exchange, struct hep_error *er
     if (!exchange->match.route->body)
         return exchange->body_bytes ? hep_fail(error, HEP_E_BAD_FIELD, "this request takes no body") : HEP_OK;
     if (exchange->body_bytes > HEP_JSON_MAX)
-        return hep_fail(error, HEP_E_TOO_LARGE, "the body is larger than %u bytes", HEP_JSON_MAX);
+        return hep_json_too_large(exchange->body ? exchange->body : "", exchange->kept_bytes, exchange->body_bytes,
+                                  error);
     HEP_TRY(hep_json_parse(exchange->body ? exchange->body : "", exchange->body_bytes, &body, error));
     if (!json_is_object(body)) {
         json_decref(body);
@@ -262,6 +298,7 @@ static void ask_supervisor(struct exchange *exchange)
     if (route->kind == ROUTE_IMAGE)
         json_object_del(data, "n");
     exchange->asked = true;
+    visitor_now(server, exchange->connection, VISITOR_SERVED);
     atomic_fetch_add(&server->waiting, 1);
     MHD_suspend_connection(exchange->connection);
     if (front_request(server->client, route->operation, data, server->answer_ms, answered, exchange, &error) != HEP_OK)
@@ -341,11 +378,12 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     exchange->server = server;
     exchange->connection = connection;
     atomic_fetch_add(&server->requests, 1);
+    visitor_now(server, connection, VISITOR_ASKING);
     examine(exchange, url, method);
     const char *length = header(connection, "Content-Length");
     if (length && strtoull(length, NULL, 10) > HEP_HTTP_BODY_MAX) {
         struct hep_error error = {0};
-        hep_fail(&error, HEP_E_TOO_LARGE, "the body is larger than %u bytes", HEP_JSON_MAX);
+        hep_fail(&error, HEP_E_TOO_LARGE, "a body of %.20s bytes, at most %u are allowed", length, HEP_JSON_MAX);
         json_decref(hep_take(&exchange->answer));
         exchange->allow[0] = '\0';
         set_error(exchange, &error);
@@ -354,19 +392,21 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     return MHD_YES;
 }
 
-/* Keeps what may be a good body, counts the rest; past HEP_HTTP_BODY_MAX the connection is closed. */
+/* Keeps what may be a good body, or the beginning of one that is too large, to say what is large in it; counts the
+   rest; past HEP_HTTP_BODY_MAX the connection is closed. */
 static enum MHD_Result take_upload(struct exchange *exchange, const char *data, size_t bytes)
 {
-    size_t before = exchange->body_bytes;
+    size_t room = HEP_JSON_MAX - exchange->kept_bytes, taken = bytes < room ? bytes : room;
     exchange->body_bytes += bytes;
     if (exchange->body_bytes > HEP_HTTP_BODY_MAX)
         return MHD_NO;
-    if (exchange->refused || !exchange->match.route->body || exchange->body_bytes > HEP_JSON_MAX)
+    if (exchange->refused || !exchange->match.route->body || taken == 0)
         return MHD_YES;
-    char *grown = realloc(exchange->body, exchange->body_bytes);
+    char *grown = realloc(exchange->body, exchange->kept_bytes + taken);
     if (!grown)
         return MHD_NO;
-    memcpy(grown + before, data, bytes);
+    memcpy(grown + exchange->kept_bytes, data, taken);
+    exchange->kept_bytes += taken;
     exchange->body = grown;
     return MHD_YES;
 }
@@ -395,8 +435,7 @@ static void complete(void *context, struct MHD_Connection *connection, void **re
                      enum MHD_RequestTerminationCode code)
 {
     struct exchange *exchange = *request;
-    (void)context;
-    (void)connection;
+    visitor_now(context, connection, VISITOR_KEPT);
     (void)code;
     if (!exchange)
         return;
@@ -412,8 +451,12 @@ static void connection_changed(void *context, struct MHD_Connection *connection,
                                enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *server = context;
-    (void)connection;
-    (void)socket_context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        *socket_context = info ? visitors_enter(server->visitors, info->connect_fd) : NULL;
+    } else {
+        visitors_leave(server->visitors, *socket_context);
+    }
     atomic_fetch_add(&server->connections, code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
 }
 
@@ -456,8 +499,8 @@ static enum hep_status start_daemon(struct http_server *server, const struct hep
     server->daemon = MHD_start_daemon(
         flags, (uint16_t)port, NULL, NULL, handle, server, MHD_OPTION_SOCK_ADDR, &listen->address.any,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX,
-        MHD_OPTION_NOTIFY_COMPLETED, complete, NULL, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
+        (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_PER_ADDRESS_MAX,
+        MHD_OPTION_NOTIFY_COMPLETED, complete, server, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
     if (!server->daemon)
         return cannot_listen(listen, port, errno, error);
@@ -479,7 +522,14 @@ enum hep_status http_start(const struct http_options *options, struct front_clie
     result->idle_s = options->idle_s > 0 ? options->idle_s : HEP_HTTP_TIMEOUT_S;
     result->keep_alive_ms = options->keep_alive_ms > 0 ? options->keep_alive_ms : EVENTS_KEEP_ALIVE_MS;
     snprintf(result->images_dir, sizeof result->images_dir, "%s", options->images_dir);
+    const struct visitor_limits limits = {.header_ms = options->header_ms > 0 ? options->header_ms : HEP_HTTP_HEADER_MS,
+                                          .request_ms =
+                                              options->request_ms > 0 ? options->request_ms : HEP_HTTP_REQUEST_MS,
+                                          .crowd_ms = HEP_HTTP_CROWD_MS,
+                                          .crowd = HEP_HTTP_CROWD};
     enum hep_status status = guard_init(&result->guard, &listen, options->token_file, error);
+    if (status == HEP_OK)
+        status = visitors_create(&limits, &result->visitors, error);
     if (status == HEP_OK)
         status = event_hub_create(client, result->keep_alive_ms, &result->events, error);
     if (status == HEP_OK)
@@ -501,6 +551,7 @@ void http_stop(struct http_server *server)
     if (server->daemon)
         MHD_stop_daemon(server->daemon); /* nobody sleeps any more: the front client was closed first */
     event_hub_destroy(server->events);
+    visitors_destroy(server->visitors);
     free(server);
 }
 

@@ -15,6 +15,8 @@ struct http_options {
     const char *token_file; /* its first line is the token that "Authorization: Bearer" must carry; "" = none */
     const char *images_dir; /* files outside it are never sent; "" = none is                                 */
     int answer_ms;          /* how long the supervisor may take before 504; 0 = 60000                      */
+    int header_ms;          /* from accept to the end of the first header; 0 = HEP_HTTP_HEADER_MS            */
+    int request_ms;         /* from accept to a request's last byte; 0 = HEP_HTTP_REQUEST_MS                 */
     int idle_s;             /* a connection on which nothing moves for so long is closed; 0 = HEP_HTTP_TIMEOUT_S */
     int keep_alive_ms;      /* see events.h; 0 = EVENTS_KEEP_ALIVE_MS                                      */
 };

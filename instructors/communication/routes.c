@@ -34,6 +34,11 @@ const struct route routes[] = {
 };
 const size_t routes_count = HEP_COUNT_OF(routes);
 
+static bool has_names(const struct route *route)
+{
+    return strchr(route->path, '{') != NULL;
+}
+
 /* Takes the parts of path that stand for {names} into data; false if it is another path. */
 static bool match_path(const char *pattern, const char *path, json_t *data)
 {
@@ -64,9 +69,12 @@ enum hep_status route_find(const char *method, const char *path, struct route_ma
                            struct hep_error *error)
 {
     json_t *data = json_object();
+    bool literal = false; /* the path itself is in the table: no {name} stands for a part of it */
     allow[0] = '\0';
+    for (size_t i = 0; i < routes_count; i++)
+        literal = literal || (!has_names(&routes[i]) && strcmp(routes[i].path, path) == 0);
     for (size_t i = 0; i < routes_count; i++) {
-        if (!match_path(routes[i].path, path, data))
+        if ((literal && has_names(&routes[i])) || !match_path(routes[i].path, path, data))
             continue;
         if (strcmp(routes[i].method, method) == 0 ||
             (strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0)) {
@@ -78,10 +86,24 @@ enum hep_status route_find(const char *method, const char *path, struct route_ma
                  strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
     }
     json_decref(data);
-    if (allow[0])
-        return hep_fail(error, HEP_E_NOT_ALLOWED, "%.100s takes %s, not %.10s", path, allow, method);
+    if (allow[0]) {
+        hep_fail(error, HEP_E_NOT_ALLOWED, "%.100s takes %s, not %.10s", path, allow, method);
+        return hep_hint(error, "ask with %s", allow), HEP_E_NOT_ALLOWED;
+    }
     hep_fail(error, HEP_E_NOT_FOUND, "there is nothing at %.100s", path);
     return hep_hint(error, "the routes are listed in docs/http.md"), HEP_E_NOT_FOUND;
+}
+
+/* The table has "limit:i status": people read "limit status". */
+static enum hep_status no_parameter(const struct route *route, const char *name, struct hep_error *error)
+{
+    char names[128] = "";
+    for (const char *word = route->query; *word; word += strcspn(word, " "), word += *word == ' ') {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s%.*s", used ? ", " : "", (int)strcspn(word, " :"), word);
+    }
+    hep_fail_field(error, HEP_E_UNKNOWN_FIELD, name, "there is no query parameter \"%.60s\" here", name);
+    return hep_hint(error, "%s takes %s", route->path, names[0] ? names : "no query parameters"), HEP_E_UNKNOWN_FIELD;
 }
 
 enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data,
@@ -107,5 +129,5 @@ enum hep_status route_query(const struct route *route, const char *name, const c
         json_object_set_new(data, name, json_integer(number));
         return HEP_OK;
     }
-    return hep_fail_field(error, HEP_E_UNKNOWN_FIELD, name, "there is no query parameter \"%.60s\" here", name);
+    return no_parameter(route, name, error);
 }

@@ -5,7 +5,7 @@
 #ifndef HEP_CONDITIONING_CHUNKS_H
 #define HEP_CONDITIONING_CHUNKS_H
 
-#include "instructors/conditioning/tokenizer.h"
+#include "nn/text/tokenizer.h"
 
 enum {
     CHUNK_LENGTH = HEP_TOKENIZER_LENGTH,  /* tokens of a chunk, start and end included          */

@@ -183,16 +183,17 @@ static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size
     return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu chunks of a prompt", chunks);
 }
 
-static enum hep_status run_chunk(struct hep_plan *plan, struct scratch *scratch, size_t chunk, size_t chunks,
-                                 size_t width, bool pools, size_t pooled_dim, struct hep_error *error)
+static enum hep_status run_chunk(struct hep_call *call, struct hep_plan *plan, struct scratch *scratch, size_t chunk,
+                                 size_t chunks, size_t width, bool pools, size_t pooled_dim, struct hep_error *error)
 {
+    struct network_step step = {call, (int32_t)chunk, (int32_t)chunks, "encode_prompt"};
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->pair + row * CHUNK_LENGTH, scratch->ids + (row * chunks + chunk) * CHUNK_LENGTH,
                CHUNK_LENGTH * sizeof(int32_t));
     struct hep_argument input = {"input_ids", {scratch->pair, HEP_I32, HEP_SHAPE(2, CHUNK_LENGTH)}};
     struct hep_argument outputs[] = {{"context", {scratch->chunk, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}},
                                      {"text_embeds", {scratch->pooled, HEP_F32, HEP_SHAPE(2, (int64_t)pooled_dim)}}};
-    HEP_TRY(hep_plan_run(plan, &input, 1, outputs, pools ? 2 : 1, error));
+    HEP_TRY(networks_run(call ? &step : NULL, plan, &input, 1, outputs, pools ? 2 : 1, error));
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->hidden + (row * chunks + chunk) * CHUNK_LENGTH * width,
                scratch->chunk + row * CHUNK_LENGTH * width, CHUNK_LENGTH * width * sizeof(float));
@@ -224,7 +225,7 @@ static enum hep_status run_encoder(struct encoding *encoding, int index, size_t 
     prompt_chunks_write(&encoder->positive, encoder->tokenizer, chunks, scratch.ids + tokens, scratch.weights + tokens);
     enum hep_status status = HEP_OK;
     for (size_t chunk = 0; chunk < chunks && status == HEP_OK; chunk++) {
-        status = run_chunk(plan, &scratch, chunk, chunks, width, pools, pooled_dim, error);
+        status = run_chunk(encoding->call, plan, &scratch, chunk, chunks, width, pools, pooled_dim, error);
         if (status == HEP_OK && pools && chunk == 0)
             memcpy(pooled, scratch.pooled, 2 * pooled_dim * sizeof(float));
     }

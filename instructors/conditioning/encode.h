@@ -22,12 +22,13 @@ struct encoder {
 /* The whole job. */
 struct encoding {
     struct encoder encoders[ENCODERS_MAX];
-    int count;           /* encoders: 1, or 2 for SDXL                                         */
-    size_t chunks;       /* of 77 tokens, the same for both prompts and all encoders           */
-    int64_t context_dim; /* sum of the encoders' widths                                        */
-    int64_t pooled_dim;  /* width of the second encoder's text_embeds; 1 (zeros) without it    */
-    int clip_skip;       /* 1 is the last layer                                                */
-    bool zero_negative;  /* SDXL with an empty negative prompt: zeros stand for it             */
+    int count;             /* encoders: 1, or 2 for SDXL                                         */
+    size_t chunks;         /* of 77 tokens, the same for both prompts and all encoders           */
+    int64_t context_dim;   /* sum of the encoders' widths                                        */
+    int64_t pooled_dim;    /* width of the second encoder's text_embeds; 1 (zeros) without it    */
+    int clip_skip;         /* 1 is the last layer                                                */
+    bool zero_negative;    /* SDXL with an empty negative prompt: zeros stand for it             */
+    struct hep_call *call; /* ends encoding_run, and is told of its progress; NULL: nobody     */
 };
 
 /* Opens encoder number encoding->count from the published tokenizer files and weights and adds it; cuts both prompts.

@@ -3,6 +3,8 @@
  * description, a test.
  */
 #include "instructors/conditioning/encode.h"
+
+#include "common/crash_point.h"
 #include "instructors/skeleton/instructor.h"
 
 #include "nn/cpu/isa.h"
@@ -137,6 +139,7 @@ static enum hep_status measure_encode(struct hep_call *call, const void *request
     if (status == HEP_OK)
         status = encoding_cost(&encoding, &plan->flops, &plan->memory_bytes, error);
     if (status == HEP_OK) {
+        plan->unit_flops = plan->flops / (double)encoding.chunks;
         hep_output_add(plan, "conditioning", HEP_F32,
                        HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim));
         hep_output_add(plan, "pooled", HEP_F32, HEP_SHAPE(2, encoding.pooled_dim));
@@ -161,15 +164,17 @@ static enum hep_status encode_prompt(struct hep_call *call, const void *request_
     struct encode_reply *reply = reply_;
     struct hep_tensor conditioning = hep_call_map(call, &request->conditioning),
                       pooled = hep_call_map(call, &request->pooled);
-    struct encoding encoding = {0};
+    struct encoding encoding = {.call = call};
     enum hep_status status = open_encoding(call, request, &encoding, error);
     if (status == HEP_OK)
         status = check_output("conditioning", &conditioning,
                               &HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim), error);
     if (status == HEP_OK)
         status = check_output("pooled", &pooled, &HEP_SHAPE(2, encoding.pooled_dim), error);
+    HEP_CRASH_POINT("conditioning.before_write");
     if (status == HEP_OK)
         status = encoding_run(&encoding, conditioning.data, pooled.data, error);
+    HEP_CRASH_POINT("conditioning.after_write");
     reply->chunks = (int32_t)encoding.chunks;
     reply->tokens = reply->chunks * CHUNK_LENGTH;
     close_encoding(call, &encoding);

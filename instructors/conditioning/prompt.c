@@ -10,7 +10,7 @@
 #include <utf8proc.h>
 
 #include "common/limits.h"
-#include "instructors/conditioning/normalize.h"
+#include "nn/text/normalize.h"
 
 static const double ROUND_WEIGHT = 1.1;
 static const double SQUARE_WEIGHT = 1 / 1.1;

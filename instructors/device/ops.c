@@ -9,11 +9,16 @@
 #include "instructors/skeleton/instructor.h"
 
 #include "common/build.h"
+#include "common/crash_point.h"
+#include "common/limits.h"
 #include "common/log.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CPU_DEVICE "cpu0"
 enum { MEASURE_MS = 90 };
@@ -22,6 +27,7 @@ struct device_state {
     struct device_topology topology;
     struct device_cores cores;
     struct device_reservations reservations;
+    char folder[HEP_PATH_MAX]; /* where rates are kept; "" = nowhere: alone, without --state-dir       */
     char rates_key[DEVICE_RATES_KEY_MAX];
     pthread_mutex_t lock;      /* guards rates: measured on the worker thread, told on the loop thread */
     struct device_rates rates; /* measurements 0: none yet                                            */
@@ -208,6 +214,7 @@ static enum hep_status device_reserve_memory(struct hep_call *call, const void *
     struct reserve_reply *reply = reply_;
     HEP_TRY(device_reserve(&state->reservations, request->session.data, request->memory_bytes, &reply->reservation_id,
                            error));
+    HEP_CRASH_POINT("device.reserved");
     reply->device_id = HEP_STR_LITERAL(CPU_DEVICE);
     reply->memory_bytes = request->memory_bytes;
     reply->cores = core_numbers(state);
@@ -219,6 +226,7 @@ static enum hep_status device_release(struct hep_call *call, const void *request
     (void)error;
     ((struct release_reply *)reply)->released_bytes =
         device_unreserve(&state_of(call)->reservations, ((const struct release_request *)request)->session.data);
+    HEP_CRASH_POINT("device.released");
     return HEP_OK;
 }
 
@@ -241,14 +249,13 @@ static enum hep_status device_measure(struct hep_call *call, const void *request
     struct measure_reply *reply = reply_;
     struct device_rates fresh;
     struct hep_error stored = {0};
-    const char *folder = hep_instructor_state_dir(hep_call_instructor(call));
     (void)request;
     HEP_TRY(device_rates_measure(state->topology.usable_cores, MEASURE_MS, &fresh, error));
     pthread_mutex_lock(&state->lock);
     device_rates_add(&state->rates, &fresh);
     struct device_rates rates = state->rates;
     pthread_mutex_unlock(&state->lock);
-    if (folder[0] && device_rates_store(folder, state->rates_key, &rates, &stored) != HEP_OK)
+    if (state->folder[0] && device_rates_store(state->folder, state->rates_key, &rates, &stored) != HEP_OK)
         hep_log(HEP_WARNING, "device.rates_not_stored", "reason=\"%s\"", stored.message);
     hep_log(HEP_INFO, "device.measured", "f32_gflops=%.0f bf16_gflops=%.0f measurements=%d settled=%s took_ms=%.0f",
             rates.gflops[HEP_F32], rates.gflops[HEP_BF16], rates.measurements, rates.settled ? "yes" : "no",
@@ -265,10 +272,15 @@ static enum hep_status device_measure(struct hep_call *call, const void *request
 /* What an earlier process has measured. */
 static void recall_rates(const struct hep_instructor *self, struct device_state *state)
 {
+    /* of its own: the rest of the state folder is closed to this process, once confined; else it may have to be made */
+    if (hep_instructor_state_dir(self)[0])
+        snprintf(state->folder, sizeof state->folder, "%s/device", hep_instructor_state_dir(self));
+    if (state->folder[0] && access(state->folder, F_OK) != 0)
+        mkdir(state->folder, 0700);
     device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores,
                      hep_build_id(), state->rates_key);
-    if (hep_instructor_state_dir(self)[0])
-        device_rates_load(hep_instructor_state_dir(self), state->rates_key, &state->rates, NULL);
+    if (state->folder[0])
+        device_rates_load(state->folder, state->rates_key, &state->rates, NULL);
 }
 
 static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)

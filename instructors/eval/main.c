@@ -58,13 +58,17 @@ static void print_help(FILE *to)
     const struct hep_network_kind *network;
     for (size_t i = 0; (network = hep_network_kind_at(i)); i++)
         fprintf(to, "  %-16s %s\n", network->name, network->help);
-    fputs(
+    double f32[2], bf16[2];
+    hep_evaluation_tolerances(HEP_F32, &f32[0], &f32[1]);
+    hep_evaluation_tolerances(HEP_BF16, &bf16[0], &bf16[1]);
+    fprintf(
+        to,
         "Options:\n"
         "  --dtype f32|bf16      arithmetic (f32)\n"
         "  --check               compare with the results in IN; one JSON object on standard output; exit 1 if one is\n"
         "                        further off than allowed\n"
         "  --tolerance X         largest allowed RMS of the difference over the RMS of the expected tensor\n"
-        "                        (f32 1e-5 … 2e-5, bf16 2e-2 … 5e-2 by network)\n"
+        "                        (by network: f32 %g … %g, bf16 %g … %g)\n"
         "  --case NAME           only this case\n"
         "  --stages FILE         also give, and compare, the inner values that FILE names "
         "(\"down_blocks.0.resnets.0\")\n"
@@ -76,7 +80,7 @@ static void print_help(FILE *to)
         "  --variant NAME        weight files of this variant (fp16)\n"
         "  --threads N           OpenMP threads (all cores)\n"
         "Exit: 0 done, 1 past the tolerance, 2 wrong usage, others as heptctl's.\n",
-        to);
+        f32[0], f32[1], bf16[0], bf16[1]);
 }
 
 /* ---- options ---- */
@@ -172,8 +176,9 @@ struct report {
 
 /* Compares one result with the tensor of its name in `expected`, if it is there, and appends it to list. */
 static enum hep_status compare(const struct settings *s, const struct hep_evaluation *evaluation,
-                               const struct hep_safetensors *expected, const struct hep_result *result,
-                               struct report *report, json_t *list, struct hep_error *error)
+                               const struct hep_safetensors *expected, enum hep_compare_part part,
+                               const struct hep_result *result, struct report *report, json_t *list,
+                               struct hep_error *error)
 {
     const struct hep_safetensors_entry *entry = hep_safetensors_find(expected, result->name);
     struct hep_difference d;
@@ -188,7 +193,7 @@ static enum hep_status compare(const struct settings *s, const struct hep_evalua
         status =
             hep_fail(error, HEP_E_BAD_FILE, "'%s' is %s, not a float type", result->name, hep_dtype_name(entry->dtype));
     else
-        status = hep_compare(result->name, result->data, &result->shape, values, &entry->shape, &d, error);
+        status = hep_compare(result->name, result->data, &result->shape, values, &entry->shape, part, &d, error);
     free(values);
     HEP_TRY(status);
     double tolerance = s->tolerance >= 0 ? s->tolerance : hep_evaluation_tolerance(evaluation);
@@ -216,9 +221,9 @@ static enum hep_status run_case(const struct settings *s, struct hep_evaluation 
     json_t *list = json_array();
     enum hep_status status = HEP_OK;
     for (size_t i = 0; status == HEP_OK && i < results->count; i++) {
-        status = compare(s, evaluation, file, &results->items[i], report, list, error);
+        status = compare(s, evaluation, file, HEP_COMPARE_WHOLE, &results->items[i], report, list, error);
         if (status == HEP_OK && stage_file)
-            status = compare(s, evaluation, stage_file, &results->items[i], report, list, error);
+            status = compare(s, evaluation, stage_file, HEP_COMPARE_CORNERS, &results->items[i], report, list, error);
     }
     json_array_append_new(report->cases,
                           json_pack("{s:s, s:f, s:f, s:I, s:I, s:o}", "case", name, "ms", results->ms, "gflop",

@@ -4,8 +4,8 @@
  */
 #include "instructors/eval/verbs.h"
 
-#include "instructors/conditioning/tokenizer_files.h"
-#include "instructors/scheduler/plan.h"
+#include "nn/text/tokenizer_files.h"
+#include "nn/scheduler/plan.h"
 #include "common/tensor.h"
 #include "nn/weights/folder.h"
 

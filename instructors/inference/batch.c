@@ -5,6 +5,7 @@
 #include "instructors/inference/batch.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "instructors/inference/group.h"
 
@@ -51,6 +52,7 @@ static void answer_success(struct batch *batch, struct job *job)
         answer_failure(batch, job, group_state_lost(job), &job->failure);
         return;
     }
+    HEP_CRASH_POINT("inference.latents_written");
     job->reply->evaluations = job->evaluated;
     if (job->evaluated > 0)
         job->reply->step_ms = (double)(hep_now_us() - job->first_us) / 1000 / job->evaluated;
@@ -81,10 +83,8 @@ static void end_jobs(struct batch *batch)
             answer_failure(batch, job, hep_fail(&error, HEP_E_CANCELLED, "the session was cancelled"), &error);
         else if (running == 0 && paused == 0)
             answer_success(batch, job);
-        else if (hep_call_cancelled(job->call))
-            answer_failure(batch, job,
-                           hep_fail(&error, HEP_E_DOMAIN_DOWN, "inference is draining; committed steps are kept"),
-                           &error);
+        else if (hep_call_check(job->call, &error) != HEP_OK)
+            answer_failure(batch, job, error.code, &error);
         else if (running == 0)
             answer_failure(batch, job,
                            hep_fail(&error, HEP_E_NOT_NOW, "the session is paused; committed steps are kept"), &error);
@@ -111,15 +111,24 @@ static void end_earlier(struct batch *batch, const struct job *again)
     }
 }
 
+/* scripts/chaos reads this line: committed is the sum over all rows. */
+static void log_resumed(struct hep_call *call, const struct job *job)
+{
+    int32_t committed = 0;
+    for (int i = 0; i < job->row_count; i++)
+        committed += job->rows[i].evaluation;
+    hep_log(HEP_INFO, "inference.resumed", "session=%s attempt=%d evaluation=%d committed=%d redone_rows=%d because=%s",
+            hep_call_session(call), hep_call_attempt(call), job->reply->resumed_from, committed,
+            job->reply->redone_rows, job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+}
+
 enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep_error *error)
 {
     struct job *job = NULL;
     HEP_TRY(job_create(batch, call, &job, error));
     job->age = ++batch->age;
-    if (job->reply->resumed_from > 0 || job->reply->redone_rows > 0)
-        hep_log(HEP_INFO, "inference.resumed", "session=%s evaluation=%d redone_rows=%d because=%s",
-                hep_call_session(call), job->reply->resumed_from, job->reply->redone_rows,
-                job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");
+    if (job->reply->resumed_from > 0 || job->reply->redone_rows > 0 || hep_call_attempt(call) > 1)
+        log_resumed(call, job);
     end_earlier(batch, job);
     struct job **link = &batch->jobs;
     while (*link)
@@ -131,19 +140,6 @@ enum hep_status batch_add(struct batch *batch, struct hep_call *call, struct hep
 
 /* ---- one boundary to the next
  * --------------------------------------------------------------------------------------------- */
-static void report(const struct group *group)
-{
-    for (int i = 0; i < group->count; i++) {
-        const struct job *job = group->jobs[i];
-        int32_t done = 0;
-        if (i > 0 && group->jobs[i - 1] == job)
-            continue;
-        for (int r = 0; r < job->row_count; r++)
-            done += job->rows[r].evaluation;
-        hep_call_progress(job->call, done, job->row_count * job->plan.info.evaluations, "denoise");
-    }
-}
-
 /* Memory that is not there for all of a group may be there for half of it. */
 static enum hep_status run_what_fits(struct batch *batch, struct group *group, struct hep_error *error)
 {
@@ -166,10 +162,10 @@ bool batch_work(struct batch *batch)
     enum hep_status status = group_pick(batch, &group, &first, &error);
     if (status == HEP_OK && group.count > 0)
         status = run_what_fits(batch, &group, &error);
-    if (status != HEP_OK)
+    if (status == HEP_OK)
+        group_report(&group);
+    else if (status != HEP_E_CANCELLED) /* else its jobs end below, with what they have committed */
         answer_failure(batch, first, status, &error);
-    else
-        report(&group);
     end_jobs(batch);
     batch_show(batch);
     return batch->jobs != NULL;

@@ -5,6 +5,7 @@
 #include "instructors/inference/group.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "nn/cpu/kernels.h"
 
@@ -145,6 +146,27 @@ static void put_sample(float *space, const struct layout *layout, const struct r
     memcpy(space + layout->time_ids + sample * 6, row->time_ids, 6 * sizeof(float));
 }
 
+void group_report(const struct group *group)
+{
+    if (group->count > 0)
+        HEP_CRASH_POINT("inference.step.before_report");
+    for (int i = 0; i < group->count; i++) {
+        const struct job *job = group->jobs[i];
+        int32_t done = 0;
+        if (i > 0 && group->jobs[i - 1] == job)
+            continue;
+        for (int r = 0; r < job->row_count; r++)
+            done += job->rows[r].evaluation;
+        hep_call_progress(job->call, done, job->row_count * job->plan.info.evaluations, "denoise");
+    }
+}
+
+static void report_again(void *context)
+{
+    group_report(context);
+}
+
+/* A call of the network serves all jobs of the group: it ends early only when none of them wants it any more. */
 static enum hep_status run_network(struct group *group, float *space, const struct layout *layout, size_t samples,
                                    struct hep_plan *plan, struct hep_error *error)
 {
@@ -160,7 +182,12 @@ static enum hep_status run_network(struct group *group, float *space, const stru
     };
     struct hep_argument output = {"out", {space + layout->out, HEP_F32, latents}};
     size_t used = hep_unet_text_embeds_width(group->config) > 0 ? 5 : 3;
-    return hep_plan_run(plan, inputs, used, &output, 1, error);
+    struct hep_call *calls[ROWS_TOGETHER_MAX];
+    for (int i = 0; i < group->count; i++)
+        calls[i] = group->jobs[i]->call;
+    struct network_watch watch = {.calls = calls, .count = group->count, .report = report_again, .context = group};
+    struct hep_plan_watch plan_watch = network_watch_begin(&watch);
+    return hep_plan_run_watched(plan, inputs, used, &output, 1, &plan_watch, error);
 }
 
 /* ---- rows that cannot go on
@@ -278,7 +305,9 @@ enum hep_status group_run(struct batch *batch, struct group *group, struct hep_e
     HEP_TRY(bind(group, samples_of(group), &plan, error));
     int64_t began = hep_now_us();
     size_t samples = put_samples(group, space, &layout, states, began);
+    HEP_CRASH_POINT("inference.step.before_network");
     HEP_TRY(run_network(group, space, &layout, samples, plan, error));
+    HEP_CRASH_POINT("inference.step.after_network");
     commit_rows(batch, group, space, &layout, states);
     double seconds = (double)(hep_now_us() - began) / 1e6, rate = plan->flops / 1e9 / (seconds > 0 ? seconds : 1e-6);
     batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;

@@ -19,10 +19,13 @@ struct group {
 enum hep_status group_pick(struct batch *batch, struct group *group, struct job **first, struct hep_error *error);
 /* Runs the network once and commits every row. A row that cannot go on (its saved state is lost, or the network gave a
    value that is not finite) marks its job's failure and is left out; the others go on. NO_MEMORY concerns the group as
-   a whole and leaves every row where it was. */
+   a whole and leaves every row where it was, and so does CANCELLED: every job of the group is to end (hep_call_check),
+   and the network stopped before its next kernel. */
 enum hep_status group_run(struct batch *batch, struct group *group, struct hep_error *error);
 /* Bytes of the network's inputs and outputs for so many rows of a shape, with all their samples. */
 size_t group_workspace_bytes(const struct row_shape *shape, int rows, int samples);
+/* Reports of each of the group's jobs how far it is. */
+void group_report(const struct group *group);
 /* Marks the job as failed because its saved state is not what it committed; returns the code. */
 enum hep_status group_state_lost(struct job *job);
 

@@ -15,6 +15,10 @@
 
 enum { KEY_MAX = 96, FINGERPRINT_TEXT_MAX = 1024 };
 
+/* Rows run together only up to so many operations a call: past it company gains nothing, and every row would wait for
+   all of them before it can be paused, overtaken or resumed. (Four rows of Stable Diffusion 1.5 at 512² are 6.4e12.) */
+static const double TOGETHER_FLOPS_MAX = 1e13;
+
 /* ---- networks
  * --------------------------------------------------------------------------------------------------------- */
 enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
@@ -85,7 +89,7 @@ enum hep_status batch_rows_together(const struct batch *batch, struct hep_networ
         struct hep_network_cost cost;
         HEP_TRY(batch_cost(network, config, shape, (int64_t)tried * samples_per_row, &cost, error));
         needed = cost.peak_bytes + group_workspace_bytes(shape, tried, tried * samples_per_row);
-        if (needed <= batch->memory_bytes) {
+        if (needed <= batch->memory_bytes && (tried == 1 || cost.flops <= TOGETHER_FLOPS_MAX)) {
             *rows = tried;
             return HEP_OK;
         }

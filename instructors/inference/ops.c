@@ -129,6 +129,7 @@ static enum hep_status measure_generate(struct hep_call *call, const void *reque
     hep_output_add(outputs, "latents", HEP_F32, HEP_SHAPE(request->count, shape.channels, shape.height, shape.width));
     outputs->memory_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
     outputs->flops = cost.flops / rows * request->count; /* of one evaluation of every row */
+    outputs->unit_flops = cost.flops / rows;
     return HEP_OK;
 }
 
@@ -214,10 +215,10 @@ static const struct hep_operation operations[] = {
                   .heavy = true, .aliases = (const char *const[]){"batch_process", NULL},
                   .help = "denoise images, step by step, each step committed"),
     HEP_OPERATION("estimate", estimate, estimate_request, estimate_fields, estimate_reply, estimate_reply_fields,
-                  .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true,
+                  .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true, .leaseless = true,
                   .help = "memory, FLOPs and time of one evaluation"),
     HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields,
-                  .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true,
+                  .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true, .leaseless = true,
                   .help = "pause, resume or cancel rows, or change their priority, at the next step"),
     {0},
 };

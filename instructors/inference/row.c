@@ -4,6 +4,7 @@
  */
 #include "instructors/inference/row.h"
 
+#include "common/crash_point.h"
 #include "common/random.h"
 #include "nn/cpu/kernels.h"
 
@@ -123,7 +124,9 @@ void row_step(struct row *row, const float *state, const float *model, float *no
                                                                  .out = to});
     memset(next + (size_t)vectors * elements, 0,
            (row->slots->state_floats - (size_t)vectors * elements) * sizeof *next);
+    HEP_CRASH_POINT("inference.step.after_write");
     hep_slot_commit(row->slots, row->index, (uint32_t)++row->evaluation);
+    HEP_CRASH_POINT("inference.step.after_commit");
     if (row_is_finished(row))
         row->state = ROW_DONE;
 }

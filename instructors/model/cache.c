@@ -5,10 +5,12 @@
 #include "instructors/model/cache.h"
 
 #include "common/build.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "nn/bundle/bundle.h"
 #include "nn/cpu/isa.h"
+#include "shm/segment.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -100,6 +102,7 @@ static bool adopt_one(const struct hep_segment_entry *found, void *context)
     bool ours = false;
     if (found->name.kind != HEP_SEGMENT_WEIGHTS)
         return true;
+    HEP_CRASH_POINT("model.adopt");
     char text[HEP_SEGMENT_NAME_MAX];
     hep_segment_name_text(&found->name, text);
     if (found->name.generation >= adoption->cache->next_name) /* of a process that was started with the same number */
@@ -301,6 +304,22 @@ static enum hep_status check_unchanged(const struct hep_model *model, const stru
     return HEP_OK;
 }
 
+/* No room for a segment: for good if all that is there of the model and this one are larger than /dev/shm. */
+static void judge_no_shm(const struct cache *cache, const char *model, uint64_t bytes, struct hep_error *error)
+{
+    uint64_t total, available, needed = bytes;
+    for (int i = 0; i < cache->count; i++)
+        if (strcmp(cache->entries[i].about.model, model) == 0)
+            needed += (uint64_t)cache->entries[i].ref.shape.dims[0];
+    hep_shm_room(&total, &available);
+    if (total == 0 || needed <= total)
+        return;
+    hep_fail(error, HEP_E_NO_SHM, "its weights need more than %" PRIu64 " MiB, /dev/shm has %" PRIu64 " MiB in all",
+             needed >> 20, total >> 20);
+    hep_hint(error, "make it larger: `mount -o remount,size=%" PRIu64 "M /dev/shm`", 2 * (needed >> 20) + 64);
+    hep_final(error);
+}
+
 static enum hep_status publish(struct cache *cache, const struct hep_model *model, const struct about *about,
                                const struct cache_entry **entry, struct hep_error *error)
 {
@@ -318,6 +337,8 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
         status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->next_name++, &name, error);
     if (status == HEP_OK)
         status = publication_write(publication, &name, &ref, error);
+    if (status == HEP_E_NO_SHM)
+        judge_no_shm(cache, about->model, publication_bytes(publication), error);
     publication_destroy(publication);
     if (status != HEP_OK)
         return status;
@@ -332,8 +353,7 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
 }
 
 enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
-                          const char *component, enum hep_dtype dtype,
-                          void (*progress)(void *context, const char *note), void *context,
+                          const char *component, enum hep_dtype dtype, cache_before *before, void *context,
                           const struct cache_entry **entry, struct hep_error *error)
 {
     struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : dtype};
@@ -342,11 +362,11 @@ enum hep_status cache_get(struct cache *cache, const struct hep_model *model, co
     HEP_TRY(digest_files(model, component, false, about.identity, error));
     struct cache_entry *found = find_identity(cache, &about);
     if (!found) {
-        if (progress)
-            progress(context, component);
+        if (before)
+            HEP_TRY(before(context, component, error));
         HEP_TRY(digest_files(model, component, true, about.digest, error));
-        if (progress)
-            progress(context, component);
+        if (before)
+            HEP_TRY(before(context, component, error));
         found = find_digest(cache, &about);
     }
     if (!found)

@@ -43,12 +43,14 @@ struct cache {
 void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes);
 /* Takes over what earlier processes of this instance published; *adopted, *removed count segments. */
 enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, struct hep_error *error);
-/* The component's segment, published now if it is not there, or if its files have other contents than then. progress
-   (may be NULL) is called between long parts. NO_MEMORY: the budget is reached and what is there is pinned. BUSY: the
-   files changed while they were read. A failure publishes nothing. */
+/* Called before the long parts of a publication (may be NULL): a report of progress, a last look at the model. An error
+   of it ends cache_get. */
+typedef enum hep_status cache_before(void *context, const char *component, struct hep_error *error);
+/* The component's segment, published now if it is not there, or if its files have other contents than then. NO_MEMORY:
+   the budget is reached and what is there is pinned. BUSY: the files changed while they were read. A failure publishes
+   nothing. */
 enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
-                          const char *component, enum hep_dtype dtype,
-                          void (*progress)(void *context, const char *note), void *context,
+                          const char *component, enum hep_dtype dtype, cache_before *before, void *context,
                           const struct cache_entry **entry, struct hep_error *error);
 /* A session needs the model until it is released. Pinning twice is once. BUSY: too many pins. */
 enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error);

@@ -1,11 +1,10 @@
-/* Finds models below the configured folders and reads what their small files say. Never reads a weight. */
+/* Finds models below the configured folders and keeps what inspect.c says of them. Never reads a weight's values. */
 #include "instructors/model/catalogue.h"
 
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
-#include "nn/models/autoencoder.h"
-#include "nn/models/unet.h"
+#include "instructors/model/inspect.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -26,67 +25,30 @@ void catalogue_clear(struct catalogue *catalogue)
 }
 
 /* The family follows from the configuration, never from the folder's name. */
-static const char *family_of(const struct hep_model *model, const struct hep_unet_config *unet)
+static const char *family_of(const struct inspection *found)
 {
-    if (hep_model_has(model, "text_encoder_2"))
+    if (found->encoders > 1)
         return "sdxl";
-    return unet->use_linear_projection ? "sd2" : "sd1";
-}
-
-static const char *const weight_components[] = {"text_encoder", "text_encoder_2", "unet", "vae", NULL};
-
-static enum hep_status read_unet(const struct hep_model *model, const struct hep_component *component,
-                                 struct catalogue_entry *entry, struct hep_error *error)
-{
-    struct hep_unet_config config;
-    HEP_TRY(hep_unet_config_read(hep_component_config(component), "unet/config.json", &config, error));
-    entry->dtype = hep_component_dtype(component);
-    entry->context_dim = config.cross_attention_dim[0];
-    entry->in_channels = config.in_channels;
-    entry->family = family_of(model, &config);
-    return HEP_OK;
-}
-
-static enum hep_status read_vae(const struct hep_component *component, struct catalogue_entry *entry,
-                                struct hep_error *error)
-{
-    struct hep_vae_config config;
-    HEP_TRY(hep_vae_config_read(hep_component_config(component), "vae/config.json", &config, error));
-    entry->latent_channels = config.latent_channels;
-    return HEP_OK;
-}
-
-static enum hep_status read_components(const struct hep_model *model, struct catalogue_entry *entry,
-                                       struct hep_error *error)
-{
-    for (const char *const *name = weight_components; *name; name++) {
-        HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
-        if (!hep_model_has(model, *name))
-            continue;
-        HEP_TRY(hep_model_component(model, *name, NULL, &component, error));
-        entry->bytes += hep_component_bytes(component);
-        if (strcmp(*name, "unet") == 0)
-            HEP_TRY(read_unet(model, component, entry, error));
-        if (strcmp(*name, "vae") == 0)
-            HEP_TRY(read_vae(component, entry, error));
-    }
-    return HEP_OK;
+    return found->unet.use_linear_projection ? "sd2" : "sd1";
 }
 
 static enum hep_status read_model(const char *path, struct catalogue_entry *entry, struct hep_error *error)
 {
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    static const char *const required[] = {"text_encoder", "tokenizer", "unet", "vae", "scheduler"};
+    struct inspection found;
     json_t *scheduler = NULL;
     HEP_TRY(hep_model_open(path, &model, error));
-    for (size_t i = 0; i < HEP_COUNT_OF(required); i++)
-        if (!hep_model_has(model, required[i]))
-            return hep_fail(error, HEP_E_BAD_MODEL, "model_index.json names no %s", required[i]);
-    HEP_TRY(read_components(model, entry, error));
+    HEP_TRY(inspect_model(model, NULL, NULL, &found, error));
     HEP_TRY(hep_model_scheduler_config(model, &scheduler, error));
     snprintf(entry->prediction_type, sizeof entry->prediction_type, "%s",
              hep_json_str(scheduler, "prediction_type", "epsilon"));
     json_decref(scheduler);
+    entry->family = family_of(&found);
+    entry->bytes = found.bytes;
+    entry->dtype = found.dtype;
+    entry->context_dim = found.unet.cross_attention_dim[0];
+    entry->in_channels = found.unet.in_channels;
+    entry->latent_channels = found.vae.latent_channels;
     entry->vae_scale_factor = hep_model_vae_scale_factor(model);
     entry->defaults = *hep_model_defaults(model);
     return HEP_OK;
@@ -139,7 +101,13 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct catalogue_entry *)a)->name, ((const struct catalogue_entry *)b)->name);
 }
 
-static enum hep_status scan_folder(struct catalogue *catalogue, const char *folder, struct hep_error *error)
+struct scan {
+    struct catalogue *catalogue;
+    void (*progress)(void *context, const char *note);
+    void *context;
+};
+
+static enum hep_status scan_folder(const struct scan *scan, const char *folder, struct hep_error *error)
 {
     DIR *directory = opendir(folder);
     enum hep_status status = HEP_OK;
@@ -147,25 +115,38 @@ static enum hep_status scan_folder(struct catalogue *catalogue, const char *fold
         hep_log(HEP_WARNING, "model.path_missing", "path=%s", folder);
         return HEP_OK;
     }
-    for (struct dirent *item; status == HEP_OK && (item = readdir(directory));)
-        if (item->d_name[0] != '.')
-            status = add(catalogue, folder, item->d_name, error);
+    for (struct dirent *item; status == HEP_OK && (item = readdir(directory));) {
+        if (item->d_name[0] == '.')
+            continue;
+        if (scan->progress)
+            scan->progress(scan->context, item->d_name);
+        status = add(scan->catalogue, folder, item->d_name, error);
+    }
     closedir(directory);
     return status;
 }
 
-enum hep_status catalogue_scan(struct catalogue *catalogue, int *found, struct hep_error *error)
+enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
+                               void *context, int *found, struct hep_error *error)
 {
+    struct scan scan = {catalogue, progress, context};
     char paths[HEP_PATH_MAX], *rest = paths, *folder;
     snprintf(paths, sizeof paths, "%s", catalogue->paths);
     catalogue_clear(catalogue);
     while ((folder = strsep(&rest, ":")))
         if (folder[0])
-            HEP_TRY(scan_folder(catalogue, folder, error));
+            HEP_TRY(scan_folder(&scan, folder, error));
     if (catalogue->count > 1)
         qsort(catalogue->entries, (size_t)catalogue->count, sizeof *catalogue->entries, by_name);
     *found = catalogue->count;
     return HEP_OK;
+}
+
+void catalogue_note_load(struct catalogue *catalogue, const char *name, const struct hep_error *error)
+{
+    for (int i = 0; i < catalogue->count; i++)
+        if (strcmp(catalogue->entries[i].name, name) == 0)
+            catalogue->entries[i].load_problem = *error;
 }
 
 static enum hep_status not_found(const struct catalogue *catalogue, const char *name, struct hep_error *error)

@@ -1,7 +1,7 @@
 /*
  * The models that this daemon knows: every diffusers folder found directly below the configured paths, by the name of
- * its folder. A request names a model by that name and never by a path. Scanning opens the small files only; a folder
- * that looks like a model and is not usable stays in the list with the reason.
+ * its folder. A request names a model by that name and never by a path. Scanning reads everything but the weights'
+ * values (inspect.h); a folder that looks like a model and is not usable stays in the list with the reason.
  */
 #ifndef HEP_INSTRUCTORS_MODEL_CATALOGUE_H
 #define HEP_INSTRUCTORS_MODEL_CATALOGUE_H
@@ -21,7 +21,8 @@ struct catalogue_entry {
     int in_channels;          /* of the UNet: 4, or 9 for inpainting               */
     char prediction_type[24]; /* "epsilon", "v_prediction", "sample"               */
     struct hep_model_defaults defaults;
-    struct hep_error problem; /* code OK if it is usable                           */
+    struct hep_error problem;      /* code OK if it is usable                           */
+    struct hep_error load_problem; /* of the last load since the scan; code OK if that went well or there was none */
 };
 
 struct catalogue {
@@ -33,8 +34,12 @@ struct catalogue {
 /* paths: colon-separated folders; one that is missing is skipped and logged. */
 void catalogue_init(struct catalogue *catalogue, const char *paths);
 void catalogue_clear(struct catalogue *catalogue);
-/* Reads the folders again; *found is how many models there are. */
-enum hep_status catalogue_scan(struct catalogue *catalogue, int *found, struct hep_error *error);
+/* Reads the folders again; *found is how many models there are. progress (may be NULL) is called before each model: a
+   folder of the size of Stable Diffusion takes some 70 ms, most of it for the tokenizer. */
+enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
+                               void *context, int *found, struct hep_error *error);
+/* Keeps what a load of the model ended with, for model.list. */
+void catalogue_note_load(struct catalogue *catalogue, const char *name, const struct hep_error *error);
 /* The entry of this name; "" gives the only usable or else the first one. NOT_FOUND lists the names there are. The
    entry's own problem if it is not usable. */
 enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name,

@@ -3,6 +3,7 @@
  * fields, row, handler, a line in the golden description, a test.
  */
 #include "instructors/model/cache.h"
+#include "instructors/model/inspect.h"
 #include "instructors/skeleton/instructor.h"
 
 #include "common/log.h"
@@ -69,6 +70,10 @@ static const struct hep_field name_fields[] = {
     HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
 };
+static const struct hep_field unload_fields[] = {
+    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; every one that no session holds if empty"),
+};
 static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
@@ -115,7 +120,7 @@ static const struct hep_field info_reply_fields[] = {
     HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
     HEP_FIELD(JSON, info_reply, defaults, OPTIONAL,
               .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
-    HEP_FIELD(JSON, info_reply, problem, OPTIONAL, .help = "why it is not usable"),
+    HEP_FIELD(JSON, info_reply, problem, OPTIONAL, .help = "why it is not usable, or why its last load failed"),
 };
 static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
@@ -142,6 +147,11 @@ static const struct hep_field load_reply_fields[] = {
 static struct model_state *state_of(struct hep_call *call)
 {
     return hep_instructor_state(hep_call_instructor(call));
+}
+
+static void tell_progress(void *context, const char *note)
+{
+    hep_call_progress(context, 0, 0, note);
 }
 
 /* After everything that changes what get_status shows. */
@@ -195,9 +205,9 @@ static void describe(const struct model_state *state, const struct catalogue_ent
     if (reply->usable) {
         reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
         reply->defaults = defaults_to_json(&entry->defaults);
-    } else {
-        reply->problem = hep_error_to_json(&entry->problem);
     }
+    if (!reply->usable || entry->load_problem.code != HEP_OK)
+        reply->problem = hep_error_to_json(reply->usable ? &entry->load_problem : &entry->problem);
 }
 
 static enum hep_status model_list(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
@@ -228,7 +238,7 @@ static enum hep_status model_scan(struct hep_call *call, const void *request, vo
 {
     int found;
     (void)request;
-    HEP_TRY(catalogue_scan(&state_of(call)->catalogue, &found, error));
+    HEP_TRY(catalogue_scan(&state_of(call)->catalogue, tell_progress, call, &found, error));
     show(state_of(call));
     ((struct scan_reply *)reply)->found = found;
     return HEP_OK;
@@ -246,11 +256,6 @@ static enum hep_status resolve_dtype(const struct model_state *state, const char
     return HEP_OK;
 }
 
-static void tell_progress(void *context, const char *note)
-{
-    hep_call_progress(context, 0, 0, note);
-}
-
 /* The components in the order of the reply's references. */
 static const struct component_row {
     const char *name;
@@ -265,18 +270,37 @@ static const struct component_row {
     {"scheduler", offsetof(struct load_reply, scheduler)},
 };
 
+/* One load: the model is looked at as a whole before its first segment is written, or nothing of it would be there. */
+struct loading {
+    struct hep_call *call;
+    const struct hep_model *model;
+    bool inspected;
+};
+
+static enum hep_status before_publication(void *context, const char *component, struct hep_error *error)
+{
+    struct loading *loading = context;
+    struct inspection found;
+    hep_call_progress(loading->call, 0, 0, component);
+    if (!loading->inspected)
+        HEP_TRY(inspect_model(loading->model, tell_progress, loading->call, &found, error));
+    loading->inspected = true;
+    return HEP_OK;
+}
+
 static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name,
                                        enum hep_dtype dtype, struct load_reply *reply, struct hep_error *error)
 {
     struct model_state *state = state_of(call);
+    struct loading loading = {.call = call, .model = model};
     uint8_t running[SHA256_BYTES] = {0}, both[2 * SHA256_BYTES];
     char text[SHA256_TEXT];
     for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
         const struct cache_entry *entry;
         if (!hep_model_has(model, component_rows[i].name))
             continue;
-        HEP_TRY(
-            cache_get(&state->cache, model, name, component_rows[i].name, dtype, tell_progress, call, &entry, error));
+        HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, dtype, before_publication, &loading,
+                          &entry, error));
         *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;
         reply->bytes += (uint64_t)entry->ref.shape.dims[0];
         memcpy(both, running, SHA256_BYTES);
@@ -304,27 +328,41 @@ static void undo_load(struct model_state *state, const char *session, const char
         cache_unload(&state->cache, model);
 }
 
+static enum hep_status load_model(struct hep_call *call, const struct catalogue_entry *entry, enum hep_dtype dtype,
+                                  const char *session, struct load_reply *reply, struct hep_error *error)
+{
+    struct model_state *state = state_of(call);
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    uint64_t clock = state->cache.clock;
+    HEP_TRY(open_model(entry, &model, error));
+    bool had_pin = cache_has_pin(&state->cache, session, entry->name);
+    if (session[0])
+        HEP_TRY(cache_pin(&state->cache, session, entry->name, error));
+    enum hep_status status = load_components(call, model, entry->name, dtype, reply, error);
+    if (status == HEP_OK)
+        return HEP_OK;
+    undo_load(state, session, entry->name, had_pin, clock);
+    return hep_prefix(error, "model %s", entry->name), status;
+}
+
 static enum hep_status model_load(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
 {
     const struct load_request *load = request;
     struct load_reply *reply = reply_;
     struct model_state *state = state_of(call);
     const struct catalogue_entry *entry;
-    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    struct hep_error failure = {0};
     enum hep_dtype dtype;
-    uint64_t clock = state->cache.clock;
     HEP_TRY(catalogue_find(&state->catalogue, load->model.data, &entry, error));
     HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
-    HEP_TRY(open_model(entry, &model, error));
-    bool had_pin = cache_has_pin(&state->cache, load->session.data, entry->name);
-    if (load->session.length)
-        HEP_TRY(cache_pin(&state->cache, load->session.data, entry->name, error));
-    enum hep_status status = load_components(call, model, entry->name, dtype, reply, error);
-    if (status != HEP_OK)
-        undo_load(state, load->session.data, entry->name, had_pin, clock);
+    enum hep_status status = load_model(call, entry, dtype, load->session.data, reply, &failure);
+    catalogue_note_load(&state->catalogue, entry->name, &failure);
     show(state);
-    if (status != HEP_OK)
-        return hep_prefix(error, "model %s", entry->name), status;
+    if (status != HEP_OK) {
+        if (error)
+            *error = failure;
+        return status;
+    }
     reply->model = hep_str_of(entry->name);
     reply->family = hep_str_of(entry->family);
     reply->dtype = hep_str_of(hep_dtype_name(dtype));
@@ -359,23 +397,37 @@ static enum hep_status model_release(struct hep_call *call, const void *request,
     return HEP_OK;
 }
 
+/* SHA-256 of each file, and every weight read. */
 static enum hep_status verify_component(struct hep_call *call, const struct hep_model *model, const char *name,
                                         json_t *files, struct hep_error *error)
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     char path[HEP_PATH_MAX], text[SHA256_TEXT];
-    if (!publish_is_files(name))
-        HEP_TRY(hep_model_component(model, name, NULL, &component, error)); /* checks the files' structure */
+    if (!publish_is_files(name)) {
+        HEP_TRY(inspect_weights(model, name, tell_progress, call, error));
+        HEP_TRY(hep_model_component(model, name, NULL, &component, error));
+    }
     for (size_t i = 0; publish_file(name, component, i, path); i++) {
         uint8_t digest[SHA256_BYTES];
         uint64_t bytes;
         if (!hep_folder_has_file(hep_model_folder(model), path))
-            continue;
+            continue; /* an optional one: those that must be there have been read before */
         hep_call_progress(call, 0, 0, path);
         HEP_TRY(checksum_file(hep_model_folder(model), path, NULL, NULL, digest, &bytes, error));
         json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes", (json_int_t)bytes, "sha256",
                                                checksum_text(digest, text)));
     }
+    return HEP_OK;
+}
+
+static enum hep_status verify_files(struct hep_call *call, const struct hep_model *model, json_t *files,
+                                    struct hep_error *error)
+{
+    struct inspection found;
+    HEP_TRY(inspect_model(model, tell_progress, call, &found, error));
+    for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++)
+        if (hep_model_has(model, component_rows[i].name))
+            HEP_TRY(verify_component(call, model, component_rows[i].name, files, error));
     return HEP_OK;
 }
 
@@ -387,14 +439,10 @@ static enum hep_status model_verify(struct hep_call *call, const void *request, 
     HEP_TRY(catalogue_find(&state_of(call)->catalogue, verify->model.data, &entry, error));
     HEP_TRY(open_model(entry, &model, error));
     json_t *files = json_array();
-    for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
-        if (!hep_model_has(model, component_rows[i].name))
-            continue;
-        enum hep_status status = verify_component(call, model, component_rows[i].name, files, error);
-        if (status != HEP_OK) {
-            json_decref(files);
-            return status;
-        }
+    enum hep_status status = verify_files(call, model, files, error);
+    if (status != HEP_OK) {
+        json_decref(files);
+        return hep_prefix(error, "model %s", entry->name), status;
     }
     ((struct json_reply *)reply)->value = files;
     return HEP_OK;
@@ -418,6 +466,11 @@ static enum hep_status read_dtype(const struct hep_instructor *self, enum hep_dt
     return HEP_OK;
 }
 
+static void tell_starting(void *context, const char *note)
+{
+    hep_instructor_starting(context, note);
+}
+
 static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
 {
     const char *paths = hep_instructor_setting(self, "models.paths");
@@ -431,7 +484,7 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
     state->dtype = dtype;
     catalogue_init(&state->catalogue, paths ? paths : "share/models");
     cache_init(&state->cache, hep_instructor_instance(self), hep_instructor_generation(self), budget_of(self));
-    enum hep_status status = catalogue_scan(&state->catalogue, &found, error);
+    enum hep_status status = catalogue_scan(&state->catalogue, tell_starting, self, &found, error);
     if (status == HEP_OK)
         status = cache_adopt(&state->cache, &adopted, &removed, error);
     if (status != HEP_OK) {
@@ -462,6 +515,7 @@ static const struct hep_operation operations[] = {
      .reply_count = 1,
      .reply_size = sizeof(struct json_reply),
      .heavy = true,
+     .leaseless = true,
      .permission = HEP_CLIENT,
      .deadline_ms = 5000,
      .pure = true,
@@ -473,11 +527,12 @@ static const struct hep_operation operations[] = {
      .reply_count = 1,
      .reply_size = sizeof(struct scan_reply),
      .heavy = true,
+     .leaseless = true,
      .permission = HEP_OPERATOR,
      .deadline_ms = 60000,
      .help = "look for models again"},
     HEP_OPERATION("info", model_info, name_request, name_fields, info_reply, info_reply_fields, .heavy = true,
-                  .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
+                  .leaseless = true, .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
                   .aliases = (const char *const[]){"get_model_info", NULL},
                   .help = "what one model is and its defaults"),
     HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
@@ -490,17 +545,18 @@ static const struct hep_operation operations[] = {
      .request_count = 1,
      .request_size = sizeof(struct release_request),
      .heavy = true,
+     .leaseless = true,
      .permission = HEP_INTERNAL,
      .deadline_ms = 5000,
      .pure = true,
      .help = "a session needs its models no more"},
-    HEP_OPERATION("unload", model_unload, name_request, name_fields, unload_reply, unload_reply_fields, .heavy = true,
-                  .permission = HEP_OPERATOR, .deadline_ms = 5000,
+    HEP_OPERATION("unload", model_unload, name_request, unload_fields, unload_reply, unload_reply_fields, .heavy = true,
+                  .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 5000,
                   .aliases = (const char *const[]){"unload_model", NULL},
-                  .help = "remove a model's weights from shared memory; all unused ones if none is named"),
+                  .help = "remove a model's weights from shared memory"),
     HEP_OPERATION("verify", model_verify, name_request, name_fields, json_reply, verify_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
-                  .help = "check and hash a model's files (SHA-256)"),
+                  .help = "check a model as a load does, read every weight, hash every file (SHA-256)"),
     {0},
 };
 

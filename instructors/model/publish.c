@@ -5,6 +5,7 @@
 #include "instructors/model/publish.h"
 
 #include "common/build.h"
+#include "common/crash_point.h"
 #include "common/wire.h"
 #include "nn/bundle/bundle.h"
 #include "nn/cpu/isa.h"
@@ -267,6 +268,7 @@ static enum hep_status fill(struct publication *publication, unsigned char *memo
         else
             HEP_TRY(hep_packed_write(publication->plans[plan++], hep_component_weights(publication->component),
                                      publication->about.digest, memory + entry->offset, (size_t)entry->bytes, error));
+        HEP_CRASH_POINT("model.segment_half_filled");
     }
     hep_bundle_seal(memory, publication->bytes, publication->entries, (size_t)publication->blob_count);
     return HEP_OK;
@@ -277,9 +279,12 @@ enum hep_status publication_write(struct publication *publication, const struct 
 {
     struct hep_weights *weights;
     HEP_TRY(hep_weights_create(name, publication->bytes, &weights, error));
+    HEP_CRASH_POINT("model.segment_created");
     enum hep_status status = fill(publication, hep_weights_data(weights), error);
+    HEP_CRASH_POINT("model.segment_filled");
     if (status == HEP_OK)
         status = hep_weights_publish(weights, error);
+    HEP_CRASH_POINT("model.segment_published");
     if (status == HEP_OK)
         *ref = hep_weights_ref(weights);
     hep_weights_destroy(weights); /* removes the segment unless it was published */

@@ -42,6 +42,7 @@ enum hep_status decoder_open(struct networks *networks, struct hep_instructor *s
         *extra = config;
     }
     decoder->config = *extra;
+    decoder->step = NULL;
     return HEP_OK;
 }
 
@@ -96,7 +97,7 @@ enum hep_status decoder_run(const struct decoder *decoder, const float *latents,
             z[i] = latents[i] / scale + shift;
         struct hep_argument input = {"z", {z, HEP_F32, HEP_SHAPE(1, channels, height, width)}};
         struct hep_argument output = {"decoded", {decoded, HEP_F32, HEP_SHAPE(1, 3, height * factor, width * factor)}};
-        status = hep_plan_run(plan, &input, 1, &output, 1, error);
+        status = networks_run(decoder->step, plan, &input, 1, &output, 1, error);
     }
     if (status == HEP_OK)
         status = check_finite("the VAE's image", decoded, 3 * places, error);

@@ -1,6 +1,8 @@
 /* The table of image formats, and files that are there whole or not at all. Called by the `encode` operation. */
 #include "instructors/postprocessing/image_file.h"
 
+#include "common/crash_point.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,6 +103,7 @@ static int write_whole(int fd, const char *data, size_t size)
         data += done;
         size -= (size_t)done;
     }
+    HEP_CRASH_POINT("save.part_written");
     return fsync(fd) == 0 ? 0 : errno;
 }
 
@@ -111,10 +114,13 @@ static int write_and_rename(int folder, const char *part, const char *name, cons
     if (fd < 0)
         return errno;
     int code = write_whole(fd, data, size);
+    HEP_CRASH_POINT("save.part_synced");
     if (close(fd) != 0 && code == 0)
         code = errno;
+    HEP_CRASH_POINT("save.before_rename");
     if (code == 0 && renameat(folder, part, folder, name) != 0)
         code = errno;
+    HEP_CRASH_POINT("save.after_rename");
     if (code != 0)
         unlinkat(folder, part, 0);
     else if (fsync(folder) != 0)
@@ -134,5 +140,6 @@ enum hep_status image_save_file(const char *folder, const char *name, const void
         return hep_fail_errno(error, errno, "the folder %s", folder);
     int code = write_and_rename(folder_fd, part, name, data, size);
     close(folder_fd);
+    HEP_CRASH_POINT("save.after_sync");
     return code == 0 ? HEP_OK : hep_fail_errno(error, code, "writing %s/%s", folder, name);
 }

@@ -3,6 +3,8 @@
  * handler, a line in the golden description, a test.
  */
 #include "instructors/postprocessing/decode.h"
+
+#include "common/crash_point.h"
 #include "instructors/postprocessing/save.h"
 #include "instructors/skeleton/instructor.h"
 
@@ -105,6 +107,7 @@ static enum hep_status measure_decode(struct hep_call *call, const void *request
     HEP_TRY(open_decoder(call, request, &decoder, error));
     HEP_TRY(decoder_cost(&decoder, request->latents.shape.dims[2], request->latents.shape.dims[3], &outputs->flops,
                          &outputs->memory_bytes, error));
+    outputs->unit_flops = outputs->flops;
     outputs->flops *= (double)request->latents.shape.dims[0];
     hep_output_add(outputs, "image", HEP_U8, image_shape(request, &decoder));
     return HEP_OK;
@@ -125,10 +128,12 @@ static enum hep_status decode(struct hep_call *call, const void *request_, void 
     size_t latent_elements = (size_t)(latents.shape.dims[1] * height * width),
            pixels = (size_t)(wanted.dims[1] * wanted.dims[2] * 3);
     for (int64_t i = 0; i < count; i++) {
-        if (hep_call_cancelled(call))
-            return hep_fail(error, HEP_E_DOMAIN_DOWN, "postprocessing is draining");
+        struct network_step step = {call, (int32_t)i, (int32_t)count, "decode"};
+        decoder.step = &step;
+        HEP_TRY(hep_call_check(call, error));
         HEP_TRY(decoder_run(&decoder, (const float *)latents.data + (size_t)i * latent_elements, height, width,
                             (uint8_t *)image.data + (size_t)i * pixels, error));
+        HEP_CRASH_POINT("postprocessing.image_written");
         networks_show(&state_of(call)->networks, &state_of(call)->view);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "decode");
     }

@@ -2,8 +2,9 @@
  * heptad-scheduler's operations: plan, list, info. To add one: fields, row, handler, a line in the golden description, a
  * test. The diffusion schedulers themselves are rows of methods.c.
  */
-#include "instructors/scheduler/methods.h"
-#include "instructors/scheduler/plan.h"
+#include "common/crash_point.h"
+#include "nn/scheduler/methods.h"
+#include "nn/scheduler/plan.h"
 #include "instructors/skeleton/instructor.h"
 #include "nn/bundle/bundle.h"
 
@@ -89,8 +90,10 @@ static enum hep_status plan(struct hep_call *call, const void *request_, void *r
     struct hep_tensor out = hep_call_map(call, &request->plan);
     struct hep_scheduler_plan made;
     size_t bytes;
+    HEP_CRASH_POINT("scheduler.before_write");
     HEP_TRY(make(call, request, out.data, (size_t)out.shape.dims[0], &bytes, error));
     HEP_TRY(hep_scheduler_plan_open(out.data, (size_t)out.shape.dims[0], &made, error));
+    HEP_CRASH_POINT("scheduler.after_write");
     reply->scheduler = hep_call_text(call, "%s", made.info.scheduler);
     reply->title = hep_str_of(scheduler_method_find(made.info.scheduler)->title);
     reply->evaluations = made.info.evaluations;

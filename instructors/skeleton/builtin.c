@@ -1,6 +1,6 @@
 /*
- * The operations that every domain has: get_status, ping, describe, configure on the loop thread, cleanup on the worker
- * thread.
+ * The operations that every domain has: get_status, ping, describe, configure, cancel on the loop thread, cleanup on the
+ * worker thread.
  */
 #include "instructors/skeleton/internal.h"
 
@@ -30,6 +30,12 @@ struct ping_reply {
 struct configure_request {
     json_t *settings;
 };
+struct cancel_request {
+    struct hep_str session, request;
+};
+struct cancel_reply {
+    int32_t calls;
+};
 
 static const struct hep_field configure_fields[] = {
     HEP_FIELD(JSON, configure_request, settings, REQUIRED, .help = "an object: configuration key → value as text"),
@@ -37,6 +43,13 @@ static const struct hep_field configure_fields[] = {
 static const struct hep_field configure_reply_fields[] = {
     {.name = "applied", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
      .help = "names of the keys that are in force now"},
+};
+static const struct hep_field cancel_request_fields[] = {
+    HEP_FIELD(STR, cancel_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "whose calls"),
+    HEP_FIELD(STR, cancel_request, request, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "request_id of one of them; all if empty"),
+};
+static const struct hep_field cancel_reply_fields[] = {
+    HEP_FIELD(I32, cancel_reply, calls, REQUIRED, .help = "calls in hand or waiting that were marked"),
 };
 static const struct hep_field ping_request_fields[] = {
     HEP_FIELD(JSON, ping_request, echo, OPTIONAL, .help = "any value; comes back"),
@@ -104,33 +117,33 @@ static json_t *calls_in_hand(const struct hep_instructor *self)
     return array;
 }
 
-static int64_t resident_bytes(int64_t *shared)
+static int64_t resident_bytes(const struct hep_instructor *self, int64_t *shared)
 {
+    char text[128];
     long pages = 0, resident = 0, shared_pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file) {
-        if (fscanf(file, "%ld %ld %ld", &pages, &resident, &shared_pages) != 3)
-            resident = shared_pages = 0;
-        fclose(file);
-    }
+    ssize_t bytes = pread(self->memory_fd, text, sizeof text - 1, 0);
+    text[bytes > 0 ? bytes : 0] = '\0';
+    if (sscanf(text, "%ld %ld %ld", &pages, &resident, &shared_pages) != 3)
+        resident = shared_pages = 0;
     *shared = (int64_t)shared_pages * sysconf(_SC_PAGESIZE);
     return (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
 json_t *instructor_status(struct hep_instructor *self)
 {
-    int64_t shared, resident = resident_bytes(&shared);
+    int64_t shared, resident = resident_bytes(self, &shared);
     pthread_mutex_lock(&self->lock);
     json_t *hand = calls_in_hand(self), *stats = all_stats(self);
     int queued = self->queued;
     pthread_mutex_unlock(&self->lock);
     const char *state = atomic_load(&self->draining) ? "draining" : json_array_size(hand) ? "busy" : "ready";
-    json_t *status = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o}", "domain",
+    json_t *status = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
                                hep_role_name(self->spec->role), "state", state, "pid", (int)getpid(), "generation",
                                (json_int_t)self->options.generation, "uptime_ms", (json_int_t)((hep_now_us() - self->started_us) / 1000),
                                "progress", (json_int_t)atomic_load(&self->progress), "queue", queued, "rss_bytes", (json_int_t)resident,
                                "shared_bytes", (json_int_t)shared, "shm_bytes", (json_int_t)hep_resolver_stats(self->resolver).bytes,
-                               "cpu_ms", (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats);
+                               "cpu_ms", (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats,
+                               "confinement", confinement_json(self));
     if (self->spec->status)
         self->spec->status(self, status);
     return status;
@@ -167,6 +180,15 @@ static enum hep_status ping(struct hep_call *call, const void *request, void *re
     (void)error;
     ping_reply->echo = json_incref(ping_request->echo);
     ping_reply->generation = call->self->options.generation;
+    return HEP_OK;
+}
+
+static enum hep_status cancel(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct cancel_request *which = request;
+    (void)error;
+    ((struct cancel_reply *)reply)->calls =
+        calls_cancel(call->self, which->session.data, which->request.length ? which->request.data : "");
     return HEP_OK;
 }
 
@@ -244,6 +266,9 @@ const struct hep_operation builtin_operations[] = {
      .request_size = sizeof(struct configure_request), .reply = configure_reply_fields, .reply_count = 1,
      .reply_size = sizeof(struct json_reply), .permission = HEP_INTERNAL, .deadline_ms = 2000, .pure = true,
      .help = "settings of a configuration that was read again"},
+    HEP_OPERATION("cancel", cancel, cancel_request, cancel_request_fields, cancel_reply, cancel_reply_fields,
+                  .permission = HEP_INTERNAL, .deadline_ms = 2000,
+                  .help = "end a session's calls: those that wait at once, a network that runs before its next kernel"),
     HEP_OPERATION("ping", ping, ping_request, ping_request_fields, ping_reply, ping_reply_fields, .permission = HEP_CLIENT,
                   .deadline_ms = 2000, .pure = true, .help = "answers; a full round trip through the domain"),
     {0},

@@ -5,6 +5,8 @@
 #include "instructors/skeleton/internal.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
+#include "common/envelope.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -121,7 +123,9 @@ static void answer(struct hep_call *call, json_t *data, const struct hep_error *
     struct hep_instructor *self = call->self;
     json_t *reply = error ? error_reply(call, error)
                           : json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 1, "data", data);
+    HEP_CRASH_POINT("call.before_reply");
     call->answer(call, reply);
+    HEP_CRASH_POINT("call.after_reply");
     json_decref(reply);
     call_destroy(call);
     pthread_mutex_lock(&self->lock);
@@ -133,9 +137,12 @@ static void answer(struct hep_call *call, json_t *data, const struct hep_error *
 
 static void answer_error(struct hep_call *call, struct hep_error *error)
 {
-    snprintf(error->domain, sizeof error->domain, "%s", hep_role_name(call->self->spec->role));
+    const char *domain = hep_role_name(call->self->spec->role);
+    snprintf(error->domain, sizeof error->domain, "%s", domain);
     if (call->row)
         snprintf(error->operation, sizeof error->operation, "%s", call->row->name);
+    if (call->row && hep_status_is_of_field(error->code))
+        hep_suggest(error, "see `heptctl operations %s.%s`", domain, call->row->name);
     answer(call, NULL, error);
 }
 
@@ -146,7 +153,8 @@ static json_t *outputs_to_json(const struct hep_output_plan *plan)
         struct hep_tensor_ref ref = {.dtype = plan->outputs[i].dtype, .shape = plan->outputs[i].shape};
         json_object_set_new(outputs, plan->outputs[i].field, hep_ref_to_json(&ref));
     }
-    return json_pack("{s:o, s:I, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops", plan->flops);
+    return json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops", plan->flops,
+                     "unit_flops", plan->unit_flops > 0 ? plan->unit_flops : plan->flops);
 }
 
 /* status decides; a handler that filled no error gets its code's own words. */
@@ -187,6 +195,7 @@ void call_execute(struct hep_call *call)
         execute_measure(call);
         return;
     }
+    HEP_CRASH_POINT("call.before_handler");
     enum hep_status status = call->row->handler(call, call->request, call->reply, &error);
     /* A deferred call may be gone by now: `status` alone tells, nothing of *call is read. */
     if (status != HEP_STATUS_COUNT)
@@ -196,6 +205,7 @@ void call_execute(struct hep_call *call)
 void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
 {
     struct hep_error failure;
+    HEP_CRASH_POINT("call.after_handler");
     if (status != HEP_OK) {
         fail_in_hand(call, status, error);
         return;
@@ -245,20 +255,25 @@ static enum hep_status find_row(struct hep_call *call, struct hep_error *error)
 {
     const char *type = hep_json_str(call->message, "type", ""), *dot = strchr(type, '.');
     const char *domain = hep_role_name(call->self->spec->role);
-    if (!dot || strlen(domain) != (size_t)(dot - type) || strncmp(type, domain, strlen(domain)) != 0)
-        return hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "this is %s; it has no operation \"%.60s\"", domain, type);
+    if (!dot || strlen(domain) != (size_t)(dot - type) || strncmp(type, domain, strlen(domain)) != 0) {
+        hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "this is %s; it has no operation \"%.60s\"", domain, type);
+        return hep_hint(error, "its operations begin with \"%s.\"; --describe lists them", domain), HEP_E_UNKNOWN_DOMAIN;
+    }
     call->row = hep_operation_find(call->self->spec->operations, dot + 1);
     if (!call->row) {
         call->row = hep_operation_find(builtin_operations, dot + 1);
         call->builtin = call->row != NULL;
     }
-    if (!call->row)
-        return hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "%s has no operation \"%.60s\"", domain, dot + 1);
+    if (!call->row) {
+        hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "%s has no operation \"%.60s\"", domain, dot + 1);
+        return hep_hint(error, "see `heptctl operations %s`", domain), HEP_E_UNKNOWN_OPERATION;
+    }
     return HEP_OK;
 }
 
 static enum hep_status prepare(struct hep_call *call, struct hep_error *error)
 {
+    HEP_TRY(hep_envelope_check(call->message, HEP_FROM_SUPERVISOR, error));
     HEP_TRY(find_row(call, error));
     const struct hep_operation *row = call->row;
     call->request = calloc(1, row->request_size ? row->request_size : 1);
@@ -285,17 +300,39 @@ void call_run(struct hep_call *call)
     }
     if (!call_is_heavy(call))
         call_execute(call);
-    else if (atomic_load(&self->draining))
-        call_refuse_drained(call);
-    else
+    else if (!call_refuse_ended(call))
         worker_push(self, call);
 }
 
-void call_refuse_drained(struct hep_call *call)
+bool call_refuse_ended(struct hep_call *call)
 {
     struct hep_error error = {0};
-    hep_fail(&error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(call->self->spec->role));
+    if (hep_call_check(call, &error) == HEP_OK)
+        return false;
     answer_error(call, &error);
+    return true;
+}
+
+/* ---- ending calls of a session ------------------------------------------------------------------------------------- */
+static int mark_cancelled(struct hep_call *call, const char *session, const char *request_id)
+{
+    if (call->builtin || strcmp(call->session, session) != 0 || (request_id[0] && strcmp(call->request_id, request_id) != 0))
+        return 0;
+    atomic_store(&call->cancelled, true);
+    return 1;
+}
+
+int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id)
+{
+    int count = 0;
+    pthread_mutex_lock(&self->lock);
+    for (struct hep_call *call = self->in_hand; call; call = call->next_in_hand)
+        count += mark_cancelled(call, session, request_id);
+    for (struct hep_call *call = self->heavy_head; call; call = call->next)
+        count += mark_cancelled(call, session, request_id);
+    pthread_mutex_unlock(&self->lock);
+    hep_instructor_wake(self); /* deferred calls are answered by work() */
+    return count;
 }
 
 /* ---- what handlers ask --------------------------------------------------------------------------------------------- */
@@ -384,5 +421,14 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
 
 bool hep_call_cancelled(const struct hep_call *call)
 {
-    return atomic_load(&call->cancelled) || atomic_load(&call->self->draining);
+    return hep_call_check(call, NULL) != HEP_OK;
+}
+
+enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error)
+{
+    if (atomic_load(&call->cancelled))
+        return hep_fail(error, HEP_E_CANCELLED, "the session was paused or cancelled");
+    if (atomic_load(&call->self->draining))
+        return hep_fail(error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(call->self->spec->role));
+    return HEP_OK;
 }

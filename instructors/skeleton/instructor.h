@@ -6,7 +6,7 @@
  * so. An instructor with a batch of its own (inference) defers: its handler keeps the call and returns what
  * hep_call_defer() returns, and `work` is called on the worker thread again and again while it says there is more.
  *
- * Every domain has get_status, ping, describe and cleanup from here; the first three answer on the loop thread, also while a
+ * Every domain has get_status, ping, describe, cancel and cleanup from here; all but cleanup answer on the loop thread, also while a
  * heavy operation runs; cleanup waits for its turn on the worker thread, because what it drops is in use there.
  *
  * SIGTERM drains: operations that run go on to their end (or to the next boundary, see hep_call_cancelled), heavy ones that
@@ -70,8 +70,10 @@ struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_re
 __attribute__((format(printf, 2, 3))) struct hep_str hep_call_text(struct hep_call *call, const char *format, ...);
 /* Reports progress (the watchdog counts it): step of steps, and wakes nobody. note may be "". */
 void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const char *note);
-/* The supervisor asked for this call's end (session cancelled, drain): check at boundaries. */
-bool hep_call_cancelled(const struct hep_call *call);
+/* OK while the call may go on, else what to answer it with. CANCELLED: its session was paused or cancelled (operation
+   `cancel`, any thread, at any time). DOMAIN_DOWN: the process drains. Two atomic reads: check at every boundary. */
+enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error);
+bool hep_call_cancelled(const struct hep_call *call); /* hep_call_check() is not OK */
 
 /* The handler keeps the call and answers later with hep_call_finish(); it returns what this function returns. The
    request struct and its mappings stay valid until then. */

@@ -3,6 +3,7 @@
 #define HEP_INSTRUCTORS_SKELETON_INTERNAL_H
 
 #include "instructors/skeleton/instructor.h"
+#include "common/confine.h"
 #include "common/rpc.h"
 #include "shm/resolve.h"
 
@@ -89,6 +90,8 @@ struct hep_instructor {
     int64_t started_us;
     atomic_uint_fast64_t progress;       /* grows with everything done                          */
     atomic_bool draining, stopping;
+    struct hep_confinement confinement;  /* what is in force                                    */
+    int memory_fd;                       /* /proc/self/statm, −1 = cannot be read               */
     int wake_fd;                         /* eventfd: the loop thread has something to do        */
     pthread_t worker;
 
@@ -108,7 +111,9 @@ struct hep_instructor {
 struct hep_call *call_create(struct hep_instructor *self, json_t *message, answer_function *answer); /* takes message */
 void call_run(struct hep_call *call);   /* finds the operation; runs light ones, queues heavy ones   */
 void call_execute(struct hep_call *call); /* worker thread                                           */
-void call_refuse_drained(struct hep_call *call); /* a heavy one that has not begun; DOMAIN_DOWN */
+bool call_refuse_ended(struct hep_call *call); /* a heavy one that has not begun and shall not: answered, true */
+/* Marks the session's calls in hand and in the queue (request_id "": all), which then end by themselves; returns how many. */
+int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id);
 bool call_is_heavy(const struct hep_call *call);
 /* builtin.c */
 extern const struct hep_operation builtin_operations[];
@@ -118,6 +123,10 @@ json_t *instructor_description(struct hep_instructor *self);
 void report_init(struct report *report, int fd);
 void report_send(struct report *report, json_t *packet, bool must_arrive); /* takes packet */
 void report_flush(struct report *report);
+/* confinement.c */
+enum hep_status confinement_begin(struct hep_instructor *self, struct hep_error *error); /* while there is one thread */
+enum hep_status confinement_serve(struct hep_instructor *self, struct hep_error *error); /* before the first request  */
+json_t *confinement_json(const struct hep_instructor *self);
 /* worker.c */
 void *worker_main(void *self);
 void worker_push(struct hep_instructor *self, struct hep_call *call);

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/contract.h"
 #include "common/crash.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -55,6 +56,11 @@ static int parse_arguments(int argc, char **argv, const struct hep_instructor_sp
             options->describe = true;
         } else if (strcmp(name, "--stdio") == 0) {
             options->stdio = true;
+#ifdef HEP_CRASH_POINTS
+        } else if (strcmp(name, "--crash-points") == 0) {
+            hep_crash_print(hep_role_name(spec->role));
+            return 0;
+#endif
         } else if (strcmp(name, "--help") == 0) {
             return usage(spec, stdout, 0);
         } else if (strcmp(name, "--version") == 0) {
@@ -122,6 +128,7 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
         json_decref(failure);
         return;
     }
+    HEP_CRASH_POINT("call.received");
     call->rpc = request;
     pthread_mutex_lock(&self->lock);
     *self->arrived_tail = call;
@@ -215,11 +222,18 @@ static int run_supervised(struct hep_instructor *self, struct hep_error *error)
         hep_fail_errno(error, errno, "signalfd");
         return 1;
     }
-    if (hep_rpc_server_create(self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server, error) != HEP_OK)
+    /* a confined domain talks with the supervisor only: another domain that was taken over has no way in */
+    pid_t peer = self->confinement.mode == HEP_CONFINE_ON ? getppid() : 0;
+    if (hep_rpc_server_create_for(peer, self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server, error) !=
+        HEP_OK)
         return 1;
     if (self->spec->listen && self->spec->listen(self, error) != HEP_OK)
         return error->code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
+    if (confinement_serve(self, error) != HEP_OK)
+        return 1;
+    HEP_CRASH_POINT("start.before_ready");
     report_ready(self);
+    HEP_CRASH_POINT("start.after_ready");
     loop(self, signal_fd);
     if (!hep_rpc_server_flush(self->server, FLUSH_MS))
         hep_log(HEP_WARNING, "domain.drained", "reason=\"the supervisor did not take the last answers\"");
@@ -258,11 +272,13 @@ static void answer_line(struct hep_instructor *self, const char *line, size_t by
     pthread_mutex_unlock(&self->lock);
 }
 
-static int run_stdio(struct hep_instructor *self)
+static int run_stdio(struct hep_instructor *self, struct hep_error *error)
 {
     char *line = NULL;
     size_t capacity = 0;
     ssize_t bytes;
+    if (confinement_serve(self, error) != HEP_OK)
+        return 1;
     while ((bytes = getline(&line, &capacity, stdin)) > 0)
         if (bytes > 1)
             answer_line(self, line, (size_t)bytes);
@@ -349,16 +365,21 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
     if (!self.options.stdio && !self.options.socket)
         return usage(spec, stderr, HEP_EXIT_CONFIG);
     hep_log_init(hep_role_name(spec->role), HEP_INFO);
+#ifdef HEP_CRASH_POINTS
+    if (hep_crash_begin(hep_role_name(spec->role), &error) != HEP_OK)
+        hep_log(HEP_ERROR_LEVEL, "crash_points.refused", "reason=\"%s\"", error.message);
+#endif
     enum hep_log_level level;
     if (hep_log_level_from_name(hep_instructor_setting(&self, "log.level") ? hep_instructor_setting(&self, "log.level") : "info",
                                 &level))
         hep_log_set_level(level);
     prepare_process(&self.options);
-    hep_crash_handler_install(STDERR_FILENO);
-    if (init(&self, &error) != HEP_OK)
+    hep_crash_handler_install(STDERR_FILENO); /* before it is confined: it looks at files */
+    HEP_CRASH_POINT("start.begin");
+    if (confinement_begin(&self, &error) != HEP_OK || init(&self, &error) != HEP_OK)
         status = error.code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
     else
-        status = self.options.stdio ? run_stdio(&self) : run_supervised(&self, &error);
+        status = self.options.stdio ? run_stdio(&self, &error) : run_supervised(&self, &error);
     if (error.code != HEP_OK) {
         char reason[HEP_ERROR_MESSAGE_MAX], hint[HEP_ERROR_HINT_MAX];
         hep_log(HEP_ERROR_LEVEL, "domain.failed", "domain=%s code=%s reason=%s hint=%s", hep_role_name(spec->role),

@@ -1,6 +1,7 @@
 /* Open networks of an instructor, by segment. Holds each mapping itself, beyond the call that brought the reference. */
 #include "instructors/skeleton/networks.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "shm/segment.h"
 
@@ -8,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { REPORT_EVERY_US = 1000000 };
 
 static size_t close_one(struct open_network *open, struct hep_instructor *self)
 {
@@ -107,6 +110,48 @@ enum hep_status networks_get(struct networks *networks, struct hep_instructor *s
     if (extra)
         *extra = &found->extra;
     return HEP_OK;
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+static bool goes_on(void *context, int step, int step_count)
+{
+    struct network_watch *watch = context;
+    int64_t now = hep_now_us();
+    (void)step;
+    (void)step_count;
+    if (now - watch->told_us >= REPORT_EVERY_US) {
+        watch->told_us = now;
+        watch->report(watch->context);
+    }
+    for (int i = 0; i < watch->count; i++)
+        if (!hep_call_cancelled(watch->calls[i]))
+            return true;
+    return false;
+}
+
+struct hep_plan_watch network_watch_begin(struct network_watch *watch)
+{
+    watch->told_us = hep_now_us();
+    return (struct hep_plan_watch){goes_on, watch};
+}
+
+static void report_step(void *context)
+{
+    const struct network_step *step = context;
+    hep_call_progress(step->call, step->step, step->steps, step->note);
+}
+
+enum hep_status networks_run(const struct network_step *step, struct hep_plan *plan, const struct hep_argument *inputs,
+                             size_t input_count, const struct hep_argument *outputs, size_t output_count,
+                             struct hep_error *error)
+{
+    if (!step)
+        return hep_plan_run(plan, inputs, input_count, outputs, output_count, error);
+    struct network_step reported = *step;
+    struct network_watch watch = {.calls = &reported.call, .count = 1, .report = report_step, .context = &reported};
+    struct hep_plan_watch plan_watch = network_watch_begin(&watch);
+    enum hep_status status = hep_plan_run_watched(plan, inputs, input_count, outputs, output_count, &plan_watch, error);
+    return status == HEP_E_CANCELLED ? hep_call_check(step->call, error) : status;
 }
 
 int networks_count(const struct networks *networks)

@@ -32,6 +32,29 @@ enum hep_status networks_get(struct networks *networks, struct hep_instructor *s
                              const char *blob, struct hep_network **network, void ***extra, struct hep_error *error);
 /* A reference to published files or weights, whole: what a bundle may be read from. BAD_REFERENCE. */
 enum hep_status networks_check_ref(const struct hep_tensor_ref *ref, struct hep_error *error);
+/* Says between two kernels of a long run that it gets on (progress, at most each second), and whether its calls still
+   want it. */
+struct network_watch {
+    struct hep_call *const *calls; /* it serves; it ends when none of them goes on          */
+    int count;
+    void (*report)(void *context); /* called at most each second                            */
+    void *context;                 /* of report                                             */
+    int64_t told_us;               /* last report; set by network_watch_begin               */
+};
+/* The watch for hep_plan_run_watched; watch outlives it. */
+struct hep_plan_watch network_watch_begin(struct network_watch *watch);
+
+/* What a run reports of itself. */
+struct network_step {
+    struct hep_call *call;
+    int32_t step, steps;
+    const char *note;
+};
+/* One run of a plan for one call; step NULL: unwatched, for tools and tests. hep_call_check's error if the call is to
+   end; those of hep_plan_run. */
+enum hep_status networks_run(const struct network_step *step, struct hep_plan *plan, const struct hep_argument *inputs,
+                             size_t input_count, const struct hep_argument *outputs, size_t output_count,
+                             struct hep_error *error);
 /* Closes all; returns the bytes of activations given back. */
 size_t networks_clear(struct networks *networks, struct hep_instructor *self);
 int networks_count(const struct networks *networks); /* open now */

@@ -75,9 +75,7 @@ void *worker_main(void *context)
     bool more = false;
     hep_crash_handler_worker();
     while (next_call(self, more, &call)) {
-        if (call && atomic_load(&self->draining)) {
-            call_refuse_drained(call);
-        } else if (call) {
+        if (call && !call_refuse_ended(call)) {
             use_lease(call);
             call_execute(call);
         }

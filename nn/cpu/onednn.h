@@ -32,6 +32,14 @@ enum hep_status hep_onednn_check(dnnl_status_t status, const char *what, struct 
 /* "oneDNN 2.6.3 (hash) isa 0x…" */
 const char *hep_onednn_build_text(char *text, size_t size);
 
+/* dnnl_primitive_execute(), which takes nothing from the heap this way (onednn_heap.c). */
+dnnl_status_t hep_onednn_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
+                                 const dnnl_exec_arg_t *args);
+/* From open to close, C++'s operator new serves the calling thread from a block of static memory while it lasts. Not
+   nested. For hep_onednn_execute and its test. */
+void hep_onednn_heap_open(void);
+void hep_onednn_heap_close(void);
+
 /* A layout in which every probed size of the operator runs on a kernel made for this ISA level. *found is false (and
    status HEP_OK) if oneDNN has only its reference or its plain GEMM for this weight. Fills id, bytes, state. */
 enum hep_status hep_onednn_layout_create(struct hep_weight_layout *layout, bool *found, struct hep_error *error);

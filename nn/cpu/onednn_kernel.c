@@ -152,7 +152,7 @@ static void run(const struct hep_kernel *kernel, void *const *at)
         state->data[i] = at[state->slots[i]]; /* a tensor of the caller */
         hep_assert(dnnl_memory_set_data_handle(state->args[i].memory, at[state->slots[i]]) == dnnl_success);
     }
-    hep_assert(dnnl_primitive_execute(state->primitive, state->stream, state->count, state->args) == dnnl_success);
+    hep_assert(hep_onednn_execute(state->primitive, state->stream, state->count, state->args) == dnnl_success);
 }
 
 /* Asked with the weights as they lie, and, if the layout hides a better one, with weights as it would like them. */

@@ -9,6 +9,7 @@
 #include "nn/weights/model_folder.h"
 #include "nn/weights/packed.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,12 +32,26 @@ static const struct {
     {"vae_encoder", 1e-5, 4e-2},  {"vae_decoder", 1e-5, 4e-2},
 };
 
+static double tolerance_of(size_t row, enum hep_dtype dtype)
+{
+    return dtype == HEP_BF16 ? tolerances[row].bf16 : tolerances[row].f32;
+}
+
 double hep_evaluation_tolerance(const struct hep_evaluation *evaluation)
 {
     for (size_t i = 0; i < HEP_COUNT_OF(tolerances); i++)
         if (strcmp(tolerances[i].network, evaluation->network->name) == 0)
-            return evaluation->options.dtype == HEP_BF16 ? tolerances[i].bf16 : tolerances[i].f32;
+            return tolerance_of(i, evaluation->options.dtype);
     return 0;
+}
+
+void hep_evaluation_tolerances(enum hep_dtype dtype, double *least, double *largest)
+{
+    *least = *largest = tolerance_of(0, dtype);
+    for (size_t i = 1; i < HEP_COUNT_OF(tolerances); i++) {
+        *least = fmin(*least, tolerance_of(i, dtype));
+        *largest = fmax(*largest, tolerance_of(i, dtype));
+    }
 }
 
 static enum hep_status open_component(struct hep_evaluation *evaluation, const char *model_dir, struct hep_error *error)

@@ -64,5 +64,7 @@ enum hep_status hep_evaluation_plan(struct hep_evaluation *evaluation, struct he
 
 /* The limit on rel_rms that the reference data suggests for this network and dtype. */
 double hep_evaluation_tolerance(const struct hep_evaluation *evaluation);
+/* The least and the largest of these limits over all networks. */
+void hep_evaluation_tolerances(enum hep_dtype dtype, double *least, double *largest);
 
 #endif

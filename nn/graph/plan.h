@@ -99,11 +99,22 @@ const struct hep_backend *hep_plan_backend(const struct hep_plan *plan);
 enum hep_status hep_plan_bind(struct hep_plan *plan, const struct hep_packed *packed, void *arena, size_t arena_bytes,
                               struct hep_error *error);
 /* Runs all steps. Every input and output of the plan must be given once, with its dtype and shape; others are refused
-   (BAD_FIELD). Outputs must not overlap inputs. It allocates nothing and cannot fail after these checks, save for one
-   case: when omp_get_max_threads() differs from the last run's, the kernels are made again for that many threads
-   (NO_MEMORY). */
+   (BAD_FIELD). Outputs must not overlap inputs. It takes nothing from the heap (what oneDNN needs for a call is static:
+   nn/cpu/onednn_heap.c) and cannot fail after these checks, save for one case: when omp_get_max_threads() differs from
+   the last run's, the kernels are made again for that many threads (NO_MEMORY). */
 enum hep_status hep_plan_run(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
                              const struct hep_argument *outputs, size_t output_count, struct hep_error *error);
+/* Asked before each step on the thread that runs the plan: step of step_count is next. False ends the run. It must cost
+   no more than a clock and an atomic read. */
+struct hep_plan_watch {
+    bool (*go_on)(void *context, int step, int step_count);
+    void *context;
+};
+/* The same under a watch (NULL: none). CANCELLED: the watch ended it; the outputs hold anything, the plan can run
+   again. What a run that gets to its end computes does not depend on a watch. */
+enum hep_status hep_plan_run_watched(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
+                                     const struct hep_argument *outputs, size_t output_count,
+                                     const struct hep_plan_watch *watch, struct hep_error *error);
 /* Later runs fill steps[].time_ns (on), or leave them (off, the default). */
 void hep_plan_set_timing(struct hep_plan *plan, bool on);
 

@@ -175,22 +175,32 @@ static int64_t now_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void run_watched(struct hep_plan_inside *p)
+static void run_step(struct hep_plan_inside *p, int i)
 {
-    for (int i = 0; i < p->plan.step_count; i++) {
-        if (p->poison)
-            poison_before(p, i);
-        int64_t start = now_ns();
-        p->kernels[i].run(&p->kernels[i], p->at[i]);
-        if (p->timing)
-            p->steps[i].time_ns = now_ns() - start;
-        if (p->poison)
-            poison_after(p, i);
-    }
+    if (p->poison)
+        poison_before(p, i);
+    int64_t start = p->timing ? now_ns() : 0;
+    p->kernels[i].run(&p->kernels[i], p->at[i]);
+    if (p->timing)
+        p->steps[i].time_ns = now_ns() - start;
+    if (p->poison)
+        poison_after(p, i);
 }
 
-enum hep_status hep_plan_run(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
-                             const struct hep_argument *outputs, size_t output_count, struct hep_error *error)
+static enum hep_status run_steps(struct hep_plan_inside *p, const struct hep_plan_watch *watch, struct hep_error *error)
+{
+    int count = p->plan.step_count;
+    for (int i = 0; i < count; i++) {
+        if (watch && !watch->go_on(watch->context, i, count))
+            return hep_fail(error, HEP_E_CANCELLED, "%s: ended before step %d of %d", p->ir.network, i + 1, count);
+        run_step(p, i);
+    }
+    return HEP_OK;
+}
+
+enum hep_status hep_plan_run_watched(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
+                                     const struct hep_argument *outputs, size_t output_count,
+                                     const struct hep_plan_watch *watch, struct hep_error *error)
 {
     struct hep_plan_inside *p = hep_plan_inside(plan);
     int before = omp_get_max_threads(), threads = run_threads(p);
@@ -201,13 +211,14 @@ enum hep_status hep_plan_run(struct hep_plan *plan, const struct hep_argument *i
     omp_set_num_threads(threads);
     if (threads != p->bound_threads)
         HEP_TRY_DONE(status, bind_kernels(p, threads, error));
-    if (p->poison || p->timing) {
-        run_watched(p);
-    } else {
-        for (int i = 0; i < plan->step_count; i++)
-            p->kernels[i].run(&p->kernels[i], p->at[i]);
-    }
+    status = run_steps(p, watch, error);
 done:
     omp_set_num_threads(before);
     return status;
+}
+
+enum hep_status hep_plan_run(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
+                             const struct hep_argument *outputs, size_t output_count, struct hep_error *error)
+{
+    return hep_plan_run_watched(plan, inputs, input_count, outputs, output_count, NULL, error);
 }

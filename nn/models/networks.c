@@ -109,7 +109,7 @@ enum hep_status hep_network_instance_init(struct hep_network_instance *instance,
     HEP_TRY_DONE(status, hep_plan_create(graph, options, &made.plan, error));
     if (!packed)
         HEP_TRY_DONE(status, hep_packed_create(made.plan, source, NULL, &made.packed, error));
-    made.arena = aligned_alloc(HEP_ALIGN, (made.plan->peak_bytes + HEP_ALIGN) / HEP_ALIGN * HEP_ALIGN);
+    made.arena = aligned_alloc(HEP_ALIGN, made.plan->peak_bytes); /* a multiple of HEP_ALIGN, as every buffer is */
     if (!made.arena)
         HEP_TRY_DONE(status, hep_fail(error, HEP_E_NO_MEMORY, "%s: no %zu bytes for activations", made.plan->network,
                                       made.plan->peak_bytes));

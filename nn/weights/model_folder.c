@@ -164,11 +164,41 @@ static bool in_list(const char *list, const char *word)
     return false;
 }
 
+/* The pipelines whose networks Heptad knows. To add one: a row. */
+static const struct pipeline_row {
+    const char *class;
+    bool pair; /* two text encoders with their tokenizers (SDXL) */
+} pipeline_rows[] = {
+    {"StableDiffusionPipeline", false},         {"StableDiffusionImg2ImgPipeline", false},
+    {"StableDiffusionInpaintPipeline", false},  {"LatentConsistencyModelPipeline", false},
+    {"StableDiffusionXLPipeline", true},        {"StableDiffusionXLImg2ImgPipeline", true},
+    {"StableDiffusionXLInpaintPipeline", true},
+};
+
+static enum hep_status check_pipeline(const struct hep_model *model, struct hep_error *error)
+{
+    const char *class = hep_model_pipeline(model);
+    const struct pipeline_row *row = NULL;
+    if (!class)
+        return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json' has no '_class_name'");
+    for (size_t i = 0; i < HEP_COUNT_OF(pipeline_rows); i++)
+        if (strcmp(pipeline_rows[i].class, class) == 0)
+            row = &pipeline_rows[i];
+    if (!row) {
+        hep_fail(error, HEP_E_UNSUPPORTED, "'model_index.json': '_class_name' is '%.80s', which is not supported",
+                 class);
+        return hep_hint(error, "supported are Stable Diffusion 1.x, 2.x and XL");
+    }
+    if (hep_model_has(model, "text_encoder_2") != row->pair || hep_model_has(model, "tokenizer_2") != row->pair)
+        return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json': a %s has %s", class,
+                        row->pair ? "'text_encoder_2' and 'tokenizer_2'" : "no 'text_encoder_2' and no 'tokenizer_2'");
+    return HEP_OK;
+}
+
 static enum hep_status check_index(const struct hep_model *model, struct hep_error *error)
 {
     static const char *const required[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};
-    if (!json_is_string(json_object_get(model->index, "_class_name")))
-        return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json' has no '_class_name'");
+    HEP_TRY(check_pipeline(model, error));
     for (size_t i = 0; i < HEP_COUNT_OF(required); i++)
         if (!hep_model_has(model, required[i]))
             return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json' names no '%s'", required[i]);

@@ -1,13 +1,19 @@
 # Completion of heptctl for bash. Generated: heptctl completion bash
-_heptctl_words() { heptctl words "$1" --timeout 1 2>/dev/null; }
+_heptctl_words() { heptctl words "$1" --timeout 1 "${daemon[@]}" 2>/dev/null; }
 _heptctl() {
-  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i value
+  local -a daemon=()
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; i++)); do
     case ${COMP_WORDS[i]} in
-    --state | --socket | --timeout) ((i++)) ;;
+    --state | --socket | --timeout)
+      value=${COMP_WORDS[i+1]}
+      if [[ $value == = ]]; then value=${COMP_WORDS[i+2]}; fi
+      [[ ${COMP_WORDS[i]} == --timeout ]] || daemon+=("${COMP_WORDS[i]}=${value/#\~\//$HOME/}")
+      [[ ${COMP_WORDS[i+1]} == = ]] && ((i++))
+      ((i++)) ;;
     -*) ;;
-    *) verb=${COMP_WORDS[i]}; break ;;
+    *) [[ $verb ]] || verb=${COMP_WORDS[i]} ;;
     esac
   done
   case $prev in
@@ -68,17 +74,17 @@ _heptctl() {
     case $prev in
     esac
     words=' --json --state --socket --timeout --help --version'
-    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+    [[ $cur == -* ]] || words=$(_heptctl_words open-sessions) ;;
   pause)
     case $prev in
     esac
     words=' --json --state --socket --timeout --help --version'
-    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+    [[ $cur == -* ]] || words=$(_heptctl_words going-sessions) ;;
   resume)
     case $prev in
     esac
     words=' --json --state --socket --timeout --help --version'
-    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+    [[ $cur == -* ]] || words=$(_heptctl_words paused-sessions) ;;
   workflows)
     case $prev in
     esac
@@ -89,6 +95,13 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     ;;
+  incidents)
+    case $prev in
+    --domain|-d) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words domains)" -- "$cur"); return ;;
+    --limit|-n) return ;;
+    esac
+    words=' --domain --limit --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words incidents) ;;
   restart)
     case $prev in
     esac
@@ -111,6 +124,21 @@ _heptctl() {
     --lines|-n) return ;;
     esac
     words=' --lines --follow --json --state --socket --timeout --help --version'
+    ;;
+  drain)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  undrain)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  upgrade)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
     ;;
   stop)
     case $prev in
@@ -148,7 +176,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status models sessions session wait cancel pause resume workflows domains restart reload events logs stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status models sessions session wait cancel pause resume workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -40,13 +40,21 @@ static char *cause_of(const json_t *domain)
     return ctl_format("%s%s%s", cause, operation[0] ? " in " : "", operation);
 }
 
+/* "`heptctl incidents 12`": what is known of the last death; the log if nobody has kept it. */
+static char *look_of(const json_t *domain)
+{
+    int64_t number = hep_json_int(domain, "incident", 0);
+    return number > 0 ? ctl_format("`heptctl incidents %" PRId64 "`", number) : ctl_format("`heptctl logs -n 50`");
+}
+
 /* ---- one domain -------------------------------------------------------------------------------------------------- */
-static void when_failed(struct advice *advice, const json_t *domain, const char *name, const char *cause)
+static void when_failed(struct advice *advice, const json_t *domain, const char *name, const char *cause,
+                        const char *look)
 {
     char next[24];
     int64_t next_ms = hep_json_int(domain, "next_try_ms", -1);
     const char *hint = hep_json_str(json_object_get(domain, "last_obituary"), "hint", ""); /* its own */
-    char *what = hint[0] ? ctl_format("To do: %s", hint) : ctl_format("Look: `heptctl logs -n 50`, `heptctl doctor`");
+    char *what = hint[0] ? ctl_format("To do: %s", hint) : ctl_format("Look: %s, `heptctl doctor`", look);
     if (next_ms >= 0)
         advise(advice, ctl_format("%s is given up for now: %s; tried again in %s. Sessions wait and are not lost. %s. "
                                   "When the cause is gone: `heptctl restart %s`.",
@@ -62,18 +70,25 @@ static void about_domain(struct advice *advice, const json_t *domain)
     const char *name = hep_json_str(domain, "domain", "?"), *state = hep_json_str(domain, "state", "");
     bool serving = strcmp(state, "ready") == 0 || strcmp(state, "busy") == 0;
     int64_t restarts = hep_json_int(domain, "restarts", 0), silent = hep_json_int(domain, "reported_ms_ago", 0);
-    char *cause = cause_of(domain), span[24];
+    int64_t idle = hep_json_int(domain, "idle_ms", 0);
+    char *cause = cause_of(domain), *look = look_of(domain), span[24];
     if (strcmp(state, "failed") == 0)
-        when_failed(advice, domain, name, cause);
+        when_failed(advice, domain, name, cause, look);
     else if (strcmp(state, "backoff") == 0)
         advise(advice,
                ctl_format(
                    "%s died: %s. It is started again in %s by itself; sessions go on from their last step. If it keeps "
-                   "dying: `heptctl logs -n 50`.",
-                   name, cause, ctl_duration(hep_json_int(domain, "next_try_ms", 0), span, sizeof span)));
+                   "dying: %s.",
+                   name, cause, ctl_duration(hep_json_int(domain, "next_try_ms", 0), span, sizeof span), look));
     else if (strcmp(state, "hung") == 0 || strcmp(state, "dying") == 0)
         advise(advice,
                ctl_format("%s made no progress and is being ended (%s). It is started again by itself.", name, cause));
+    else if (serving && idle >= silent && !hep_json_bool(domain, "healthy", true))
+        advise(
+            advice,
+            ctl_format("%s has had %s in hand for %s without progress. It is ended by itself at its deadline, and its "
+                       "sessions go on; to do it now: `heptctl restart %s`.",
+                       name, hep_json_str(domain, "operation", "work"), ctl_duration(idle, span, sizeof span), name));
     else if (serving && !hep_json_bool(domain, "healthy", true))
         advise(
             advice,
@@ -81,8 +96,9 @@ static void about_domain(struct advice *advice, const json_t *domain)
                 "%s has said nothing for %s. If it stays so it is ended by itself; to do it now: `heptctl restart %s`.",
                 name, ctl_duration(silent, span, sizeof span), name));
     else if (restarts >= RESTARTS_MANY)
-        advise(advice, ctl_format("%s was started again %" PRId64 " times; last: %s. Look: `heptctl logs -n 200`.",
-                                  name, restarts, cause));
+        advise(advice,
+               ctl_format("%s was started again %" PRId64 " times; last: %s. Look: %s.", name, restarts, cause, look));
+    free(look);
     free(cause);
 }
 
@@ -108,20 +124,26 @@ static void about_store(struct advice *advice, const json_t *status)
 
 static void about_shared_memory(struct advice *advice, const json_t *status)
 {
-    char rest[24];
+    char rest[24], effect[80] = "larger requests will be refused";
     const json_t *memory = json_object_get(status, "memory");
     int64_t total = hep_json_int(memory, "shm_total_bytes", 0), unused = hep_json_int(memory, "shm_free_bytes", 0);
-    if (total == 0 || (unused >= total / 10 && unused >= SHM_LOW))
+    int64_t waiting = hep_json_int(memory, "waiting_for_shm", 0);
+    if (waiting == 0 && (total == 0 || (unused >= total / 10 && unused >= SHM_LOW)))
         return;
-    advise(advice,
-           ctl_format(
-               "/dev/shm has %s left: larger requests will be refused. Make it larger (`mount -o remount,size=%" PRId64
-               "G /dev/shm`), or unload a model (`heptctl call model.unload '{\"model\": …}'`).",
-               ctl_bytes(unused, rest, sizeof rest), 2 * (total >> 30) + 1));
+    if (waiting > 0)
+        snprintf(effect, sizeof effect, "%" PRId64 " session%s for more (`heptctl sessions --status queued`)", waiting,
+                 waiting == 1 ? " waits" : "s wait");
+    advise(advice, ctl_format("/dev/shm has %s left: %s. Make it larger (`mount -o remount,size=%" PRId64
+                              "G /dev/shm`), or unload a model (`heptctl call model.unload '{\"model\": …}'`).",
+                              ctl_bytes(unused, rest, sizeof rest), effect, 2 * (total >> 30) + 1));
 }
 
 static void about_draining(struct advice *advice, const json_t *status)
 {
+    if (is(status, "state", "drained"))
+        advise(advice,
+               ctl_format("heptad holds its sessions and refuses requests, as the operator asked. To let them go "
+                          "on: `heptctl undrain`."));
     if (is(status, "state", "draining"))
         advise(advice,
                ctl_format(

@@ -146,9 +146,9 @@ enum hep_status ctl_parse(int argc, char **argv, struct ctl *ctl, struct hep_err
         return hep_hint(error, "see `heptctl help %s`", ctl->verb->name);
     }
     ctl->json = ctl_flag(ctl, "json");
-    return ctl_number(ctl, "timeout", 1, 86400, CTL_TIMEOUT_MS / 1000, &ctl->timeout_ms, error) == HEP_OK
-               ? (ctl->timeout_ms *= 1000, HEP_OK)
-               : HEP_E_BAD_FIELD;
+    HEP_TRY(ctl_number(ctl, "timeout", 1, 86400, CTL_TIMEOUT_MS / 1000, &ctl->timeout_ms, error));
+    ctl->timeout_ms *= 1000;
+    return HEP_OK;
 }
 
 const char *ctl_value(const struct ctl *ctl, const char *option)

@@ -63,6 +63,15 @@ void ctl_print_error(struct ctl *ctl, const struct hep_error *error)
     free(text);
 }
 
+void ctl_explain(const struct ctl *ctl, struct hep_error *error)
+{
+    bool ours = !error->domain[0] && !error->operation[0]; /* the daemon names the operation */
+    if (ours && ctl->verb && hep_status_is_of_field(error->code))
+        hep_suggest(error, "see `heptctl help %s`", ctl->verb->name);
+    else if (ours && hep_status_is_of_field(error->code))
+        hep_suggest(error, "see `heptctl help`");
+}
+
 enum hep_status ctl_read_file(const char *path, char **text, size_t *bytes, struct hep_error *error)
 {
     bool standard = strcmp(path, "-") == 0;

@@ -3,7 +3,6 @@
  * the daemon knows. Called by main, hep-pages and tests.
  */
 #include "common/roles.h"
-#include "common/wire.h"
 #include "supervisor/ctl/ctl.h"
 
 #include <stdlib.h>
@@ -68,15 +67,21 @@ static void bash_verb(FILE *out, const struct ctl_verb *verb)
 void ctl_completion_bash(FILE *out)
 {
     fputs("# Completion of heptctl for bash. Generated: heptctl completion bash\n"
-          "_heptctl_words() { heptctl words \"$1\" --timeout 1 2>/dev/null; }\n"
+          "_heptctl_words() { heptctl words \"$1\" --timeout 1 \"${daemon[@]}\" 2>/dev/null; }\n"
           "_heptctl() {\n"
-          "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i\n"
+          "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i value\n"
+          "  local -a daemon=()\n"
           "  COMPREPLY=()\n"
           "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
           "    case ${COMP_WORDS[i]} in\n"
-          "    --state | --socket | --timeout) ((i++)) ;;\n"
+          "    --state | --socket | --timeout)\n"
+          "      value=${COMP_WORDS[i+1]}\n"
+          "      if [[ $value == = ]]; then value=${COMP_WORDS[i+2]}; fi\n"
+          "      [[ ${COMP_WORDS[i]} == --timeout ]] || daemon+=(\"${COMP_WORDS[i]}=${value/#\\~\\//$HOME/}\")\n"
+          "      [[ ${COMP_WORDS[i+1]} == = ]] && ((i++))\n"
+          "      ((i++)) ;;\n"
           "    -*) ;;\n"
-          "    *) verb=${COMP_WORDS[i]}; break ;;\n"
+          "    *) [[ $verb ]] || verb=${COMP_WORDS[i]} ;;\n"
           "    esac\n"
           "  done\n"
           "  case $prev in\n",
@@ -164,11 +169,27 @@ void ctl_completion_zsh(FILE *out)
           "# Completion of heptctl for zsh. Generated: heptctl completion zsh\n"
           "_heptctl_words() {\n"
           "  local -a found\n"
-          "  found=(${(f)\"$(heptctl words $1 --timeout 1 2>/dev/null)\"})\n"
+          "  found=(${(f)\"$(heptctl words $1 --timeout 1 $daemon 2>/dev/null)\"})\n"
           "  compadd -a found\n"
           "}\n"
           "_heptctl() {\n"
-          "  local -a verbs\n"
+          "  local -a verbs daemon\n"
+          "  local -i i at=0\n"
+          "  local value\n"
+          "  for ((i = 2; i <= $#words; i++)); do\n"
+          "    case $words[i] in\n"
+          "    --(state|socket)=*)\n"
+          "      value=${(Q)words[i]#*=}\n"
+          "      daemon+=(\"${words[i]%%=*}=${value/#\\~\\//$HOME/}\") ;;\n"
+          "    --state|--socket)\n"
+          "      value=${(Q)words[i+1]}\n"
+          "      daemon+=(\"$words[i]=${value/#\\~\\//$HOME/}\")\n"
+          "      ((i++)) ;;\n"
+          "    --timeout) ((i++)) ;;\n"
+          "    -*) ;;\n"
+          "    *) ((at)) || at=i ;;\n"
+          "    esac\n"
+          "  done\n"
           "  verbs=(\n",
           out);
     for (const struct ctl_verb *verb = ctl_verbs; verb->name; verb++) {
@@ -178,8 +199,8 @@ void ctl_completion_zsh(FILE *out)
         zsh_text(out, verb->help);
         fputs("'\n", out);
     }
-    fputs("  )\n  if ((CURRENT == 2)); then\n    _describe verb verbs\n    return\n  fi\n"
-          "  local verb=$words[2]\n  shift words\n  ((CURRENT--))\n  case $verb in\n",
+    fputs("  )\n  if ((at == 0 || at >= CURRENT)); then\n    _describe verb verbs\n    return\n  fi\n"
+          "  local verb=$words[at]\n  shift $((at - 1)) words\n  ((CURRENT -= at - 1))\n  case $verb in\n",
           out);
     for (const struct ctl_verb *verb = ctl_verbs; verb->name; verb++)
         if (!verb->hidden)
@@ -187,30 +208,88 @@ void ctl_completion_zsh(FILE *out)
     fputs("  esac\n}\n_heptctl \"$@\"\n", out);
 }
 
+/* To add a shell: a row. */
+static const struct {
+    const char *shell;
+    void (*write)(FILE *out);
+} shells[] = {{"bash", ctl_completion_bash}, {"zsh", ctl_completion_zsh}};
+
+static void print_script(struct ctl *ctl, void (*write)(FILE *out))
+{
+    char *script = NULL;
+    size_t size = 0;
+    if (!ctl->json) {
+        write(ctl->out);
+        return;
+    }
+    FILE *text = open_memstream(&script, &size);
+    hep_assert(text);
+    write(text);
+    fclose(text);
+    json_t *said = json_pack("{s:s}", "script", script);
+    ctl_print_json(ctl->out, said, false);
+    json_decref(said);
+    free(script);
+}
+
 enum hep_status ctl_completion(struct ctl *ctl, struct hep_error *error)
 {
-    if (strcmp(ctl->words[0], "bash") == 0)
-        ctl_completion_bash(ctl->out);
-    else if (strcmp(ctl->words[0], "zsh") == 0)
-        ctl_completion_zsh(ctl->out);
-    else
-        return hep_fail(error, HEP_E_BAD_FIELD, "there is no completion for \"%.40s\", only for bash and zsh",
-                        ctl->words[0]);
-    return HEP_OK;
+    for (size_t i = 0; i < HEP_COUNT_OF(shells); i++)
+        if (strcmp(ctl->words[0], shells[i].shell) == 0) {
+            print_script(ctl, shells[i].write);
+            return HEP_OK;
+        }
+    return hep_fail(error, HEP_E_BAD_FIELD, "there is no completion for \"%.40s\", only for bash and zsh",
+                    ctl->words[0]);
 }
 
 /* ---- words ------------------------------------------------------------------------------------------------------- */
-/* Where the names of a kind come from. */
+/* Where the names of a kind come from. status: asked for each of these, "" = once, without. */
 static const struct source {
     enum ctl_kind kind;
-    const char *type, *list, *name;
+    const char *type, *list, *name, *status;
 } sources[] = {
-    {CTL_KIND_SESSION, "session.list", "sessions", "session_id"},
-    {CTL_KIND_MODEL, "model.list", "models", "name"},
-    {CTL_KIND_SCHEDULER, "scheduler.list", "schedulers", "name"},
-    {CTL_KIND_OPERATION, "domain.describe", "operations", "type"},
-    {CTL_KIND_WORKFLOW, "workflow.list", "workflows", "workflow_id"},
+    {CTL_KIND_SESSION, "session.list", "sessions", "session_id", ""},
+    {CTL_KIND_OPEN_SESSION, "session.list", "sessions", "session_id", "running queued paused"},
+    {CTL_KIND_GOING_SESSION, "session.list", "sessions", "session_id", "running queued"},
+    {CTL_KIND_PAUSED_SESSION, "session.list", "sessions", "session_id", "paused"},
+    {CTL_KIND_MODEL, "model.list", "models", "name", ""},
+    {CTL_KIND_SCHEDULER, "scheduler.list", "schedulers", "name", ""},
+    {CTL_KIND_OPERATION, "domain.describe", "operations", "type", ""},
+    {CTL_KIND_WORKFLOW, "workflow.list", "workflows", "workflow_id", ""},
+    {CTL_KIND_INCIDENT, "domain.incidents", "incidents", "incident", ""},
 };
+
+static enum hep_status print_words(struct ctl *ctl, const struct source *source, const char *status, int length,
+                                   struct hep_error *error)
+{
+    json_t *reply = NULL;
+    size_t index;
+    const json_t *row;
+    json_t *request = length > 0 ? json_pack("{s:s%}", "status", status, (size_t)length) : NULL;
+    HEP_TRY(ctl_ask(ctl, source->type, request, &reply, error));
+    json_array_foreach(json_object_get(reply, source->list), index, row)
+    {
+        const json_t *name = json_object_get(row, source->name);
+        if (json_is_integer(name))
+            fprintf(ctl->out, "%" JSON_INTEGER_FORMAT "\n", json_integer_value(name));
+        else
+            fprintf(ctl->out, "%s\n", json_is_string(name) ? json_string_value(name) : "");
+    }
+    json_decref(reply);
+    return HEP_OK;
+}
+
+static enum hep_status print_source(struct ctl *ctl, const struct source *source, struct hep_error *error)
+{
+    const char *status = source->status;
+    do {
+        int length = (int)strcspn(status, " ");
+        HEP_TRY(print_words(ctl, source, status, length, error));
+        status += length + (status[length] == ' ');
+    } while (*status);
+    return HEP_OK;
+}
 
 enum hep_status ctl_words(struct ctl *ctl, struct hep_error *error)
 {
@@ -220,16 +299,8 @@ enum hep_status ctl_words(struct ctl *ctl, struct hep_error *error)
             fprintf(ctl->out, "%s\n", verb->name);
     for (int role = 0; strcmp(kind, "domains") == 0 && role < HEP_ROLE_COUNT; role++)
         fprintf(ctl->out, "%s\n", hep_role_name((enum hep_role)role));
-    for (size_t i = 0; i < HEP_COUNT_OF(sources); i++) {
-        json_t *reply = NULL;
-        size_t index;
-        const json_t *row;
-        if (strcmp(kind, kind_words[sources[i].kind]) != 0)
-            continue;
-        HEP_TRY(ctl_ask(ctl, sources[i].type, NULL, &reply, error));
-        json_array_foreach(json_object_get(reply, sources[i].list), index, row)
-            fprintf(ctl->out, "%s\n", hep_json_str(row, sources[i].name, ""));
-        json_decref(reply);
-    }
+    for (size_t i = 0; i < HEP_COUNT_OF(sources); i++)
+        if (strcmp(kind, kind_words[sources[i].kind]) == 0)
+            HEP_TRY(print_source(ctl, &sources[i], error));
     return HEP_OK;
 }

@@ -23,7 +23,9 @@ enum {
 /* clang-format off */
 #define CTL_KINDS(X)                                                                                                   \
     X(NONE, "") X(FILE, "") X(VERB, "verbs") X(DOMAIN, "domains") X(SESSION, "sessions") X(MODEL, "models")            \
-    X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")
+    X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")                       \
+    X(OPEN_SESSION, "open-sessions") X(GOING_SESSION, "going-sessions") X(PAUSED_SESSION, "paused-sessions")           \
+    X(INCIDENT, "incidents")
 /* clang-format on */
 #define CTL_KIND_ENUM(id, word) CTL_KIND_##id,
 enum ctl_kind { CTL_KINDS(CTL_KIND_ENUM) CTL_KIND_COUNT };
@@ -102,6 +104,8 @@ enum hep_status ctl_ask_waiting(struct ctl *ctl, const char *type, json_t *data,
                                 struct hep_error *error);
 /* Writes a value as JSON and a new line: indented, or in one line for a stream. */
 void ctl_print_json(FILE *out, const json_t *value, bool one_line);
+/* An error of the command line, not the daemon's, points to the help of its verb. */
+void ctl_explain(const struct ctl *ctl, struct hep_error *error);
 /* "heptctl: message" and the hint, or with --json {"error":{…}} on out. */
 void ctl_print_error(struct ctl *ctl, const struct hep_error *error);
 /* All of a file ("-" = standard input), at most HEP_FRAME_MAX bytes, NUL-terminated. TOO_LARGE, IO, NOT_FOUND. */
@@ -112,15 +116,18 @@ ctl_run ctl_generate;                                                 /* generat
 ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume; /* sessions.c */
 ctl_run ctl_wait;                                                     /* follow.c     */
 ctl_run ctl_status, ctl_domains;                                      /* status.c     */
+ctl_run ctl_incidents;                                                /* incidents.c  */
 ctl_run ctl_models, ctl_workflows;                                    /* models.c     */
 ctl_run ctl_events, ctl_logs;                                         /* events.c     */
 ctl_run ctl_operations, ctl_call;                                     /* operations.c */
 ctl_run ctl_restart, ctl_reload, ctl_stop, ctl_version;               /* daemon.c     */
+ctl_run ctl_drain, ctl_undrain, ctl_upgrade;                          /* upkeep.c     */
 ctl_run ctl_doctor;                                                   /* doctor.c     */
 ctl_run ctl_help;                                                     /* help.c       */
 ctl_run ctl_completion, ctl_words;                                    /* completion.c */
 
-/* help.c */
+/* help.c: of one verb, or of all (NULL); as JSON with --json. */
+void ctl_print_help(struct ctl *ctl, const struct ctl_verb *verb);
 void ctl_usage(FILE *out, const struct ctl_style *style);
 void ctl_verb_help(const struct ctl_verb *verb, FILE *out, const struct ctl_style *style);
 /* completion.c: shell is "bash" or "zsh". */
@@ -133,11 +140,13 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
 void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out); /* status.c   */
 void ctl_show_advice(const json_t *status, const struct ctl_style *style, FILE *out);   /* advice.c   */
 void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
-                       FILE *out);                                                        /* sessions.c */
-void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);   /* sessions.c */
-void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);     /* models.c   */
-void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out); /* models.c   */
-void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out);       /* events.c   */
+                       FILE *out);                                                          /* sessions.c */
+void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);     /* sessions.c */
+void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out); /* incidents.c */
+void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);   /* incidents.c */
+void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);       /* models.c   */
+void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out);   /* models.c   */
+void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out);         /* events.c   */
 void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style,
                          FILE *out);                                                        /* operations.c */
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out); /* operations.c */

@@ -124,17 +124,18 @@ enum hep_status ctl_version(struct ctl *ctl, struct hep_error *error)
 {
     json_t *status = NULL;
     enum hep_status asked = ctl_ask(ctl, "status.get", NULL, &status, error);
-    const char *daemon = hep_json_str(status, "version", NULL);
+    const char *daemon = hep_json_str(status, "version", NULL), *build = hep_json_str(status, "build", NULL);
     if (ctl->json) {
-        json_t *all = json_pack("{s:s, s:s, s:s?}", "heptctl", HEP_VERSION, "build", hep_build_id(), "heptad", daemon);
+        json_t *all = json_pack("{s:s, s:s, s:s?, s:s?}", "heptctl", HEP_VERSION, "build", hep_build_id(), "heptad",
+                                daemon, "heptad_build", build);
         ctl_print_json(ctl->out, all, false);
         json_decref(all);
     } else {
         fprintf(ctl->out, "heptctl %s (build %s)\n", HEP_VERSION, hep_build_id());
-        fprintf(ctl->out, "heptad  %s\n",
-                daemon                       ? daemon
-                : asked == HEP_E_DOMAIN_DOWN ? "is not running"
-                                             : "does not answer");
+        if (daemon)
+            fprintf(ctl->out, "heptad  %s (build %s)\n", daemon, build ? build : "not known");
+        else
+            fprintf(ctl->out, "heptad  %s\n", asked == HEP_E_DOMAIN_DOWN ? "is not running" : "does not answer");
     }
     json_decref(status);
     return HEP_OK; /* its own version is what was asked; a daemon that is not there is no error here */

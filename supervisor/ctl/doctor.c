@@ -4,6 +4,7 @@
  */
 #include "supervisor/ctl/doctor.h"
 
+#include "common/wire.h"
 #include "supervisor/proc/places.h"
 
 #include <stdarg.h>
@@ -26,6 +27,7 @@ static const struct row {
     {"segments", doctor_segments},
     {"huge pages", doctor_huge_pages},
     {"descriptors", doctor_limits},
+    {"confinement", doctor_confinement},
     {"control packets", doctor_packets},
     {"clock", doctor_clock},
 };
@@ -64,15 +66,17 @@ static void print_finding(const struct ctl *ctl, const char *name, const struct 
     }
 }
 
-/* What heptad would be configured with for this state folder: the installation's file, if it is there. */
+/* What heptad is configured with, by the file that the running one names; else what it would be for this state folder:
+   the installation's file, if it is there. */
 static void read_configuration(struct doctor *doctor)
 {
     struct hep_places places;
+    const char *file = hep_json_str(doctor->running, "file", NULL);
     const struct ctl *ctl = doctor->ctl;
     char *override = ctl_format("instance.state_dir=%s", ctl->where.state);
     const char *const overrides[] = {override};
     if (hep_places_find(&places, &doctor->config_error) != HEP_OK ||
-        hep_config_create(places.config, overrides, ctl->where.state[0] ? 1 : 0, &doctor->config,
+        hep_config_create(file ? file : places.config, overrides, ctl->where.state[0] ? 1 : 0, &doctor->config,
                           &doctor->config_error) != HEP_OK)
         doctor->config = NULL;
     free(override);
@@ -80,7 +84,8 @@ static void read_configuration(struct doctor *doctor)
 
 const char *doctor_setting(const struct doctor *doctor, enum hep_config_key key)
 {
-    const char *running = json_string_value(json_object_get(doctor->running, hep_config_key_name(key)));
+    const char *running =
+        json_string_value(json_object_get(json_object_get(doctor->running, "config"), hep_config_key_name(key)));
     return running ? running : doctor->config ? hep_config_text(doctor->config, key) : "";
 }
 
@@ -93,8 +98,7 @@ static void ask_daemon(struct doctor *doctor)
         return;
     }
     if (ctl_ask(doctor->ctl, "config.get", NULL, &reply, &unheard) == HEP_OK)
-        doctor->running = json_incref(json_object_get(reply, "config"));
-    json_decref(reply);
+        doctor->running = reply;
 }
 
 enum hep_status ctl_doctor(struct ctl *ctl, struct hep_error *error)
@@ -103,8 +107,8 @@ enum hep_status ctl_doctor(struct ctl *ctl, struct hep_error *error)
     json_t *list = json_array();
     int counts[3] = {0};
     (void)error;
-    read_configuration(&doctor);
     ask_daemon(&doctor);
+    read_configuration(&doctor);
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
         struct doctor_finding finding = {.level = DOCTOR_OK};
         rows[i].check(&doctor, &finding);

@@ -18,7 +18,7 @@ struct doctor {
     struct ctl *ctl;
     struct hep_config *config; /* NULL: it is wrong, see config_error                       */
     struct hep_error config_error;
-    json_t *running; /* configuration of the daemon that runs; NULL: it does not say */
+    json_t *running; /* config.get of the daemon that runs: config, file, waiting; NULL: it does not say */
     json_t *status;  /* of the daemon; NULL: it does not answer, see status_error */
     struct hep_error status_error;
 };
@@ -34,7 +34,7 @@ const char *doctor_setting(const struct doctor *doctor, enum hep_config_key key)
 typedef void doctor_check(const struct doctor *doctor, struct doctor_finding *finding);
 /* doctor_machine.c */
 doctor_check doctor_processor, doctor_memory, doctor_shared_memory, doctor_huge_pages, doctor_limits, doctor_packets,
-    doctor_clock;
+    doctor_confinement, doctor_clock;
 /* doctor_instance.c */
 doctor_check doctor_daemon, doctor_configuration, doctor_programs, doctor_state_folder, doctor_disk, doctor_images,
     doctor_segments;

@@ -47,8 +47,17 @@ void doctor_configuration(const struct doctor *doctor, struct doctor_finding *fi
         doctor_todo(finding, "%.300s", doctor->config_error.hint);
         return;
     }
-    const char *file = hep_config_file(doctor->config);
-    doctor_say(finding, DOCTOR_OK, "%.250s", file[0] ? file : "no file: the defaults");
+    const char *file = hep_config_file(doctor->config), *key;
+    json_t *waiting = json_object_get(doctor->running, "waiting"), *value;
+    doctor_say(finding, DOCTOR_OK, "%.250s%s", file[0] ? file : "no file: the defaults",
+               doctor->running ? ", of the daemon that runs" : "");
+    json_object_foreach(waiting, key, value)
+    {
+        size_t used = strlen(finding->todo);
+        finding->level = DOCTOR_WARN;
+        snprintf(finding->todo + used, sizeof finding->todo - used, "%s%s",
+                 used ? ", " : "waiting for a restart: ", key);
+    }
 }
 
 void doctor_programs(const struct doctor *doctor, struct doctor_finding *finding)
@@ -164,7 +173,7 @@ struct instance {
     char name[64];
     int segments;
     int64_t bytes;
-    bool mapped; /* some process has one of them mapped */
+    bool mapped; /* some process has one of them mapped, or is a domain of that instance */
 };
 
 /* "hep.<instance>.<rest>" → the instance's place in the list; −1 if it is no segment of heptad's, or one too many. */
@@ -221,12 +230,33 @@ static void read_maps(const char *pid, struct instance *list, int count)
         fclose(file);
 }
 
+/* A domain without core files hides its mappings, even from its own user; its arguments name the instance. */
+static void read_arguments(const char *pid, struct instance *list, int count)
+{
+    char *path = ctl_format("/proc/%s/cmdline", pid), *argument = NULL;
+    size_t room = 0;
+    bool next = false;
+    FILE *file = fopen(path, "re");
+    while (file && getdelim(&argument, &room, '\0', file) > 0) {
+        for (int i = 0; next && i < count; i++)
+            if (strcmp(argument, list[i].name) == 0)
+                list[i].mapped = true;
+        next = strcmp(argument, "--instance") == 0;
+    }
+    free(argument);
+    free(path);
+    if (file)
+        fclose(file);
+}
+
 static void find_users(struct instance *list, int count)
 {
     DIR *folder = opendir("/proc");
     for (struct dirent *entry; folder && (entry = readdir(folder));)
-        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9') {
             read_maps(entry->d_name, list, count);
+            read_arguments(entry->d_name, list, count);
+        }
     if (folder)
         closedir(folder);
 }

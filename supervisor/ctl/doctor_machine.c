@@ -4,6 +4,8 @@
  */
 #include "supervisor/ctl/doctor.h"
 
+#include "common/confine.h"
+
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,6 +159,26 @@ void doctor_limits(const struct doctor *doctor, struct doctor_finding *finding)
         return;
     finding->level = limit.rlim_max < 256 ? DOCTOR_FAIL : DOCTOR_WARN;
     doctor_todo(finding, "each domain wants 4096 (domains.open_files): ulimit -n, or LimitNOFILE= of the unit");
+}
+
+void doctor_confinement(const struct doctor *doctor, struct doctor_finding *finding)
+{
+    struct hep_confine_kernel kernel;
+    const char *mode = doctor_setting(doctor, HEP_CONFIG_DOMAINS_CONFINE);
+    hep_confine_look(&kernel);
+    doctor_say(finding, DOCTOR_OK, "domains.confine is %s; this kernel has %sseccomp, Landlock ABI %d", mode,
+               kernel.seccomp ? "" : "no ", kernel.landlock_abi);
+    if (strcmp(mode, "on") != 0) {
+        finding->level = DOCTOR_WARN;
+        doctor_todo(finding, "domains may do all that this user may: set domains.confine=on");
+    } else if (!kernel.seccomp || kernel.landlock_abi == 0) {
+        finding->level = DOCTOR_WARN;
+        doctor_todo(finding,
+                    "%s: a kernel from 5.13 on with lsm=landlock,… on its command line; a container must permit it",
+                    kernel.seccomp ? "paths stay open to domains" : "system calls stay open to domains");
+    } else if (kernel.landlock_abi < 4) {
+        doctor_todo(finding, "from ABI 4 (Linux 6.7) on TCP ports are closed, too, from 6 (6.12) on signals");
+    }
 }
 
 void doctor_packets(const struct doctor *doctor, struct doctor_finding *finding)

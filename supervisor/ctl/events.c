@@ -5,6 +5,7 @@
  */
 #include "common/wire.h"
 #include "supervisor/ctl/ctl.h"
+#include "supervisor/proc/places.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -196,7 +197,8 @@ static enum hep_status follow_log(struct ctl *ctl, json_t *lines, struct hep_err
 /* Without a daemon: the file that it logs to by default. */
 static enum hep_status read_log_file(struct ctl *ctl, int64_t count, struct hep_error *error)
 {
-    char *path = ctl_format("%s/heptad.log", ctl->where.state);
+    bool system = strcmp(ctl->where.state, HEP_SYSTEM_STATE) == 0;
+    char *path = ctl_format("%s/heptad.log", system ? HEP_SYSTEM_LOGS : ctl->where.state);
     FILE *file = ctl->where.state[0] ? fopen(path, "re") : NULL;
     char *line = NULL;
     size_t room = 0;

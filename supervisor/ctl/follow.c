@@ -28,10 +28,10 @@ static void on_interrupt(int signal_number)
     interrupted = 1;
 }
 
-/* SIGINT sets the flag, once: the second has its default action. It is blocked but while waiting. */
+/* SIGINT sets the flag. It is blocked but while waiting, so it is never lost between a look at the flag and a wait. */
 static void listen_to_interrupts(sigset_t *before)
 {
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_interrupt};
     sigset_t block;
     sigemptyset(&block);
     sigaddset(&block, SIGINT);
@@ -41,10 +41,12 @@ static void listen_to_interrupts(sigset_t *before)
     sigdelset(before, SIGINT);
 }
 
+/* From here on SIGINT ends heptctl at once; one that is pending does so now. */
 static void let_interrupts_through(struct ctl *ctl, const sigset_t *before)
 {
     if (ctl->client)
         ctl_client_interruptible(ctl->client, NULL, NULL);
+    signal(SIGINT, SIG_DFL);
     sigprocmask(SIG_SETMASK, before, NULL);
 }
 
@@ -84,6 +86,7 @@ struct follow {
     struct ctl *ctl;
     const char *id;
     const sigset_t *mask;
+    bool leaving; /* the session was told to end: SIGINT has its default action */
     struct ctl_progress progress;
     json_t *session;    /* newest that is known */
     int64_t away_since; /* 0 = it is there      */
@@ -102,7 +105,7 @@ static enum hep_status ask_again(struct follow *follow, struct hep_error *error)
             return opened;
         }
     }
-    ctl_client_interruptible(ctl->client, interrupted ? NULL : &interrupted, interrupted ? NULL : follow->mask);
+    ctl_client_interruptible(ctl->client, follow->leaving ? NULL : &interrupted, follow->leaving ? NULL : follow->mask);
     HEP_TRY(ctl_ask_waiting(ctl, "session.wait", request, WAIT_MS, &session, error));
     json_decref(follow->session);
     follow->session = session;
@@ -129,24 +132,36 @@ static enum hep_status follow_on(struct follow *follow, struct hep_error *error)
             *error = reason;
             return status;
         }
-        ctl_progress_clear(&follow->progress, ctl->err);
+        ctl_progress_clear(&follow->progress, &ctl->err_style, ctl->err);
         HEP_TRY(come_back(ctl, &follow->away_since, &reason, follow->mask, error));
     }
+}
+
+/* Says cancel. However fast Ctrl-C comes again: the request has been sent before a second one counts, and that one ends
+   the wait for its answer (CANCELLED). */
+static enum hep_status send_cancel(struct follow *follow, struct hep_error *error)
+{
+    struct ctl *ctl = follow->ctl;
+    json_t *reply = NULL;
+    interrupted = 0;
+    if (!ctl->client)
+        HEP_TRY(ctl_client_open(&ctl->where, &ctl->client, error));
+    ctl_client_interruptible(ctl->client, &interrupted, follow->mask);
+    enum hep_status status = ctl_ask(
+        ctl, "session.control", json_pack("{s:s, s:s}", "session_id", follow->id, "action", "cancel"), &reply, error);
+    json_decref(reply);
+    return status == HEP_E_NOT_NOW ? HEP_OK : status; /* it may have ended just now */
 }
 
 /* Says cancel, then waits for the end: it comes at the next step. */
 static enum hep_status cancel(struct follow *follow, const sigset_t *before, struct hep_error *error)
 {
     struct ctl *ctl = follow->ctl;
-    json_t *reply = NULL;
-    let_interrupts_through(ctl, before); /* from here on Ctrl-C ends heptctl at once */
-    ctl_progress_clear(&follow->progress, ctl->err);
+    ctl_progress_clear(&follow->progress, &ctl->err_style, ctl->err);
     fprintf(ctl->err, "cancelling %s; Ctrl-C again leaves at once\n", follow->id);
-    enum hep_status status = ctl_ask(
-        ctl, "session.control", json_pack("{s:s, s:s}", "session_id", follow->id, "action", "cancel"), &reply, error);
-    json_decref(reply);
-    if (status != HEP_OK && status != HEP_E_NOT_NOW) /* it may have ended just now */
-        return status;
+    HEP_TRY(send_cancel(follow, error));
+    follow->leaving = true;
+    let_interrupts_through(ctl, before);
     return follow_on(follow, error);
 }
 
@@ -160,11 +175,12 @@ enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_inter
     enum hep_status status = follow_on(&follow, &reason);
     if (status == HEP_E_CANCELLED && cancel_on_interrupt)
         status = cancel(&follow, &before, &reason);
+    bool cancelled = status == HEP_E_CANCELLED && cancel_on_interrupt; /* and not waited for */
     let_interrupts_through(ctl, &before);
-    signal(SIGINT, SIG_DFL);
-    ctl_progress_clear(&follow.progress, ctl->err);
+    ctl_progress_clear(&follow.progress, &ctl->err_style, ctl->err);
     if (status == HEP_E_CANCELLED) {
-        fprintf(ctl->err, "session %s goes on: `heptctl wait %s`, `heptctl cancel %s`\n", id, id, id);
+        if (!cancelled)
+            fprintf(ctl->err, "session %s goes on: `heptctl wait %s`, `heptctl cancel %s`\n", id, id, id);
         raise(SIGINT); /* so that a shell sees an interrupt */
     }
     if (status != HEP_OK) {

@@ -14,8 +14,11 @@ enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_inter
 enum hep_status ctl_conclude(struct ctl *ctl, const json_t *session, struct hep_error *error);
 
 /* results.c: */
-/* Whether --out can be written, before anything is asked. NULL is accepted. NOT_FOUND, NOT_ALLOWED, BAD_FIELD. */
+/* Whether --out can be written and ends as an image does, before anything is asked. NULL is accepted. NOT_FOUND,
+   NOT_ALLOWED, BAD_FIELD. */
 enum hep_status ctl_out_check(const char *out, struct hep_error *error);
+/* The format that the ending of --out asks for; NULL: a folder, no ending, or one of no format. */
+const char *ctl_out_format(const char *out);
 /* Where image number index of count goes: in the folder out under its own name, or out itself, with "-index" before the
    ending if count > 1. malloc'ed. */
 char *ctl_out_path(const char *out, const char *image, size_t index, size_t count);

@@ -83,26 +83,11 @@ static enum hep_status add_set(const char *text, json_t *configuration, struct h
     return HEP_OK;
 }
 
-/* The format that a file's name asks for; NULL if it says nothing. */
-static const char *format_of(const char *out)
-{
-    static const struct {
-        const char *ending, *format;
-    } endings[] = {{".png", "png"}, {".jpg", "jpeg"}, {".jpeg", "jpeg"}, {".webp", "webp"}};
-    size_t length = out ? strlen(out) : 0;
-    for (size_t i = 0; i < HEP_COUNT_OF(endings); i++) {
-        size_t ending = strlen(endings[i].ending);
-        if (length > ending && strcasecmp(out + length - ending, endings[i].ending) == 0)
-            return endings[i].format;
-    }
-    return NULL;
-}
-
 static enum hep_status choose_format(const struct ctl *ctl, json_t *configuration, struct hep_error *error)
 {
-    const char *said = ctl_value(ctl, "format"), *named = format_of(ctl_value(ctl, "out"));
+    const char *said = ctl_value(ctl, "format"), *named = ctl_out_format(ctl_value(ctl, "out"));
     if (said && named && strcmp(said, named) != 0)
-        return hep_fail_field(error, HEP_E_CONFLICT, "format", "--format says %s, and --out ends as %s does", said,
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "format", "--format says %s, and --out ends as %s does", said,
                               named);
     if (!said && named)
         json_object_set_new(configuration, "format", json_string(named));
@@ -189,8 +174,6 @@ static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **
                                 configuration, "priority", (json_int_t)priority, "idempotency_key", key);
     enum hep_status status = submit(ctl, request, accepted, error);
     json_decref(request);
-    if (status != HEP_OK && error->field[0] && strcmp(error->hint, hep_status_hint(HEP_E_BAD_FIELD)) == 0)
-        hep_hint(error, "see `heptctl workflows %.60s`", workflow ? workflow : "txt2img");
     return status;
 }
 
@@ -198,10 +181,7 @@ static enum hep_status generate(struct ctl *ctl, json_t *configuration, struct h
 {
     json_t *accepted = NULL, *session = NULL;
     HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
-    if (read_configuration(ctl, configuration, error) != HEP_OK)
-        return strcmp(error->hint, hep_status_hint(HEP_E_BAD_FIELD)) == 0
-                   ? hep_hint(error, "see `heptctl help generate`")
-                   : error->code;
+    HEP_TRY(read_configuration(ctl, configuration, error));
     HEP_TRY(execute(ctl, configuration, &accepted, error));
     const char *id = hep_json_str(accepted, "session_id", "");
     enum hep_status status;

@@ -52,7 +52,7 @@ void ctl_usage(FILE *out, const struct ctl_style *style)
     print_heading(out, style, "options of every verb");
     print_options(out, style, ctl_global_options);
     fputs("\nThe daemon that is meant: --socket, --state, $HEPTAD_STATE, your own in\n"
-          "${XDG_STATE_HOME:-~/.local/state}/heptad, or that of the system in /var/lib/heptad.\n"
+          "${XDG_STATE_HOME:-~/.local/state}/heptad, or the system's in /var/lib/heptad.\n"
           "More: `heptctl help VERB`, heptctl(1).\n",
           out);
 }
@@ -73,10 +73,55 @@ void ctl_verb_help(const struct ctl_verb *verb, FILE *out, const struct ctl_styl
     print_options(out, style, ctl_global_options);
 }
 
+/* ---- as JSON ----------------------------------------------------------------------------------------------------- */
+static json_t *options_json(const struct ctl_option *options)
+{
+    json_t *list = json_array();
+    for (const struct ctl_option *option = options; option && option->name; option++) {
+        char letter[2] = {option->letter, '\0'};
+        json_array_append_new(list, json_pack("{s:s, s:s?, s:s?, s:s, s:s?, s:b}", "name", option->name, "letter",
+                                              option->letter ? letter : NULL, "argument", option->argument, "help",
+                                              option->help, "choices", option->choices, "repeats", option->repeats));
+    }
+    return list;
+}
+
+static json_t *verb_json(const struct ctl_verb *verb)
+{
+    return json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:o}", "name", verb->name, "arguments", verb->arguments,
+                     "arguments_min", verb->words_min, "arguments_max", verb->words_max, "help", verb->help, "more",
+                     verb->more, "options", options_json(verb->options));
+}
+
+static json_t *verbs_json(void)
+{
+    json_t *verbs = json_array(), *codes = json_array();
+    for (const struct ctl_verb *verb = ctl_verbs; verb->name; verb++)
+        if (!verb->hidden)
+            json_array_append_new(verbs, verb_json(verb));
+    for (const struct ctl_exit_row *row = ctl_exit_rows; row->meaning; row++)
+        json_array_append_new(codes, json_pack("{s:i, s:s}", "code", row->code, "meaning", row->meaning));
+    return json_pack("{s:o, s:o, s:o}", "verbs", verbs, "options", options_json(ctl_global_options), "exit_codes",
+                     codes);
+}
+
+void ctl_print_help(struct ctl *ctl, const struct ctl_verb *verb)
+{
+    if (ctl->json) {
+        json_t *all = verb ? verb_json(verb) : verbs_json();
+        ctl_print_json(ctl->out, all, false);
+        json_decref(all);
+    } else if (verb) {
+        ctl_verb_help(verb, ctl->out, &ctl->style);
+    } else {
+        ctl_usage(ctl->out, &ctl->style);
+    }
+}
+
 enum hep_status ctl_help(struct ctl *ctl, struct hep_error *error)
 {
     if (ctl->word_count == 0) {
-        ctl_usage(ctl->out, &ctl->style);
+        ctl_print_help(ctl, NULL);
         return HEP_OK;
     }
     const struct ctl_verb *verb = ctl_verb_find(ctl->words[0]);
@@ -84,6 +129,6 @@ enum hep_status ctl_help(struct ctl *ctl, struct hep_error *error)
         hep_fail(error, HEP_E_UNKNOWN_OPERATION, "heptctl has no verb \"%.100s\"", ctl->words[0]);
         return hep_hint(error, "see `heptctl help`");
     }
-    ctl_verb_help(verb, ctl->out, &ctl->style);
+    ctl_print_help(ctl, verb);
     return HEP_OK;
 }

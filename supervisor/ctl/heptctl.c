@@ -26,21 +26,29 @@ static struct ctl_style style_of(int fd)
 {
     const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
     bool can = isatty(fd) && terminal && strcmp(terminal, "dumb") != 0;
-    return (struct ctl_style){.colour = can && !(no_colour && no_colour[0]), .width = columns_of(fd)};
+    return (struct ctl_style){.colour = can && !(no_colour && no_colour[0]), .erases = can, .width = columns_of(fd)};
+}
+
+static void print_version(const struct ctl *ctl)
+{
+    if (!ctl->json) {
+        fprintf(ctl->out, "heptctl %s\n", HEP_VERSION);
+        return;
+    }
+    json_t *version = json_pack("{s:s}", "heptctl", HEP_VERSION);
+    ctl_print_json(ctl->out, version, false);
+    json_decref(version);
 }
 
 static enum hep_status run(struct ctl *ctl, int argc, char **argv, struct hep_error *error)
 {
     HEP_TRY(ctl_parse(argc, argv, ctl, error));
     if (ctl_flag(ctl, "version")) {
-        fprintf(ctl->out, "heptctl %s\n", HEP_VERSION);
+        print_version(ctl);
         return HEP_OK;
     }
     if (!ctl->verb || ctl_flag(ctl, "help")) {
-        if (ctl->verb)
-            ctl_verb_help(ctl->verb, ctl->out, &ctl->style);
-        else
-            ctl_usage(ctl->out, &ctl->style);
+        ctl_print_help(ctl, ctl->verb);
         ctl->exit_code = ctl_flag(ctl, "help") ? 0 : CTL_EXIT_USAGE;
         return HEP_OK;
     }
@@ -64,6 +72,7 @@ int main(int argc, char **argv)
         for (int i = 1; i < argc; i++)
             ctl.json = ctl.json || strcmp(argv[i], "--json") == 0; /* also for an error of the command line */
         error.code = status;
+        ctl_explain(&ctl, &error);
         ctl_print_error(&ctl, &error);
     }
     ctl_client_close(ctl.client);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
-/* Why a model is not usable; `problem` is an error object, a text or not there. */
+/* Why a model is not usable, or its last load failed; `problem` is an error object, a text or not there. */
 static const char *problem_of(const json_t *model)
 {
     const json_t *problem = json_object_get(model, "problem");
@@ -46,9 +46,11 @@ void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *
     ctl_table_end(table, style, out, "no models: see models.paths in the configuration, and `heptctl models --scan`");
     json_array_foreach((json_t *)(uintptr_t)models, index, model)
     {
-        if (hep_json_bool(model, "usable", true))
+        bool usable = hep_json_bool(model, "usable", true);
+        if (usable && !problem_of(model)[0])
             continue;
-        char *text = ctl_format("%s is not usable: %s", hep_json_str(model, "name", "?"), problem_of(model));
+        char *text = ctl_format("%s %s: %s", hep_json_str(model, "name", "?"),
+                                usable ? "could not be loaded the last time" : "is not usable", problem_of(model));
         ctl_wrap(out, text, 2, 0, style->width);
         free(text);
     }
@@ -97,8 +99,10 @@ enum hep_status ctl_models(struct ctl *ctl, struct hep_error *error)
 /* ---- workflows --------------------------------------------------------------------------------------------------- */
 static void show_workflows(const json_t *workflows, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {
-        {"WORKFLOW", .right = false}, {"VERSION", .right = true}, {"STATE", .right = false}, {"WHAT", .flows = true}};
+    static const struct ctl_column columns[] = {{"WORKFLOW", .right = false},
+                                                {"VERSION", .right = true},
+                                                {"STATE", .right = false},
+                                                {"WHAT", .flows = true, .wraps = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index, line;
     const json_t *workflow, *problem;
@@ -138,8 +142,10 @@ static char *default_text(const json_t *parameter)
 
 void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out)
 {
-    static const struct ctl_column columns[] = {
-        {"PARAMETER", .right = false}, {"TYPE", .right = false}, {"DEFAULT", .right = false}, {"WHAT", .flows = true}};
+    static const struct ctl_column columns[] = {{"PARAMETER", .right = false},
+                                                {"TYPE", .right = false},
+                                                {"DEFAULT", .right = false},
+                                                {"WHAT", .flows = true, .wraps = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     const char *name;
     json_t *parameter;

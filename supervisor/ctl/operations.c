@@ -16,7 +16,7 @@ static char *type_of(const json_t *operation)
 void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style, FILE *out)
 {
     static const struct ctl_column columns[] = {
-        {"OPERATION", .right = false}, {"WHO", .right = false}, {"WHAT", .flows = true}};
+        {"OPERATION", .right = false}, {"WHO", .right = false}, {"WHAT", .flows = true, .wraps = true}};
     struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
     size_t index;
     const json_t *operation, *unknown;
@@ -100,7 +100,7 @@ void ctl_show_operation(const json_t *operation, const struct ctl_style *style, 
     ctl_wrap(out, hep_json_str(operation, "help", ""), 2, (int)strlen(type) + 2, style->width);
     char *about = ctl_format("asked by: %s; progress within %s%s%s", hep_json_str(operation, "permission", "?"),
                              ctl_duration(hep_json_int(operation, "deadline_ms", 0), span, sizeof span),
-                             hep_json_bool(operation, "heavy", false) ? "; needs a lease of cores" : "",
+                             hep_json_bool(operation, "lease", false) ? "; needs a lease of cores" : "",
                              hep_json_bool(operation, "pure", false) ? "; asking again gives the same bytes" : "");
     ctl_wrap(out, about, 2, 0, style->width);
     json_array_foreach(json_object_get(operation, "aliases"), index, alias)

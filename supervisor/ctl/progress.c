@@ -72,16 +72,22 @@ char *ctl_progress_line(const struct ctl_progress *progress, const json_t *sessi
 void ctl_progress_show(struct ctl_progress *progress, const json_t *session, const struct ctl_style *style, FILE *out)
 {
     char *line = ctl_progress_line(progress, session, style->width);
-    fprintf(out, "\r%s\x1b[K", line);
+    int columns = ctl_columns(line), rest = columns < progress->columns ? progress->columns - columns : 0;
+    if (style->erases)
+        fprintf(out, "\r%s\x1b[K", line);
+    else
+        fprintf(out, "\r%s%*s", line, rest, ""); /* blanks over what stood there */
     fflush(out);
-    progress->shown = true;
+    progress->columns = columns;
     free(line);
 }
 
-void ctl_progress_clear(struct ctl_progress *progress, FILE *out)
+void ctl_progress_clear(struct ctl_progress *progress, const struct ctl_style *style, FILE *out)
 {
-    if (progress->shown)
+    if (progress->columns > 0 && style->erases)
         fputs("\r\x1b[K", out);
+    else if (progress->columns > 0)
+        fprintf(out, "\r%*s\r", progress->columns, "");
     fflush(out);
-    progress->shown = false;
+    progress->columns = 0;
 }

@@ -10,7 +10,7 @@
 struct ctl_progress {
     int64_t first_step, first_ms; /* denoising step at the first sight, and when (monotonic); 0 = not seen */
     double rate;                  /* denoising steps in a second; 0 = not known                            */
-    bool shown;                   /* a line stands on the terminal                                         */
+    int columns;                  /* of the line that stands on the terminal; 0 = none does                */
 };
 
 /* Takes what is new in a session into account. now_ms: CLOCK_MONOTONIC. */
@@ -21,6 +21,6 @@ char *ctl_progress_line(const struct ctl_progress *progress, const json_t *sessi
 /* Writes the line over the one before. */
 void ctl_progress_show(struct ctl_progress *progress, const json_t *session, const struct ctl_style *style, FILE *out);
 /* Removes the line. */
-void ctl_progress_clear(struct ctl_progress *progress, FILE *out);
+void ctl_progress_clear(struct ctl_progress *progress, const struct ctl_style *style, FILE *out);
 
 #endif

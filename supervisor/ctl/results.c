@@ -31,6 +31,25 @@ static char *folder_of(const char *path)
     return slash == path ? ctl_format("/") : ctl_format("%.*s", (int)(slash - path), path);
 }
 
+/* ".png" of "a/b.png"; NULL if there is none: a name may begin with a dot. */
+static const char *ending_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    return dot && dot > name ? dot : NULL;
+}
+
+const char *ctl_out_format(const char *out)
+{
+    static const struct {
+        const char *ending, *format;
+    } endings[] = {{".png", "png"}, {".jpg", "jpeg"}, {".jpeg", "jpeg"}, {".webp", "webp"}};
+    const char *ending = out && !is_folder(out) ? ending_of(out) : NULL;
+    for (size_t i = 0; ending && i < HEP_COUNT_OF(endings); i++)
+        if (strcasecmp(ending, endings[i].ending) == 0)
+            return endings[i].format;
+    return NULL;
+}
+
 enum hep_status ctl_out_check(const char *out, struct hep_error *error)
 {
     struct stat about;
@@ -38,6 +57,11 @@ enum hep_status ctl_out_check(const char *out, struct hep_error *error)
         return HEP_OK;
     if (!out[0])
         return hep_fail_field(error, HEP_E_BAD_FIELD, "out", "--out is empty");
+    if (!is_folder(out) && ending_of(out) && !ctl_out_format(out)) {
+        hep_fail_field(error, HEP_E_BAD_FIELD, "out", "--out ends in %.20s, which is no format of images here",
+                       ending_of(out));
+        return hep_hint(error, "it may end in .png, .jpg, .jpeg or .webp, or be a folder");
+    }
     char *folder = folder_of(out);
     enum hep_status status = HEP_OK;
     if (stat(folder, &about) != 0)
@@ -150,10 +174,22 @@ static enum hep_status deliver_one(struct ctl *ctl, const json_t *session, const
     return status;
 }
 
+/* A session that was made before may have images of another format than --out of `wait` asks for. */
+static enum hep_status check_format(const struct ctl *ctl, const json_t *file, struct hep_error *error)
+{
+    const char *out = ctl_value(ctl, "out"), *named = ctl_out_format(out), *path = hep_json_str(file, "path", ""),
+               *made = ctl_out_format(path);
+    if (!named || !made || strcmp(named, made) == 0)
+        return HEP_OK;
+    hep_fail_field(error, HEP_E_BAD_FIELD, "out", "the images are %s, and --out ends as %s does", made, named);
+    return hep_hint(error, "they are there already: %.200s", path);
+}
+
 enum hep_status ctl_deliver(struct ctl *ctl, const json_t *session, struct hep_error *error)
 {
     const json_t *files = json_object_get(json_object_get(session, "results"), "files");
     size_t count = json_array_size(files);
+    HEP_TRY(check_format(ctl, json_array_get(files, 0), error));
     if (ctl->json)
         ctl_print_json(ctl->out, session, false);
     for (size_t i = 0; i < count; i++)

@@ -160,6 +160,31 @@ static char *model_names(const json_t *models)
     return text;
 }
 
+/* "inference: killed by SIGSEGV in generate (`heptctl incidents 12`)": of each domain that died unasked, the last time.
+ */
+static char *deaths(const json_t *domains)
+{
+    size_t index;
+    const json_t *domain;
+    char *text = ctl_format("%s", "");
+    json_array_foreach((json_t *)(uintptr_t)domains, index, domain)
+    {
+        const json_t *obituary = json_object_get(domain, "last_obituary");
+        const char *operation = hep_json_str(obituary, "operation", "");
+        int64_t number = hep_json_int(domain, "incident", 0);
+        if (!obituary || hep_json_bool(obituary, "asked", false))
+            continue;
+        char *where = number > 0 ? ctl_format(" (`heptctl incidents %" PRId64 "`)", number) : ctl_format("%s", "");
+        char *longer = ctl_format("%s%s%s: %s%s%s%s", text, text[0] ? "; " : "", hep_json_str(domain, "domain", "?"),
+                                  hep_json_str(obituary, "cause", "the cause is not known"), operation[0] ? " in " : "",
+                                  operation, where);
+        free(where);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
 static void print_head(const json_t *status, const struct ctl_style *style, FILE *out)
 {
     char up[24];
@@ -183,6 +208,11 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
     print_head(status, style, out);
     ctl_show_domains(json_object_get(status, "domains"), style, out);
     fputc('\n', out);
+    char *died = deaths(json_object_get(status, "domains"));
+    if (died[0])
+        print_line(out, style, "died", died);
+    else
+        free(died);
     print_line(out, style, "sessions", session_counts(json_object_get(status, "sessions")));
     print_line(out, style, "queue", queue_counts(json_object_get(status, "queue")));
     print_line(out, style, "memory", memory_line(json_object_get(status, "memory")));

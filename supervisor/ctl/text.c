@@ -214,10 +214,10 @@ void ctl_cell(struct ctl_table *table, enum ctl_colour colour, const char *forma
     table->cells[table->count++] = (struct cell){need(text), colour};
 }
 
-/* Widths by content; the column that flows takes what the others leave. */
+/* Widths by content; the columns that flow give way, the first one first. */
 static void measure(const struct ctl_table *table, int width, int *widths)
 {
-    int total = 0, flowing = -1;
+    int total = 0;
     for (int c = 0; c < table->column_count; c++) {
         widths[c] = ctl_columns(table->columns[c].title);
         for (size_t i = (size_t)c; i < table->count; i += (size_t)table->column_count) {
@@ -225,26 +225,34 @@ static void measure(const struct ctl_table *table, int width, int *widths)
             widths[c] = columns > widths[c] ? columns : widths[c];
         }
         total += widths[c] + (c > 0 ? GAP : 0);
-        if (table->columns[c].flows)
-            flowing = c;
     }
-    if (width > 0 && total > width && flowing >= 0) {
-        int rest = widths[flowing] - (total - width);
-        widths[flowing] = rest > FLOW_MIN ? rest : FLOW_MIN;
+    for (int c = 0; c < table->column_count && width > 0 && total > width; c++) {
+        int title = ctl_columns(table->columns[c].title), least = title > FLOW_MIN ? title : FLOW_MIN;
+        if (!table->columns[c].flows || widths[c] <= least)
+            continue;
+        int rest = widths[c] - (total - width);
+        rest = rest > least ? rest : least;
+        total -= widths[c] - rest;
+        widths[c] = rest;
     }
 }
 
 static void print_row(const struct ctl_table *table, const struct ctl_style *style, const struct cell *cells,
                       const int *widths, FILE *out)
 {
-    int last = table->column_count - 1;
+    int last = table->column_count - 1, indent = 0;
     while (last > 0 && !cells[last].text[0])
         last--; /* no blanks at the end of a line */
     for (int c = 0; c <= last; c++) {
         int columns = ctl_columns(cells[c].text), pad = columns < widths[c] ? widths[c] - columns : 0;
         fprintf(out, "%*s%s", (c > 0 ? GAP : 0) + (table->columns[c].right ? pad : 0), "",
                 cells[c].colour == CTL_PLAIN ? "" : ctl_colour(style, cells[c].colour));
+        if (table->columns[c].wraps && columns > widths[c]) { /* the last one: ends the line */
+            ctl_wrap(out, cells[c].text, indent, indent, style->width);
+            return;
+        }
         ctl_put(out, cells[c].text, widths[c]);
+        indent += widths[c] + GAP;
         if (cells[c].colour != CTL_PLAIN)
             fputs(ctl_colour(style, CTL_PLAIN), out);
         if (!table->columns[c].right && c < last)

@@ -13,6 +13,7 @@
 /* How to write for who reads it. */
 struct ctl_style {
     bool colour; /* escape sequences for colours may be written              */
+    bool erases; /* escape sequences that erase may be written: not on a dumb terminal */
     int width;   /* columns; 0 = nobody counts them: nothing is cut          */
 };
 
@@ -43,7 +44,8 @@ size_t ctl_utf8_error(const char *text);
 struct ctl_column {
     const char *title;
     bool right; /* aligned to the right                                                     */
-    bool flows; /* gives way when the table is wider than the style; one column of a table  */
+    bool flows; /* gives way when the table is wider than the style; the first such one first */
+    bool wraps; /* one that flows and is the last: goes on below itself, is not cut         */
 };
 struct ctl_table;
 

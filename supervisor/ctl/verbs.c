@@ -79,6 +79,11 @@ static const struct ctl_option call_options[] = {
     OPTION("internal", 0, NULL, "ask as the supervisor asks: an engineer's tool, see below"),
     END_OF_OPTIONS,
 };
+static const struct ctl_option incidents_options[] = {
+    OPTION("domain", 'd', "DOMAIN", "only of this one; supervisor = heptad itself", .kind = CTL_KIND_DOMAIN),
+    OPTION("limit", 'n', "N", "at most so many, newest first (20)"),
+    END_OF_OPTIONS,
+};
 static const struct ctl_option models_options[] = {
     OPTION("scan", 0, NULL, "look into the model folders again first"),
     END_OF_OPTIONS,
@@ -140,7 +145,7 @@ const struct ctl_verb ctl_verbs[] = {
      .arguments = "ID",
      .words_min = 1,
      .words_max = 1,
-     .kind = CTL_KIND_SESSION,
+     .kind = CTL_KIND_OPEN_SESSION,
      .run = ctl_cancel,
      .help = "cancel a session at its next step",
      .more = ""},
@@ -148,7 +153,7 @@ const struct ctl_verb ctl_verbs[] = {
      .arguments = "ID",
      .words_min = 1,
      .words_max = 1,
-     .kind = CTL_KIND_SESSION,
+     .kind = CTL_KIND_GOING_SESSION,
      .run = ctl_pause,
      .help = "stop a session at its next step, to go on later",
      .more = ""},
@@ -156,7 +161,7 @@ const struct ctl_verb ctl_verbs[] = {
      .arguments = "ID",
      .words_min = 1,
      .words_max = 1,
-     .kind = CTL_KIND_SESSION,
+     .kind = CTL_KIND_PAUSED_SESSION,
      .run = ctl_resume,
      .help = "let a paused session go on",
      .more = ""},
@@ -168,6 +173,16 @@ const struct ctl_verb ctl_verbs[] = {
      .help = "workflows, or the parameters of one",
      .more = ""},
     {.name = "domains", .arguments = "", .run = ctl_domains, .help = "the seven processes", .more = ""},
+    {.name = "incidents",
+     .arguments = "[ID]",
+     .words_max = 1,
+     .kind = CTL_KIND_INCIDENT,
+     .options = incidents_options,
+     .run = ctl_incidents,
+     .help = "processes that died unasked, or one with its stack",
+     .more = "One incident is shown with what it had in hand, its last log lines, and its stack with the names of "
+             "functions "
+             "and source lines, as far as the program that crashed is still there and has debug information."},
     {.name = "restart",
      .arguments = "DOMAIN",
      .words_min = 1,
@@ -194,6 +209,24 @@ const struct ctl_verb ctl_verbs[] = {
      .run = ctl_logs,
      .help = "the end of the log",
      .more = "If heptad is not running, the log file in the state folder is read, and heptctl says so."},
+    {.name = "drain",
+     .arguments = "",
+     .run = ctl_drain,
+     .help = "hold all sessions at a step boundary, refuse requests",
+     .more = "Returns when nothing is in hand any more. The daemon stays up and answers; nothing is lost. A restart of "
+             "the daemon ends it, as undrain does."},
+    {.name = "undrain",
+     .arguments = "",
+     .run = ctl_undrain,
+     .help = "let sessions go on, accept requests again",
+     .more = ""},
+    {.name = "upgrade",
+     .arguments = "",
+     .run = ctl_upgrade,
+     .help = "become the newly installed programs",
+     .more =
+         "The new heptad checks the configuration first; if it refuses, the old one goes on. Then what is in hand ends "
+         "at a step boundary, the process becomes the new program, and sessions go on. Returns when it answers."},
     {.name = "stop",
      .arguments = "",
      .options = stop_options,
@@ -258,7 +291,7 @@ const struct ctl_verb ctl_verbs[] = {
 /* Of common/errors.def in groups, and what a command line adds. A test holds them together. */
 const struct ctl_exit_row ctl_exit_rows[] = {
     {0, "it worked"},
-    {1, "an error that no other code names; with status: not ready; with doctor: a check failed"},
+    {1, "an error that no other code names; with status: neither ready nor starting; with doctor: a check failed"},
     {2, "the command line or the request is wrong, too large, or not supported"},
     {3, "no such session, model, workflow or file"},
     {4, "this user may not do it"},

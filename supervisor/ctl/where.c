@@ -4,14 +4,13 @@
  */
 #include "supervisor/ctl/where.h"
 
+#include "supervisor/proc/places.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-static const char system_state[] = "/var/lib/heptad";
-static const char system_socket[] = "/run/heptad/control.sock";
 
 static enum hep_status make_absolute(const char *path, char result[HEP_PATH_MAX], struct hep_error *error)
 {
@@ -28,9 +27,10 @@ static enum hep_status make_absolute(const char *path, char result[HEP_PATH_MAX]
 
 static void set_socket(struct ctl_where *where)
 {
-    snprintf(where->socket, sizeof where->socket, "%s/run/control.sock", where->state);
-    if (strcmp(where->state, system_state) == 0 && access(where->socket, F_OK) != 0 && access(system_socket, F_OK) == 0)
-        snprintf(where->socket, sizeof where->socket, "%s", system_socket);
+    if (strcmp(where->state, HEP_SYSTEM_STATE) == 0)
+        snprintf(where->socket, sizeof where->socket, HEP_SYSTEM_RUNTIME "/control.sock");
+    else
+        snprintf(where->socket, sizeof where->socket, "%s/run/control.sock", where->state);
 }
 
 /* The folder of a daemon that this person runs himself; false if no socket is there. */
@@ -55,7 +55,7 @@ enum hep_status ctl_where_find(const char *socket, const char *state, struct ctl
         HEP_TRY(make_absolute(said, found.state, error));
         set_socket(&found);
     } else if (!socket && !find_own(&found)) {
-        snprintf(found.state, sizeof found.state, "%s", system_state);
+        snprintf(found.state, sizeof found.state, HEP_SYSTEM_STATE);
         set_socket(&found);
     }
     if (socket && socket[0]) {

@@ -12,7 +12,7 @@ struct ctl_where {
 
 /* socket, state: what --socket and --state say, or NULL. Else $HEPTAD_STATE; else
    ${XDG_STATE_HOME:-~/.local/state}/heptad if a control socket is in its run folder; else /var/lib/heptad, whose socket
-   may be in /run/heptad. BAD_FIELD: the path is too long. Nothing is opened: the socket need not exist. */
+   is in /run/heptad. BAD_FIELD: the path is too long. Nothing is opened: the socket need not exist. */
 enum hep_status ctl_where_find(const char *socket, const char *state, struct ctl_where *where, struct hep_error *error);
 
 #endif

@@ -3,6 +3,7 @@
  * session exists for nobody before its row is committed; the answer comes after.
  */
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
@@ -26,9 +27,22 @@ struct application {
     void *context;
 };
 
+/* What is wrong with a parameter is explained by the workflow; what a domain lacks, by the domain. */
+static void explain(const struct application *a, struct hep_error *error)
+{
+    if (error->code == HEP_E_DOMAIN_DOWN && !hep_proc_is_ready(a->engine->proc, HEP_ROLE_MODEL))
+        hep_engine_refuse_down(a->engine, HEP_ROLE_MODEL, "info", error);
+    if (a->workflow && hep_status_is_of_field(error->code))
+        hep_suggest(error, "see `heptctl workflows %s`, or GET /api/processing/workflows/%s", a->workflow->id,
+                    a->workflow->id);
+}
+
 static void application_end(struct application *a, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
-    a->answer(a->context, status, reply, error);
+    struct hep_error said = error ? *error : (struct hep_error){0};
+    if (status != HEP_OK)
+        explain(a, &said);
+    a->answer(a->context, status, reply, &said);
     hep_workflow_release(a->workflow);
     json_decref(a->request);
     json_decref(a->canonical);
@@ -111,6 +125,7 @@ static enum hep_status insert(struct hep_engine *engine, struct hep_session *ses
         hep_store_rollback(engine->store);
         return status;
     }
+    HEP_CRASH_POINT("accept.before_commit");
     return hep_store_commit(engine->store, error);
 }
 
@@ -134,7 +149,7 @@ static enum hep_status check_models(const struct hep_engine *engine, struct hep_
                 hep_fail_field(error, HEP_E_NOT_FOUND, "model", "step %s needs the model \"%.80s\", which is not there",
                                session->workflow->steps[i].id, json_string_value(name));
                 json_decref(required);
-                return HEP_E_NOT_FOUND;
+                return hep_hint(error, "see `heptctl models`"), HEP_E_NOT_FOUND;
             }
         }
         json_decref(required);
@@ -190,6 +205,7 @@ static void decide(struct application *a, json_t *info)
         application_end(a, status, NULL, &error);
         return;
     }
+    HEP_CRASH_POINT("accept.after_commit");
     hep_engine_add_session(engine, session);
     hep_log(HEP_INFO, "session.accepted", "session=%s workflow=%s priority=%d", session->id, a->workflow->id,
             a->priority);
@@ -198,6 +214,7 @@ static void decide(struct application *a, json_t *info)
     json_t *reply = accepted_json(session, true);
     hep_engine_settle(engine, NULL);
     application_end(a, HEP_OK, reply, NULL);
+    HEP_CRASH_POINT("accept.replied");
 }
 
 static void on_model(void *context, json_t *info, const struct hep_error *error)
@@ -225,12 +242,17 @@ static int waiting_sessions(const struct hep_engine *engine)
 
 static enum hep_status may_accept(const struct hep_engine *engine, const struct application *a, struct hep_error *error)
 {
+    if (engine->held) {
+        hep_fail(error, HEP_E_BUSY, "the operator has drained this daemon: nothing is accepted");
+        return hep_hint(error, "try again later; the operator ends it with `heptctl undrain`"), HEP_E_BUSY;
+    }
     if (engine->draining)
         return hep_fail(error, HEP_E_NOT_NOW, "the daemon is ending");
     if (engine->store_error.code != HEP_OK) {
         *error = engine->store_error;
         return error->code;
     }
+    HEP_TRY(hep_engine_check_shm(engine, error));
     if (waiting_sessions(engine) >= engine->queue_max)
         return hep_fail(error, HEP_E_BUSY, "%d sessions are waiting, no more are accepted", engine->queue_max);
     if (a->key && (!a->key[0] || strlen(a->key) > HEP_IDEMPOTENCY_KEY_MAX))

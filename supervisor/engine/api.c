@@ -2,6 +2,7 @@
  * What the front asks of the engine beside workflow.execute: looking at sessions, controlling them, passing requests on
  * to domains. Called by supervisor/front. Decides nothing that the session's table does not decide.
  */
+#include "common/log.h"
 #include "common/limits.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
@@ -96,6 +97,25 @@ enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, c
         json_object_set_new(object, "next_cursor", json_sprintf("%" PRId64, listing.last));
     *reply = object;
     return HEP_OK;
+}
+
+/* ---- holding ------------------------------------------------------------------------------------------------------
+ */
+int hep_engine_hold(struct hep_engine *engine, bool held)
+{
+    int running = 0;
+    if (held != engine->held) {
+        engine->held = held;
+        hep_log(HEP_NOTICE, held ? "daemon.drained" : "daemon.undrained", "asked_by=operator");
+        hep_engine_event(engine, NULL, held ? "daemon.drained" : "daemon.undrained", true, NULL);
+    }
+    for (struct hep_session *s = engine->sessions; s; s = s->next) {
+        if (held && s->state == HEP_SESSION_RUNNING)
+            hep_session_stop(s); /* the denoising steps that are committed stay */
+        running += s->errand != NULL;
+    }
+    hep_engine_settle(engine, NULL);
+    return running;
 }
 
 /* ---- controlling ------------------------------------------------------------------------------------------------- */
@@ -195,6 +215,41 @@ enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, str
     return hep_engine_settle(engine, error);
 }
 
+/* ---- a domain that is not there -----------------------------------------------------------------------------------
+ */
+enum { SOON_MS = 1000, BY_HAND_MS = 60000 /* nothing happens by itself: asking often helps nobody */ };
+
+static json_t *row_of(json_t *domains, enum hep_role role)
+{
+    size_t index;
+    json_t *row;
+    json_array_foreach(domains, index,
+                       row) if (strcmp(hep_json_str(row, "domain", ""), hep_role_name(role)) == 0) return row;
+    return NULL;
+}
+
+enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep_role role, const char *operation,
+                                       struct hep_error *error)
+{
+    json_t *domains = engine->proc ? hep_proc_status(engine->proc) : NULL;
+    const json_t *row = row_of(domains, role), *obituary = json_object_get(row, "last_obituary");
+    const char *name = hep_role_name(role), *state = hep_json_str(row, "state", "absent"),
+               *cause = hep_json_str(row, "cause", hep_json_str(obituary, "cause", ""));
+    int64_t next_ms = hep_json_int(row, "next_try_ms", -1);
+    bool failed = strcmp(state, "failed") == 0;
+    hep_fail(error, HEP_E_DOMAIN_DOWN, "the domain %s is not running, it is %s%s%.300s%s", name, state,
+             cause[0] ? " (" : "", cause, cause[0] ? ")" : "");
+    if (next_ms >= 0)
+        hep_hint(error, "it is started again in %" PRId64 " ms by itself; see `heptctl status`", next_ms);
+    else if (failed)
+        hep_hint(error, "it is not started again by itself: put right what is wrong, then `heptctl restart %s`", name);
+    error->retry_after_ms = next_ms > 0 ? next_ms : failed && next_ms < 0 ? BY_HAND_MS : SOON_MS;
+    snprintf(error->domain, sizeof error->domain, "%s", name);
+    snprintf(error->operation, sizeof error->operation, "%s", operation);
+    json_decref(domains);
+    return HEP_E_DOMAIN_DOWN;
+}
+
 /* ---- passing on -------------------------------------------------------------------------------------------------- */
 struct passage {
     enum hep_role role;
@@ -213,9 +268,13 @@ static void on_passed(void *context, enum hep_status status, json_t *reply, cons
         data = json_object_get(reply, "data") ? json_incref(json_object_get(reply, "data")) : json_object();
     } else if (status == HEP_OK) {
         hep_error_from_json(json_object_get(reply, "error"), &error);
+    } else if (status == HEP_E_DOMAIN_DOWN && !hep_proc_is_ready(passage->engine->proc, passage->role)) {
+        hep_engine_refuse_down(passage->engine, passage->role, passage->operation, &error);
     } else {
         error = *said;
     }
+    if (error.code == HEP_E_OUTCOME_UNKNOWN)
+        hep_hint(&error, "it is not asked again by itself: look whether it was done, then ask again");
     if (!data && !error.domain[0])
         snprintf(error.domain, sizeof error.domain, "%s", hep_role_name(passage->role));
     if (!data && !error.operation[0])
@@ -258,7 +317,7 @@ void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, 
     if (status == HEP_OK && !json_is_object(fields))
         status = hep_fail_field(&error, HEP_E_BAD_FIELD, "data", "data must be an object");
     if (status == HEP_OK && (!engine->proc || !hep_proc_is_ready(engine->proc, route.role)))
-        status = hep_fail(&error, HEP_E_DOMAIN_DOWN, "the domain %s is not running", hep_role_name(route.role));
+        status = hep_engine_refuse_down(engine, route.role, route.name, &error);
     if (status == HEP_OK && engine->draining)
         status = hep_fail(&error, HEP_E_NOT_NOW, "the daemon is ending");
     if (status == HEP_OK)

@@ -16,7 +16,11 @@
 #include "supervisor/engine/store.h"
 #include "supervisor/engine/workflow.h"
 
-enum { HEP_FRESH_MS = 5000 /* a domain whose last report is older is not healthy */ };
+enum {
+    HEP_FRESH_MS = 5000,  /* a domain whose last report is older is not healthy                                  */
+    HEP_STALL_MS = 20000, /* nor is one that has work in hand and has made no progress for so long. Its deadline,
+                             when it is ended, is later: that of a step of the largest image                     */
+};
 
 /* What the engine knows of a domain's process. */
 struct hep_engine_domain {
@@ -29,8 +33,12 @@ struct hep_engine {
     struct hep_proc *proc; /* NULL until attached                                          */
     struct hep_proc_events proc_events;
     char *instance, *state_dir, *output_dir, *default_model;
-    uint64_t memory_bytes; /* configured budget; 0 = device_limit                          */
-    uint64_t device_limit; /* from device.get_memory; 0 = not known                        */
+    uint64_t memory_bytes;     /* configured budget; 0 = device_limit                          */
+    uint64_t device_limit;     /* from device.get_memory; 0 = not known                        */
+    json_t *rates;             /* dtype → GFLOP/s of the device, from device.list; NULL = not known */
+    double gflops_seen;        /* best of the denoising steps so far                               */
+    int64_t evaluation_max_ms; /* of one run of a network for one image, at that rate              */
+    void (*shm_room)(uint64_t *total, uint64_t *available); /* hep_shm_room; tests have their own  */
     int sessions_max, queue_max, sessions_kept;
     void (*all_stopped)(void *context);
     void *context;
@@ -47,6 +55,7 @@ struct hep_engine {
     int64_t last_seq;             /* of sessions                                                  */
 
     bool draining;
+    bool held;                          /* by the operator: nothing begins, nothing is asked            */
     bool settling;                      /* inside hep_engine_settle                                     */
     struct hep_error store_error;       /* code OK: the store works                                     */
     struct hep_loop_timer *store_timer; /* next try of a failed commit                                  */
@@ -66,6 +75,8 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
 void hep_engine_admit(struct hep_engine *engine);
 /* Memory for all sessions; 0 = no limit known. */
 uint64_t hep_engine_budget(const struct hep_engine *engine);
+/* room.c: NO_SHM if /dev/shm has no place for any session, even after those that run have ended. */
+enum hep_status hep_engine_check_shm(const struct hep_engine *engine, struct hep_error *error);
 /* Adds an event about a session or the daemon; fields is taken. */
 void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable,
                       json_t *fields);
@@ -90,11 +101,16 @@ void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json
 /* Passes a request on to a domain. data is borrowed. Errors by the router, DOMAIN_DOWN, and the domain's own. */
 void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
                      const char *session, hep_engine_answer *answer, void *context);
+/* DOMAIN_DOWN with all that is known: the domain, its state and cause, the operation, when it is tried again. */
+enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep_role role, const char *operation,
+                                       struct hep_error *error);
 /* action: pause, resume, cancel, priority. Durable when it returns OK. */
 enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, const char *action, int priority,
                                    json_t **reply, struct hep_error *error);
 enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, struct hep_error *error);
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);
+/* Holds everything at a step boundary, or lets it go on. Returns how many sessions are still on their way there. */
+int hep_engine_hold(struct hep_engine *engine, bool held);
 /* status: NULL = any. cursor: "" = from the newest. *reply: {sessions:[…], next_cursor?} */
 enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit,
                                 json_t **reply, struct hep_error *error);

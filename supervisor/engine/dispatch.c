@@ -5,6 +5,7 @@
 #include "supervisor/engine/dispatch.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 
@@ -253,8 +254,10 @@ static void send_errand(struct hep_errand *errand)
     json_object_set_new(errand->spec.message, "request_id", json_string(errand->request_id));
     if (errand->leased)
         json_object_set_new(errand->spec.message, "lease", hep_lease_to_json(&dispatch->ledger, role));
+    HEP_CRASH_POINT("dispatch.before_send");
     enum hep_status status =
         hep_proc_request(dispatch->proc, role, errand->spec.message, on_reply, errand, &errand->error);
+    HEP_CRASH_POINT("dispatch.after_send");
     if (status == HEP_OK) {
         errand->state = SENT;
         errand->sent_ms = hep_now_ms();

@@ -6,6 +6,7 @@
 #include "supervisor/engine/engine.h"
 
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
@@ -19,8 +20,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SESSIONS_MAX = 4, SESSIONS_KEPT = 10000, TRIM_EVERY = 100, STORE_RETRY_MS = 1000, SETTLE_ROUNDS = 8 };
-enum { MEASURE_FIRST_MS = 2000, MEASURE_LAST_MS = 600000 };
+enum {
+    SESSIONS_MAX = 4,
+    SESSIONS_KEPT = 10000,
+    TRIM_EVERY = 100,
+    STORE_RETRY_MS = 1000,
+    SETTLE_ROUNDS = 8,
+    EVALUATION_MAX_MS = 120000,
+    MEASURE_FIRST_MS = 2000,
+    MEASURE_LAST_MS = 600000
+};
 
 /* ---- settling ---------------------------------------------------------------------------------------------------- */
 uint64_t hep_engine_budget(const struct hep_engine *engine)
@@ -28,22 +37,17 @@ uint64_t hep_engine_budget(const struct hep_engine *engine)
     return engine->memory_bytes ? engine->memory_bytes : engine->device_limit;
 }
 
-static struct hep_session *next_in_queue(const struct hep_engine *engine)
+/* The queued session that comes after this one in the order of the queue; NULL: the first. */
+static struct hep_session *next_in_queue(const struct hep_engine *engine, const struct hep_session *after)
 {
     struct hep_session *best = NULL;
-    for (struct hep_session *s = engine->sessions; s; s = s->next)
-        if (s->state == HEP_SESSION_QUEUED && (!best || s->priority > best->priority))
-            best = s; /* the list is by age */
+    for (struct hep_session *s = engine->sessions; s; s = s->next) { /* by age */
+        if (s->state != HEP_SESSION_QUEUED || (best && s->priority <= best->priority))
+            continue;
+        if (!after || s->priority < after->priority || (s->priority == after->priority && s->seq > after->seq))
+            best = s;
+    }
     return best;
-}
-
-/* A session that has been planned begins only if its memory fits; nobody overtakes it, or it might wait for ever. */
-static bool fits(const struct hep_engine *engine, const struct hep_session *session)
-{
-    uint64_t used = hep_session_memory(session), budget = hep_engine_budget(engine);
-    for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        used += s != session && s->room ? hep_session_memory(s) : 0;
-    return budget == 0 || used <= budget || used == hep_session_memory(session);
 }
 
 void hep_engine_admit(struct hep_engine *engine)
@@ -51,12 +55,16 @@ void hep_engine_admit(struct hep_engine *engine)
     int running = 0;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         running += s->state == HEP_SESSION_RUNNING;
-    while (!engine->draining && running < engine->sessions_max) {
-        struct hep_session *session = next_in_queue(engine);
-        if (!session || !fits(engine, session))
+    struct hep_session *session = next_in_queue(engine, NULL), *next;
+    for (; session && running < engine->sessions_max && !engine->draining && !engine->held; session = next) {
+        enum hep_room room = hep_session_room(session);
+        next = next_in_queue(engine, session);
+        if (room == HEP_ROOM_SOON)
             return;
-        hep_session_take(session, HEP_SESSION_EVENT_BEGIN, NULL);
-        running++;
+        if (room == HEP_ROOM_NOW) {
+            hep_session_take(session, HEP_SESSION_EVENT_BEGIN, NULL);
+            running++;
+        }
     }
 }
 
@@ -102,7 +110,9 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
         hep_store_rollback(engine->store);
         return status;
     }
+    HEP_CRASH_POINT("settle.before_commit");
     HEP_TRY(hep_store_commit(engine->store, error));
+    HEP_CRASH_POINT("settle.after_commit");
     hep_incidents_saved(&engine->incidents);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_saved(s);
@@ -161,6 +171,8 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
         }
         told = told || hep_events_pending(engine->events);
         hep_events_announce(engine->events);
+        if (changes)
+            HEP_CRASH_POINT("settle.announced");
         carry_out(engine);
         if (!changes)
             break;
@@ -245,8 +257,13 @@ static json_t *data_of(enum hep_status status, json_t *reply)
 static void on_devices(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     struct hep_engine *engine = context;
-    json_t *cores = json_object_get(data_of(status, reply), "cores");
+    json_t *data = data_of(status, reply), *cores = json_object_get(data, "cores");
+    json_t *rates = json_object_get(json_array_get(json_object_get(data, "devices"), 0), "gflops");
     (void)error;
+    if (rates) {
+        json_decref(engine->rates);
+        engine->rates = json_incref(rates);
+    }
     if (json_array_size(cores) > 0)
         hep_lease_set_cores(hep_dispatch_ledger(engine->dispatch), cores);
     else
@@ -449,7 +466,9 @@ static enum hep_status load_sessions(struct hep_engine *engine, struct hep_error
     HEP_TRY(hep_store_live_sessions(engine->store, load_live, engine, error));
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         resume_session(s);
+    HEP_CRASH_POINT("start.before_sweep");
     HEP_TRY(hep_segment_sweep(engine->instance, keeps_segment, engine, &swept, error));
+    HEP_CRASH_POINT("start.after_sweep");
     if (swept.removed)
         hep_log(HEP_NOTICE, "engine.swept", "segments=%" PRIu32 " bytes=%" PRIu64, swept.removed, swept.removed_bytes);
     engine->last_seq = hep_store_value(engine->store, "sessions.seq", engine->last_seq);
@@ -482,6 +501,8 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
     if (!engine->instance || !engine->state_dir || !engine->output_dir || !engine->default_model)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the engine");
     engine->memory_bytes = options->memory_bytes;
+    engine->shm_room = hep_shm_room;
+    engine->evaluation_max_ms = options->evaluation_max_ms > 0 ? options->evaluation_max_ms : EVALUATION_MAX_MS;
     engine->sessions_max = options->sessions_max > 0 ? options->sessions_max : SESSIONS_MAX;
     engine->queue_max = options->queue_max > 0 ? options->queue_max : HEP_QUEUE_MAX;
     engine->sessions_kept = options->sessions_kept > 0 ? options->sessions_kept : SESSIONS_KEPT;
@@ -572,6 +593,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_workflows_destroy(engine->workflows);
     hep_incidents_clear(&engine->incidents);
     hep_store_close(engine->store);
+    json_decref(engine->rates);
     free(engine->instance);
     free(engine->state_dir);
     free(engine->output_dir);

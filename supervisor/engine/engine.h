@@ -25,6 +25,7 @@ struct hep_engine_options {
     const char *output_dir;    /* absolute; image files go here; made if it is not there                         */
     const char *default_model; /* model of requests that name none; "" = the first one that the model domain has */
     uint64_t memory_bytes;     /* for all running sessions together; 0 = the limit that the device domain says   */
+    int64_t evaluation_max_ms; /* longest run of a network for one image, at the device's rate; 0 = 120000       */
     int sessions_max;          /* sessions running at once; 0 = 4                                                */
     int queue_max;             /* sessions waiting; 0 = HEP_QUEUE_MAX                                            */
     int sessions_kept;         /* ended sessions that the store keeps; 0 = 10000                                 */
@@ -44,6 +45,9 @@ void hep_engine_destroy(struct hep_engine *engine);
 const struct hep_proc_events *hep_engine_events(struct hep_engine *engine);
 /* Before hep_proc_start. */
 void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc);
+/* The first line of the status, which names what is not well: "ready", "degraded: inference restarting in 200 ms
+ * (SEGV)" */
+void hep_engine_line(const struct hep_engine *engine, char *line, size_t size);
 /* From now on no request is accepted and no step begun; steps in hand may end. What they leave goes on at the next
  * start. */
 void hep_engine_drain(struct hep_engine *engine);

@@ -6,6 +6,8 @@
 #include "common/log.h"
 #include "common/wire.h"
 
+#include <string.h>
+
 static const char running_key[] = "daemon.running";
 
 static enum hep_status note_running(struct hep_incidents *incidents, bool running, struct hep_error *error)
@@ -66,11 +68,25 @@ enum hep_status hep_incidents_save(struct hep_incidents *incidents, struct hep_e
     size_t index;
     json_t *incident;
     json_array_foreach(incidents->pending, index, incident)
-        HEP_TRY(hep_store_put_incident(incidents->store, hep_json_int(incident, "time_ms", 0), incident, error));
+    {
+        int64_t number = 0;
+        HEP_TRY(
+            hep_store_put_incident(incidents->store, hep_json_int(incident, "time_ms", 0), incident, &number, error));
+        json_object_set_new(incident, "incident", json_integer(number)); /* again, if this is rolled back */
+    }
     return HEP_OK;
 }
 
 void hep_incidents_saved(struct hep_incidents *incidents)
 {
+    size_t index;
+    json_t *incident;
+    json_array_foreach(incidents->pending, index, incident)
+    {
+        const char *domain = hep_json_str(incident, "domain", "");
+        enum hep_role role = hep_role_from_prefix(domain, strlen(domain));
+        if (role != HEP_ROLE_NONE)
+            incidents->last[role] = hep_json_int(incident, "incident", 0);
+    }
     json_array_clear(incidents->pending);
 }

@@ -6,13 +6,15 @@
 #ifndef HEP_SUPERVISOR_ENGINE_INCIDENTS_H
 #define HEP_SUPERVISOR_ENGINE_INCIDENTS_H
 
+#include "common/roles.h"
 #include "supervisor/engine/store.h"
 
 enum { HEP_INCIDENTS_PENDING_MAX = 64 }; /* while the store does not work: then the oldest are forgotten */
 
 struct hep_incidents {
     struct hep_store *store;
-    json_t *pending; /* obituaries with time_ms, oldest first */
+    json_t *pending;              /* obituaries with time_ms, oldest first                              */
+    int64_t last[HEP_ROLE_COUNT]; /* number of a domain's newest incident in the store; 0 = none so far */
 };
 
 /* Notes in the store that this daemon runs; if the one before has not taken its note back, that is an incident. */

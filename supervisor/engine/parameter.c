@@ -6,6 +6,8 @@
 #include "supervisor/engine/parameter.h"
 
 #include "common/limits.h"
+#include "common/name.h"
+#include "common/wire.h"
 #include "supervisor/engine/reference.h"
 
 #include <errno.h>
@@ -13,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static const char *const type_names[HEP_PARAMETER_TYPE_COUNT] = {
 #define HEP_PARAMETER_NAME(id, name, help) name,
@@ -210,6 +211,9 @@ static enum hep_status wrong_type(const struct hep_parameter *p, const json_t *v
 {
     static const char *const names[] = {"an object", "an array", "a string", "an integer",
                                         "a number",  "true",     "false",    "null"};
+    if (is_numeric(p->type) && hep_json_is_wide(value))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %s, which is too large", p->name,
+                              json_string_value(value));
     return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s must be of type %s, not %s", p->name,
                           type_names[p->type], names[json_typeof(value)]);
 }
@@ -235,45 +239,64 @@ static enum hep_status check_number(const struct hep_parameter *p, double value,
     return HEP_OK;
 }
 
+/* Appends a name to a list for people; one that does not fit is left out, and the list says so. */
+static void list_name(char *list, size_t size, const char *name)
+{
+    static const char more[] = ", …";
+    size_t used = strlen(list), need = strlen(name) + (used ? 2 : 0);
+    if (used >= sizeof more - 1 && strcmp(list + used - (sizeof more - 1), more) == 0)
+        return;
+    if (used + need + sizeof more <= size)
+        snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+    else
+        snprintf(list + used, size - used, "%s", more);
+}
+
 static bool is_choice(const json_t *choices, const char *text, char *list, size_t size)
 {
-    size_t index, used = 0;
+    size_t index;
     json_t *choice;
     json_array_foreach(choices, index, choice)
     {
         if (strcmp(json_string_value(choice), text) == 0)
             return true;
-        if (used < size)
-            used += (size_t)snprintf(list + used, size - used, "%s%s", used ? ", " : "", json_string_value(choice));
+        list_name(list, size, json_string_value(choice));
     }
     return choices == NULL;
 }
 
+/* Whether the row of scheduler.list has this name: its own, its title (A1111's name) or an alias (diffusers' class). */
+static bool scheduler_has_name(const json_t *row, const char *text)
+{
+    size_t index;
+    json_t *alias;
+    if (hep_name_is(hep_json_str(row, "name", ""), text) || hep_name_is(hep_json_str(row, "title", ""), text))
+        return true;
+    json_array_foreach(json_object_get(row, "aliases"), index,
+                       alias) if (json_is_string(alias) && hep_name_is(json_string_value(alias), text)) return true;
+    return false;
+}
+
 static bool is_scheduler(const json_t *schedulers, const char *text, char *list, size_t size)
 {
-    size_t index, other, used = 0;
-    json_t *row, *alias;
+    size_t index;
+    json_t *row;
+    if (!schedulers || text[0] == '\0') /* not known yet: the domain will judge; "" is the model's own */
+        return true;
     json_array_foreach(schedulers, index, row)
     {
-        const char *name = json_string_value(json_object_get(row, "name"));
-        if (!name)
-            continue;
-        if (strcasecmp(name, text) == 0)
+        if (scheduler_has_name(row, text))
             return true;
-        json_array_foreach(json_object_get(row, "aliases"), other,
-                           alias) if (json_is_string(alias) &&
-                                      strcasecmp(json_string_value(alias), text) == 0) return true;
-        if (used < size)
-            used += (size_t)snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+        list_name(list, size, hep_json_str(row, "name", "?"));
     }
-    return schedulers == NULL || text[0] == '\0';
+    return false;
 }
 
 static enum hep_status check_text(const struct hep_parameter *p, const json_t *value,
                                   const struct hep_parameter_scope *scope, struct hep_error *error)
 {
     double limit;
-    char list[200] = "";
+    char list[480] = "";
     if (!json_is_string(value))
         return wrong_type(p, value, error);
     const char *text = json_string_value(value);
@@ -321,14 +344,16 @@ static enum hep_status read_seed(const struct hep_parameter *p, const json_t *va
     }
     if (!json_is_string(value))
         return wrong_type(p, value, error);
-    const char *text = json_string_value(value);
+    const char *text = json_string_value(value), *digits = text + (text[0] == '-');
     char *end;
     errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s is not a whole number", p->name);
-    if (errno)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is larger than 2^64 - 1", p->name);
+    unsigned long long number = strtoull(digits, &end, 10);
+    if (digits[0] < '0' || digits[0] > '9' || *end)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, p->name, "%s is \"%.40s\", it is 0 to 2^64 - 1, or -1", p->name,
+                              text);
+    if (errno || digits > text)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.40s, it is 0 to 2^64 - 1, or -1", p->name,
+                              text);
     *seed = seed_value(number);
     return HEP_OK;
 }

@@ -2,9 +2,10 @@
  * What a session will write and need: the measure pass over its steps, the layout of its arena, and the arena's
  * creation and removal, by name only. Called by run.c before the first step that writes tensors. Maps nothing.
  *
- * session->plan is {arena_bytes, memory_bytes, flops, regions, steps: {<id>: {flops, memory_bytes, outputs: {<field>:
- * <ref>}}}}. Its references are unplaced until hep_session_place.
+ * session->plan is {arena_bytes, memory_bytes, flops, regions, steps: {<id>: {flops, unit_flops, memory_bytes, outputs:
+ * {<field>: <ref>}}}}. Its references are unplaced until hep_session_place.
  */
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "shm/arena.h"
@@ -122,10 +123,11 @@ static enum hep_status take_measure(struct hep_session *session, int index, json
         json_object_set_new(outputs, field, ref);
     }
     int64_t memory = hep_json_int(data, "memory_bytes", 0);
-    double flops = hep_json_num(data, "flops", 0);
+    double flops = hep_json_num(data, "flops", 0), unit = hep_json_num(data, "unit_flops", 0);
     json_object_set_new(json_object_get(session->plan, "steps"), id,
-                        json_pack("{s:o, s:I, s:f}", "outputs", outputs, "memory_bytes",
-                                  (json_int_t)(memory > 0 ? memory : 0), "flops", flops > 0 ? flops : 0.0));
+                        json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes",
+                                  (json_int_t)(memory > 0 ? memory : 0), "flops", flops > 0 ? flops : 0.0, "unit_flops",
+                                  unit > 0 ? unit : 0.0));
     return HEP_OK;
 }
 
@@ -256,6 +258,7 @@ enum hep_status hep_session_place(struct hep_session *session, struct hep_error 
         session->arena_generation = before;
         return status;
     }
+    HEP_CRASH_POINT("arena.created");
     place_refs(&name, regions, refs, count);
     json_object_set_new(session->plan, "arena_bytes", json_integer((json_int_t)bytes));
     session->arena_there = true;

@@ -10,17 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Operations that run on their domain's worker thread because they touch its state, but compute nothing: they need no
-   cores of their own, and answer while another domain has all of them. To add one: a row. */
-static const struct {
-    enum hep_role role;
-    const char *name;
-} leaseless[] = {
-    {HEP_ROLE_MODEL, "list"},         {HEP_ROLE_MODEL, "info"},    {HEP_ROLE_MODEL, "scan"},
-    {HEP_ROLE_MODEL, "unload"},       {HEP_ROLE_MODEL, "release"}, {HEP_ROLE_INFERENCE, "control"},
-    {HEP_ROLE_INFERENCE, "estimate"},
-};
-
 struct hep_router {
     json_t *operations[HEP_ROLE_COUNT]; /* NULL until the domain's first READY */
 };
@@ -79,11 +68,7 @@ json_t *hep_router_operation(const struct hep_router *router, enum hep_role role
 
 bool hep_router_needs_lease(const struct hep_router *router, enum hep_role role, const char *name)
 {
-    json_t *row = hep_router_operation(router, role, name);
-    for (size_t i = 0; i < HEP_COUNT_OF(leaseless); i++)
-        if (leaseless[i].role == role && strcmp(leaseless[i].name, hep_json_str(row, "name", name)) == 0)
-            return false;
-    return hep_json_bool(row, "heavy", false);
+    return hep_json_bool(hep_router_operation(router, role, name), "lease", false);
 }
 
 static enum hep_status unknown_domain(const char *type, size_t length, struct hep_error *error)
@@ -112,8 +97,10 @@ enum hep_status hep_router_refuse(const char *type, enum hep_permission needed, 
 {
     hep_fail(error, HEP_E_NOT_ALLOWED, "%.80s needs the permission of %s, the caller is %s", type,
              hep_permission_name(needed), hep_permission_name(caller));
-    if (needed == HEP_INTERNAL && caller == HEP_OPERATOR)
+    if (needed == HEP_INTERNAL)
         hep_hint(error, "it is a step of the supervisor's own; to look for a fault, `heptctl call --internal` asks it");
+    else
+        hep_hint(error, HEP_OPERATOR_HINT, type);
     return HEP_E_NOT_ALLOWED;
 }
 
@@ -123,9 +110,10 @@ enum hep_status hep_router_route(const struct hep_router *router, const char *ty
     size_t length = strcspn(type, ".");
     const char *name = type + length + 1;
     struct hep_route result = {0};
-    if (!type[length] || !name[0])
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "type", "type \"%.60s\" is not of the form domain.operation",
-                              type);
+    if (!type[length] || !name[0]) {
+        hep_fail_field(error, HEP_E_BAD_FIELD, "type", "type \"%.60s\" is not of the form domain.operation", type);
+        return hep_hint(error, "see `heptctl operations`"), HEP_E_BAD_FIELD;
+    }
     result.role = hep_role_from_prefix(type, length);
     if (result.role == HEP_ROLE_NONE)
         return unknown_domain(type, length, error);

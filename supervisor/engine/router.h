@@ -10,6 +10,9 @@
 
 struct hep_router;
 
+/* Of NOT_ALLOWED for want of permission; takes the type. */
+#define HEP_OPERATOR_HINT "ask over the control socket, as the user that heptad runs as: `heptctl call %.100s`"
+
 /* Where a request goes. */
 struct hep_route {
     enum hep_role role;
@@ -25,8 +28,7 @@ void hep_router_learn(struct hep_router *router, enum hep_role role, json_t *ope
 bool hep_router_knows(const struct hep_router *router, enum hep_role role);
 /* The operation's row by name or alias; borrowed, NULL if the domain has none such or is not known yet. */
 json_t *hep_router_operation(const struct hep_router *router, enum hep_role role, const char *name);
-/* Whether the operation computes on many cores: it is heavy, and not one that only has to wait for the worker thread.
- */
+/* Whether the operation computes on many cores: what its row says of a lease. */
 bool hep_router_needs_lease(const struct hep_router *router, enum hep_role role, const char *name);
 /* All rows of a domain, borrowed; NULL if it is not known yet. */
 json_t *hep_router_operations(const struct hep_router *router, enum hep_role role);

@@ -4,6 +4,7 @@
  * anything sent.
  */
 #include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
@@ -12,24 +13,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BACKOFF_MAX_MS = 5000, OBITUARY_DUE_MS = 5000, PROGRESS_EVERY_MS = 50 };
+enum { BACKOFF_MAX_MS = 5000, SHM_AGAIN_MS = 200, OBITUARY_DUE_MS = 5000, PROGRESS_EVERY_MS = 50 };
 
 /* Errors that may pass by themselves: how often the step is tried again (0 = until it is cancelled), and how long the
-   first wait is; each further one is twice as long. To add one: a row. */
+   first wait is; each further one is twice as long. An error that says that it is final is not among them. Too little
+   shared memory sends the session back to the queue instead (room.c). To add one: a row. */
 static const struct {
     enum hep_status code;
     int tries;
     int64_t first_ms;
 } patience[] = {
-    {HEP_E_DOMAIN_DOWN, 0, 20}, /* it waits for the domain by itself             */
-    {HEP_E_CANCELLED, 0, 50},   /* the domain drained                            */
-    {HEP_E_BUSY, 0, 100},
-    {HEP_E_NO_SPACE, 0, 500}, /* finished images are kept until there is space */
-    {HEP_E_NO_SHM, 20, 200},
-    {HEP_E_NO_MEMORY, 20, 200},
-    {HEP_E_OUTCOME_UNKNOWN, 5, 100}, /* a broken connection without a death      */
-    {HEP_E_TIMEOUT, 3, 100},
-    {HEP_E_IO, 3, 200},
+    {HEP_E_DOMAIN_DOWN, 0, 20},      /* it waits for the domain by itself             */
+    {HEP_E_CANCELLED, 0, 50},        /* the domain drained, or it was paused          */
+    {HEP_E_BUSY, 0, 100},            /* files that changed, a domain that is full     */
+    {HEP_E_NO_SPACE, 0, 500},        /* finished images are kept until there is space */
+    {HEP_E_NO_MEMORY, 20, 200},      /* what others free                              */
+    {HEP_E_OUTCOME_UNKNOWN, 5, 100}, /* a broken connection without a death           */
+    {HEP_E_TIMEOUT, 3, 100},         /* a slow disk, a slow peer                      */
+    {HEP_E_IO, 3, 200},              /* the same                                      */
 };
 
 /* ---- what is next ------------------------------------------------------------------------------------------------ */
@@ -90,33 +91,6 @@ static void finish(struct hep_session *session)
     hep_session_take(session, HEP_SESSION_EVENT_FINISH, NULL);
 }
 
-/* Room for the memory of its plan beside the others. */
-static bool claim_room(struct hep_session *session)
-{
-    struct hep_engine *engine = session->engine;
-    uint64_t budget = hep_engine_budget(engine), need = hep_session_memory(session), used = 0;
-    struct hep_error error;
-    if (session->room)
-        return true;
-    for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        used += s->room ? hep_session_memory(s) : 0;
-    if (budget == 0 || used + need <= budget) {
-        session->room = true;
-        return true;
-    }
-    if (need > budget) {
-        hep_fail(&error, HEP_E_NO_MEMORY, "it needs %" PRIu64 " MiB, all sessions together may take %" PRIu64 " MiB",
-                 need >> 20, budget >> 20);
-        hep_session_fail(session, &error, NULL);
-    } else {
-        hep_session_note(session,
-                         "waits for memory: it needs %" PRIu64 " MiB, %" PRIu64 " MiB of %" PRIu64 " are taken",
-                         need >> 20, used >> 20, budget >> 20);
-        hep_session_take(session, HEP_SESSION_EVENT_NO_ROOM, NULL);
-    }
-    return false;
-}
-
 static void prepare_step(struct hep_session *session, int index)
 {
     const struct hep_workflow_step *what = workflow_step(session, index);
@@ -133,6 +107,7 @@ static void prepare_step(struct hep_session *session, int index)
     }
     if (strncmp(session->note, "waits ", 6) == 0)
         hep_session_note(session, "%s", "");
+    session->lacks_shm = false;
     step->attempt++;
     step->state = HEP_STEP_RUNNING;
     step->queued = hep_wall_ms();
@@ -146,8 +121,8 @@ static void prepare_step(struct hep_session *session, int index)
 void hep_session_advance(struct hep_session *session)
 {
     struct hep_engine *engine = session->engine;
-    if (session->state != HEP_SESSION_RUNNING || engine->draining || session->errand || session->outgoing ||
-        session->timer || session->lost != HEP_ROLE_NONE)
+    if (session->state != HEP_SESSION_RUNNING || engine->draining || engine->held || session->errand ||
+        session->outgoing || session->timer || session->lost != HEP_ROLE_NONE)
         return;
     int index = next_step(session);
     if (index < 0) {
@@ -169,7 +144,7 @@ void hep_session_advance(struct hep_session *session)
     if (hep_step_needs_plan(session, what)) {
         if (!hep_session_is_planned(session) && (hep_session_measure(session) || !hep_session_is_planned(session)))
             return;
-        if (!claim_room(session))
+        if (!hep_session_claim_room(session))
             return;
     }
     prepare_step(session, index);
@@ -189,6 +164,7 @@ static void step_done(struct hep_session *session, json_t *data, int64_t sent_ms
     step->dirty = true;
     json_decref(step->result);
     step->result = data ? json_incref(data) : json_object();
+    hep_session_learn_rate(session, session->step);
     hep_session_note(session, "%s", "");
     hep_engine_event(session->engine, session, "session.step", true,
                      json_pack("{s:s, s:s, s:s, s:i, s:I}", "step", what->id, "status", "done", "domain",
@@ -203,6 +179,7 @@ static void on_step_end(void *context, enum hep_status status, json_t *reply, co
     int64_t sent_ms = session->errand ? hep_errand_sent_ms(session->errand) : hep_now_ms();
     session->errand = NULL;
     session->stopping = false;
+    HEP_CRASH_POINT("step.answered");
     if (hep_session_is_ended(session->state)) {
         /* cancelled meanwhile: nobody needs it */
     } else if (status == HEP_OK && hep_json_bool(reply, "success", false)) {
@@ -261,7 +238,7 @@ static void on_timer(void *context)
     hep_engine_settle(session->engine, NULL);
 }
 
-static void wait_for(struct hep_session *session, int64_t ms)
+void hep_session_wait_for(struct hep_session *session, int64_t ms)
 {
     hep_loop_cancel(session->timer);
     session->timer = hep_loop_after(session->engine->loop, ms, on_timer, session);
@@ -296,6 +273,12 @@ static bool redo_sources(struct hep_session *session, int index)
     return found;
 }
 
+static int64_t backoff_ms(int retries, int64_t first_ms)
+{
+    int64_t wait = first_ms << (retries < 10 ? retries : 10);
+    return wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
+}
+
 void hep_session_trouble(struct hep_session *session, int index, const struct hep_error *error)
 {
     struct hep_session_step *step = &session->steps[index];
@@ -308,14 +291,16 @@ void hep_session_trouble(struct hep_session *session, int index, const struct he
         if (redo_sources(session, index))
             return;
     }
-    for (size_t i = 0; i < HEP_COUNT_OF(patience); i++) {
+    if (error->code == HEP_E_NO_SHM && !error->final) {
+        hep_session_lacks_shm(session, error, backoff_ms(step->retries++, SHM_AGAIN_MS));
+        return;
+    }
+    for (size_t i = 0; !error->final && i < HEP_COUNT_OF(patience); i++) {
         if (patience[i].code != error->code || (patience[i].tries && step->retries >= patience[i].tries))
             continue;
-        int shift = step->retries < 10 ? step->retries : 10;
-        int64_t wait = patience[i].first_ms << shift;
-        step->retries++;
+        int64_t wait = backoff_ms(step->retries++, patience[i].first_ms);
         hep_session_note(session, "step %s is asked again: %.150s", workflow_step(session, index)->id, error->message);
-        wait_for(session, wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS);
+        hep_session_wait_for(session, wait);
         return;
     }
     step->state = HEP_STEP_FAILED;
@@ -328,7 +313,7 @@ void hep_session_lose(struct hep_session *session, int index, const struct hep_e
     keep_error(&session->steps[index], error);
     session->step = index;
     session->lost = workflow_step(session, index)->role;
-    wait_for(session, OBITUARY_DUE_MS);
+    hep_session_wait_for(session, OBITUARY_DUE_MS);
 }
 
 /* An end that was asked for is nobody's fault, and a request that the process had not begun did not kill it. */
@@ -402,7 +387,6 @@ void hep_session_on_progress(struct hep_session *session, enum hep_role role, in
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
 void hep_session_stop(struct hep_session *session)
 {
-    const struct hep_workflow_step *what = workflow_step(session, session->step);
     bool waits = session->outgoing != NULL;
     json_decref(hep_take(&session->outgoing));
     if (session->errand && hep_dispatch_withdraw(session->errand)) {
@@ -414,10 +398,11 @@ void hep_session_stop(struct hep_session *session)
         step_back(session, session->step);
         session->steps[session->step].attempt--;
     }
-    if (session->errand && what->role == HEP_ROLE_INFERENCE && !session->stopping && !session->measuring) {
-        session->stopping = true;
-        hep_engine_tell(session->engine, HEP_ROLE_INFERENCE, "control", session->id,
-                        json_pack("{s:s, s:s}", "session", session->id, "action", "cancel"));
+    if (session->errand && !session->stopping && !session->measuring) {
+        session->stopping = true; /* a step that does not look ends by itself */
+        hep_engine_tell(
+            session->engine, workflow_step(session, session->step)->role, "cancel", session->id,
+            json_pack("{s:s, s:s}", "session", session->id, "request", hep_errand_request_id(session->errand)));
     }
 }
 
@@ -456,7 +441,9 @@ bool hep_session_wind_up(struct hep_session *session)
     hep_loop_cancel(hep_take(&session->timer));
     if (session->errand)
         return false;
+    HEP_CRASH_POINT("session.before_unlink");
     hep_session_unplace(session);
+    HEP_CRASH_POINT("session.after_unlink");
     session->room = false;
     if (!session->finals_sent)
         send_finals(session);

@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/wire.h"
 #include "supervisor/engine/core.h"
 
 #include <stdarg.h>
@@ -23,7 +24,7 @@ static const char *const event_names[HEP_SESSION_EVENT_COUNT] = {
     HEP_SESSION_EVENTS(EVENT_NAME)
 #undef EVENT_NAME
 };
-static const char *const step_state_names[HEP_STEP_STATE_COUNT] = {"pending", "running", "done", "failed"};
+static const char *const step_state_names[HEP_STEP_STATE_COUNT] = {"pending", "running", "done", "failed", "cancelled"};
 
 /* What follows what; a zero is an event that the state does not have. To add a state: a column in HEP_SESSION_STATES
    and a row here. */
@@ -69,6 +70,21 @@ void hep_session_touch(struct hep_session *session, enum hep_session_dirt dirt)
         session->dirt = dirt;
 }
 
+/* The session has ended: what is in hand is not waited for, and its row must not go on saying that it runs. */
+static void cancel_steps(struct hep_session *session)
+{
+    for (size_t i = 0; i < session->workflow->step_count; i++) {
+        struct hep_session_step *step = &session->steps[i];
+        if (step->state != HEP_STEP_RUNNING)
+            continue;
+        step->state = HEP_STEP_CANCELLED;
+        step->ended = session->ended;
+        step->dirty = true;
+        json_decref(step->result);
+        step->result = json_pack("{s:i, s:i}", "step", step->inner, "steps", step->inner_steps);
+    }
+}
+
 enum hep_status hep_session_take(struct hep_session *session, enum hep_session_event event, struct hep_error *error)
 {
     enum hep_session_state from = session->state;
@@ -84,6 +100,7 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
     if (hep_session_is_ended(session->state)) {
         session->ended = hep_wall_ms();
         session->engine->ended_since_trim++;
+        cancel_steps(session);
     }
     hep_log(session->state == HEP_SESSION_FAILED ? HEP_WARNING : HEP_INFO, "session.state",
             "session=%s from=%s to=%s event=%s", session->id, state_names[from], state_names[session->state],
@@ -239,6 +256,10 @@ static void load_step(void *context, const struct hep_store_step *row)
     step->duration_us = row->duration_us;
     step->result = json_incref(row->result);
     step->error = json_incref(row->error);
+    if (step->state == HEP_STEP_CANCELLED) {
+        step->inner = (int)hep_json_int(step->result, "step", 0);
+        step->inner_steps = (int)hep_json_int(step->result, "steps", 0);
+    }
 }
 
 enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_store_session *row,

@@ -23,7 +23,7 @@ struct hep_engine;
 /* What can happen to it. */
 #define HEP_SESSION_EVENTS(X)                                                                                          \
     X(BEGIN, "begin")     /* there is room: its steps may run                  */                                      \
-    X(NO_ROOM, "no_room") /* its memory does not fit beside the others         */                                      \
+    X(NO_ROOM, "no_room") /* it does not fit beside the others, or in /dev/shm */                                      \
     X(PAUSE, "pause")                                                                                                  \
     X(RESUME, "resume")                                                                                                \
     X(CANCEL, "cancel")                                                                                                \
@@ -42,7 +42,14 @@ enum hep_session_event {
 #undef HEP_SESSION_EVENT_ID
         HEP_SESSION_EVENT_COUNT
 };
-enum hep_step_state { HEP_STEP_PENDING, HEP_STEP_RUNNING, HEP_STEP_DONE, HEP_STEP_FAILED, HEP_STEP_STATE_COUNT };
+enum hep_step_state {
+    HEP_STEP_PENDING,
+    HEP_STEP_RUNNING,
+    HEP_STEP_DONE,
+    HEP_STEP_FAILED,
+    HEP_STEP_CANCELLED, /* in hand when its session ended; result: {step, steps} that it had reached */
+    HEP_STEP_STATE_COUNT
+};
 
 enum { HEP_STEP_CRASHES_MAX = 3, HEP_STEP_REDOS_MAX = 5 };
 
@@ -93,6 +100,7 @@ struct hep_session {
     bool measuring;               /* errand is of the measure pass                                      */
     bool stopping;                /* inference has been told to stop it                                 */
     bool room;                    /* its memory is counted among the sessions that run                  */
+    bool lacks_shm;               /* it waits for room in /dev/shm                                      */
     enum hep_role lost;           /* waits for the obituary of this domain; HEP_ROLE_NONE               */
     struct hep_loop_timer *timer; /* until the next try                                                 */
     int finals_in_hand;           /* final steps on their way                                           */
@@ -175,6 +183,22 @@ uint64_t hep_session_memory(const struct hep_session *session);
 double hep_session_flops(const struct hep_session *session, int step);
 /* plan.c: reference to what a step writes; borrowed, NULL = it writes no such field. */
 json_t *hep_session_output(const struct hep_session *session, const char *step_id, const char *field);
+
+/* Whether a queued session may begin. */
+enum hep_room {
+    HEP_ROOM_NOW,
+    HEP_ROOM_SOON,  /* when sessions that run have ended: nobody overtakes it, or it might wait for ever       */
+    HEP_ROOM_LATER, /* nothing of ours is in its way, so others may go first; its timer looks again            */
+};
+enum hep_room hep_session_room(struct hep_session *session); /* room.c */
+/* room.c: takes its place once it has been planned. False: it has failed, or is back in the queue. */
+bool hep_session_claim_room(struct hep_session *session);
+/* room.c: how fast a denoising step that is done was. */
+void hep_session_learn_rate(struct hep_session *session, int index);
+/* room.c: a step found too little shared memory: back to the queue until again_ms have passed. */
+void hep_session_lacks_shm(struct hep_session *session, const struct hep_error *error, int64_t again_ms);
+/* run.c: nothing is asked and it does not begin until ms have passed. */
+void hep_session_wait_for(struct hep_session *session, int64_t ms);
 
 /* view.c: 0 … 1, and ms to the end (-1 = not known). */
 double hep_session_progress(const struct hep_session *session);

@@ -373,12 +373,18 @@ enum hep_status hep_store_put_value(struct hep_store *store, const char *key, in
     return finish(store, PUT_VALUE, "cannot store a value", error);
 }
 
+static enum hep_status no_session(const char *id, struct hep_error *error)
+{
+    hep_fail_field(error, HEP_E_NOT_FOUND, "session_id", "there is no session \"%.60s\"", id);
+    return hep_hint(error, "see `heptctl sessions`, or GET /api/processing/sessions"), HEP_E_NOT_FOUND;
+}
+
 enum hep_status hep_store_delete_session(struct hep_store *store, const char *id, struct hep_error *error)
 {
     bind_text(store->statements[DELETE_SESSION], 1, id);
     HEP_TRY(finish(store, DELETE_SESSION, "cannot delete a session", error));
     if (sqlite3_changes(store->db) == 0)
-        return hep_fail_field(error, HEP_E_NOT_FOUND, "session_id", "there is no session \"%.60s\"", id);
+        return no_session(id, error);
     return HEP_OK;
 }
 
@@ -445,7 +451,7 @@ enum hep_status hep_store_get_session(struct hep_store *store, const char *id, h
     int count;
     bind_text(store->statements[GET_SESSION], 1, id);
     HEP_TRY(read_sessions(store, GET_SESSION, see, context, &count, error));
-    return count ? HEP_OK : hep_fail_field(error, HEP_E_NOT_FOUND, "session_id", "there is no session \"%.60s\"", id);
+    return count ? HEP_OK : no_session(id, error);
 }
 
 enum hep_status hep_store_get_key(struct hep_store *store, const char *key, hep_store_see_session *see, void *context,
@@ -524,7 +530,7 @@ enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int li
     return status;
 }
 
-enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, const json_t *obituary,
+enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, const json_t *obituary, int64_t *number,
                                        struct hep_error *error)
 {
     sqlite3_stmt *s = store->statements[PUT_INCIDENT];
@@ -532,6 +538,7 @@ enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, co
     bind_text(s, 2, hep_json_str(obituary, "domain", ""));
     bind_json(s, 3, obituary);
     HEP_TRY(finish(store, PUT_INCIDENT, "cannot add an incident", error));
+    *number = sqlite3_last_insert_rowid(store->db);
     sqlite3_bind_int(store->statements[TRIM_INCIDENTS], 1, HEP_STORE_INCIDENTS);
     return finish(store, TRIM_INCIDENTS, "cannot trim the incidents", error);
 }

@@ -102,8 +102,8 @@ enum hep_status hep_store_steps(struct hep_store *store, const char *session, he
                                 struct hep_error *error);
 enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see,
                                  void *context, struct hep_error *error);
-/* Adds what is said of a dead process; its "domain" is looked for by name. */
-enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, const json_t *obituary,
+/* Adds what is said of a dead process; its "domain" is looked for by name. *number: what it is called from then on. */
+enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, const json_t *obituary, int64_t *number,
                                        struct hep_error *error);
 /* Newest first, incident < before, of one domain (NULL: of all): the obituaries with incident and time_ms. New list. */
 enum hep_status hep_store_incidents(struct hep_store *store, const char *domain, int64_t before, int limit,

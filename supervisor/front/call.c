@@ -4,6 +4,7 @@
  */
 #include "supervisor/front/call.h"
 
+#include "common/envelope.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -25,6 +26,8 @@ static json_t *error_json(const struct hep_call *call, const struct hep_error *e
     struct hep_error said = *error;
     if (!said.hint[0])
         snprintf(said.hint, sizeof said.hint, "%s", hep_status_hint(said.code));
+    if (!said.operation[0])
+        snprintf(said.operation, sizeof said.operation, "%.60s", call->type);
     if (call->error_as_text)
         return json_sprintf("%s: %s", hep_status_name(said.code), said.message);
     return hep_error_to_json(&said);
@@ -192,7 +195,7 @@ static enum hep_status find_own(const struct hep_front_table *table, struct hep_
     *row = dot ? hep_operation_find(table->operations, dot + 1) : NULL;
     if (!*row) {
         hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "there is no operation \"%.100s\"", call->type);
-        return hep_hint(error, "see `heptctl operations`"), HEP_E_UNKNOWN_OPERATION;
+        return hep_hint(error, "see `heptctl operations %s`", table->prefix), HEP_E_UNKNOWN_OPERATION;
     }
     if ((*row)->permission > call->caller.permission)
         return hep_router_refuse(call->type, (*row)->permission, call->caller.permission, error);
@@ -213,7 +216,26 @@ static enum hep_status run_own(const struct hep_front_table *table, struct hep_c
     if (status == HEP_OK)
         status = row->handler(call, request, NULL, error);
     free(request);
+    if (hep_status_is_of_field(status))
+        hep_suggest(error, "see `heptctl operations %.60s`", call->type);
     return status;
+}
+
+/* Neither a domain's nor ours: says all that there are. */
+static enum hep_status unknown_prefix(const char *type, struct hep_error *error)
+{
+    char list[HEP_ERROR_HINT_MAX] = "";
+    for (int i = 0; i < HEP_ROLE_COUNT; i++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", hep_role_name((enum hep_role)i));
+    }
+    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", table == hep_front_tables ? "; and heptad's own: " : ", ",
+                 table->prefix);
+    }
+    hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "there is no domain \"%.*s\"", (int)strcspn(type, "."), type);
+    return hep_hint(error, "there are %s", list), HEP_E_UNKNOWN_DOMAIN;
 }
 
 static void ask(struct hep_call *call, json_t *message)
@@ -229,6 +251,8 @@ static void ask(struct hep_call *call, json_t *message)
         hep_hint(&error, "ask as the user that heptad runs as, or as root");
     } else if (table) {
         status = run_own(table, call, json_is_null(data) ? NULL : data, &error);
+    } else if (strchr(call->type, '.') && hep_role_from_prefix(call->type, strcspn(call->type, ".")) == HEP_ROLE_NONE) {
+        status = unknown_prefix(call->type, &error);
     } else {
         call->deferred = true;
         hep_engine_pass(call->front->engine, call->type, data, call->caller.permission,
@@ -238,17 +262,13 @@ static void ask(struct hep_call *call, json_t *message)
     if (call->ended) {
         call_free(call);
     } else if (status != HEP_OK || !call->deferred) {
-        if (!error.operation[0])
-            snprintf(error.operation, sizeof error.operation, "%.60s", call->type);
         hep_call_end(call, status, status == HEP_OK ? hep_take(&call->answer) : NULL, &error);
     }
 }
 
 static enum hep_status read_envelope(struct hep_call *call, json_t *message, struct hep_error *error)
 {
-    const char *type = hep_json_str(message, "type", NULL), *id = hep_json_str(message, "request_id", "");
-    if (!json_is_object(message))
-        return hep_fail(error, HEP_E_BAD_FIELD, "a request is an object {type, request_id, data}");
+    const char *type = hep_json_str(message, "type", ""), *id = hep_json_str(message, "request_id", "");
     if (strlen(id) >= sizeof call->request_id)
         return hep_fail_field(error, HEP_E_BAD_FIELD, "request_id", "request_id has more than %zu bytes",
                               sizeof call->request_id - 1);
@@ -259,8 +279,7 @@ static enum hep_status read_envelope(struct hep_call *call, json_t *message, str
         call->caller.permission = HEP_INTERNAL;
     }
     call->error_as_text = strcmp(hep_json_str(message, "error_format", ""), "string") == 0;
-    if (!type)
-        return hep_fail_field(error, HEP_E_MISSING_FIELD, "type", "type is required: \"domain.operation\"");
+    HEP_TRY(hep_envelope_check(message, HEP_FROM_CALLER, error));
     if (strlen(type) >= sizeof call->type)
         return hep_fail_field(error, HEP_E_BAD_FIELD, "type", "type has more than %zu bytes", sizeof call->type - 1);
     snprintf(call->type, sizeof call->type, "%s", type);

@@ -48,6 +48,8 @@ struct hep_front {
     json_t *(*config)(void *context);
     enum hep_status (*reload)(void *context, json_t **reply, struct hep_error *error);
     void (*stop)(void *context, int64_t drain_ms);
+    enum hep_status (*upgrade)(void *context, struct hep_error *error);
+    struct hep_call *upgrading; /* waits for the check; NULL = none */
     void *context;
     struct hep_rpc_server *server;
     int listener; /* control socket, -1 = none     */

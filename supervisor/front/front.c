@@ -60,6 +60,7 @@ static enum hep_status take_options(struct hep_front *front, const struct hep_fr
     front->config = options->config;
     front->reload = options->reload;
     front->stop = options->stop;
+    front->upgrade = options->upgrade;
     front->context = options->context;
     return HEP_OK;
 }
@@ -96,6 +97,13 @@ void hep_front_set_log_path(struct hep_front *front, const char *path)
     front->log_path = copy;
 }
 
+void hep_front_upgrade_checked(struct hep_front *front, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_call *call = hep_take(&front->upgrading);
+    if (call)
+        hep_call_end(call, status, status == HEP_OK ? json_pack("{s:b}", "upgrading", 1) : NULL, error);
+}
+
 void hep_front_destroy(struct hep_front *front)
 {
     struct hep_error error;
@@ -104,6 +112,7 @@ void hep_front_destroy(struct hep_front *front)
     if (front->engine->changed_context == front)
         front->engine->changed = NULL;
     hep_fail(&error, HEP_E_NOT_NOW, "the daemon is ending");
+    hep_front_upgrade_checked(front, HEP_E_NOT_NOW, &error);
     while (front->calls) {
         if (front->calls->check)
             hep_call_end(front->calls, HEP_E_NOT_NOW, NULL, &error);

@@ -17,12 +17,15 @@ struct hep_front_options {
                                  instance lock must be held                                                   */
     const char *group;        /* whose members may look through the control socket; NULL or "" = nobody's      */
     const char *log_path;     /* of the log file that log.tail reads; "" = the log goes elsewhere            */
-    /* config.get: new reference to the configuration in force, an object. NULL = not there.                 */
+    /* config.get: new reference to {config, file, waiting}. NULL = not there.                               */
     json_t *(*config)(void *context);
     /* config.reload: read the configuration again; reply: new reference, the answer's data. NULL = not there. */
     enum hep_status (*reload)(void *context, json_t **reply, struct hep_error *error);
     /* daemon.stop: begin to end the daemon (answered at once, before it ends). NULL = not there.            */
     void (*stop)(void *context, int64_t drain_ms);
+    /* daemon.upgrade: begin to check the program that would take over; hep_front_upgrade_checked() says how it went,
+       and after success the daemon ends. NULL = not there. */
+    enum hep_status (*upgrade)(void *context, struct hep_error *error);
     void *context;
 };
 
@@ -31,6 +34,8 @@ enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engin
                                  struct hep_error *error);
 /* The log is another file now; "" = it goes elsewhere. Copied. */
 void hep_front_set_log_path(struct hep_front *front, const char *path);
+/* Answers daemon.upgrade: before the daemon ends for it, or with what is in its way. */
+void hep_front_upgrade_checked(struct hep_front *front, enum hep_status status, const struct hep_error *error);
 /* Answers what is outstanding with NOT_NOW, closes both sockets and removes them. NULL is accepted. */
 void hep_front_destroy(struct hep_front *front);
 

@@ -3,6 +3,7 @@
  * its data to hep_call_answer, or defers and answers later with hep_call_end. To add an operation: fields, handler,
  * row, a test.
  */
+#include "common/crash_point.h"
 #include "common/wire.h"
 #include "supervisor/front/call.h"
 
@@ -329,7 +330,7 @@ static const struct hep_field domain_fields[] = {
 static const struct hep_field describe_fields[] = {HEP_FIELD(
     STR, domain_request, domain, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "only of this one, or of this prefix")};
 static const struct hep_field status_says[] = {
-    SAYS(STR, "state", "ready, starting, degraded, draining, failed"),
+    SAYS(STR, "state", "ready, starting, degraded, drained, draining, failed"),
     SAYS(STR, "line", "one sentence"),
     SAYS(BOOL, "ready", "every domain is ready and has reported within 5 s, and the store works"),
     SAYS(I32, "domains_ready", "how many are"),
@@ -341,6 +342,7 @@ static const struct hep_field status_says[] = {
     SAYS(JSON, "leases", "which domain has which cores"),
     SAYS(JSON, "store", "path, version, bytes, wal_bytes, works"),
     SAYS(STR, "version", "of Heptad"),
+    SAYS(STR, "build", "of its programs: all processes of one daemon have the same"),
     SAYS(STR, "instance", "name of this daemon"),
     SAYS(I64, "uptime_ms", "since its start"),
     SAYS(I64, "last_event", "seq of the newest event"),
@@ -349,7 +351,8 @@ static const struct hep_field domains_says[] = {
     SAYS(JSON, "domains", "domain, state, pid, generation, uptime_ms, restarts, memory, operations of each")};
 static const struct hep_field restart_says[] = {SAYS(STR, "domain", "name of the domain")};
 static const struct hep_field describe_says[] = {
-    SAYS(JSON, "operations", "type, domain, help, permission, deadline_ms, heavy, aliases, request, reply of each"),
+    SAYS(JSON, "operations",
+         "type, domain, help, permission, deadline_ms, heavy, lease, aliases, request, reply of each"),
     SAYS(JSON, "unknown", "domains that have not been ready yet")};
 
 static enum hep_status status_get(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
@@ -516,13 +519,21 @@ static const struct hep_field stop_fields[] = {HEP_FIELD(I32, stop_request, drai
 static const struct hep_field poll_says[] = {
     SAYS(JSON, "events", "seq, time, time_ms, name and the event's own fields of each"),
     SAYS(I64, "last_seq", "for the next events.poll")};
-static const struct hep_field config_says[] = {SAYS(JSON, "config", "the configuration in force, key by key")};
+static const struct hep_field config_says[] = {
+    SAYS(JSON, "config", "the configuration in force, key by key"),
+    SAYS(STR, "file", "that it was read from; \"\" = none: the defaults"),
+    SAYS(JSON, "waiting", "per key that was read again and waits: in_force, file (what that says), restart (of whom)")};
 static const struct hep_field reload_says[] = {
     SAYS(STR, "file", "that was read; \"\" = there is none"),
     SAYS(JSON, "changes",
          "key, from, to of each, and waits_for: \"\" (in force now), \"heptad\", or whose next start it waits for: \"*\" "
          "any domain, else their names")};
 static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
+static const struct hep_field drain_says[] = {
+    SAYS(BOOL, "drained", "true: nothing new begins until daemon.undrain"),
+    SAYS(I32, "running", "sessions that are on their way to a step boundary")};
+static const struct hep_field upgrade_says[] = {
+    SAYS(BOOL, "upgrading", "true: it ends at a step boundary and goes on as the program that lies there now")};
 static const struct hep_field stop_says[] = {SAYS(BOOL, "stopping", "true: it ends when what is in hand is done")};
 
 static bool check_events(struct hep_call *call)
@@ -554,7 +565,7 @@ static enum hep_status config_get(struct hep_call *call, const void *request, vo
     (void)request, (void)reply;
     if (!front->config)
         return hep_fail(error, HEP_E_UNSUPPORTED, "this daemon does not say its configuration");
-    hep_call_answer(call, json_pack("{s:o}", "config", front->config(front->context)));
+    hep_call_answer(call, front->config(front->context));
     return HEP_OK;
 }
 
@@ -593,6 +604,61 @@ static enum hep_status daemon_stop(struct hep_call *call, const void *request_, 
     return HEP_OK;
 }
 
+#ifdef HEP_CRASH_POINTS
+struct crash_request {
+    struct hep_str at;
+};
+static const struct hep_field crash_fields[] = {
+    HEP_FIELD(STR, crash_request, at, REQUIRED, .max = 127, .help = "as HEPTAD_CRASH_AT; \"\" = nowhere")};
+static const struct hep_field crash_says[] = {SAYS(STR, "program", "who will die; a domain has been restarted for it")};
+
+/* A domain gets it with its next process, which is started here. */
+static enum hep_status daemon_crash_at(struct hep_call *call, const void *request_, void *reply,
+                                       struct hep_error *error)
+{
+    const struct crash_request *request = request_;
+    const char *program;
+    (void)reply;
+    HEP_TRY(hep_crash_set(request->at.data, &program, error));
+    enum hep_role role = hep_role_from_prefix(program, strlen(program));
+    if (role != HEP_ROLE_NONE)
+        HEP_TRY(hep_proc_restart(call->front->engine->proc, role, error));
+    hep_call_answer(call, json_pack("{s:s}", "program", program));
+    return HEP_OK;
+}
+#endif
+
+static enum hep_status answer_held(struct hep_call *call, bool held)
+{
+    int running = hep_engine_hold(call->front->engine, held);
+    hep_call_answer(call, json_pack("{s:b, s:i}", "drained", held, "running", running));
+    return HEP_OK;
+}
+
+static enum hep_status daemon_drain(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)request, (void)reply, (void)error;
+    return answer_held(call, true);
+}
+
+static enum hep_status daemon_undrain(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)request, (void)reply, (void)error;
+    return answer_held(call, false);
+}
+
+static enum hep_status daemon_upgrade(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct hep_front *front = call->front;
+    (void)request, (void)reply;
+    if (!front->upgrade)
+        return hep_fail(error, HEP_E_UNSUPPORTED, "this daemon cannot be upgraded so");
+    HEP_TRY(front->upgrade(front->context, error));
+    call->deferred = true;
+    front->upgrading = call;
+    return HEP_OK;
+}
+
 static const struct hep_operation events_operations[] = {
     {.name = "poll",
      .handler = events_poll,
@@ -610,7 +676,7 @@ static const struct hep_operation config_operations[] = {
      REPLY(config_says),
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
-     .help = "the configuration in force"},
+     .help = "the configuration in force, and what waits for a restart"},
     {.name = "reload",
      .handler = config_reload,
      NO_FIELDS,
@@ -638,6 +704,36 @@ static const struct hep_operation daemon_operations[] = {
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
      .help = "end the daemon; what is in hand goes on at the next start"},
+    {.name = "drain",
+     .handler = daemon_drain,
+     NO_FIELDS,
+     REPLY(drain_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "bring all sessions to a step boundary and hold them there; refuse requests"},
+    {.name = "undrain",
+     .handler = daemon_undrain,
+     NO_FIELDS,
+     REPLY(drain_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "let them go on, accept requests again"},
+    {.name = "upgrade",
+     .handler = daemon_upgrade,
+     NO_FIELDS,
+     REPLY(upgrade_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 30000,
+     .help = "become the program that lies where this one was started from"},
+#ifdef HEP_CRASH_POINTS
+    {.name = "crash_at",
+     .handler = daemon_crash_at,
+     REQUEST(crash_request, crash_fields),
+     REPLY(crash_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "fault tests: where a process dies"},
+#endif
     {0},
 };
 

@@ -1,19 +1,10 @@
-/*
- * Classic daemonisation and sd_notify. Called by main only. The notification protocol is one datagram to a socket, so
- * there is nothing to link for it.
- */
+/* Classic daemonisation. Called by main only. */
 #include "supervisor/main/daemon.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,36 +90,4 @@ void hep_daemon_refused(int ready_fd, int exit_status, const char *message)
     if (write(ready_fd, text, (size_t)length) != length)
         errno = 0;
     close(ready_fd);
-}
-
-static char notify_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
-
-void hep_notify_init(void)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    if (path && (path[0] == '/' || path[0] == '@') && strlen(path) < sizeof notify_socket)
-        memcpy(notify_socket, path, strlen(path) + 1);
-    unsetenv("NOTIFY_SOCKET");
-}
-
-void hep_notify(const char *format, ...)
-{
-    const char *path = notify_socket;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char text[512];
-    va_list arguments;
-    if (!path[0])
-        return;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    memcpy(address.sun_path, path, strlen(path));
-    if (path[0] == '@')
-        address.sun_path[0] = '\0'; /* an abstract name */
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    sendto(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&address,
-           (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-    close(fd);
 }

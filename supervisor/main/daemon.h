@@ -1,7 +1,4 @@
-/*
- * Becoming a daemon, and telling whoever started us how that went: the shell that waits for the first process, and
- * systemd. Everything here happens before any thread is started, except the notifications.
- */
+/* Becoming a daemon, and telling the shell that waits for the first process how that went. Before any thread. */
 #ifndef HEP_SUPERVISOR_MAIN_DAEMON_H
 #define HEP_SUPERVISOR_MAIN_DAEMON_H
 
@@ -15,11 +12,5 @@ enum hep_status hep_daemon_detach(int *ready_fd, struct hep_error *error);
 void hep_daemon_ready(int ready_fd);
 /* The daemon cannot start: the first process prints message and exits with exit_status. */
 void hep_daemon_refused(int ready_fd, int exit_status, const char *message);
-
-/* Takes NOTIFY_SOCKET out of the environment, so that no child speaks for us; before the first hep_notify. */
-void hep_notify_init(void);
-/* Tells systemd (sd_notify's protocol): "READY=1", "STATUS=…", "STOPPING=1", one or more lines. Nothing without
-   NOTIFY_SOCKET; never blocks. */
-__attribute__((format(printf, 1, 2))) void hep_notify(const char *format, ...);
 
 #endif

@@ -4,10 +4,14 @@
  */
 #include "common/build.h"
 #include "common/contract.h"
+#include "common/crash_point.h"
 #include "common/log.h"
 #include "supervisor/main/daemon.h"
+#include "supervisor/main/holder.h"
+#include "supervisor/main/notify.h"
 #include "supervisor/main/options.h"
 #include "supervisor/main/server.h"
+#include "supervisor/main/successor.h"
 #include "common/limits.h"
 #include "supervisor/proc/config.h"
 #include "supervisor/proc/log_sink.h"
@@ -17,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static int exit_status_of(enum hep_status status)
@@ -66,7 +71,8 @@ static int refused(int ready_fd, const struct hep_error *error)
     return status;
 }
 
-/* Where the log goes: log.file; else the state folder, or standard error in the foreground. */
+/* Where the log goes: log.file, which the system's daemon has; else the state folder, or standard error in the
+   foreground. */
 static enum hep_status open_log(const struct hep_config *config, bool foreground, char path[HEP_PATH_MAX + 32],
                                 struct hep_error *error)
 {
@@ -76,20 +82,27 @@ static enum hep_status open_log(const struct hep_config *config, bool foreground
     snprintf(path, HEP_PATH_MAX + 32, "%s", hep_config_text(config, HEP_CONFIG_LOG_FILE));
     if (!path[0] && !foreground)
         snprintf(path, HEP_PATH_MAX + 32, "%s/heptad.log", hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR));
+    if (strncmp(path, HEP_SYSTEM_LOGS "/", sizeof HEP_SYSTEM_LOGS) == 0)
+        HEP_TRY(hep_folder_make_for_group(HEP_SYSTEM_LOGS, error));
     return hep_log_sink_open(path, error);
 }
 
-static int serve(struct hep_config *config, bool foreground, int ready_fd)
+/* again: an upgrade was asked for, and everything has ended for it. */
+static int serve(struct hep_config *config, bool foreground, int ready_fd, bool *again)
 {
     struct hep_error error = {0};
     struct hep_server *server = NULL;
     char log_path[HEP_PATH_MAX + 32];
     hep_notify_init();
+#ifdef HEP_CRASH_POINTS
+    if (hep_crash_begin("heptad", &error) != HEP_OK)
+        return refused(ready_fd, &error);
+#endif
     const char *isa = hep_config_text(config, HEP_CONFIG_COMPUTE_ISA);
     if (strcmp(isa, "auto") != 0)
         setenv("HEP_ISA", isa, 1); /* every process inherits it */
-    /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default of
-       milliseconds takes the core from whoever is to come when the machine is shared. */
+    /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default
+       of milliseconds takes the core from whoever is to come when the machine is shared. */
     setenv("GOMP_SPINCOUNT", "1000", 0);
     if (open_log(config, foreground, log_path, &error) != HEP_OK)
         return refused(ready_fd, &error);
@@ -105,8 +118,26 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd)
     }
     hep_daemon_ready(ready_fd);
     int status = hep_server_run(server);
+    *again = hep_server_has_successor(server);
     hep_server_destroy(server);
     hep_log_sink_close();
+    return status;
+}
+
+/* --status, --reload, --stop: of a daemon whose file has got a mistake since it was started, too. */
+static int do_errand(const struct hep_options *options)
+{
+    struct hep_error error = {0};
+    struct hep_config *config = NULL;
+    char file[HEP_PATH_MAX];
+    if (find_config(options, file, &error) != HEP_OK ||
+        hep_config_create(file, options->overrides, options->override_count, &config, &error) != HEP_OK) {
+        say(&error);
+        if (hep_config_create(NULL, options->overrides, options->override_count, &config, &error) != HEP_OK)
+            return say(&error), HEP_LSB_UNKNOWN;
+    }
+    int status = hep_holder_do(options->errand, config);
+    hep_config_destroy(config);
     return status;
 }
 
@@ -116,6 +147,7 @@ static int start(const struct hep_options *options)
     struct hep_config *config = NULL;
     char file[HEP_PATH_MAX];
     int ready_fd = -1;
+    bool again = false;
     if (find_config(options, file, &error) != HEP_OK ||
         hep_config_create(file, options->overrides, options->override_count, &config, &error) != HEP_OK)
         return say(&error);
@@ -126,21 +158,27 @@ static int start(const struct hep_options *options)
     int status = 0;
     if (options->check)
         printf("%s: good\n", file[0] ? file : "the defaults");
-    else if (hep_folder_make(hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR), &error) != HEP_OK ||
-             (!options->foreground && hep_daemon_detach(&ready_fd, &error) != HEP_OK))
+    else if (hep_folder_make_for_state(hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR), &error) != HEP_OK ||
+             (!options->foreground && !options->successor && hep_daemon_detach(&ready_fd, &error) != HEP_OK))
         status = say(&error);
     else
-        status = serve(config, options->foreground, ready_fd);
+        status = serve(config, options->foreground, ready_fd, &again);
     hep_config_destroy(config);
+    if (again && hep_successor_become(!options->foreground, &error) != HEP_OK)
+        status = say(&error);
     return status;
 }
 
 int main(int argc, char **argv)
 {
     struct hep_options options;
+    hep_successor_remember(argv);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* nothing that it starts gains by being started */
     int status = hep_options_parse(argc, argv, &options);
-    if (status < 0)
-        status = options.print_sample || options.print_markdown ? print_page(options.print_markdown) : start(&options);
+    if (status < 0 && (options.print_sample || options.print_markdown))
+        status = print_page(options.print_markdown);
+    else if (status < 0)
+        status = options.errand ? do_errand(&options) : start(&options);
     hep_options_clear(&options);
     return status;
 }

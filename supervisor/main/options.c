@@ -3,6 +3,7 @@
 
 #include "common/build.h"
 #include "common/contract.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 
 #include <getopt.h>
@@ -22,6 +23,11 @@ static const char help[] =
     "  --set KEY=VALUE    any configuration key, e.g. --set http.port=8080; wins over the file\n"
     "  --foreground       do not detach; log to standard error unless log.file is set\n"
     "  --check            check the configuration and exit\n"
+    "  --status           say whether a daemon runs in the state folder, and exit as an init script does:\n"
+    "                     0 it runs; 1 it is dead and its pid file is there; 3 it does not run; 4 not known\n"
+    "  --reload           send it SIGHUP; 7 if none runs\n"
+    "  --stop             end the daemon that runs in the state folder and wait for its drain; kill it only if that\n"
+    "                     takes 15 s longer than instance.drain_ms\n"
     "  --print-config     print a commented configuration file with every key (=markdown: as a page)\n"
     "  --version, --help\n"
     "\n"
@@ -36,8 +42,13 @@ enum {
     OPTION_INSTANCE,
     OPTION_SET,
     OPTION_FOREGROUND,
+    OPTION_SUCCESSOR,
     OPTION_CHECK,
+    OPTION_STATUS,
+    OPTION_RELOAD,
+    OPTION_STOP,
     OPTION_PRINT,
+    OPTION_CRASH_POINTS,
     OPTION_VERSION,
     OPTION_HELP
 };
@@ -47,8 +58,15 @@ static const struct option table[] = {
     {"instance", required_argument, NULL, OPTION_INSTANCE},
     {"set", required_argument, NULL, OPTION_SET},
     {"foreground", no_argument, NULL, OPTION_FOREGROUND},
+    {"successor", no_argument, NULL, OPTION_SUCCESSOR}, /* of successor.c, for nobody else */
     {"check", no_argument, NULL, OPTION_CHECK},
+    {"status", no_argument, NULL, OPTION_STATUS},
+    {"reload", no_argument, NULL, OPTION_RELOAD},
+    {"stop", no_argument, NULL, OPTION_STOP},
     {"print-config", optional_argument, NULL, OPTION_PRINT},
+#ifdef HEP_CRASH_POINTS
+    {"crash-points", no_argument, NULL, OPTION_CRASH_POINTS},
+#endif
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -110,11 +128,28 @@ static int take_option(struct hep_options *options, int option)
     case OPTION_FOREGROUND:
         options->foreground = true;
         break;
+    case OPTION_SUCCESSOR:
+        options->successor = true;
+        break;
     case OPTION_CHECK:
         options->check = true;
         break;
+    case OPTION_STATUS:
+        options->errand = HEP_ERRAND_STATUS;
+        break;
+    case OPTION_RELOAD:
+        options->errand = HEP_ERRAND_RELOAD;
+        break;
+    case OPTION_STOP:
+        options->errand = HEP_ERRAND_STOP;
+        break;
     case OPTION_PRINT:
         return take_print(options, optarg);
+#ifdef HEP_CRASH_POINTS
+    case OPTION_CRASH_POINTS:
+        hep_crash_print("heptad");
+        return 0;
+#endif
     case OPTION_VERSION:
         printf("heptad %s (build %s)\n", HEP_VERSION, hep_build_id());
         return 0;

@@ -2,6 +2,8 @@
 #ifndef HEP_SUPERVISOR_MAIN_OPTIONS_H
 #define HEP_SUPERVISOR_MAIN_OPTIONS_H
 
+#include "supervisor/main/holder.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -12,7 +14,9 @@ struct hep_options {
     const char *overrides[HEP_OVERRIDES_MAX]; /* --set, --state, --instance as "section.key=value"; malloc'ed    */
     size_t override_count;
     bool foreground;                   /* --foreground, or started by systemd                             */
+    bool successor;                    /* takes over a daemon's process: it has detached already          */
     bool check;                        /* --check                                                         */
+    enum hep_errand errand;            /* --status, --reload, --stop: of the daemon in the state folder    */
     bool print_sample, print_markdown; /* --print-config[=markdown]                                       */
 };
 

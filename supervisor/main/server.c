@@ -4,11 +4,15 @@
  */
 #include "supervisor/main/server.h"
 
+#include "common/clock.h"
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "supervisor/engine/engine.h"
 #include "supervisor/front/front.h"
-#include "supervisor/main/daemon.h"
+#include "supervisor/main/notify.h"
+#include "supervisor/main/successor.h"
+#include "supervisor/main/waiting.h"
 #include "supervisor/proc/config.h"
 #include "supervisor/proc/lock.h"
 #include "supervisor/proc/log_sink.h"
@@ -26,6 +30,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* What a start may take at most, for whoever waits for it. */
+enum { LOCK_MS = 30000, STORE_MS = 300000 /* quick_check reads the whole file */ };
+
 struct hep_server {
     struct hep_config *config; /* not owned */
     struct hep_lock *lock;
@@ -33,11 +40,14 @@ struct hep_server {
     struct hep_engine *engine;
     struct hep_proc *proc;
     struct hep_front *front;
+    struct hep_notifier *notifier; /* NULL = not started by systemd */
     int signal_fd;
     struct hep_loop_source *signals;
     bool log_to_file;
-    int stops; /* how often we were asked to end */
+    json_t *waiting; /* settings that are not in force yet, see waiting.h; NULL = none */
+    int stops;       /* how often we were asked to end */
     bool pid_file_written;
+    bool successor; /* the end is the beginning of another build */
 };
 
 /* ---- the end
@@ -53,7 +63,7 @@ static void stop(struct hep_server *server, int64_t drain_ms)
     if (server->stops++ > 0)
         drain_ms = 0;
     hep_log(HEP_NOTICE, "daemon.stopping", "drain_ms=%" PRId64 " asked=%d", drain_ms, server->stops);
-    hep_notify("STOPPING=1\nSTATUS=stopping");
+    hep_notifier_stopping(server->notifier, drain_ms);
     hep_engine_drain(server->engine);
     hep_proc_stop(server->proc, drain_ms);
 }
@@ -62,6 +72,33 @@ static void on_stop_asked(void *context, int64_t drain_ms)
 {
     struct hep_server *server = context;
     stop(server, drain_ms >= 0 ? drain_ms : hep_config_int(server->config, HEP_CONFIG_INSTANCE_DRAIN_MS));
+}
+
+static void on_successor_checked(void *context, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_server *server = context;
+    char quoted[HEP_ERROR_MESSAGE_MAX];
+    if (status != HEP_OK)
+        hep_log(HEP_ERROR_LEVEL, "daemon.no_successor", "reason=%s",
+                hep_log_quote(error->message, quoted, sizeof quoted));
+    hep_front_upgrade_checked(server->front, status, error);
+    if (status != HEP_OK)
+        return;
+    server->successor = true;
+    stop(server, hep_config_int(server->config, HEP_CONFIG_INSTANCE_DRAIN_MS));
+}
+
+static enum hep_status on_upgrade_asked(void *context, struct hep_error *error)
+{
+    struct hep_server *server = context;
+    if (server->stops > 0)
+        return hep_fail(error, HEP_E_NOT_NOW, "the daemon is ending");
+    return hep_successor_check(server->loop, on_successor_checked, server, error);
+}
+
+bool hep_server_has_successor(const struct hep_server *server)
+{
+    return server->successor;
 }
 
 /* ---- signals
@@ -87,7 +124,7 @@ static void log_changes(const json_t *changed)
 }
 
 /* Opens the log again, maybe another one. */
-static void reopen_log(struct hep_server *server)
+static void open_log_again(struct hep_server *server)
 {
     struct hep_error error = {0};
     char path[HEP_PATH_MAX + 32], quoted[HEP_ERROR_MESSAGE_MAX];
@@ -101,30 +138,41 @@ static void reopen_log(struct hep_server *server)
 }
 
 /* reply: {file, changes}. */
-static enum hep_status reload(void *context, json_t **reply, struct hep_error *error)
+static enum hep_status read_again(struct hep_server *server, json_t **reply, struct hep_error *error)
 {
-    struct hep_server *server = context;
     json_t *changed = NULL;
     char reason[HEP_ERROR_MESSAGE_MAX], hint[HEP_ERROR_HINT_MAX];
     if (hep_config_reload(server->config, &changed, error) != HEP_OK) {
+        open_log_again(server); /* it may have been moved away */
         hep_log(HEP_ERROR_LEVEL, "config.refused", "reason=%s hint=%s effect=\"the old one stays\"",
                 hep_log_quote(error->message, reason, sizeof reason), hep_log_quote(error->hint, hint, sizeof hint));
         return error->code;
     }
-    reopen_log(server);
+    open_log_again(server);
     apply_level(server->config);
     hep_log(HEP_NOTICE, "config.reloaded", "changes=%zu", json_array_size(changed));
     log_changes(changed);
+    json_t *domains = hep_proc_status(server->proc);
+    hep_waiting_note(&server->waiting, changed, domains, hep_now_ms());
+    json_decref(domains);
     hep_proc_reload(server->proc);
     *reply = json_pack("{s:s, s:o}", "file", hep_config_file(server->config), "changes", changed);
     return HEP_OK;
+}
+
+static enum hep_status reload(void *context, json_t **reply, struct hep_error *error)
+{
+    hep_notify_reloading();
+    enum hep_status status = read_again(context, reply, error);
+    hep_notify_reloaded();
+    return status;
 }
 
 static void reload_at_signal(struct hep_server *server)
 {
     struct hep_error error = {0};
     json_t *reply = NULL;
-    reload(server, &reply, &error); /* what is wrong is in the log */
+    reload(server, &reply, &error);
     json_decref(reply);
 }
 
@@ -168,8 +216,10 @@ static enum hep_status open_to_group(const struct hep_config *config, struct hep
     const char *state = hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR);
     const char *runtime = hep_config_text(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR);
     size_t length = strlen(state);
-    bool inside = strncmp(runtime, state, length) == 0 && runtime[length] == '/';
-    HEP_TRY(hep_folder_open_to(state, inside ? group : "", 0710, error)); /* to pass through, not to list */
+    if (!group[0])
+        return HEP_OK;
+    if (strncmp(runtime, state, length) == 0 && runtime[length] == '/') /* to pass through, not to list */
+        HEP_TRY(hep_folder_open_to(state, group, 0710, error));
     return hep_folder_open_to(runtime, group, 0750, error);
 }
 
@@ -180,8 +230,10 @@ static enum hep_status prepare_folders(struct hep_server *server, struct hep_err
     char models[HEP_PATH_MAX + 16];
     size_t removed = 0;
     snprintf(models, sizeof models, "%s/models", state); /* where models.paths looks by default */
+    hep_notify_busy("waiting for what is left of the last daemon", LOCK_MS);
     HEP_TRY(hep_lock_take(state, &server->lock, error));
-    HEP_TRY(hep_folder_make(runtime, error));
+    HEP_CRASH_POINT("start.locked");
+    HEP_TRY(hep_folder_make_for_group(runtime, error));
     HEP_TRY(open_to_group(server->config, error));
     HEP_TRY(hep_folder_make(models, error));
     HEP_TRY(hep_folder_make_above(hep_config_text(server->config, HEP_CONFIG_IMAGES_DIR), error));
@@ -205,7 +257,11 @@ static enum hep_status write_pid_file(struct hep_server *server, struct hep_erro
 
 static json_t *config_for_front(void *context)
 {
-    return hep_config_to_json(((struct hep_server *)context)->config);
+    const struct hep_server *server = context;
+    json_t *domains = hep_proc_status(server->proc),
+           *said = hep_waiting_describe(server->config, server->waiting, domains, hep_now_ms());
+    json_decref(domains);
+    return said;
 }
 
 static enum hep_status create_engine(struct hep_server *server, struct hep_error *error)
@@ -218,6 +274,7 @@ static enum hep_status create_engine(struct hep_server *server, struct hep_error
         .output_dir = hep_config_text(config, HEP_CONFIG_IMAGES_DIR),
         .default_model = hep_config_text(config, HEP_CONFIG_MODELS_DEFAULT),
         .memory_bytes = (uint64_t)hep_config_int(config, HEP_CONFIG_SESSIONS_MEMORY),
+        .evaluation_max_ms = hep_config_int(config, HEP_CONFIG_SESSIONS_EVALUATION_MAX_MS),
         .sessions_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_RUNNING_MAX),
         .queue_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_QUEUE_MAX),
         .sessions_kept = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_KEPT),
@@ -232,6 +289,7 @@ static enum hep_status create_parts(struct hep_server *server, const char *log_p
     HEP_TRY(prepare_folders(server, error));
     HEP_TRY(hep_loop_create(&server->loop, error));
     HEP_TRY(take_signals(server, error));
+    hep_notify_busy("opening and checking the store", STORE_MS);
     HEP_TRY(create_engine(server, error));
     HEP_TRY(hep_proc_create(server->loop, server->config, hep_engine_events(server->engine), &server->proc, error));
     hep_proc_set_lock(server->proc, server->lock);
@@ -243,10 +301,12 @@ static enum hep_status create_parts(struct hep_server *server, const char *log_p
                                             .config = config_for_front,
                                             .reload = reload,
                                             .stop = on_stop_asked,
+                                            .upgrade = on_upgrade_asked,
                                             .context = server};
     HEP_TRY(hep_front_create(server->loop, server->engine, &front, &server->front, error));
     HEP_TRY(write_pid_file(server, error));
-    return hep_proc_start(server->proc, error);
+    HEP_TRY(hep_proc_start(server->proc, error));
+    return hep_notifier_create(server->loop, server->engine, server->proc, &server->notifier, error);
 }
 
 enum hep_status hep_server_create(struct hep_config *config, const char *log_path, struct hep_server **server,
@@ -270,7 +330,6 @@ enum hep_status hep_server_create(struct hep_config *config, const char *log_pat
 
 int hep_server_run(struct hep_server *server)
 {
-    hep_notify("READY=1\nSTATUS=accepts requests, domains are starting");
     hep_loop_run(server->loop);
     hep_log(HEP_NOTICE, "daemon.stopped", "pid=%d", (int)getpid());
     return 0;
@@ -280,6 +339,7 @@ void hep_server_destroy(struct hep_server *server)
 {
     if (!server)
         return;
+    hep_notifier_destroy(server->notifier);
     hep_front_destroy(server->front);
     hep_proc_destroy(server->proc);
     hep_engine_destroy(server->engine);
@@ -290,5 +350,6 @@ void hep_server_destroy(struct hep_server *server)
     if (server->pid_file_written)
         unlink(hep_config_text(server->config, HEP_CONFIG_INSTANCE_PID_FILE));
     hep_lock_destroy(server->lock);
+    json_decref(server->waiting);
     free(server);
 }

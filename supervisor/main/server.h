@@ -4,6 +4,8 @@
 
 #include "common/status.h"
 
+#include <stdbool.h>
+
 struct hep_config;
 struct hep_server;
 
@@ -13,6 +15,8 @@ enum hep_status hep_server_create(struct hep_config *config, const char *log_pat
                                   struct hep_error *error);
 /* Runs until SIGTERM, SIGINT or daemon.stop and everything has ended. Returns the exit status. */
 int hep_server_run(struct hep_server *server);
+/* Whether it ended for an upgrade: successor.h says what comes then. */
+bool hep_server_has_successor(const struct hep_server *server);
 void hep_server_destroy(struct hep_server *server);
 
 #endif

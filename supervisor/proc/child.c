@@ -291,6 +291,12 @@ static void ping(struct hep_child *child, int64_t now)
     json_decref(message);
 }
 
+static int64_t answer_allowed(const struct hep_child *child, int64_t hang_ms)
+{
+    int64_t longest = hep_watch_longest_deadline(&child->watch);
+    return longest > hang_ms ? longest : hang_ms;
+}
+
 void hep_child_tick(struct hep_child *child, int64_t hang_ms)
 {
     char why[160];
@@ -304,14 +310,22 @@ void hep_child_tick(struct hep_child *child, int64_t hang_ms)
     }
     if (!child->channel)
         return;
-    int64_t allowed = hep_watch_longest_deadline(&child->watch);
-    allowed = allowed > hang_ms ? allowed : hang_ms;
-    if (child->ping_out && now - child->pinged_ms > allowed) {
+    if (child->ping_out && now - child->pinged_ms > answer_allowed(child, hang_ms)) {
         snprintf(why, sizeof why, "did not answer a ping for %" PRId64 " ms", now - child->pinged_ms);
         emit(child, HEP_LIFE_ON_DEADLINE, why);
     } else if (!child->ping_out && now - child->answered_ms >= hang_ms / 2) {
         ping(child, now);
     }
+}
+
+int64_t hep_child_due(const struct hep_child *child, int64_t hang_ms)
+{
+    int64_t due = hep_watch_due(&child->watch);
+    if (!child->channel)
+        return due;
+    int64_t ping =
+        child->ping_out ? child->pinged_ms + answer_allowed(child, hang_ms) : child->answered_ms + hang_ms / 2;
+    return due == 0 || ping < due ? ping : due;
 }
 
 /* ---- start and end

@@ -71,6 +71,8 @@ void hep_child_signal(struct hep_child *child, int signal_number);
 /* Looks at deadlines and pings; called a few times a second while it is ready. A ping is a full round trip through the
    domain, sent every hang_ms / 2; one without an answer for hang_ms, or for the longest deadline in hand, is a hang. */
 void hep_child_tick(struct hep_child *child, int64_t hang_ms);
+/* When hep_child_tick must have done something: a ping is to be sent, or a deadline or a ping's answer has passed. */
+int64_t hep_child_due(const struct hep_child *child, int64_t hang_ms);
 /* Frees; a process that still runs is killed and waited for. Requests in flight are answered first. NULL is accepted.
  */
 void hep_child_destroy(struct hep_child *child, const char *why);

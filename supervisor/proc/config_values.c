@@ -164,7 +164,7 @@ static enum hep_status default_state_dir(char path[HEP_PATH_MAX], struct hep_err
 {
     const char *state_home = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     if (geteuid() == 0)
-        snprintf(path, HEP_PATH_MAX, "/var/lib/heptad");
+        snprintf(path, HEP_PATH_MAX, HEP_SYSTEM_STATE);
     else if (state_home && state_home[0] == '/')
         snprintf(path, HEP_PATH_MAX, "%s/heptad", state_home);
     else if (home && home[0] == '/')
@@ -208,7 +208,10 @@ static enum hep_status resolve_state(struct hep_config *config, struct hep_error
     HEP_TRY(hep_config_assign(config, HEP_CONFIG_INSTANCE_STATE_DIR, canonical, false, error));
     snprintf(config->instance, sizeof config->instance, "%s-%08x", config->values[HEP_CONFIG_INSTANCE_NAME].text,
              hash_of(canonical));
-    return set_if_empty(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR, error, "%s/run", canonical);
+    if (strcmp(canonical, HEP_SYSTEM_STATE) != 0)
+        return set_if_empty(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR, error, "%s/run", canonical);
+    HEP_TRY(set_if_empty(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR, error, HEP_SYSTEM_RUNTIME));
+    return set_if_empty(config, HEP_CONFIG_LOG_FILE, error, HEP_SYSTEM_LOGS "/heptad.log");
 }
 
 static enum hep_status resolve_sockets(struct hep_config *config, struct hep_error *error)

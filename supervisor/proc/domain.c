@@ -40,13 +40,14 @@ static void on_timer(void *context)
 static void stop_timer(struct hep_domain *domain)
 {
     hep_loop_cancel(hep_take(&domain->timer));
-    domain->next_try_ms = 0;
+    domain->next_try_ms = domain->due_ms = 0;
 }
 
 static void set_timer(struct hep_domain *domain, int64_t after_ms)
 {
     stop_timer(domain);
     domain->timer = hep_loop_after(domain->proc->loop, after_ms, on_timer, domain);
+    domain->due_ms = hep_now_ms() + after_ms;
 }
 
 /* ---- telling
@@ -85,7 +86,6 @@ static void announce_death(struct hep_domain *domain, uint64_t generation, json_
     struct hep_life_step step = {domain->life, HEP_LIFE_DO_NONE};
     hep_life_next(domain->life, verdict, &step);
     json_object_set_new(obituary, "state", json_string(hep_life_state_name(step.next)));
-    json_object_set_new(obituary, "asked", json_boolean(hep_json_int(obituary, "exit_status", -1) == 0));
     if (verdict != HEP_LIFE_ON_DRAINED && delay_ms >= 0)
         json_object_set_new(obituary, "next_try_ms", json_integer((json_int_t)delay_ms));
     hep_obituary_log(obituary);
@@ -104,9 +104,12 @@ static void bury(struct hep_domain *domain, uint64_t generation, json_t *obituar
     struct hep_verdict verdict = {HEP_LIFE_ON_DRAINED, -1};
     if (domain->restart_asked)
         memset(&domain->backoff, 0, sizeof domain->backoff);
-    if (!domain->proc->stopping)
-        verdict =
-            hep_backoff_died(&domain->backoff, hep_now_ms(), ready_for_ms, cannot_start && !domain->restart_asked);
+    if (!domain->proc->stopping && domain->restart_asked)
+        verdict = (struct hep_verdict){HEP_LIFE_ON_RETRY, 0}; /* an end that was asked for is no death */
+    else if (!domain->proc->stopping)
+        verdict = hep_backoff_died(&domain->backoff, hep_now_ms(), ready_for_ms, cannot_start);
+    json_object_set_new(obituary, "asked",
+                        json_boolean(domain->restart_asked || hep_json_int(obituary, "exit_status", -1) == 0));
     domain->restart_asked = false;
     snprintf(cause, sizeof cause, "%s", hep_json_str(obituary, "cause", ""));
     snprintf(domain->cause, sizeof domain->cause, "%s", cause);
@@ -218,6 +221,7 @@ static void act(struct hep_domain *domain, enum hep_life_action action)
         break;
     case HEP_LIFE_DO_MURDER:
         stop_timer(domain);
+        domain->due_ms = hep_now_ms() + HEP_DEATH_MS;
         hep_child_signal(domain->child, SIGKILL);
         break;
     case HEP_LIFE_DO_WAIT:

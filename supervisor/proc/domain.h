@@ -19,6 +19,7 @@ struct hep_domain {
     struct hep_child *child;           /* NULL between processes                                         */
     struct hep_loop_timer *timer;      /* deadline of this state, or the next try                        */
     int64_t next_try_ms;               /* CLOCK_MONOTONIC; 0 = none is set                               */
+    int64_t due_ms;                    /* when this state must have ended; 0 = it may last               */
     uint64_t spawned, deaths;          /* processes started and ended so far                             */
     uint64_t configured;               /* which reading of the configuration its process knows           */
     bool restart_asked;                /* the operator's restart ends the present process                */
@@ -59,6 +60,8 @@ enum hep_status hep_domain_spawn(struct hep_domain *domain, uint64_t generation,
 /* order.c: tells the domain's process, which is connected, the settings that a reload changes at once, unless it knows
    them already. */
 void hep_domain_configure(struct hep_domain *domain);
+/* overdue.c: when supervision must have done something about the domain, by CLOCK_MONOTONIC; 0 = nothing is due. */
+int64_t hep_domain_due(const struct hep_domain *domain);
 
 /* proc.c: a domain has no process and wants none. */
 void hep_proc_domain_is_absent(struct hep_proc *proc);

@@ -150,7 +150,8 @@ struct hep_verdict hep_backoff_died(struct hep_backoff *backoff, int64_t now_ms,
         backoff->tripped = true;
         return (struct hep_verdict){HEP_LIFE_ON_GIVE_UP, HEP_PROBE_MS};
     }
-    int64_t delay = backoff->restart_count == 0 ? 0 : backoff->delay_ms ? backoff->delay_ms * 2 : HEP_BACKOFF_FIRST_MS;
+    backoff->young_deaths = ready_ms >= HEP_SETTLED_MS ? 0 : backoff->young_deaths + 1;
+    int64_t delay = backoff->young_deaths <= 1 ? 0 : backoff->delay_ms ? backoff->delay_ms * 2 : HEP_BACKOFF_FIRST_MS;
     backoff->delay_ms = delay > HEP_BACKOFF_MAX_MS ? HEP_BACKOFF_MAX_MS : delay;
     backoff->restarts_ms[backoff->restart_count++ % HEP_LOOP_RESTARTS] = now_ms;
     return (struct hep_verdict){HEP_LIFE_ON_RETRY, backoff->delay_ms};

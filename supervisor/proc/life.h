@@ -73,8 +73,10 @@ const char *hep_life_action_name(enum hep_life_action action); /* what it does *
 
 enum {
     HEP_GRACE_MS = 2000,        /* from SIGABRT to SIGKILL                                               */
+    HEP_DEATH_MS = 60000,       /* a killed process is gone after so long, its memory freed, a core written */
     HEP_BACKOFF_FIRST_MS = 100, /* second try; the first is at once                                      */
     HEP_BACKOFF_MAX_MS = 5000,
+    HEP_SETTLED_MS = 500,       /* ready for so long: it works, the next one is started at once          */
     HEP_HEALTHY_MS = 60000,     /* ready for so long: what was before is forgotten                       */
     HEP_LOOP_RESTARTS = 5,      /* more than so many restarts …                                          */
     HEP_LOOP_WINDOW_MS = 30000, /* … in so long is a crash loop                                          */
@@ -85,6 +87,7 @@ enum {
 struct hep_backoff {
     int64_t restarts_ms[HEP_LOOP_RESTARTS]; /* when the last ones were decided, a ring                          */
     unsigned restart_count;                 /* since the last reset                                             */
+    unsigned young_deaths;                  /* in a row; a settled process begins the count anew                   */
     int64_t delay_ms;                       /* of the last try                                                  */
     bool tripped;                           /* gave up; holds until it has been healthy                         */
 };

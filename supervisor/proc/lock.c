@@ -163,6 +163,41 @@ enum hep_status hep_lock_take(const char *state_dir, struct hep_lock **lock, str
     return HEP_OK;
 }
 
+enum hep_status hep_lock_look(const char *state_dir, struct hep_lock_view *view, struct hep_error *error)
+{
+    char path[4200];
+    struct holder holders[CHILDREN_MAX + 1];
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    snprintf(path, sizeof path, "%s/heptad.lock", state_dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT) {
+        *view = (struct hep_lock_view){false, 0};
+        return HEP_OK;
+    }
+    if (fd < 0)
+        return hep_fail_errno(error, errno, "opening %s", path);
+    int asked = fcntl(fd, F_OFD_GETLK, &whole), saved_errno = errno;
+    bool alive = read_file(fd, holders) > 0 && is_alive(&holders[0]);
+    close(fd);
+    if (asked != 0)
+        return hep_fail_errno(error, saved_errno, "asking who holds %s", path);
+    bool held = whole.l_type != F_UNLCK;
+    *view = (struct hep_lock_view){held, held && alive ? holders[0].pid : 0};
+    return HEP_OK;
+}
+
+enum hep_status hep_lock_await_free(const char *state_dir, struct hep_error *error)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/heptad.lock", state_dir);
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? HEP_OK : hep_fail_errno(error, errno, "opening %s", path);
+    enum hep_status status = wait_for(fd, state_dir, error);
+    close(fd);
+    return status;
+}
+
 int hep_lock_fd(const struct hep_lock *lock)
 {
     return lock->fd;

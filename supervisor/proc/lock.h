@@ -22,6 +22,15 @@ int hep_lock_fd(const struct hep_lock *lock);
 /* Notes a child (or forgets it) in the lock file; a failure is logged only, the lock itself decides. */
 void hep_lock_note_child(struct hep_lock *lock, pid_t pid);
 void hep_lock_forget_child(struct hep_lock *lock, pid_t pid);
+/* Who holds the lock of a state folder. */
+struct hep_lock_view {
+    bool held; /* by a daemon, or by children of one that is gone */
+    pid_t pid; /* of the daemon, alive; 0 = there is none         */
+};
+/* Looks, and takes nothing. A folder or file that is not there is held by nobody. Any user who may read the file. */
+enum hep_status hep_lock_look(const char *state_dir, struct hep_lock_view *view, struct hep_error *error);
+/* Waits until nobody holds it, as hep_lock_take() does, and lets go at once. NOT_NOW: a living daemon has it. */
+enum hep_status hep_lock_await_free(const char *state_dir, struct hep_error *error);
 /* Gives the lock up. NULL is accepted. */
 void hep_lock_destroy(struct hep_lock *lock);
 

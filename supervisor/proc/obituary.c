@@ -27,6 +27,8 @@ static void describe_end(const struct hep_domain *domain, const struct hep_child
 {
     if (domain->cause[0])
         snprintf(cause, size, "%s", domain->cause);
+    else if (end->signal == SIGSYS)
+        snprintf(cause, size, "killed by SIGSYS: it made a system call that its confinement forbids");
     else if (end->signal)
         snprintf(cause, size, "killed by SIG%s", hep_signal_name(end->signal));
     else if (reason[0])

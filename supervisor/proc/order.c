@@ -4,6 +4,7 @@
  */
 #include "supervisor/proc/domain.h"
 
+#include "common/crash_point.h"
 #include "common/limits.h"
 #include "supervisor/proc/config.h"
 #include "supervisor/proc/lock.h"
@@ -81,6 +82,9 @@ enum hep_status hep_domain_spawn(struct hep_domain *domain, uint64_t generation,
                                           .lock_fd = proc->lock ? hep_lock_fd(proc->lock) : -1,
                                           .core_limit = hep_config_int(config, HEP_CONFIG_DOMAINS_CORE_LIMIT),
                                           .open_files = hep_config_int(config, HEP_CONFIG_DOMAINS_OPEN_FILES)};
+#ifdef HEP_CRASH_POINTS
+    hep_crash_enter_spawn(hep_role_name(domain->role));
+#endif
     enum hep_status status =
         arguments.failed
             ? hep_fail(error, HEP_E_NO_MEMORY, "no memory for the arguments of %s", program)
@@ -89,6 +93,10 @@ enum hep_status hep_domain_spawn(struct hep_domain *domain, uint64_t generation,
         free(arguments.list[i]);
     if (status == HEP_OK)
         domain->configured = proc->reading;
+#ifdef HEP_CRASH_POINTS
+    hep_crash_leave_spawn(hep_role_name(domain->role));
+#endif
+    HEP_CRASH_POINT("start.domain_spawned");
     if (status == HEP_OK && proc->lock)
         hep_lock_note_child(proc->lock, domain->child->process.pid);
     return status;

@@ -1,10 +1,16 @@
-/* Where the files that belong to this build are: found relative to the running binary, installed or in a build folder.
+/*
+ * Where things are. What belongs to this build is found relative to the running binary, installed or in a build folder.
+ * The daemon whose state folder is HEP_SYSTEM_STATE is the system's, and its other folders are the system's too.
  */
 #ifndef HEP_SUPERVISOR_PROC_PLACES_H
 #define HEP_SUPERVISOR_PROC_PLACES_H
 
 #include "common/limits.h"
 #include "common/status.h"
+
+#define HEP_SYSTEM_STATE   "/var/lib/heptad"
+#define HEP_SYSTEM_RUNTIME "/run/heptad"
+#define HEP_SYSTEM_LOGS    "/var/log/heptad"
 
 /* Absolute paths without symbolic links in the folder of the binary. */
 struct hep_places {

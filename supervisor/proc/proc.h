@@ -20,7 +20,7 @@ struct hep_proc_events {
     void (*ready)(void *context, enum hep_role role, uint64_t generation, json_t *operations);
     /* A process has been reaped. obituary (borrowed): {domain, generation, pid, cause, hint?, signal?, exit_status?, core,
        uptime_ms, operation?, session?, attempt?, last_lines:[…], crash?, stack?, next_try_ms?, state,
-       asked (it ended in order because it was told to)}. Requests in flight to it have
+       asked (it ended because it was told to)}. Requests in flight to it have
        been answered with OUTCOME_UNKNOWN before this is called. */
     void (*died)(void *context, enum hep_role role, uint64_t generation, json_t *obituary);
     /* A report other than ready (borrowed): progress, begin, end, status, event. */
@@ -46,6 +46,8 @@ enum hep_status hep_proc_restart(struct hep_proc *proc, enum hep_role role, stru
 void hep_proc_reload(struct hep_proc *proc);
 /* On SIGCHLD: reaps children that are not ours (orphans of a dead domain, adopted by us). */
 void hep_proc_reap_strays(struct hep_proc *proc);
+/* False if something is long overdue that supervision owes a domain (overdue.c); why says what. */
+bool hep_proc_is_on_time(const struct hep_proc *proc, char *why, size_t size);
 bool hep_proc_is_ready(const struct hep_proc *proc, enum hep_role role);
 
 /* Called on the loop thread when a request has ended. reply (borrowed, may be NULL on failure) is the whole reply

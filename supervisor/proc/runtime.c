@@ -27,12 +27,13 @@ enum hep_status hep_folder_make_above(const char *path, struct hep_error *error)
     return HEP_OK;
 }
 
-enum hep_status hep_folder_make(const char *path, struct hep_error *error)
+/* made: the mode of a folder that is made; one that is there is closed to whoever is not in most. */
+static enum hep_status make_folder(const char *path, mode_t made, mode_t most, struct hep_error *error)
 {
     struct stat about;
     if (stat(path, &about) != 0) {
         HEP_TRY(hep_folder_make_above(path, error));
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        if (mkdir(path, made) != 0 && errno != EEXIST)
             return hep_fail_errno(error, errno, "making the folder %s", path);
         if (stat(path, &about) != 0)
             return hep_fail_errno(error, errno, "looking at the folder %s", path);
@@ -44,18 +45,33 @@ enum hep_status hep_folder_make(const char *path, struct hep_error *error)
                  (unsigned)about.st_uid, (unsigned)geteuid());
         return hep_hint(error, "chown it, or name another folder");
     }
-    if ((about.st_mode & 027) != 0 && chmod(path, 0700) != 0) /* to look, it may be open to a group: instance.group */
+    if ((about.st_mode & 077 & ~most) != 0 && chmod(path, about.st_mode & most) != 0)
         return hep_fail_errno(error, errno, "closing the folder %s to others", path);
     return HEP_OK;
 }
 
+enum hep_status hep_folder_make(const char *path, struct hep_error *error)
+{
+    return make_folder(path, 0700, 0700, error);
+}
+
+enum hep_status hep_folder_make_for_group(const char *path, struct hep_error *error)
+{
+    return make_folder(path, 0750, 0750, error);
+}
+
+enum hep_status hep_folder_make_for_state(const char *path, struct hep_error *error)
+{
+    return make_folder(path, 0700, 0710, error);
+}
+
 enum hep_status hep_folder_open_to(const char *path, const char *group, unsigned mode, struct hep_error *error)
 {
-    const struct group *found = group[0] ? getgrnam(group) : NULL;
-    if (group[0] && !found)
+    const struct group *found = getgrnam(group);
+    if (!found)
         return hep_fail(error, HEP_E_BAD_CONFIG, "instance.group: there is no group \"%.60s\"", group);
-    if ((found && chown(path, (uid_t)-1, found->gr_gid) != 0) || chmod(path, found ? (mode_t)mode : 0700) != 0)
-        return hep_fail_errno(error, errno, "opening the folder %s to the group %s", path, found ? group : "none");
+    if (chown(path, (uid_t)-1, found->gr_gid) != 0 || chmod(path, (mode_t)mode) != 0)
+        return hep_fail_errno(error, errno, "opening the folder %s to the group %s", path, group);
     return HEP_OK;
 }
 

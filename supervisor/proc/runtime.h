@@ -14,7 +14,12 @@ struct hep_config;
 enum hep_status hep_folder_make(const char *path, struct hep_error *error);
 /* Makes the folders above path that are not there, mode 0755. */
 enum hep_status hep_folder_make_above(const char *path, struct hep_error *error);
-/* A folder that hep_folder_make made gets the group and the mode; without a group ("") it is 0700. BAD_CONFIG, SYSTEM. */
+/* The same with mode 0750: the run folder, whose control socket is the group's too (the domains' sockets in it are
+   0600), and the folder of the log. */
+enum hep_status hep_folder_make_for_group(const char *path, struct hep_error *error);
+/* The state folder: as hep_folder_make, but a group may pass through one that is there, see instance.group. */
+enum hep_status hep_folder_make_for_state(const char *path, struct hep_error *error);
+/* A folder gets the group and the mode. BAD_CONFIG: there is no such group; SYSTEM. */
 enum hep_status hep_folder_open_to(const char *path, const char *group, unsigned mode, struct hep_error *error);
 /* Removes what an earlier daemon left in the run folder: domain sockets of any generation, front.sock, control.sock.
    Call it under the instance lock only. removed may be NULL. */

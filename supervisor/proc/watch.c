@@ -94,16 +94,28 @@ int64_t hep_watch_longest_deadline(const struct hep_watch *watch)
     return longest;
 }
 
+int64_t hep_watch_due(const struct hep_watch *watch)
+{
+    int64_t first = 0;
+    for (int i = 0; i < watch->count; i++) {
+        const struct hep_watched *item = &watch->items[i];
+        int64_t due = item->since_ms + item->deadline_ms;
+        if (item->deadline_ms > 0 && (first == 0 || due < first))
+            first = due;
+    }
+    return first;
+}
+
 json_t *hep_watch_to_json(const struct hep_watch *watch, int64_t now_ms)
 {
     json_t *array = json_array();
     for (int i = 0; i < watch->count; i++) {
         const struct hep_watched *item = &watch->items[i];
-        json_array_append_new(array,
-                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "request_id", item->request_id,
-                                        "operation", item->operation, "session", item->session, "attempt",
-                                        (json_int_t)item->attempt, "for_ms", (json_int_t)(now_ms - item->began_ms),
-                                        "step", (json_int_t)item->step, "steps", (json_int_t)item->steps));
+        json_array_append_new(
+            array, json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "request_id", item->request_id, "operation",
+                             item->operation, "session", item->session, "attempt", (json_int_t)item->attempt, "for_ms",
+                             (json_int_t)(now_ms - item->began_ms), "idle_ms", (json_int_t)(now_ms - item->since_ms),
+                             "step", (json_int_t)item->step, "steps", (json_int_t)item->steps));
     }
     return array;
 }

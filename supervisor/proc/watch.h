@@ -43,7 +43,10 @@ void hep_watch_touch(struct hep_watch *watch, int64_t now_ms);
 const struct hep_watched *hep_watch_overdue(const struct hep_watch *watch, int64_t now_ms);
 /* The longest deadline of what is in hand; 0 if nothing is. */
 int64_t hep_watch_longest_deadline(const struct hep_watch *watch);
-/* [{request_id, operation, session, attempt, for_ms, step, steps}] of what is in hand; a new array. */
+/* When the first deadline passes unless there is progress; 0 = none is set. */
+int64_t hep_watch_due(const struct hep_watch *watch);
+/* [{request_id, operation, session, attempt, for_ms, idle_ms (since the last progress of its process), step, steps}] of
+   what is in hand; a new array. */
 json_t *hep_watch_to_json(const struct hep_watch *watch, int64_t now_ms);
 
 #endif

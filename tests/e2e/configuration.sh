@@ -60,6 +60,7 @@ check "what belongs to no session is taken back" wait_for none_reserved
 measured() { ctl call device.list --json | jq -e '.devices[0].gflops.f32 > 0' >/dev/null; }
 wait_for measured || wait_for measured || true
 check "matmul rates are measured when idle" measured
+check "and kept" test -s "$state/device/device-rates.json"
 check "it stops" stop_daemon
 check "domains took the new level" log_has "info domain.draining domain=device"
 

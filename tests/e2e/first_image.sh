@@ -6,6 +6,9 @@ start_daemon
 check "seven domains are ready" wait_ready
 check "the status names seven domains" equal "$(ctl status --json | jq '.domains | length')" 7
 remember_prefix
+check "every domain is confined" equal "$(ctl status --json | jq -c '[.domains[].detail.confinement | .mode == "on" and .no_new_privs] | unique')" '[true]'
+check "what it says is so" equal "$(for d in device model conditioning scheduler inference postprocessing communication; do
+  grep -h NoNewPrivs "/proc/$(domain_pid $d)/status"; done | sort -u | tr -s '\t' ' ')" "NoNewPrivs: 1"
 
 first=$(generate "a red apple" --seed 7 --steps 8)
 check "the session is completed" equal "$(jq -r .status <<<"$first")" completed

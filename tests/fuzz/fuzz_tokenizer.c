@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "instructors/conditioning/chunks.h"
-#include "instructors/conditioning/tokenizer_files.h"
+#include "nn/text/tokenizer_files.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

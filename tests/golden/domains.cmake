@@ -2,12 +2,18 @@
 set(HEP_TEST_MODEL_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/published_model.c ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c
   ${CMAKE_SOURCE_DIR}/tests/support/scheduler_blob.c)
 hep_test(test_pipelines SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_pipelines.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
+  ${CMAKE_SOURCE_DIR}/tests/support/golden_image.c
   ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_conditioning_core hep_scheduler_methods hep_inference_core hep_postprocessing_core
   LABELS golden TIMEOUT 240)
 set_tests_properties(test_pipelines PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
+hep_test_levels(test_pipelines TIMEOUT 300 LABELS release-only)
 set(HEP_TEST_DOMAIN_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c ${CMAKE_SOURCE_DIR}/tests/support/txt2img.c)
 set(HEP_TEST_DOMAINS heptad-model heptad-conditioning heptad-scheduler heptad-inference heptad-postprocessing)
 hep_test(test_pipeline SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_pipeline.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
-  ${HEP_TEST_DOMAIN_SOURCES} LIBS hep_shm hep_rpc LABELS golden TIMEOUT 300)
+  ${CMAKE_SOURCE_DIR}/tests/support/golden_image.c ${HEP_TEST_DOMAIN_SOURCES} LIBS hep_shm hep_rpc hep_kernels_cpu m LABELS golden TIMEOUT 300)
 add_dependencies(test_pipeline ${HEP_TEST_DOMAINS})
 set_tests_properties(test_pipeline PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
+hep_test_levels(test_pipeline TIMEOUT 300 LABELS release-only)
+hep_test(test_run_memory SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_run_memory.c ${CMAKE_SOURCE_DIR}/tests/support/heap_count.c
+  ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_scheduler_methods hep_nn_run hep_models OpenMP::OpenMP_C LABELS golden TIMEOUT 240)
+hep_test_levels(test_run_memory TIMEOUT 240)

@@ -3,14 +3,8 @@ hep_test(test_networks SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_networks.c 
   ARGS f32 LABELS golden)
 hep_test(test_networks_clip SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_networks_clip.c LIBS hep_eval LABELS golden)
 set_tests_properties(test_networks test_networks_clip PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
-foreach(variant "f32 portable" "f32 avx2" "bf16 avx512bf16")
-  separate_arguments(words UNIX_COMMAND "${variant}")
-  list(GET words 0 dtype)
-  list(GET words 1 isa)
-  add_test(NAME test_networks_${dtype}_${isa} COMMAND test_networks ${dtype})
-  set_tests_properties(test_networks_${dtype}_${isa} PROPERTIES TIMEOUT 240 SKIP_RETURN_CODE 77 LABELS golden
-    ENVIRONMENT "HEP_ISA=${isa};OMP_WAIT_POLICY=passive")
-endforeach()
+hep_test_levels(test_networks TIMEOUT 240)
+hep_test_levels(test_networks_clip TIMEOUT 120)
 
 # The tool itself: what it prints is checked by its exit status.
 set(HEP_GOLDENS ${CMAKE_SOURCE_DIR}/tests/golden/data)
@@ -24,6 +18,14 @@ add_test(NAME hep_eval_tolerance COMMAND sh -c "\"$0\" \"$@\" --check --toleranc
   unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/unet/tiny-sd15.safetensors)
 add_test(NAME hep_eval_wrong_file COMMAND sh -c "\"$0\" \"$@\"; test $? -eq 3" $<TARGET_FILE:hep-eval>
   unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/vae/tiny-sd15.safetensors --check)
+# hep-eval's other two subjects, by what they print: anyone could do the same with the command and Python's own library.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME hep_eval_scheduler COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/golden/replay_scheduler.py
+  $<TARGET_FILE:hep-eval> ${HEP_GOLDENS}/goldens/schedulers)
+add_test(NAME hep_eval_tokenize COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/golden/check_tokenize.py
+  $<TARGET_FILE:hep-eval> ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/tokenizer.json)
+set_tests_properties(hep_eval_tokenize PROPERTIES LABELS golden TIMEOUT 60)
+set_tests_properties(hep_eval_scheduler PROPERTIES LABELS "golden;release-only" TIMEOUT 300) # a thousand processes
 # At the portable level every higher kernel was passed over, and so was what oneDNN offers for a convolution to one channel.
 add_test(NAME hep_eval_why COMMAND sh -c "\"$0\" \"$@\" | grep -q 'not onednn:.*gemm.*: plain GEMM: it allocates' && \
   \"$0\" \"$@\" | grep -q 'not hep_attention_f32__avx2_6x16: it needs ISA level avx2, this process runs at portable'"

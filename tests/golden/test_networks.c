@@ -7,6 +7,7 @@
 #include "nn/eval/compare.h"
 #include "nn/eval/evaluation.h"
 #include "nn/weights/folder.h"
+#include "tests/support/golden_level.h"
 
 #include <check.h>
 #include <omp.h>
@@ -66,8 +67,8 @@ static struct hep_evaluation *open_network(const char *network, const char *mode
 }
 
 /* Compares a result with the tensor of its name, if the file has it; returns how many were compared. */
-static int check_result(const struct hep_safetensors *expected, const struct hep_result *result, const char *name,
-                        double tolerance, double *worst)
+static int check_result(const struct hep_safetensors *expected, enum hep_compare_part part,
+                        const struct hep_result *result, const char *name, double tolerance, double *worst)
 {
     const struct hep_safetensors_entry *entry = hep_safetensors_find(expected, name);
     struct hep_difference d;
@@ -76,8 +77,8 @@ static int check_result(const struct hep_safetensors *expected, const struct hep
     ck_assert_int_eq(entry->dtype, HEP_F32);
     float *values = malloc(entry->bytes + 1);
     memcpy(values, entry->data, entry->bytes);
-    ck_assert_msg(hep_compare(name, result->data, &result->shape, values, &entry->shape, &d, &error) == HEP_OK, "%s",
-                  error.message);
+    ck_assert_msg(hep_compare(name, result->data, &result->shape, values, &entry->shape, part, &d, &error) == HEP_OK,
+                  "%s", error.message);
     free(values);
     ck_assert_msg(d.finite && d.rel_rms <= tolerance, "%s: rel_rms %.3g, allowed %.3g; max_abs %.3g", name, d.rel_rms,
                   tolerance, d.max_abs);
@@ -101,7 +102,7 @@ START_TEST(every_golden_is_met)
                           HEP_OK,
                       "%s: %s", names[i], error.message);
         for (size_t r = 0; r < results.count; r++)
-            compared += check_result(file, &results.items[r], results.items[r].name,
+            compared += check_result(file, HEP_COMPARE_WHOLE, &results.items[r], results.items[r].name,
                                      hep_evaluation_tolerance(evaluation), &worst);
         hep_results_clear(&results);
     }
@@ -149,7 +150,7 @@ START_TEST(every_stage_is_met)
     for (size_t r = 0; r < results.count; r++) {
         const char *name = results.items[r].name;
         bool whole = strncmp(name, g->name, strlen(g->name)) == 0 && name[strlen(g->name)] == '.';
-        compared += check_result(file, &results.items[r], whole ? without_case(name) : name,
+        compared += check_result(file, HEP_COMPARE_CORNERS, &results.items[r], whole ? without_case(name) : name,
                                  hep_evaluation_tolerance(evaluation), &worst);
     }
     printf("%-16s stages of %s: %d of %zu, worst rel_rms %.2e\n", g->network, g->file, compared, count, worst);
@@ -180,7 +181,8 @@ START_TEST(every_layer_of_the_text_encoder_is_met)
             continue;
         second.data += second.shape.dims[1] * second.shape.dims[2];
         second.shape.dims[0] = 1;
-        compared += check_result(file, &second, second.name, hep_evaluation_tolerance(evaluation), &worst);
+        compared +=
+            check_result(file, HEP_COMPARE_WHOLE, &second, second.name, hep_evaluation_tolerance(evaluation), &worst);
     }
     ck_assert_int_eq(compared, 5);
     hep_results_clear(&results);
@@ -237,16 +239,8 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        dtype = hep_dtype_from_name(argv[1]);
-    if (hep_isa_check(&error) != HEP_OK) {
-        printf("skipped: %s\n", error.message);
-        return 77;
-    }
-    if (dtype == HEP_BF16 && hep_isa_level() < HEP_ISA_AVX512BF16) {
-        printf("skipped: bf16 needs ISA level avx512bf16, this process runs at %s\n", hep_isa_name(hep_isa_level()));
-        return 77;
-    }
+    if (!golden_level(argc, argv, &dtype))
+        return GOLDEN_SKIPPED;
     Suite *suite = suite_create("networks");
     TCase *tcase = tcase_create("goldens");
     tcase_set_timeout(tcase, 120);

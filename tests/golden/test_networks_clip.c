@@ -1,13 +1,14 @@
 /*
  * What conditioning asks of the text encoders: the context at a clip_skip, with and without the final norm, from no
- * more layers than it needs. Goldens: tests/golden/data/goldens/text (transformers, f64).
+ * more layers than it needs. Goldens: tests/golden/data/goldens/text (transformers, f64). Run as `test_networks_clip
+ * f32|bf16`; HEP_ISA chooses the level.
  */
-#include "nn/cpu/isa.h"
 #include "nn/eval/compare.h"
 #include "nn/models/networks.h"
 #include "nn/weights/folder.h"
 #include "nn/weights/model_folder.h"
 #include "nn/weights/safetensors.h"
+#include "tests/support/golden_level.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -16,7 +17,14 @@
 
 #define DATA HEP_SOURCE_DIR "/tests/golden/data"
 
+static enum hep_dtype dtype = HEP_F32;
 static struct hep_error error;
+
+/* Of the README of the goldens. */
+static double tolerance(void)
+{
+    return dtype == HEP_BF16 ? 2e-2 : 5e-6;
+}
 
 /* clip_skip counts as web UIs do: 1 is the last layer. */
 static const struct context_golden {
@@ -91,21 +99,22 @@ START_TEST(the_context_is_that_of_its_layer)
                                                                        .outputs = g->outputs,
                                                                        .clip_skip = g->clip_skip});
     struct hep_network_instance instance;
-    ck_assert_msg(hep_network_instance_init(&instance, graph, &(struct hep_plan_options){.dtype = HEP_F32},
+    ck_assert_msg(hep_network_instance_init(&instance, graph, &(struct hep_plan_options){.dtype = dtype},
                                             hep_component_weights(component), NULL, &error) == HEP_OK,
                   "%s", error.message);
     const char *output;
-    enum hep_dtype dtype;
+    enum hep_dtype result_dtype;
     struct hep_shape shape;
     struct hep_difference d;
-    ck_assert(hep_plan_output(instance.plan, 0, &output, &dtype, &shape));
-    ck_assert(!hep_plan_output(instance.plan, 1, &output, &dtype, &shape));
+    ck_assert(hep_plan_output(instance.plan, 0, &output, &result_dtype, &shape));
+    ck_assert(!hep_plan_output(instance.plan, 1, &output, &result_dtype, &shape));
     float *result = calloc((size_t)(expected.shape.dims[0] * 77 * 64), sizeof *result);
     struct hep_argument in = {"input_ids", ids}, out = {output, {result, HEP_F32, shape}};
     ck_assert_msg(hep_plan_run(instance.plan, &in, 1, &out, 1, &error) == HEP_OK, "%s", error.message);
-    ck_assert_msg(hep_compare(g->name, result, &shape, expected_data, &expected.shape, &d, &error) == HEP_OK, "%s",
-                  error.message);
-    ck_assert_msg(d.finite && d.rel_rms < 5e-6, "%s: rel_rms %.3g", g->name, d.rel_rms);
+    ck_assert_msg(hep_compare(g->name, result, &shape, expected_data, &expected.shape, HEP_COMPARE_WHOLE, &d, &error) ==
+                      HEP_OK,
+                  "%s", error.message);
+    ck_assert_msg(d.finite && d.rel_rms <= tolerance(), "%s: rel_rms %.3g", g->name, d.rel_rms);
     free(result);
     free(ids_data);
     free(expected_data);
@@ -141,7 +150,7 @@ START_TEST(fewer_tokens_give_the_same_states)
     float *expected_data = copy_of(file, "last_hidden_state", &expected), result[20 * 32];
     struct hep_graph *graph = build(component, (struct hep_clip_build){1, 20, HEP_CLIP_LAST_HIDDEN_STATE, 0, {0}});
     struct hep_network_instance instance;
-    ck_assert_msg(hep_network_instance_init(&instance, graph, &(struct hep_plan_options){.dtype = HEP_F32},
+    ck_assert_msg(hep_network_instance_init(&instance, graph, &(struct hep_plan_options){.dtype = dtype},
                                             hep_component_weights(component), NULL, &error) == HEP_OK,
                   "%s", error.message);
     struct hep_argument in = {"input_ids", {ids_data + 77, HEP_I32, HEP_SHAPE(1, 20)}};
@@ -149,8 +158,9 @@ START_TEST(fewer_tokens_give_the_same_states)
     ck_assert_msg(hep_plan_run(instance.plan, &in, 1, &out, 1, &error) == HEP_OK, "%s", error.message);
     struct hep_shape shape = HEP_SHAPE(1, 20, 32);
     struct hep_difference d;
-    ck_assert_int_eq(hep_compare("first", result, &shape, expected_data + 77 * 32, &shape, &d, &error), HEP_OK);
-    ck_assert_msg(d.rel_rms < 5e-6, "rel_rms %.3g", d.rel_rms);
+    ck_assert_int_eq(
+        hep_compare("first", result, &shape, expected_data + 77 * 32, &shape, HEP_COMPARE_WHOLE, &d, &error), HEP_OK);
+    ck_assert_msg(d.finite && d.rel_rms <= tolerance(), "rel_rms %.3g", d.rel_rms);
     free(ids_data);
     free(expected_data);
     hep_network_instance_clear(&instance);
@@ -160,8 +170,10 @@ START_TEST(fewer_tokens_give_the_same_states)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (!golden_level(argc, argv, &dtype))
+        return GOLDEN_SKIPPED;
     Suite *suite = suite_create("text encoder");
     TCase *tcase = tcase_create("context");
     tcase_set_timeout(tcase, 60);

@@ -1,27 +1,20 @@
 /*
  * The shipped model through the real processes, against goldens/emoji (made by torch 2.15 and diffusers 0.42.1): eight
- * prompts with torch's CPU noise, 20 steps. Final latents within 1e-4 (rel_rms), images within one level.
+ * prompts with torch's CPU noise, 20 steps. Run as `test_pipeline f32|bf16`; HEP_ISA chooses the level.
  */
 #include "tests/support/check_status.h"
+#include "tests/support/golden_image.h"
+#include "tests/support/golden_level.h"
 #include "tests/support/golden_tensors.h"
 #include "tests/support/txt2img.h"
 
 #include "common/wire.h"
 
-#include <math.h>
 #include <string.h>
 
 #define GOLDENS HEP_SOURCE_DIR "/tests/golden/data/goldens/emoji/"
 
-static double rel_rms(const float *is, const float *should, size_t count)
-{
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < count; i++) {
-        difference += ((double)is[i] - (double)should[i]) * ((double)is[i] - (double)should[i]);
-        size += (double)should[i] * (double)should[i];
-    }
-    return sqrt(difference / size);
-}
+static enum hep_dtype dtype = HEP_F32;
 
 static const void *golden(const struct golden_tensors *file, int number, const char *what, bool bytes, size_t *count)
 {
@@ -39,16 +32,13 @@ static void compare(const struct golden_tensors *file, int number, const struct 
     const float *latents = txt2img_field(arena, "latents", &bytes),
                 *expected = golden(file, number, "final_latents", false, &count);
     ck_assert_uint_eq(bytes, count * sizeof *latents);
-    double error = rel_rms(latents, expected, count);
-    printf("case %d: rel_rms %.2g\n", number, error);
-    ck_assert_msg(error <= 1e-4, "case %d: rel_rms %g", number, error);
+    char label[16];
+    snprintf(label, sizeof label, "case %d", number);
+    golden_latents_check(label, dtype, latents, expected, count);
     const unsigned char *image = txt2img_field(arena, "image", &bytes),
                         *shown = golden(file, number, "image_u8", true, &count);
     ck_assert_uint_eq(bytes, count);
-    size_t plane = count / 3; /* [3, h, w] there, [h, w, 3] here */
-    for (size_t i = 0; i < count; i++)
-        ck_assert_msg(abs((int)image[i % plane * 3 + i / plane] - (int)shown[i]) <= 1, "case %d, place %zu: %d, not %d",
-                      number, i, image[i % plane * 3 + i / plane], shown[i]);
+    golden_image_check(label, dtype, image, shown, count / 3);
 }
 
 START_TEST(the_shipped_model_draws_what_diffusers_draws)
@@ -58,7 +48,7 @@ START_TEST(the_shipped_model_draws_what_diffusers_draws)
     json_t *item, *index = golden_json(GOLDENS "index.json");
     size_t i;
     ck_assert_uint_eq(json_array_size(index), 8);
-    txt2img_start(&run, "emoji", HEP_SOURCE_DIR "/share/models", "emoji");
+    txt2img_start(&run, "emoji", HEP_SOURCE_DIR "/share/models", "emoji", dtype);
     json_array_foreach(index, i, item)
     {
         char session[32];
@@ -87,8 +77,10 @@ START_TEST(the_shipped_model_draws_what_diffusers_draws)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (!golden_level(argc, argv, &dtype))
+        return GOLDEN_SKIPPED;
     TCase *tcase = tcase_create("pipeline");
     tcase_set_timeout(tcase, 300);
     tcase_add_test(tcase, the_shipped_model_draws_what_diffusers_draws);

@@ -1,13 +1,15 @@
 /*
  * Whole text-to-image runs against diffusers' pipelines (goldens/pipelines, made by torch 2.15 and diffusers 0.42.1 in
  * f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own code, in this process.
- * The noise is the golden's. Not among them: guidance_rescale, micro-conditioning (sizes), img2img, inpainting,
- * ControlNet, which Heptad does not have yet.
+ * The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the level. Not among them:
+ * guidance_rescale, micro-conditioning (sizes), img2img, inpainting, ControlNet, which Heptad does not have yet.
  */
 #include "instructors/conditioning/encode.h"
 #include "instructors/inference/group.h"
 #include "instructors/postprocessing/decode.h"
 #include "tests/support/check_status.h"
+#include "tests/support/golden_image.h"
+#include "tests/support/golden_level.h"
 #include "tests/support/golden_tensors.h"
 #include "tests/support/published_model.h"
 #include "tests/support/scheduler_blob.h"
@@ -35,6 +37,8 @@ static const char *const cases[] = {"sd15.ddim",      "sd15.euler",           "s
                                     "sd2.euler",      "sd2.dpmpp_2m_karras",  "sdxl.ddim",
                                     "sdxl.euler",     "sdxl.dpmpp_2m_karras", "sdxl.no_negative",
                                     "sdxl.clip_skip1"};
+
+static enum hep_dtype dtype = HEP_F32;
 
 /* One case while it runs. */
 struct run {
@@ -153,16 +157,6 @@ static void init_row(struct run *run, int i, const struct hep_scheduler_plan *pl
                      .noise_context = noise};
 }
 
-static double rel_rms(const float *is, const float *should, size_t count)
-{
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < count; i++) {
-        difference += ((double)is[i] - (double)should[i]) * ((double)is[i] - (double)should[i]);
-        size += (double)should[i] * (double)should[i];
-    }
-    return sqrt(difference / size);
-}
-
 static void compare_image(struct run *run, int row, const float *latents)
 {
     size_t count = 0, plane = HEIGHT * WIDTH;
@@ -173,11 +167,7 @@ static void compare_image(struct run *run, int row, const float *latents)
         return;
     ck_assert_ok(decoder_open(&run->networks, &run->model.self, &run->model.vae, &decoder, error));
     ck_assert_ok(decoder_run(&decoder, latents, HEIGHT / FACTOR, WIDTH / FACTOR, image, error));
-    expected += (size_t)row * 3 * plane;
-    for (size_t i = 0; i < 3 * plane; i++) /* [3, h, w] there, [h, w, 3] here */
-        ck_assert_msg(abs((int)image[i % plane * 3 + i / plane] - (int)expected[i]) <= 1,
-                      "%s: image %d, place %zu: %d, not %d", run->label, row, i, image[i % plane * 3 + i / plane],
-                      expected[i]);
+    golden_image_check(run->label, dtype, image, expected + (size_t)row * 3 * plane, plane);
 }
 
 static void denoise(struct run *run)
@@ -186,6 +176,7 @@ static void denoise(struct run *run)
     struct hep_slots slots;
     struct golden_noise noise[ROWS];
     struct group group = {0};
+    struct hep_call call = {.self = &run->model.self, .session = run->label};
     uint32_t floats = HEP_PLAN_VECTORS_MAX * ELEMENTS;
     uint8_t fingerprint[HEP_FINGERPRINT_BYTES] = {0};
     size_t bytes, count = 0;
@@ -206,6 +197,7 @@ static void denoise(struct run *run)
         for (int i = 0; i < run->rows; i++) {
             group.rows[i] = &run->jobs[i]->rows[0];
             group.jobs[i] = run->jobs[i];
+            group.jobs[i]->call = &call;
         }
         ck_assert_ok(group_run(&run->batch, &group, error));
         ck_assert_int_eq(group.count, run->rows);
@@ -215,9 +207,7 @@ static void denoise(struct run *run)
     for (int i = 0; i < run->rows; i++) {
         float latents[ELEMENTS];
         ck_assert(row_is_finished(&run->jobs[i]->rows[0]) && row_latents(&run->jobs[i]->rows[0], latents));
-        double error = rel_rms(latents, expected + (size_t)i * ELEMENTS, ELEMENTS);
-        printf("%s[%d]: rel_rms %.2g\n", run->label, i, error);
-        ck_assert_msg(error <= 1e-4, "%s: image %d: rel_rms %g", run->label, i, error);
+        golden_latents_check(run->label, dtype, latents, expected + (size_t)i * ELEMENTS, ELEMENTS);
         compare_image(run, i, latents);
     }
     free(memory);
@@ -234,7 +224,7 @@ START_TEST(a_whole_run_is_diffusers)
     snprintf(path, sizeof path, DATA "goldens/pipelines/%s.safetensors", run.label);
     run.tensors = golden_tensors_open(path);
     snprintf(path, sizeof path, DATA "models/%s", hep_json_str(run.golden, "model", ""));
-    published_model_init(&run.model, path);
+    published_model_init(&run.model, path, dtype);
     for (int i = 0; i < run.rows; i++)
         encode_row(&run, i);
     denoise(&run);
@@ -252,8 +242,10 @@ START_TEST(a_whole_run_is_diffusers)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (!golden_level(argc, argv, &dtype))
+        return GOLDEN_SKIPPED;
     TCase *tcase = tcase_create("pipelines");
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_whole_run_is_diffusers, 0, (int)HEP_COUNT_OF(cases));

@@ -4,7 +4,7 @@
  * scaled inputs, init_noise_sigma, noise draws and img2img start are compared. Limit: 2e-5 of the run's max_abs
  * (README). One test per file of the goldens; HEP_TEST_VERBOSE=1 prints the error of each run.
  */
-#include "instructors/scheduler/plan.h"
+#include "nn/scheduler/plan.h"
 #include "tests/support/golden_tensors.h"
 
 #include <check.h>

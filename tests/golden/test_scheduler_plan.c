@@ -3,8 +3,8 @@
  * diffusers' own pipelines from the models' configs, strength included), torch's alphas_cumprod (to the bit, 4e-6 with
  * zero SNR), names, refusals, and what a hostile blob meets.
  */
-#include "instructors/scheduler/methods.h"
-#include "instructors/scheduler/plan.h"
+#include "nn/scheduler/methods.h"
+#include "nn/scheduler/plan.h"
 #include "tests/support/golden_tensors.h"
 
 #include <check.h>

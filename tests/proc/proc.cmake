@@ -13,3 +13,6 @@ add_dependencies(test_proc fake_child)
 
 hep_test(test_heptad SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_heptad.c LIBS hep_proc LABELS proc TIMEOUT 180)
 add_dependencies(test_heptad fake_child heptad)
+
+hep_test(test_confine SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_confine.c ${CMAKE_SOURCE_DIR}/tests/proc/confine_attempts.c
+  LIBS hep_confine hep_shm OpenMP::OpenMP_C LABELS proc TIMEOUT 180)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -291,14 +292,17 @@ END_TEST
 
 START_TEST(a_bad_reload_changes_nothing)
 {
-    char log[128];
+    char log[128], moved[128];
     snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\n", state);
     write_config(log);
     pid_t pid = start_foreground();
     ck_assert(wait_for_log("domain.ready domain=communication"));
     write_config("[log]\nlevel = loud\n");
-    kill(pid, SIGHUP);
-    ck_assert(wait_for_log("config.refused"));
+    snprintf(moved, sizeof moved, "%s/heptad.log", state);
+    ck_assert_int_eq(rename(moved, strcat(strcpy(log, moved), ".1")), 0);
+    ck_assert_int_eq(run("--reload", NULL), 0);
+    ck_assert(wait_for_log("config.refused")); /* in a new file */
+    ck_assert(!log_has("domain.ready domain=communication"));
     snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\nlevel = debug\n", state);
     write_config(log);
     kill(pid, SIGHUP);
@@ -325,23 +329,181 @@ START_TEST(a_stubborn_domain_is_ended_by_the_second_signal)
 }
 END_TEST
 
-START_TEST(systemd_is_told)
+/* ---- --status and --stop ----------------------------------------------------------------------------------------- */
+START_TEST(the_lock_says_whether_it_runs_not_the_pid_file)
+{
+    char pid_file[128], expected[64];
+    snprintf(pid_file, sizeof pid_file, "%s/run/heptad.pid", state);
+    ck_assert_int_eq(run("--status", NULL), 3);
+    ck_assert_int_ne(access(state, F_OK), 0); /* looking made nothing */
+    ck_assert_int_eq(run("--stop", NULL), 0);
+    ck_assert_int_eq(run("--reload", NULL), 7);
+    ck_assert_int_eq(run(NULL), 0);
+    pid_t daemon = daemon_pid();
+    snprintf(expected, sizeof expected, "running pid=%d\n", (int)daemon);
+    ck_assert_int_eq(run("--status", NULL), 0);
+    ck_assert_str_eq(said, expected);
+    ck_assert_int_eq(unlink(pid_file), 0);
+    ck_assert_int_eq(run("--status", NULL), 0);
+    kill(daemon, SIGKILL);
+    ck_assert_int_eq(waitpid(daemon, NULL, 0), daemon);
+    FILE *file = fopen(pid_file, "w"); /* of a process that lives, but is not it */
+    fprintf(file, "%d\n", (int)getpid());
+    fclose(file);
+    ck_assert_int_eq(run("--status", NULL), 1);
+    ck_assert_int_eq(run("--stop", NULL), 0);
+    ck_assert_int_ne(access(pid_file, F_OK), 0);
+    ck_assert_int_eq(run("--status", NULL), 3);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+}
+END_TEST
+
+START_TEST(stop_waits_for_the_drain_and_only_then_kills)
+{
+    int status;
+    ck_assert_int_eq(run(NULL), 0);
+    ck_assert(wait_for_log("domain.ready domain=communication"));
+    pid_t daemon = daemon_pid();
+    ck_assert_int_eq(run("--stop", NULL), 0);
+    ck_assert_int_eq(waitpid(daemon, &status, 0), daemon);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_int_eq(run("--status", NULL), 3);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    ck_assert_int_eq(run(NULL), 0);
+    daemon = daemon_pid();
+    kill(daemon, SIGSTOP); /* it will not end by itself */
+    int64_t started = hep_now_ms();
+    ck_assert_int_eq(run("--set", "instance.drain_ms=100", "--stop", NULL), 0);
+    ck_assert_int_ge(hep_now_ms() - started, 15000);
+    ck_assert_ptr_nonnull(strstr(said, "it is killed"));
+    ck_assert_int_eq(waitpid(daemon, &status, 0), daemon);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+}
+END_TEST
+
+START_TEST(a_mistake_in_the_file_does_not_keep_it_from_being_stopped)
+{
+    write_config("[http]\nport = 0\n");
+    ck_assert_int_eq(run("--config", config_file, NULL), 0);
+    pid_t daemon = daemon_pid();
+    write_config("[http]\nport = many\n");
+    ck_assert_int_eq(run("--config", config_file, "--status", NULL), 0);
+    ck_assert_ptr_nonnull(strstr(said, "not an integer"));
+    ck_assert_int_eq(run("--config", config_file, "--stop", NULL), 0);
+    ck_assert_int_eq(waitpid(daemon, NULL, 0), daemon);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+}
+END_TEST
+
+START_TEST(the_run_folder_may_be_the_groups_too)
+{
+    struct stat about;
+    char path[128];
+    ck_assert_int_eq(run(NULL), 0);
+    snprintf(path, sizeof path, "%s/run", state);
+    ck_assert_int_eq(stat(path, &about), 0);
+    ck_assert_int_eq(about.st_mode & 07777, 0750);
+    ck_assert_int_eq(stat(state, &about), 0);
+    ck_assert_int_eq(about.st_mode & 07777, 0700);
+    snprintf(path, sizeof path, "%s/run/control.sock", state);
+    ck_assert_int_eq(stat(path, &about), 0);
+    ck_assert_int_eq(about.st_mode & 07777, 0660);
+    snprintf(path, sizeof path, "%s/run/front.sock", state);
+    ck_assert_int_eq(stat(path, &about), 0);
+    ck_assert_int_eq(about.st_mode & 07777, 0600);
+    ck_assert_int_eq(stop_and_wait(daemon_pid()), 0);
+}
+END_TEST
+
+/* ---- systemd's protocol ------------------------------------------------------------------------------------------ */
+static int listen_as_systemd(const char *watchdog_usec)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char text[256] = "";
+    struct timeval patience = {.tv_sec = 5};
     snprintf(address.sun_path, sizeof address.sun_path, "%s/notify", folder);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     setenv("NOTIFY_SOCKET", address.sun_path, 1);
-    write_config("");
+    if (watchdog_usec)
+        setenv("WATCHDOG_USEC", watchdog_usec, 1);
+    return fd;
+}
+
+/* Reads what comes until a message has text; heard holds it. False after 5 s without any, or 500 that have not. */
+static char heard[1100];
+static bool hear(int fd, const char *text)
+{
+    for (int i = 0; i < 500; i++) {
+        ssize_t got = recv(fd, heard, sizeof heard - 1, 0);
+        heard[got > 0 ? got : 0] = '\0';
+        if (got <= 0)
+            return false;
+        if (strstr(heard, text))
+            return true;
+    }
+    return false;
+}
+
+START_TEST(systemd_is_told)
+{
+    char log[128];
+    int fd = listen_as_systemd(NULL);
+    snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\n", state);
+    write_config(log);
     pid_t pid = start_foreground();
-    ssize_t got = recv(fd, text, sizeof text - 1, 0);
-    ck_assert_int_gt(got, 0);
-    ck_assert_msg(strncmp(text, "READY=1\n", 8) == 0, "%s", text);
+    ck_assert(hear(fd, "EXTEND_TIMEOUT_USEC="));
+    ck_assert_msg(strstr(heard, "STATUS=") != NULL, "%s", heard);
+    ck_assert(hear(fd, "READY=1"));
+    ck_assert_msg(strncmp(heard, "READY=1\nSTATUS=starting", 23) == 0, "%s", heard);
+    ck_assert(hear(fd, "STATUS=ready"));
+    kill(pid, SIGHUP);
+    ck_assert(hear(fd, "RELOADING=1\nMONOTONIC_USEC="));
+    ck_assert(hear(fd, "READY=1"));
+    write_config("[no]\nsuch = thing\n");
+    kill(pid, SIGHUP);
+    ck_assert(hear(fd, "RELOADING=1"));
+    ck_assert(hear(fd, "READY=1"));
+    kill(pid, SIGTERM);
+    ck_assert(hear(fd, "STOPPING=1"));
+    ck_assert_msg(strstr(heard, "\nEXTEND_TIMEOUT_USEC=45000000\n") != NULL, "%s", heard);
     ck_assert_int_eq(stop_and_wait(pid), 0);
-    got = recv(fd, text, sizeof text - 1, 0);
-    text[got > 0 ? got : 0] = '\0';
-    ck_assert_msg(strncmp(text, "STOPPING=1", 10) == 0, "%s", text);
+    ck_assert(!log_has("WATCHDOG"));
+    close(fd);
+}
+END_TEST
+
+/* A domain that hangs is supervision's work: the watchdog is fed while it is ended and started again. */
+START_TEST(the_watchdog_is_fed_while_a_domain_hangs_and_not_when_the_loop_stands)
+{
+    char log[160];
+    int fd = listen_as_systemd("600000");
+    setenv("HEPTAD_FAKE", "device=never_ready", 1);
+    snprintf(log, sizeof log, "[log]\nfile = %s/heptad.log\n[domains]\nhang_ms = 500\nready_ms = 500\n", state);
+    write_config(log);
+    pid_t pid = start_foreground();
+    ck_assert(hear(fd, "WATCHDOG=1"));
+    int64_t last = hep_now_ms(), longest = 0;
+    for (int64_t until = last + 4000; hep_now_ms() < until;) {
+        ck_assert(hear(fd, "WATCHDOG=1"));
+        longest = hep_now_ms() - last > longest ? hep_now_ms() - last : longest;
+        last = hep_now_ms();
+    }
+    ck_assert_int_lt(longest, 600);
+    ck_assert(log_has("domain=device from=starting to=hung"));
+    kill(pid, SIGSTOP);
+    while (recv(fd, heard, sizeof heard, MSG_DONTWAIT) > 0)
+        ;
+    usleep(900 * 1000);
+    ck_assert_int_lt(recv(fd, heard, sizeof heard, MSG_DONTWAIT), 0);
+    kill(pid, SIGCONT);
+    ck_assert(hear(fd, "WATCHDOG=1"));
+    ck_assert_int_eq(stop_and_wait(pid), 0);
     close(fd);
 }
 END_TEST
@@ -361,7 +523,12 @@ int main(void)
     tcase_add_test(program, the_printed_configuration_is_the_sample);
     tcase_add_test(program, a_bad_reload_changes_nothing);
     tcase_add_test(program, a_stubborn_domain_is_ended_by_the_second_signal);
+    tcase_add_test(program, the_lock_says_whether_it_runs_not_the_pid_file);
+    tcase_add_test(program, stop_waits_for_the_drain_and_only_then_kills);
+    tcase_add_test(program, a_mistake_in_the_file_does_not_keep_it_from_being_stopped);
+    tcase_add_test(program, the_run_folder_may_be_the_groups_too);
     tcase_add_test(program, systemd_is_told);
+    tcase_add_test(program, the_watchdog_is_fed_while_a_domain_hangs_and_not_when_the_loop_stands);
     suite_add_tcase(suite, program);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

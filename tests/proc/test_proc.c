@@ -324,6 +324,35 @@ START_TEST(the_operators_restart_replaces_the_process)
 }
 END_TEST
 
+START_TEST(the_operators_restarts_are_no_crash_loop)
+{
+    struct fixture *f = fixture_create("");
+    fixture_start_ready(f);
+    for (int i = 0; i < 2 * HEP_LOOP_RESTARTS; i++) {
+        ck_assert_int_eq(hep_proc_restart(f->proc, HEP_ROLE_DEVICE, NULL), HEP_OK);
+        f->died[HEP_ROLE_DEVICE] = 0;
+        ck_assert(fixture_run(f, device_is_back, 10000));
+    }
+    ck_assert_uint_eq(f->proc->domains[HEP_ROLE_DEVICE].backoff.restart_count, 0);
+    fixture_end(f);
+}
+END_TEST
+
+START_TEST(a_stop_during_the_operators_restart_starts_nothing)
+{
+    struct fixture *f = fixture_create("");
+    fixture_start_ready(f);
+    uint64_t spawned = f->proc->domains[HEP_ROLE_DEVICE].spawned;
+    ck_assert_int_eq(hep_proc_restart(f->proc, HEP_ROLE_DEVICE, NULL), HEP_OK);
+    hep_proc_stop(f->proc, 2000);
+    ck_assert(fixture_run(f, device_died, 10000));
+    ck_assert_str_eq(fixture_state(f, HEP_ROLE_DEVICE), "absent");
+    fixture_run(f, never, 200);
+    ck_assert_uint_eq(f->proc->domains[HEP_ROLE_DEVICE].spawned, spawned);
+    fixture_end(f);
+}
+END_TEST
+
 START_TEST(a_child_has_five_descriptors_and_its_limits)
 {
     struct fixture *f = fixture_create("device=print_descriptors");
@@ -444,6 +473,8 @@ int main(void)
     tcase_add_test(processes, a_process_that_ignores_the_drain_is_killed);
     tcase_add_test(processes, a_second_stop_means_now);
     tcase_add_test(processes, the_operators_restart_replaces_the_process);
+    tcase_add_test(processes, the_operators_restarts_are_no_crash_loop);
+    tcase_add_test(processes, a_stop_during_the_operators_restart_starts_nothing);
     tcase_add_test(processes, a_child_has_five_descriptors_and_its_limits);
     tcase_add_test(processes, status_has_what_each_process_reported);
     tcase_add_test(processes, children_end_when_the_supervisor_is_killed);

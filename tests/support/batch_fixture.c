@@ -15,7 +15,7 @@ json_t *scheduler_config;
 
 void batch_setup(void)
 {
-    published_model_init(&model, BATCH_MODEL);
+    published_model_init(&model, BATCH_MODEL, HEP_F32);
     memset(&batch, 0, sizeof batch);
     batch.rows_max = 4;
     batch.memory_bytes = UINT64_MAX;

@@ -58,6 +58,12 @@ void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor 
     hep_resolver_release(self->resolver, tensor);
 }
 
+int32_t hep_call_attempt(const struct hep_call *call)
+{
+    (void)call;
+    return 1;
+}
+
 void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const char *note)
 {
     (void)step;
@@ -66,9 +72,16 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
     call->progress++;
 }
 
+enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error)
+{
+    if (call->checks_left && (*call->checks_left == 0 || --*call->checks_left == 0))
+        return hep_fail(error, HEP_E_CANCELLED, "the session was cancelled");
+    return call->self->draining ? hep_fail(error, HEP_E_DOMAIN_DOWN, "draining") : HEP_OK;
+}
+
 bool hep_call_cancelled(const struct hep_call *call)
 {
-    return call->self->draining;
+    return hep_call_check(call, NULL) != HEP_OK;
 }
 
 enum hep_status hep_call_defer(struct hep_call *call)

@@ -25,8 +25,9 @@ struct hep_call {
         struct hep_tensor tensor;
     } mapped[FAKE_MAPPED_MAX];
     int mapped_count;
-    int progress; /* reports so far           */
-    int finished; /* times it was answered    */
+    int *checks_left; /* of hep_call_check until it says CANCELLED; NULL: for ever */
+    int progress;     /* reports so far           */
+    int finished;     /* times it was answered    */
     enum hep_status status;
     struct hep_error error;
 };

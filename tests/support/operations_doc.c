@@ -93,7 +93,9 @@ static void print_operation(const char *domain, const json_t *row)
            hep_json_str(row, "name", ""), hep_json_str(row, "help", ""), hep_json_str(row, "permission", ""),
            (int)hep_json_int(row, "deadline_ms", 0),
            hep_json_bool(row, "pure", false) ? "; asking again gives the same" : "",
-           hep_json_bool(row, "heavy", false) ? "; runs on the worker thread" : "",
+           !hep_json_bool(row, "heavy", false)  ? ""
+           : hep_json_bool(row, "lease", false) ? "; runs on the worker thread, under a lease of cores"
+                                                : "; runs on the worker thread",
            hep_json_bool(row, "measures", false) ? "; can be measured" : "");
     json_array_foreach(aliases, index, alias)
         printf("%s`%s`", index ? ", " : " Also called ", json_string_value(alias));

@@ -12,8 +12,8 @@ struct published_model {
     struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae; /* unplaced: it has none */
 };
 
-/* folder: of the model. f32. Fails the test if it cannot. */
-void published_model_init(struct published_model *model, const char *folder);
+/* folder: of the model. dtype: that its networks compute in. Fails the test if it cannot. */
+void published_model_init(struct published_model *model, const char *folder, enum hep_dtype dtype);
 /* Removes the segments. */
 void published_model_clear(struct published_model *model);
 

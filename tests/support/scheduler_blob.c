@@ -1,7 +1,7 @@
 /* See scheduler_blob.h. */
 #include "tests/support/scheduler_blob.h"
 
-#include "instructors/scheduler/plan.h"
+#include "nn/scheduler/plan.h"
 #include "tests/support/check_status.h"
 
 void *scheduler_blob(const char *name, const json_t *config, int32_t num_inference_steps, size_t *bytes)

@@ -10,13 +10,14 @@
 
 enum { REGIONS_MAX = 8 };
 
-void txt2img_start(struct txt2img *run, const char *label, const char *models, const char *name)
+void txt2img_start(struct txt2img *run, const char *label, const char *models, const char *name, enum hep_dtype dtype)
 {
-    char paths[600];
-    const char *const arguments[] = {"--set", paths, "--set", "models.dtype=f32", NULL};
+    char paths[600], computed[40];
+    const char *const arguments[] = {"--set", paths, "--set", computed, NULL};
     memset(run, 0, sizeof *run);
     snprintf(run->instance, sizeof run->instance, "%s-%d", label, (int)getpid());
     snprintf(paths, sizeof paths, "models.paths=%s", models);
+    snprintf(computed, sizeof computed, "models.dtype=%s", hep_dtype_name(dtype));
     run->model = domain_start_stdio("model", run->instance, arguments);
     run->conditioning = domain_start_stdio("conditioning", run->instance, NULL);
     run->scheduler = domain_start_stdio("scheduler", run->instance, NULL);

@@ -30,9 +30,9 @@ struct txt2img_arena {
     struct hep_mapping mapping; /* read-only */
 };
 
-/* Starts all five in --stdio, under an instance name of this process and `label`, and loads the model at models/name.
- */
-void txt2img_start(struct txt2img *run, const char *label, const char *models, const char *name);
+/* Starts all five in --stdio, under an instance name of this process and `label`, and loads the model at models/name,
+   to compute in dtype. */
+void txt2img_start(struct txt2img *run, const char *label, const char *models, const char *name, enum hep_dtype dtype);
 /* Ends them and removes every segment of the instance. */
 void txt2img_end(struct txt2img *run);
 

@@ -192,7 +192,8 @@ static const struct {
     {HEP_ROLE_MODEL, "list", true, false, "", "models"},
     {HEP_ROLE_MODEL, "info", true, false, "model", "name"},
     {HEP_ROLE_MODEL, "load", true, false, "model session",
-     "model dtype fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae scheduler"},
+     "model dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
+     "scheduler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},
     {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
      "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled",
@@ -203,8 +204,14 @@ static const struct {
     {HEP_ROLE_INFERENCE, "generate", true, true,
      "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority fingerprint "
      ">state >latents",
-     "rows"},
+     "rows step_ms"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
+    {HEP_ROLE_MODEL, "cancel", false, false, "session request", "calls"},
+    {HEP_ROLE_DEVICE, "cancel", false, false, "session request", "calls"},
+    {HEP_ROLE_CONDITIONING, "cancel", false, false, "session request", "calls"},
+    {HEP_ROLE_SCHEDULER, "cancel", false, false, "session request", "calls"},
+    {HEP_ROLE_INFERENCE, "cancel", false, false, "session request", "calls"},
+    {HEP_ROLE_POSTPROCESSING, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents >image", "width height"},
     {HEP_ROLE_POSTPROCESSING, "encode", true, false, "image format quality path first_index recipe", "files"},
     {HEP_ROLE_COMMUNICATION, "listen", false, false, "", "port"},
@@ -229,13 +236,23 @@ static const char *permission_of(const char *operation)
     return strcmp(operation, "reserve") == 0 || strcmp(operation, "release") == 0 ? "internal" : "client";
 }
 
+static bool needs_lease(const char *name, bool heavy)
+{
+    static const char *const leaseless[] = {"list", "info", "release", "control"};
+    for (size_t i = 0; i < HEP_COUNT_OF(leaseless); i++)
+        heavy = heavy && strcmp(leaseless[i], name) != 0;
+    return heavy;
+}
+
 static json_t *operations_of(enum hep_role role)
 {
     json_t *rows = json_array();
     for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
         if (table[i].role == role)
-            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:[], s:o, s:o}", "name", table[i].name,
-                                                  "permission", permission_of(table[i].name), "deadline_ms", 1000, "heavy", table[i].heavy,
+            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:b, s:[], s:o, s:o}", "name",
+                                                  table[i].name, "permission", permission_of(table[i].name),
+                                                  "deadline_ms", 1000, "heavy",
+                                                  table[i].heavy, "lease", needs_lease(table[i].name, table[i].heavy),
                                                   "measures", table[i].measures, "aliases", "request",
                                                   fields_of(table[i].request), "reply", fields_of(table[i].reply)));
     return rows;
@@ -298,7 +315,7 @@ static json_t *measure(const char *type, json_t *data)
     json_t *outputs = json_object();
     int count = (int)hep_json_int(data, "count", 1), h = (int)hep_json_int(data, "height", 64) / 8,
         w = (int)hep_json_int(data, "width", 64) / 8;
-    double flops = 1e6;
+    double flops = 1e6, unit = 0;
     if (strstr(type, "encode_prompt")) {
         json_object_set_new(outputs, "conditioning", output("f32", json_pack("[iii]", 2, 77, 32)));
         json_object_set_new(outputs, "pooled", output("f32", json_pack("[ii]", 2, 1)));
@@ -311,6 +328,7 @@ static json_t *measure(const char *type, json_t *data)
         json_object_set_new(outputs, "state", output("u8", json_pack("[i]", 4096 * count)));
         json_object_set_new(outputs, "latents", output("f32", json_pack("[iiii]", count, 4, h, w)));
         flops = 1e8;
+        unit = 1e8 * h * w / 64 * h * w / 64; /* attention */
     } else {
         json_t *shape = json_object_get(json_object_get(data, "latents"), "shape");
         ck_assert_int_eq(json_array_size(shape), 4);
@@ -320,7 +338,8 @@ static json_t *measure(const char *type, json_t *data)
                                                    8 * json_integer_value(json_array_get(shape, 3)), 3)));
         flops = 1e7;
     }
-    return json_pack("{s:o, s:i, s:f}", "outputs", outputs, "memory_bytes", 1 << 20, "flops", flops);
+    return json_pack("{s:o, s:i, s:f, s:f}", "outputs", outputs, "memory_bytes", 1 << 20, "flops", flops, "unit_flops",
+                     unit > 0 ? unit : flops);
 }
 
 static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
@@ -329,7 +348,7 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
         json_t *cores = json_array();
         for (int i = 0; i < fake->cores; i++)
             json_array_append_new(cores, json_integer(i));
-        return json_pack("{s:[], s:o}", "devices", "cores", cores);
+        return json_pack("{s:[{s:{s:f, s:f}}], s:o}", "devices", "gflops", "f32", 1.0, "bf16", 1000.0, "cores", cores);
     }
     if (strcmp(type, "device.release") == 0)
         snprintf(fake->released, sizeof fake->released, "%s", hep_json_str(data, "session", ""));
@@ -341,15 +360,17 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
         return json_pack("{s:s, s:b, s:i, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1, "vae_scale_factor", 8,
                          "defaults", "num_inference_steps", 20, "guidance_scale", 3.0, "width", 64, "height", 64);
     if (strcmp(type, "model.load") == 0)
-        return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "model", "emoji", "dtype", "f32",
-                         "fingerprint", "ab12", "vae_scale_factor", 8, "text_encoder", ref(fake, "text"), "tokenizer",
-                         ref(fake, "tok"), "unet", ref(fake, "unet"), "vae", ref(fake, "vae"), "scheduler",
-                         ref(fake, "sched"));
+        return json_pack("{s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "model", "emoji", "dtype", "f32",
+                         "bytes", (json_int_t)fake->weights_bytes, "fingerprint", "ab12", "vae_scale_factor", 8,
+                         "text_encoder", ref(fake, "text"), "tokenizer", ref(fake, "tok"), "unet", ref(fake, "unet"),
+                         "vae", ref(fake, "vae"), "scheduler", ref(fake, "sched"));
     if (strcmp(type, "scheduler.list") == 0)
         return json_pack("{s:[{s:s, s:[s]}]}", "schedulers", "name", "ddim", "aliases", "DDIMScheduler");
     if (strcmp(type, "scheduler.plan") == 0)
         return json_pack("{s:s, s:s, s:I}", "scheduler", "ddim", "title", "DDIM", "evaluations",
                          (json_int_t)hep_json_int(data, "num_inference_steps", 0));
+    if (strcmp(type, "inference.generate") == 0)
+        return json_pack("{s:i, s:f}", "rows", 1, "step_ms", fake->step_ms);
     if (strcmp(type, "postprocessing.encode") == 0)
         return json_pack("{s:[{s:o, s:i}]}", "files", "path", json_sprintf("%s-0.png", hep_json_str(data, "path", "?")),
                          "bytes", 1);
@@ -443,13 +464,15 @@ static bool generate_step(struct request *r)
     return false;
 }
 
-static void control(struct request *r)
+/* The exact call that is named, of the session that is named. */
+static void cancel(struct request *r)
 {
     json_t *data = json_object_get(r->message, "data");
     for (struct request *other = r->proc->requests; other; other = other->next)
-        if (strcmp(text_of(other, "type"), "inference.generate") == 0 &&
-            strcmp(text_of(other, "session"), hep_json_str(data, "session", "")) == 0)
-            other->cancelled = strcmp(hep_json_str(data, "action", ""), "cancel") == 0;
+        if (other != r && other->role == r->role &&
+            strcmp(text_of(other, "session"), hep_json_str(data, "session", "")) == 0 &&
+            strcmp(text_of(other, "request_id"), hep_json_str(data, "request", "")) == 0)
+            r->proc->fake->cancels[r->role] += !other->cancelled, other->cancelled = true;
 }
 
 static void fire(void *context)
@@ -468,14 +491,18 @@ static void fire(void *context)
         reply_error(r, r->rule->code);
         return;
     }
+    if (r->cancelled) {
+        reply_error(r, HEP_E_CANCELLED);
+        return;
+    }
     if (!measuring && check_refs(fake, data) != HEP_OK) {
         reply_error(r, check_refs(fake, data));
         return;
     }
     if (!measuring && strcmp(type, "inference.generate") == 0 && generate_step(r))
         return;
-    if (strcmp(type, "inference.control") == 0)
-        control(r);
+    if (strstr(type, ".cancel"))
+        cancel(r);
     request_end(r, HEP_OK,
                 json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 1, "data",
                           measuring ? measure(type, data) : answer_data(fake, type, data)),
@@ -491,9 +518,21 @@ bool hep_proc_is_ready(const struct hep_proc *proc, enum hep_role role)
 json_t *hep_proc_status(const struct hep_proc *proc)
 {
     json_t *list = json_array();
-    for (int role = 0; role < HEP_ROLE_COUNT; role++)
-        json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "domain", hep_role_name((enum hep_role)role), "state",
-                                              proc->ready[role] ? "ready" : "backoff", "next_try_ms", (json_int_t)20));
+    const struct fake *fake = proc->fake;
+    char cause[250] = "";
+    memset(cause, 'c', fake->long_cause ? sizeof cause - 1 : 0);
+    for (int role = 0; role < HEP_ROLE_COUNT; role++) {
+        json_t *row = json_pack("{s:s, s:s, s:[{s:I}]}", "domain", hep_role_name((enum hep_role)role), "state",
+                                proc->ready[role] ? "ready"
+                                : fake->given_up  ? "failed"
+                                                  : "backoff",
+                                "in_hand", "idle_ms", (json_int_t)fake->idle_ms[role]);
+        if (!fake->given_up)
+            json_object_set_new(row, "next_try_ms", json_integer(20));
+        if (cause[0])
+            json_object_set_new(row, "cause", json_string(cause));
+        json_array_append_new(list, row);
+    }
     return list;
 }
 
@@ -647,6 +686,17 @@ void fake_teardown(struct fake *fake)
     json_decref(fake->steps);
 }
 
+static struct fake *the_fake;
+
+static void own_shm_room(uint64_t *total, uint64_t *available)
+{
+    struct hep_shm_usage usage;
+    ck_assert_int_eq(hep_shm_usage(the_fake->instance, &usage, NULL), HEP_OK);
+    uint64_t taken = the_fake->shm_foreign + usage.instance;
+    *total = the_fake->shm_total;
+    *available = taken < *total ? *total - taken : 0;
+}
+
 void fake_start(struct fake *fake, const struct hep_engine_options *changes)
 {
     char output[80];
@@ -660,6 +710,9 @@ void fake_start(struct fake *fake, const struct hep_engine_options *changes)
     hep_loop_create(&fake->loop, NULL);
     enum hep_status status = hep_engine_create(fake->loop, &options, &fake->engine, &error);
     ck_assert_msg(status == HEP_OK, "%s", error.message);
+    the_fake = fake;
+    if (fake->shm_total)
+        fake->engine->shm_room = own_shm_room;
     the_proc = calloc(1, sizeof *the_proc);
     *the_proc = (struct hep_proc){.fake = fake, .events = *hep_engine_events(fake->engine)};
     hep_engine_attach(fake->engine, the_proc);

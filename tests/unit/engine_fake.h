@@ -23,18 +23,26 @@ struct fake {
     struct hep_engine *engine;
     char folder[64]; /* state, output                                             */
     char instance[16];
-    uint64_t seed;             /* of the delays                                             */
-    int cores;                 /* of device.list                                            */
-    int64_t memory_limit;      /* of device.get_memory                                      */
-    bool down[HEP_ROLE_COUNT]; /* stays away when it dies                                   */
+    uint64_t seed;               /* of the delays                                             */
+    int cores;                   /* of device.list                                            */
+    int64_t memory_limit;        /* of device.get_memory                                      */
+    uint64_t shm_total;          /* of a /dev/shm of its own; 0 = the machine's                */
+    double step_ms;              /* that generate says; 0 = nothing                            */
+    int64_t weights_bytes;       /* that model.load says                                       */
+    uint64_t shm_foreign;        /* of that, taken by others                                   */
+    int cancels[HEP_ROLE_COUNT]; /* calls that were ended by `cancel`                        */
+    bool down[HEP_ROLE_COUNT];   /* stays away when it dies                                   */
+    bool given_up;               /* those are failed and not tried again                      */
+    bool long_cause;             /* why they are down takes 249 bytes                         */
     struct fake_rule rules[8];
-    int requests[HEP_ROLE_COUNT]; /* real ones (not measured) that were begun                  */
-    int overlaps;                 /* heavy requests of two domains at the same time            */
-    char order[8192];             /* "domain.operation:session " of each heavy one, as begun   */
-    char released[HEP_SESSION_ID_MAX]; /* that device.release was asked for last               */
-    json_t *steps;                /* {session: denoising steps that scheduler.plan was asked for} */
-    uint64_t weights_generation;  /* of what model.load gives                                  */
-    int published_generation;     /* references with an older one are STALE; 0 = any           */
+    int64_t idle_ms[HEP_ROLE_COUNT]; /* what the process says of the work that it has in hand    */
+    int requests[HEP_ROLE_COUNT];    /* real ones (not measured) that were begun                  */
+    int overlaps;                    /* heavy requests of two domains at the same time            */
+    char order[8192];                /* "domain.operation:session " of each heavy one, as begun   */
+    char released[HEP_SESSION_ID_MAX]; /* that device.release was asked for last                   */
+    json_t *steps;                   /* {session: denoising steps that scheduler.plan was asked for} */
+    uint64_t weights_generation;     /* of what model.load gives                                  */
+    int published_generation;        /* references with an older one are STALE; 0 = any           */
 };
 
 /* A folder, an instance name, a loop. */

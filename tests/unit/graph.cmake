@@ -15,3 +15,6 @@ foreach(subject run bytes packed)
       SKIP_RETURN_CODE 77 LABELS unit)
   endforeach()
 endforeach()
+# threads: under TSan too, where the memory of a call must be of one thread
+hep_test(test_onednn_heap SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_onednn_heap.c ${CMAKE_SOURCE_DIR}/tests/support/heap_count.c
+  LIBS hep_nn_cpu LABELS unit threads)

@@ -49,6 +49,8 @@ static void reply_error(struct hep_rpc_request *request, enum hep_status code, c
 {
     struct hep_error error = {0};
     hep_fail_field(&error, code, field, "the front says no");
+    if (code == HEP_E_DOMAIN_DOWN)
+        error.retry_after_ms = 4001;
     reply(request, json_pack("{s:b, s:o}", "success", 0, "error", hep_error_to_json(&error)));
 }
 
@@ -103,10 +105,12 @@ static void serve_status(struct hep_rpc_request *request)
     int last = FIRST_SEQ + event_count - 1;
     pthread_mutex_unlock(&lock);
     if (text[0])
-        reply_data(request, json_pack("{s:s, s:s, s:i}", "state", text, "line", "one line", "last_event", last));
+        reply_data(request, json_pack("{s:s, s:s, s:i, s:[{s:i}, {s:i}, {}]}", "state", text, "line", "one line",
+                                      "last_event", last, "domains", "next_try_ms", 200, "next_try_ms", 2100));
 }
 
-/* Sessions: none, hang, slow, busy, big; images of the others: 0 is a.png, 1 lies outside, 2 is gone, 3 has no path. */
+/* Sessions: none, hang, slow, busy, down, big; images of the others: 0 is a.png, 1 lies outside, 2 is gone, 3 has no
+ * path. */
 static void serve_session(struct hep_rpc_request *request, const json_t *data)
 {
     char path[160], gone[160];
@@ -117,6 +121,10 @@ static void serve_session(struct hep_rpc_request *request, const json_t *data)
     }
     if (strcmp(id, "busy") == 0) {
         reply_error(request, HEP_E_BUSY, "");
+        return;
+    }
+    if (strcmp(id, "down") == 0) {
+        reply_error(request, HEP_E_DOMAIN_DOWN, "");
         return;
     }
     if (strcmp(id, "garbage") == 0) {

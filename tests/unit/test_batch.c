@@ -216,6 +216,58 @@ START_TEST(cancel_pause_and_drain_end_a_call_at_the_boundary)
 }
 END_TEST
 
+static int evaluations(void)
+{
+    return (int)atomic_load(&batch.view.evaluations);
+}
+
+START_TEST(a_cancelled_call_ends_between_two_kernels_and_goes_on_with_the_same_bytes)
+{
+    float single[ELEMENTS], resumed[ELEMENTS];
+    int left = 20; /* checks: one before the evaluation, then one before each of its kernels */
+    alone("alone", 3, 1, single);
+    struct asked *first = ask("cut", 3, 1);
+    add_ok(first);
+    work(2);
+    int before = evaluations();
+    first->call.checks_left = &left;
+    ck_assert_int_eq(work(1), 1);
+    expect_failed(first, HEP_E_CANCELLED);
+    ck_assert_int_eq(evaluations(), before); /* the third is not finished */
+    struct asked *again = ask_again(first);
+    add_ok(again);
+    ck_assert_int_eq(again->reply.resumed_from, 2);
+    work(1000);
+    expect_done(again);
+    copy_latents(again, resumed);
+    ck_assert_mem_eq(single, resumed, sizeof single);
+    drop(first);
+    drop(again);
+}
+END_TEST
+
+START_TEST(an_evaluation_that_another_call_needs_goes_on)
+{
+    float single[ELEMENTS], beside[ELEMENTS];
+    int left = 20;
+    alone("alone", 3, 1, single);
+    struct asked *stays = ask("stays", 3, 1), *goes = ask("goes", 4, 1);
+    add_ok(goes); /* the older one: it is asked before each kernel */
+    add_ok(stays);
+    int before = evaluations();
+    goes->call.checks_left = &left;
+    ck_assert_int_eq(work(1), 1);
+    expect_failed(goes, HEP_E_CANCELLED);
+    ck_assert_int_eq(evaluations(), before + 2);
+    work(1000);
+    expect_done(stays);
+    copy_latents(stays, beside);
+    ck_assert_mem_eq(single, beside, sizeof single);
+    drop(stays);
+    drop(goes);
+}
+END_TEST
+
 START_TEST(a_cancelled_image_leaves_the_others_of_its_call)
 {
     float single[ELEMENTS], both[2 * ELEMENTS], zeros[ELEMENTS] = {0};
@@ -319,6 +371,8 @@ int main(void)
     tcase_add_test(tcase, another_fingerprint_starts_at_the_beginning_and_says_so);
     tcase_add_test(tcase, a_damaged_state_fails_one_call_and_the_next_starts_over);
     tcase_add_test(tcase, cancel_pause_and_drain_end_a_call_at_the_boundary);
+    tcase_add_test(tcase, a_cancelled_call_ends_between_two_kernels_and_goes_on_with_the_same_bytes);
+    tcase_add_test(tcase, an_evaluation_that_another_call_needs_goes_on);
     tcase_add_test(tcase, a_cancelled_image_leaves_the_others_of_its_call);
     tcase_add_test(tcase, a_higher_priority_goes_first_then_the_older);
     tcase_add_test(tcase, less_memory_makes_smaller_groups_with_the_same_bytes);

@@ -35,7 +35,24 @@ START_TEST(an_empty_file_gives_the_defaults)
     ck_assert_int_eq(hep_config_int(config, HEP_CONFIG_INSTANCE_DRAIN_MS), 30000);
     const char *state = hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR);
     ck_assert_int_eq(state[0], '/');
-    ck_assert(strncmp(hep_config_text(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR), state, strlen(state)) == 0);
+    if (strcmp(state, "/var/lib/heptad") != 0) /* of whoever is not root */
+        ck_assert(strncmp(hep_config_text(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR), state, strlen(state)) == 0);
+    hep_config_destroy(config);
+}
+END_TEST
+
+START_TEST(the_systems_daemon_has_the_systems_places)
+{
+    struct hep_config *config = NULL;
+    const char *system[] = {"instance.state_dir=/var/lib/heptad"}, *own[] = {"instance.state_dir=/tmp/heptad-none"};
+    ck_assert_int_eq(hep_config_create(NULL, system, 1, &config, NULL), HEP_OK);
+    ck_assert_str_eq(hep_config_control_socket(config), "/run/heptad/control.sock");
+    ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_INSTANCE_PID_FILE), "/run/heptad/heptad.pid");
+    ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_LOG_FILE), "/var/log/heptad/heptad.log");
+    ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_IMAGES_DIR), "/var/lib/heptad/images");
+    hep_config_destroy(config);
+    ck_assert_int_eq(hep_config_create(NULL, own, 1, &config, NULL), HEP_OK);
+    ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_LOG_FILE), "");
     hep_config_destroy(config);
 }
 END_TEST
@@ -191,6 +208,8 @@ START_TEST(a_domain_gets_its_own_settings_only)
     ck_assert(!hep_config_is_for(HEP_CONFIG_HTTP_PORT, HEP_ROLE_MODEL));
     ck_assert(hep_config_is_for(HEP_CONFIG_LOG_LEVEL, HEP_ROLE_MODEL));
     ck_assert(hep_config_is_for(HEP_CONFIG_IMAGES_DIR, HEP_ROLE_COMMUNICATION));
+    ck_assert(hep_config_is_for(HEP_CONFIG_IMAGES_DIR, HEP_ROLE_POSTPROCESSING));
+    ck_assert(!hep_config_is_for(HEP_CONFIG_IMAGES_DIR, HEP_ROLE_MODEL));
     ck_assert(!hep_config_is_for(HEP_CONFIG_INSTANCE_STATE_DIR, HEP_ROLE_MODEL));
 }
 END_TEST
@@ -243,6 +262,7 @@ int main(void)
     tcase_add_test(all, bytes_that_are_no_text_are_refused);
     tcase_add_test(all, overrides_win_and_are_checked);
     tcase_add_test(all, two_state_folders_have_two_instances);
+    tcase_add_test(all, the_systems_daemon_has_the_systems_places);
     tcase_add_test(all, a_run_folder_too_long_for_sockets_is_refused);
     tcase_add_test(all, a_reload_changes_what_may_change);
     tcase_add_test(all, a_domain_gets_its_own_settings_only);

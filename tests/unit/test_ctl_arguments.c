@@ -52,6 +52,8 @@ END_TEST
         ck_assert_int_eq(error.code, wanted);                                                                          \
         ck_assert_msg(strstr(error.message, word) != NULL, "\"%s\" does not name %s", error.message, word);            \
         ck_assert_int_eq(hep_status_exit(error.code), CTL_EXIT_USAGE);                                                 \
+        ctl_explain(&ctl, &error);                                                                                     \
+        ck_assert_msg(error.hint[0] && !strstr(error.hint, "heptctl operations"), "%s", error.hint);                   \
     } while (0)
 
 START_TEST(each_mistake_is_named)
@@ -68,6 +70,29 @@ START_TEST(each_mistake_is_named)
     MISTAKE(HEP_E_BAD_FIELD, "no value", "generate", "x", "--show=1");
     MISTAKE(HEP_E_BAD_FIELD, "not valid UTF-8", "generate", "caf\xe9");
     MISTAKE(HEP_E_BAD_FIELD, "whole number", "status", "--timeout", "soon");
+}
+END_TEST
+
+START_TEST(mistakes_point_to_the_help_of_their_verb)
+{
+    struct ctl ctl = {0};
+    struct hep_error error = {0};
+    ck_assert_int_eq(PARSE(&ctl, &error, "status", "--timeout", "0"), HEP_E_OUT_OF_RANGE);
+    ctl_explain(&ctl, &error);
+    ck_assert_str_eq(error.hint, "see `heptctl help status`");
+    ctl = (struct ctl){0};
+    ck_assert_int_eq(PARSE(&ctl, &error, "sessions", "--status", "bogus"), HEP_E_BAD_FIELD);
+    ctl_explain(&ctl, &error);
+    ck_assert_str_eq(error.hint, "see `heptctl help sessions`");
+    ctl = (struct ctl){0};
+    ck_assert_int_eq(PARSE(&ctl, &error, "completion", "fish"), HEP_OK);
+    ck_assert_int_eq(ctl.verb->run(&ctl, &error), HEP_E_BAD_FIELD);
+    ctl_explain(&ctl, &error);
+    ck_assert_str_eq(error.hint, "see `heptctl help completion`");
+    hep_fail_field(&error, HEP_E_BAD_FIELD, "x", "a daemon's");
+    snprintf(error.operation, sizeof error.operation, "session.list");
+    ctl_explain(&ctl, &error);
+    ck_assert_ptr_null(strstr(error.hint, "help"));
 }
 END_TEST
 
@@ -134,6 +159,7 @@ START_TEST(the_state_folder_comes_from_option_environment_or_place)
     setenv("XDG_STATE_HOME", "/nonexistent", 1);
     ck_assert_int_eq(ctl_where_find(NULL, NULL, &where, NULL), HEP_OK);
     ck_assert_str_eq(where.state, "/var/lib/heptad");
+    ck_assert_str_eq(where.socket, "/run/heptad/control.sock");
     memset(long_path, 'x', sizeof long_path);
     long_path[0] = '/';
     long_path[sizeof long_path - 1] = '\0';
@@ -148,6 +174,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, two_dashes_end_options);
     tcase_add_test(tests, a_dash_alone_is_an_argument);
     tcase_add_test(tests, each_mistake_is_named);
+    tcase_add_test(tests, mistakes_point_to_the_help_of_their_verb);
     tcase_add_test(tests, numbers_have_bounds);
     tcase_add_test(tests, every_row_of_the_tables_is_whole);
     tcase_add_test(tests, every_exit_code_of_the_errors_is_documented);

@@ -8,12 +8,15 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-enum behaviour { ANSWER, REFUSE, SILENT, GARBAGE, CLOSE, LATE_ANSWER_FIRST, NEITHER };
+enum behaviour { ANSWER, REFUSE, SILENT, GARBAGE, CLOSE, LATE_ANSWER_FIRST, NEITHER, FOLLOWED };
 
 struct server {
     enum behaviour behaviour;
@@ -22,6 +25,7 @@ struct server {
     int listener;
     pthread_t thread;
 };
+static atomic_int cancels; /* session.control that FOLLOWED was asked */
 
 static void reply(int fd, json_t *message)
 {
@@ -56,6 +60,12 @@ static void behave(const struct server *server, int fd, json_t *request)
         break;
     case CLOSE:
         shutdown(fd, SHUT_RDWR);
+        break;
+    case FOLLOWED: /* session.wait is never answered, and neither is session.control */
+        if (strcmp(hep_json_str(request, "type", ""), "session.control") != 0)
+            break;
+        atomic_fetch_add(&cancels, 1);
+        usleep(100000); /* and then nobody may be there */
         break;
     case SILENT:
         break;
@@ -216,6 +226,40 @@ START_TEST(an_interrupt_ends_the_wait)
 }
 END_TEST
 
+/* As `heptctl generate` would, in a process of its own; what became of it. */
+static int follow_and_interrupt(struct server *server, int times)
+{
+    int status;
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        struct ctl ctl = {.where = server->where, .out = fopen("/dev/null", "w"), .timeout_ms = 5000};
+        struct hep_error error;
+        json_t *session = NULL;
+        ctl.err = ctl.out;
+        ctl_follow(&ctl, "s1", true, &session, &error);
+        _exit(99);
+    }
+    usleep(300000); /* it waits */
+    for (int i = 0; i < times; i++) {
+        kill(child, SIGINT);
+        usleep(3000);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return status;
+}
+
+START_TEST(two_interrupts_at_once_still_cancel_the_session)
+{
+    struct server server;
+    start(&server, FOLLOWED);
+    int status = follow_and_interrupt(&server, 2);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT); /* the second leaves at once … */
+    stop(&server, NULL);
+    ck_assert_int_eq(atomic_load(&cancels), 1); /* … after the session was told */
+}
+END_TEST
+
 START_TEST(the_end_of_the_daemon_can_be_waited_for)
 {
     struct server server;
@@ -310,6 +354,15 @@ START_TEST(out_is_looked_at_before_anything_is_asked)
     ck_assert_int_eq(ctl_out_check("/nonexistent/apple.png", &error), HEP_E_NOT_FOUND);
     ck_assert_int_eq(ctl_out_check("/nonexistent/", &error), HEP_E_NOT_FOUND);
     ck_assert_int_eq(ctl_out_check("", &error), HEP_E_BAD_FIELD);
+    ck_assert_int_eq(ctl_out_check("o.gif", &error), HEP_E_BAD_FIELD);
+    ck_assert_str_eq(error.field, "out");
+    ck_assert_int_eq(ctl_out_check("/tmp/o.png.bmp", &error), HEP_E_BAD_FIELD);
+    ck_assert_int_eq(ctl_out_check("o.JPEG", &error), HEP_OK);
+    ck_assert_int_eq(ctl_out_check("a.b/../o", &error), HEP_E_NOT_FOUND); /* of the folder, not the ending */
+    ck_assert_int_eq(ctl_out_check(".hidden", &error), HEP_OK);
+    ck_assert_str_eq(ctl_out_format("x/o.Jpg"), "jpeg");
+    ck_assert_ptr_null(ctl_out_format("o.gif"));
+    ck_assert_ptr_null(ctl_out_format("x.png/"));
 }
 END_TEST
 
@@ -347,6 +400,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_closed_connection_is_no_answer);
     tcase_add_test(tests, a_request_that_is_too_large_is_not_sent);
     tcase_add_test(tests, an_interrupt_ends_the_wait);
+    tcase_add_test(tests, two_interrupts_at_once_still_cancel_the_session);
     tcase_add_test(tests, the_end_of_the_daemon_can_be_waited_for);
     tcase_add_test(tests, a_daemon_that_is_not_there_is_said_with_how_to_start_it);
     tcase_add_test(tests, a_socket_that_nobody_listens_on_is_said);

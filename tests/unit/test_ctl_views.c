@@ -47,7 +47,8 @@ static const char degraded[] =
     "\"restarts\":0,\"rss_bytes\":4928307,\"cpu_ms\":65},"
     "{\"domain\":\"inference\",\"state\":\"backoff\",\"healthy\":false,\"restarts\":1,\"next_try_ms\":200,\"cause\":"
     "\"killed by SIGSEGV\","
-    "\"last_obituary\":{\"cause\":\"killed by SIGSEGV\",\"signal\":\"SEGV\",\"operation\":\"generate\"}}],"
+    "\"incident\":12,\"last_obituary\":{\"cause\":\"killed by "
+    "SIGSEGV\",\"signal\":\"SEGV\",\"operation\":\"generate\"}}],"
     "\"sessions\":{\"queued\":5,\"running\":2,\"paused\":0,\"completed\":120,\"failed\":1,\"cancelled\":0},"
     "\"queue\":{\"device\":{\"waiting\":0,\"in_hand\":0},\"inference\":{\"waiting\":2,\"in_hand\":0},\"conditioning\":{"
     "\"waiting\":2,\"in_hand\":1}},"
@@ -77,6 +78,9 @@ START_TEST(status_says_what_is_wrong_and_what_to_do)
                                 "scheduler     silent   4714  3h12m         0                      4.7 MiB   65ms\n"
                                 "inference     backoff                      1\n"
                                 "\n"
+                                "died      model: exit status 125: compute.isa: no such level; conditioning:\n"
+                                "          killed by SIGKILL in encode_prompt; inference: killed by SIGSEGV in\n"
+                                "          generate (`heptctl incidents 12`)\n"
                                 "sessions  2 running, 5 queued, 120 completed, 1 failed\n"
                                 "queue     inference 0 in hand, 2 waiting; conditioning 1 in hand, 2 waiting\n"
                                 "memory    sessions 1.2 GiB of 6.0 GiB; /dev/shm: heptad 900 MiB, free 100 MiB of\n"
@@ -89,15 +93,28 @@ START_TEST(status_says_what_is_wrong_and_what_to_do)
                                 "    tried again by itself. To do: set compute.isa = auto; then `heptctl restart\n"
                                 "    model`.\n"
                                 "  conditioning was started again 4 times; last: killed by SIGKILL in\n"
-                                "    encode_prompt. Look: `heptctl logs -n 200`.\n"
+                                "    encode_prompt. Look: `heptctl logs -n 50`.\n"
                                 "  scheduler has said nothing for 8.2 s. If it stays so it is ended by itself; to\n"
                                 "    do it now: `heptctl restart scheduler`.\n"
                                 "  inference died: killed by SIGSEGV in generate. It is started again in 200 ms\n"
                                 "    by itself; sessions go on from their last step. If it keeps dying: `heptctl\n"
-                                "    logs -n 50`.\n"
+                                "    incidents 12`.\n"
                                 "  /dev/shm has 100 MiB left: larger requests will be refused. Make it larger\n"
                                 "    (`mount -o remount,size=9G /dev/shm`), or unload a model (`heptctl call\n"
                                 "    model.unload '{\"model\": …}'`).\n");
+}
+END_TEST
+
+START_TEST(who_waits_for_shared_memory_is_told_what_to_do)
+{
+    json_t *status = parse("{\"state\":\"ready\",\"line\":\"ready\",\"ready\":true,\"memory\":{\"shm_total_bytes\":"
+                           "4294967296,\"shm_free_bytes\":2147483648,\"waiting_for_shm\":2}}");
+    FILE *out = ctl_catch();
+    ctl_show_advice(status, &eighty, out);
+    json_decref(status);
+    const char *text = ctl_caught(out);
+    ck_assert_msg(strstr(text, "2.0 GiB left: 2 sessions wait for more") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "remount,size=9G") != NULL, "%s", text);
 }
 END_TEST
 
@@ -186,6 +203,65 @@ START_TEST(a_session_shows_its_error_steps_and_images)
 }
 END_TEST
 
+/* ---- incidents --------------------------------------------------------------------------------------------------- */
+START_TEST(incidents_are_one_line_each)
+{
+    json_t *incidents = parse(
+        "[{\"incident\":12,\"time\":\"2026-01-31T12:34:56.789Z\",\"domain\":\"postprocessing\",\"cause\":\"killed by "
+        "SIGSEGV\",\"operation\":\"decode\",\"session\":\"s1m85ehwdx0vy5z281\",\"uptime_ms\":11520000},"
+        "{\"incident\":11,\"time\":\"2026-01-30T02:04:06.000Z\",\"domain\":\"inference\",\"cause\":\"no progress for "
+        "300 s "
+        "in generate\",\"operation\":\"generate\",\"session\":\"s2\",\"uptime_ms\":500},"
+        "{\"incident\":3,\"time\":\"2026-01-30T02:04:05.000Z\",\"domain\":\"supervisor\",\"cause\":\"heptad ended "
+        "without "
+        "an orderly stop\"}]");
+    FILE *out = ctl_catch();
+    ctl_show_incidents(incidents, &eighty, out);
+    json_decref(incidents);
+    check_text(ctl_caught(out), "ID  TIME            DOMAIN          CAUSE     OPERATION  SESSION              UP\n"
+                                "12  01-31 12:34:56  postprocessing  SIGSEGV   decode     s1m85ehwdx0vy5z…  3h12m\n"
+                                "11  01-30 02:04:06  inference       no prog…  generate   s2                500ms\n"
+                                " 3  01-30 02:04:05  supervisor      heptad …\n");
+}
+END_TEST
+
+START_TEST(an_incident_is_shown_in_full)
+{
+    json_t *incident = parse(
+        "{\"domain\":\"inference\",\"generation\":3,\"pid\":4711,\"cause\":\"killed by SIGSEGV\",\"core\":false,"
+        "\"uptime_ms\":11520000,\"max_rss_bytes\":17825792,\"in_hand\":[],\"last_lines\":[\"one\",\"two \\u001b[2J\"],"
+        "\"signal\":\"SEGV\",\"crash\":\"signal=SEGV code=1 address=0x10 "
+        "thread=4711\",\"stack\":[\"/x+0x1\"],\"symbols\":["
+        "\"hep_run at "
+        "nn/graph/run.c:12\"],\"operation\":\"generate\",\"session\":\"s1\",\"attempt\":2,\"time_ms\":1,\"incident\":"
+        "12,\"time\":\"2026-01-31T12:34:56.789Z\"}");
+    FILE *out = ctl_catch();
+    ctl_show_incident(incident, &eighty, out);
+    json_decref(incident);
+    check_text(ctl_caught(out), "incident       12\n"
+                                "time           2026-01-31T12:34:56.789Z\n"
+                                "domain         inference\n"
+                                "cause          killed by SIGSEGV\n"
+                                "crash          signal=SEGV code=1 address=0x10 thread=4711\n"
+                                "signal         SEGV\n"
+                                "operation      generate\n"
+                                "session        s1\n"
+                                "attempt        2\n"
+                                "generation     3\n"
+                                "pid            4711\n"
+                                "core           false\n"
+                                "uptime_ms      3 h 12 min\n"
+                                "max_rss_bytes  17 MiB\n"
+                                "\n"
+                                "last lines\n"
+                                "  one\n"
+                                "  two ?[2J\n"
+                                "\n"
+                                "stack, innermost first\n"
+                                "   0  hep_run at nn/graph/run.c:12\n");
+}
+END_TEST
+
 /* ---- the rest ---------------------------------------------------------------------------------------------------- */
 START_TEST(models_show_defaults_and_why_one_is_not_usable)
 {
@@ -227,6 +303,74 @@ START_TEST(an_operation_shows_its_fields_and_their_rules)
                                 "                                 bytes (default 0, min 0)\n"
                                 "\n"
                                 "reply: none\n");
+}
+END_TEST
+
+START_TEST(the_list_of_operations_is_wrapped_and_says_who_needs_cores)
+{
+    json_t *reply = parse(
+               "{\"operations\":[{\"type\":\"inference.control\",\"permission\":\"internal\",\"help\":\"pause, resume "
+               "or cancel rows, or change their priority, at the next step\"}]}"),
+           *waits =
+               parse("{\"type\":\"model.unload\",\"help\":\"remove\",\"permission\":\"operator\",\"deadline_ms\":5000,"
+                     "\"heavy\":true,\"lease\":false,\"request\":[],\"reply\":[]}"),
+           *computes =
+               parse("{\"type\":\"model.load\",\"help\":\"publish\",\"permission\":\"operator\",\"deadline_ms\":5000,"
+                     "\"heavy\":true,\"lease\":true,\"request\":[],\"reply\":[]}");
+    FILE *out = ctl_catch();
+    ctl_show_operations(reply, NULL, &eighty, out);
+    check_text(ctl_caught(out), "OPERATION          WHO       WHAT\n"
+                                "inference.control  internal  pause, resume or cancel rows, or change their\n"
+                                "                             priority, at the next step\n");
+    out = ctl_catch();
+    ctl_show_operation(waits, &eighty, out);
+    ctl_show_operation(computes, &eighty, out);
+    check_text(ctl_caught(out),
+               "model.unload: remove\nasked by: operator; progress within 5.0 s\n\nrequest: none\n\nreply: none\n"
+               "model.load: publish\nasked by: operator; progress within 5.0 s; needs a lease of cores\n"
+               "\nrequest: none\n\nreply: none\n");
+    json_decref(reply);
+    json_decref(waits);
+    json_decref(computes);
+}
+END_TEST
+
+START_TEST(a_dumb_terminal_gets_no_escape_sequences)
+{
+    struct ctl_progress progress = {0};
+    const struct ctl_style dumb = {.width = 40};
+    json_t *running = parse("{\"status\":\"running\",\"step_name\":\"denoise\",\"progress\":0.5}"),
+           *queued = parse("{\"status\":\"queued\"}");
+    FILE *out = ctl_catch();
+    ctl_progress_show(&progress, running, &dumb, out);
+    ctl_progress_show(&progress, queued, &dumb, out);
+    ctl_progress_clear(&progress, &dumb, out);
+    char *text = ctl_caught(out);
+    ck_assert_ptr_null(strchr(text, '\x1b'));
+    ck_assert_int_eq(text[strlen(text) - 1], '\r');
+    free(text);
+    const struct ctl_style good = {.width = 40, .erases = true};
+    out = ctl_catch();
+    ctl_progress_show(&progress, queued, &good, out);
+    text = ctl_caught(out);
+    ck_assert_ptr_nonnull(strstr(text, "\x1b[K"));
+    free(text);
+    json_decref(running);
+    json_decref(queued);
+}
+END_TEST
+
+START_TEST(help_fits_on_eighty_columns)
+{
+    FILE *out = ctl_catch();
+    const struct ctl_style styles[] = {{.width = 80}, {.width = 0}};
+    ctl_usage(out, &styles[0]);
+    ctl_usage(out, &styles[1]); /* into a pipe, too */
+    for (const struct ctl_verb *verb = ctl_verbs; verb->name; verb++)
+        ctl_verb_help(verb, out, &styles[0]);
+    char *text = ctl_caught(out), *same = ctl_format("%s", text);
+    check_text(text, same);
+    free(same);
 }
 END_TEST
 
@@ -293,8 +437,14 @@ static void add(TCase *tests)
 {
     tcase_add_test(tests, status_says_what_is_wrong_and_what_to_do);
     tcase_add_test(tests, a_ready_daemon_needs_no_advice);
+    tcase_add_test(tests, who_waits_for_shared_memory_is_told_what_to_do);
     tcase_add_test(tests, sessions_are_one_line_each);
     tcase_add_test(tests, a_session_shows_its_error_steps_and_images);
+    tcase_add_test(tests, incidents_are_one_line_each);
+    tcase_add_test(tests, an_incident_is_shown_in_full);
+    tcase_add_test(tests, the_list_of_operations_is_wrapped_and_says_who_needs_cores);
+    tcase_add_test(tests, a_dumb_terminal_gets_no_escape_sequences);
+    tcase_add_test(tests, help_fits_on_eighty_columns);
     tcase_add_test(tests, models_show_defaults_and_why_one_is_not_usable);
     tcase_add_test(tests, an_operation_shows_its_fields_and_their_rules);
     tcase_add_test(tests, an_event_is_name_session_and_fields);

@@ -143,6 +143,10 @@ static const struct {
     {"{\"prompt\": \"x\", \"guidance\": \"NaN\"}", HEP_E_BAD_FIELD, "guidance_scale"},
     {"{\"prompt\": \"x\", \"count\": 65}", HEP_E_OUT_OF_RANGE, "count"},
     {"{\"prompt\": \"x\", \"seed\": -2}", HEP_E_OUT_OF_RANGE, "seed"},
+    {"{\"prompt\": \"x\", \"seed\": \"-2\"}", HEP_E_OUT_OF_RANGE, "seed"},
+    {"{\"prompt\": \"x\", \"seed\": \"many\"}", HEP_E_BAD_FIELD, "seed"},
+    {"{\"prompt\": \"x\", \"width\": \"9223372036854775808\"}", HEP_E_OUT_OF_RANGE, "width"},
+    {"{\"prompt\": \"x\", \"guidance\": \"18446744073709551615\"}", HEP_E_OUT_OF_RANGE, "guidance_scale"},
     {"{\"prompt\": \"x\", \"seed\": 1.5}", HEP_E_BAD_FIELD, "seed"},
     {"{\"prompt\": \"x\", \"seed\": \"18446744073709551616\"}", HEP_E_OUT_OF_RANGE, "seed"},
     {"{\"prompt\": \"x\", \"rng\": \"dice\"}", HEP_E_OUT_OF_RANGE, "rng"},
@@ -162,6 +166,8 @@ START_TEST(a_bad_field_is_named)
                   error.message);
     ck_assert_str_eq(error.field, bad[_i].field);
     ck_assert_int_ne(error.message[0], 0);
+    if (strcmp(error.field, "seed") == 0 && !strstr(error.message, "of type"))
+        ck_assert_msg(strstr(error.message, "it is 0 to 2^64 - 1, or -1"), "%s", error.message);
     ck_assert_ptr_null(fake.engine->sessions);
 }
 END_TEST
@@ -403,6 +409,8 @@ START_TEST(a_cancelled_session_stops_and_stays_so)
     fake_start(&fake, NULL);
     json_t *view = fake_get(&fake, id);
     ck_assert_str_eq(hep_json_str(view, "status", ""), "cancelled");
+    ck_assert_str_eq(hep_json_str(json_object_get(view, "domains"), "inference", ""), "cancelled");
+    ck_assert_int_gt(hep_json_int(view, "denoising_step", 0), 0); /* how far it had come */
     json_decref(view);
 }
 END_TEST
@@ -471,6 +479,181 @@ START_TEST(a_session_near_its_end_gets_the_cores_first)
     snprintf(mine, sizeof mine, "postprocessing.decode:%s ", id);
     snprintf(its, sizeof its, "model.load:%s ", other);
     ck_assert(strstr(fake.order, mine) < strstr(fake.order, its));
+}
+END_TEST
+
+static const char large[] = "{\"prompt\": \"x\", \"width\": 128, \"height\": 128, \"count\": 64}"; /* 3 MiB of image */
+
+static void expect_note(const char *session, const char *state, const char *note)
+{
+    json_t *view = fake_get(&fake, session);
+    ck_assert_str_eq(hep_json_str(view, "status", ""), state);
+    ck_assert_msg(strstr(hep_json_str(view, "note", ""), note) != NULL, "%s", hep_json_str(view, "note", ""));
+    json_decref(view);
+}
+
+START_TEST(an_arena_larger_than_shm_fails_at_once_and_blocks_nobody)
+{
+    char ids[4][HEP_SESSION_ID_MAX];
+    fake.shm_total = 2 << 20;
+    fake_start(&fake, NULL);
+    for (int i = 0; i < 4; i++)
+        fake_execute(&fake, large, 0, NULL, ids[i], NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    int64_t began = fake_now(&fake);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_int_eq(fake_run_until(&fake, ids[i], HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+        json_t *view = fake_get(&fake, ids[i]), *error = json_object_get(view, "error");
+        ck_assert_str_eq(hep_json_str(error, "code", ""), "NO_SHM");
+        ck_assert(!hep_json_bool(error, "retryable", true));
+        ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "2 MiB in all"));
+        ck_assert_ptr_nonnull(strstr(hep_json_str(error, "hint", ""), "remount,size="));
+        json_decref(view);
+    }
+    ck_assert_int_lt(fake_now(&fake) - began, 1000);
+    expect_completed(id);
+}
+END_TEST
+
+START_TEST(weights_count_beside_the_arena)
+{
+    fake.shm_total = 5 << 20;
+    fake.weights_bytes = 4 << 20;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, large, 0, NULL, id, NULL);
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    expect_completed(other);
+}
+END_TEST
+
+START_TEST(a_full_shm_sends_back_to_the_queue_and_smaller_ones_go_first)
+{
+    struct hep_engine_options options = {.sessions_max = 1};
+    fake.shm_total = 64 << 20;
+    fake.shm_foreign = 62 << 20;
+    fake_start(&fake, &options);
+    fake_execute(&fake, large, 0, NULL, id, NULL);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    expect_completed(other);
+    fake_run(&fake, 200);
+    expect_note(id, "queued", "waits for shared memory");
+    json_t *status = hep_engine_status(fake.engine);
+    ck_assert_int_eq(hep_json_int(json_object_get(status, "memory"), "waiting_for_shm", 0), 1);
+    json_decref(status);
+    fake.shm_foreign = 0;
+    expect_completed(id);
+    status = hep_engine_status(fake.engine);
+    ck_assert_int_eq(hep_json_int(json_object_get(status, "memory"), "waiting_for_shm", -1), 0);
+    json_decref(status);
+}
+END_TEST
+
+static int place_of(const char *type, const char *session)
+{
+    char what[96];
+    snprintf(what, sizeof what, "%s:%s ", type, session);
+    const char *found = strstr(fake.order, what);
+    ck_assert_ptr_nonnull(found);
+    return (int)(found - fake.order);
+}
+
+START_TEST(nobody_overtakes_who_waits_for_an_arena_of_ours)
+{
+    fake.shm_total = 6 << 20;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, large, 0, NULL, id, NULL);
+    fake_execute(&fake, large, 0, NULL, other, NULL); /* both do not fit */
+    for (int turn = 0; turn < 100000; turn++) {
+        json_t *view = fake_get(&fake, other);
+        bool back = strstr(hep_json_str(view, "note", ""), "waits for shared memory") != NULL;
+        json_decref(view);
+        if (back)
+            break;
+        ck_assert(fake_turn(&fake));
+    }
+    char third[HEP_SESSION_ID_MAX];
+    fake_execute(&fake, apple, 0, NULL, third, NULL);
+    expect_completed(id);
+    expect_completed(other);
+    expect_completed(third);
+    ck_assert_int_lt(place_of("inference.generate", other), place_of("inference.generate", third));
+}
+END_TEST
+
+START_TEST(weights_that_find_no_room_wait_without_a_place)
+{
+    struct hep_engine_options options = {.sessions_max = 1};
+    fake_start(&fake, &options);
+    fake_rule(&fake, (struct fake_rule){.type = "model.load", .count = 1, .code = HEP_E_NO_SHM});
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    fake_run_to(&fake, HEP_ROLE_CONDITIONING);
+    expect_note(id, "queued", "waits for shared memory");
+    expect_completed(other);
+    expect_completed(id);
+    fake_rule(&fake, (struct fake_rule){.type = "model.load", .count = 30, .code = HEP_E_NO_SHM});
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    expect_completed(id); /* no try is the last one */
+}
+END_TEST
+
+START_TEST(a_request_is_refused_while_shm_has_room_for_nobody)
+{
+    struct hep_error error;
+    fake.shm_total = 8 << 20;
+    fake.shm_foreign = 8 << 20;
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, &error);
+    ck_assert_int_eq(error.code, HEP_E_NO_SHM);
+    ck_assert_int_eq(hep_status_http(error.code), 503);
+    fake.shm_foreign = 0;
+    fake_execute(&fake, apple, 0, NULL, id, &error);
+    expect_completed(id);
+}
+END_TEST
+
+START_TEST(an_evaluation_that_would_take_too_long_is_refused_with_its_numbers)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 1024}", 0, NULL, id, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 256, \"steps\": 2}", 0, NULL, other, NULL);
+    int before = fake.requests[HEP_ROLE_INFERENCE];
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_FAILED), HEP_SESSION_FAILED);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_INFERENCE], before);
+    json_t *view = fake_get(&fake, id), *error = json_object_get(view, "error");
+    ck_assert_str_eq(hep_json_str(error, "code", ""), "OUT_OF_RANGE");
+    ck_assert_str_eq(hep_json_str(error, "field", ""), "height");
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "410 s")); /* 409.6 GFLOP at 1 GFLOP/s */
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "message", ""), "120 s"));
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "hint", ""), "sessions.evaluation_max_ms"));
+    json_decref(view);
+    expect_completed(other);
+}
+END_TEST
+
+START_TEST(a_rate_that_was_measured_too_low_is_put_right_by_what_runs)
+{
+    fake_start(&fake, NULL);
+    fake.step_ms = 10; /* of 0.1 GFLOP: ten times what device.list says */
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    expect_completed(id);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 256, \"height\": 1024, \"steps\": 2}", 0, NULL, other, NULL);
+    expect_completed(other);
+}
+END_TEST
+
+START_TEST(a_cancel_reaches_the_domain_that_works_on_it)
+{
+    static const enum hep_role roles[] = {HEP_ROLE_CONDITIONING, HEP_ROLE_INFERENCE, HEP_ROLE_POSTPROCESSING};
+    fake_start(&fake, NULL);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_run_to(&fake, roles[_i]);
+    ck_assert_int_eq(control(id, "cancel"), HEP_OK);
+    for (int turn = 0; fake.cancels[roles[_i]] == 0; turn++)
+        ck_assert(turn < 1000 && fake_turn(&fake));
+    fake_run(&fake, 200);
+    ck_assert_int_eq(segments(), 0);
 }
 END_TEST
 
@@ -672,6 +855,16 @@ START_TEST(ready_means_every_domain)
     ck_assert_str_eq(hep_json_str(status, "line", ""), "ready");
     ck_assert(hep_json_bool(status, "ready", false));
     json_decref(status);
+    fake.idle_ms[HEP_ROLE_INFERENCE] = HEP_STALL_MS - 1;
+    status = hep_engine_status(fake.engine);
+    ck_assert(hep_json_bool(status, "ready", false));
+    json_decref(status);
+    fake.idle_ms[HEP_ROLE_INFERENCE] = HEP_STALL_MS; /* it reports, and does not get on */
+    status = hep_engine_status(fake.engine);
+    ck_assert(!hep_json_bool(status, "ready", true));
+    ck_assert_ptr_nonnull(strstr(hep_json_str(status, "line", ""), "inference busy without progress for 20 s"));
+    json_decref(status);
+    fake.idle_ms[HEP_ROLE_INFERENCE] = 0;
     fake.engine->domains[HEP_ROLE_SCHEDULER].report_ms -= HEP_FRESH_MS + 1; /* silent */
     status = hep_engine_status(fake.engine);
     ck_assert(!hep_json_bool(status, "ready", true));
@@ -710,6 +903,15 @@ int main(void)
     tcase_add_test(cases, a_paused_session_goes_on_where_it_was);
     tcase_add_test(cases, priority_then_age_decides);
     tcase_add_test(cases, a_session_near_its_end_gets_the_cores_first);
+    tcase_add_test(cases, an_arena_larger_than_shm_fails_at_once_and_blocks_nobody);
+    tcase_add_test(cases, weights_count_beside_the_arena);
+    tcase_add_test(cases, a_full_shm_sends_back_to_the_queue_and_smaller_ones_go_first);
+    tcase_add_test(cases, nobody_overtakes_who_waits_for_an_arena_of_ours);
+    tcase_add_test(cases, weights_that_find_no_room_wait_without_a_place);
+    tcase_add_test(cases, a_request_is_refused_while_shm_has_room_for_nobody);
+    tcase_add_test(cases, an_evaluation_that_would_take_too_long_is_refused_with_its_numbers);
+    tcase_add_test(cases, a_rate_that_was_measured_too_low_is_put_right_by_what_runs);
+    tcase_add_loop_test(cases, a_cancel_reaches_the_domain_that_works_on_it, 0, 3);
     tcase_add_test(cases, memory_limits_how_many_run);
     tcase_add_test(cases, a_supervisor_killed_after_any_turn_resumes);
     tcase_add_test(cases, a_drained_engine_begins_nothing);

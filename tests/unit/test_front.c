@@ -26,7 +26,7 @@ static bool reload_fails;
 static json_t *say_config(void *context)
 {
     (void)context;
-    return json_pack("{s:i}", "http.port", 7780);
+    return json_pack("{s:{s:i}, s:s, s:{}}", "config", "http.port", 7780, "file", "", "waiting");
 }
 
 static enum hep_status say_reload(void *context, json_t **reply, struct hep_error *error)
@@ -47,6 +47,20 @@ static void count_stop(void *context, int64_t drain_ms)
     stops++;
 }
 
+static void successor_is_good(void *context)
+{
+    (void)context;
+    if (front)
+        hep_front_upgrade_checked(front, HEP_OK, NULL);
+}
+
+static enum hep_status check_successor(void *context, struct hep_error *error)
+{
+    (void)context, (void)error;
+    hep_loop_post(fake.loop, successor_is_good, NULL);
+    return HEP_OK;
+}
+
 static void open_front(void)
 {
     struct hep_error error;
@@ -55,7 +69,8 @@ static void open_front(void)
                                         .log_path = log_path,
                                         .config = say_config,
                                         .reload = say_reload,
-                                        .stop = count_stop};
+                                        .stop = count_stop,
+                                        .upgrade = check_successor};
     ck_assert_msg(hep_front_create(fake.loop, fake.engine, &options, &front, &error) == HEP_OK, "%s", error.message);
 }
 
@@ -166,6 +181,25 @@ static void expect_code(int fd, const char *type, const char *data, const char *
     json_decref(answer);
 }
 
+/* The whole error of a request that must fail. */
+static json_t *ask_error(int fd, const char *type, const char *data)
+{
+    send_request(fd, "q", type, data);
+    json_t *reply = take_reply(fd, true, NULL), *error = json_object_get(reply, "error");
+    ck_assert_msg(error != NULL, "%s %s is no error", type, data);
+    json_incref(error);
+    json_decref(reply);
+    return error;
+}
+
+static void expect_hint(int fd, const char *type, const char *data, const char *part)
+{
+    json_t *error = ask_error(fd, type, data);
+    const char *hint = hep_json_str(error, "hint", "");
+    ck_assert_msg(strstr(hint, part) != NULL, "%s %s: \"%s\" has no %s", type, data, hint, part);
+    json_decref(error);
+}
+
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
 START_TEST(five_mistakes_are_five_errors)
 {
@@ -185,6 +219,82 @@ START_TEST(five_mistakes_are_five_errors)
     expect_code(fd, "model.cook", "{}", "UNKNOWN_OPERATION"); /* still known */
     hep_engine_drain(fake.engine);
     expect_code(fd, "device.list", "{}", "NOT_NOW");
+    close(fd);
+}
+END_TEST
+
+START_TEST(each_hint_says_what_helps_there)
+{
+    int fd = dial();
+    expect_hint(fd, "session.list", "{\"x\": 1}", "see `heptctl operations session.list`");
+    expect_hint(fd, "session.get", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
+    expect_hint(fd, "session.delete", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
+    expect_hint(fd, "workflow.get", "{\"workflow_id\": \"nobody\"}", "`heptctl workflows`");
+    expect_hint(fd, "kitchen.cook", "{}", "communication; and heptad's own: workflow, session, status, domain,");
+    expect_hint(fd, "session.cook", "{}", "see `heptctl operations session`");
+    static const char *const parameters[] = {"{\"configuration\": {\"prompt\": 1}}", "{\"configuration\": {}}",
+                                             "{\"configuration\": {\"prompt\": \"x\", \"num_inference_steps\": 0}}"};
+    for (size_t i = 0; i < HEP_COUNT_OF(parameters); i++) {
+        expect_hint(fd, "workflow.execute", parameters[i], "`heptctl workflows txt2img`");
+        expect_hint(fd, "workflow.execute", parameters[i], "GET /api/processing/workflows/txt2img");
+    }
+    expect_hint(fd, "workflow.execute", "{\"configuration\": {\"prompt\": \"x\", \"y\": 1}}", "it has: prompt,");
+    expect_hint(fd, "workflow.execute", "{\"configuration\": {}, \"x\": 1}",
+                "see `heptctl operations workflow.execute`");
+    fake_rule(&fake, (struct fake_rule){.type = "model.load", .count = 1, .dies = true});
+    expect_hint(fd, "model.load", "{}", "not asked again by itself");
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_domain_that_is_down_is_named_with_its_next_try)
+{
+    int fd = dial();
+    fake.down[HEP_ROLE_MODEL] = true;
+    fake_kill(&fake, HEP_ROLE_MODEL);
+    json_t *error = ask_error(fd, "model.info", "{}");
+    ck_assert_str_eq(hep_json_str(error, "code", ""), "DOMAIN_DOWN");
+    ck_assert_str_eq(hep_json_str(error, "domain", ""), "model");
+    ck_assert_str_eq(hep_json_str(error, "operation", ""), "info");
+    ck_assert_int_eq(hep_json_int(error, "retry_after_ms", 0), 20);
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "hint", ""), "in 20 ms by itself"));
+    json_decref(error);
+    fake.given_up = true;
+    error = ask_error(fd, "model.info", "{}");
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "hint", ""), "not started again by itself"));
+    ck_assert_ptr_nonnull(strstr(hep_json_str(error, "hint", ""), "`heptctl restart model`"));
+    ck_assert_int_eq(hep_json_int(error, "retry_after_ms", 0), 60000);
+    json_decref(error);
+    error = ask_error(fd, "workflow.execute", "{\"configuration\": {\"prompt\": \"x\", \"model\": \"never-seen\"}}");
+    ck_assert_str_eq(hep_json_str(error, "code", ""), "DOMAIN_DOWN");
+    ck_assert_str_eq(hep_json_str(error, "domain", ""), "model");
+    json_decref(error);
+    close(fd);
+}
+END_TEST
+
+START_TEST(the_sentence_of_status_is_whole_and_names_incidents)
+{
+    int fd = dial();
+    for (int role = 0; role < HEP_ROLE_COUNT; role++) {
+        fake.down[role] = true;
+        fake_kill(&fake, (enum hep_role)role);
+    }
+    fake.long_cause = true;
+    fake_run(&fake, 100);
+    json_t *status = ask(fd, "status.get", "{}", NULL), *incidents = ask(fd, "domain.incidents", "{}", NULL);
+    const char *line = hep_json_str(status, "line", ""), *last = strstr(line, "communication ");
+    ck_assert_uint_gt(strlen(line), 7 * 200);
+    ck_assert_msg(last && line[strlen(line) - 1] == ')', "%s", line);
+    for (size_t i = 0; i < HEP_ROLE_COUNT; i++) {
+        const json_t *domain = json_array_get(json_object_get(status, "domains"), i),
+                     *incident = json_array_get(json_object_get(incidents, "incidents"), HEP_ROLE_COUNT - 1 - i);
+        ck_assert_int_gt(hep_json_int(domain, "incident", 0), 0);
+        ck_assert_int_eq(hep_json_int(domain, "incident", 0), hep_json_int(incident, "incident", 0));
+        ck_assert_str_eq(hep_json_str(domain, "domain", ""), hep_json_str(incident, "domain", "?"));
+    }
+    json_decref(status);
+    json_decref(incidents);
     close(fd);
 }
 END_TEST
@@ -414,6 +524,27 @@ START_TEST(a_message_of_a_wrong_form_is_answered)
     json_t *reply = take_reply(fd, false, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "BAD_FIELD");
     json_decref(reply);
+    static const struct {
+        const char *message, *code, *field;
+    } wrong[] = {
+        {"{\"type\": \"status.get\", \"request_id\": 7}", "BAD_FIELD", "request_id"},
+        {"{\"type\": 5}", "BAD_FIELD", "type"},
+        {"{\"type\": \"status.get\", \"session\": []}", "BAD_FIELD", "session"},
+        {"{\"type\": \"status.get\", \"error_format\": 1}", "BAD_FIELD", "error_format"},
+        {"{\"type\": \"status.get\", \"data\": [1]}", "BAD_FIELD", "data"},
+        {"{\"type\": \"status.get\", \"limit\": 3}", "UNKNOWN_FIELD", "limit"},
+        {"{\"type\": \"device.list\", \"lease\": {}}", "UNKNOWN_FIELD", "lease"},
+        {"{\"request_id\": \"7\"}", "MISSING_FIELD", "type"},
+    };
+    for (size_t i = 0; i < HEP_COUNT_OF(wrong); i++) {
+        send_json(fd, json_loads(wrong[i].message, 0, NULL));
+        reply = take_reply(fd, false, NULL);
+        const json_t *error = json_object_get(reply, "error");
+        ck_assert_msg(strcmp(hep_json_str(error, "code", ""), wrong[i].code) == 0 &&
+                          strcmp(hep_json_str(error, "field", ""), wrong[i].field) == 0,
+                      "%s: %s %s", wrong[i].message, hep_json_str(error, "code", ""), hep_json_str(error, "field", ""));
+        json_decref(reply);
+    }
     send_json(fd, json_pack("{s:s}", "request_id", "7"));
     reply = take_reply(fd, false, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "MISSING_FIELD");
@@ -656,6 +787,34 @@ START_TEST(the_door_asks_with_the_permission_of_a_client)
 }
 END_TEST
 
+START_TEST(an_upgrade_is_answered_when_the_check_is_done_or_the_front_ends)
+{
+    int fd = dial();
+    json_t *answer = ask(fd, "daemon.upgrade", "{}", NULL);
+    ck_assert(hep_json_bool(answer, "upgrading", false));
+    json_decref(answer);
+    send_request(fd, "q", "daemon.upgrade", "{}");
+    fake_poll(&fake, 0);
+    hep_front_destroy(front); /* before the check is done */
+    front = NULL;
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_drained_daemon_holds_and_refuses_until_it_is_undrained)
+{
+    int fd = dial();
+    json_decref(ask(fd, "daemon.drain", "{}", NULL));
+    json_t *status = ask(fd, "status.get", "{}", NULL);
+    ck_assert_str_eq(hep_json_str(status, "state", ""), "drained");
+    json_decref(status);
+    expect_code(fd, "workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}", "BUSY");
+    json_decref(ask(fd, "daemon.undrain", "{}", NULL));
+    json_decref(ask(fd, "workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}", NULL));
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("front");
@@ -663,7 +822,12 @@ int main(void)
     tcase_add_checked_fixture(cases, setup, teardown);
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, five_mistakes_are_five_errors);
+    tcase_add_test(cases, each_hint_says_what_helps_there);
+    tcase_add_test(cases, a_domain_that_is_down_is_named_with_its_next_try);
+    tcase_add_test(cases, the_sentence_of_status_is_whole_and_names_incidents);
     tcase_add_test(cases, a_request_goes_to_its_domain_and_back);
+    tcase_add_test(cases, an_upgrade_is_answered_when_the_check_is_done_or_the_front_ends);
+    tcase_add_test(cases, a_drained_daemon_holds_and_refuses_until_it_is_undrained);
     tcase_add_test(cases, every_answer_has_only_the_fields_that_its_table_names);
     tcase_add_test(cases, a_deleted_session_is_gone_and_a_running_one_is_not);
     tcase_add_test(cases, the_log_has_its_last_lines);

@@ -6,6 +6,7 @@
 #include "common/wire.h"
 #include "tests/support/check_status.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -31,10 +32,10 @@ static void expect(const char *method, const char *path, const char *headers, co
     struct response response = ask(&door, method, path, headers, body);
     ck_assert_msg(response.status == status && strcmp(response_code(&response), code) == 0, "%s %s: %d %s", method,
                   path, response.status, response.body);
-    if (code[0]) { /* every error has the same form */
+    if (code[0]) { /* every error has the same form, and none sends a client to the control socket */
         json_t *json = json_loads(response.body, 0, NULL), *inner = json_object_get(json, "error");
-        ck_assert_msg(hep_json_str(inner, "message", "")[0] && json_is_string(json_object_get(inner, "hint")), "%s",
-                      response.body);
+        ck_assert_msg(hep_json_str(inner, "message", "")[0] && hep_json_str(inner, "hint", "")[0], "%s", response.body);
+        ck_assert_msg(!strstr(hep_json_str(inner, "hint", ""), "socket"), "%s", response.body);
         ck_assert_ptr_nonnull(strstr(response.head, "application/json"));
         json_decref(json);
     }
@@ -119,6 +120,44 @@ START_TEST(bad_bodies_are_refused_before_the_supervisor_hears_of_them)
 }
 END_TEST
 
+/* Refused with this status, and the error names the field and holds these words. */
+static void expect_field(const char *body, int status, const char *field, const char *words)
+{
+    struct response response = ask(&door, "POST", "/api/processing/workflows/execute", "", body);
+    json_t *answer = json_loads(response.body, 0, NULL), *error = json_object_get(answer, "error");
+    ck_assert_int_eq(response.status, status);
+    ck_assert_str_eq(hep_json_str(error, "field", ""), field);
+    ck_assert_msg(strstr(hep_json_str(error, "message", ""), words), "%s", response.body);
+    json_decref(answer);
+    response_clear(&response);
+}
+
+START_TEST(what_is_wrong_in_a_body_is_said_with_its_field)
+{
+    expect_field("{\"configuration\":{\"prompt\":\"a\\u0000\"}}", 400, "prompt", "NUL character");
+    expect_field("{\"configuration\":{\"seed\":18446744073709551616}}", 422, "seed", "past 2^64 - 1");
+    static const char begin[] = "{\"configuration\":{\"model\":\"m\",\"prompt\":\"";
+    size_t length = sizeof begin - 1 + HEP_JSON_MAX; /* a prompt of exactly 1 MiB */
+    char *body = malloc(length + 4);
+    memcpy(body, begin, sizeof begin - 1);
+    memset(body + sizeof begin - 1, 'a', HEP_JSON_MAX);
+    memcpy(body + length, "\"}}", 4);
+    expect_field(body, 413, "prompt", "at most 1048576 are allowed");
+    free(body);
+    ck_assert_int_eq(atomic_load(&front_requests), 0);
+}
+END_TEST
+
+START_TEST(a_seed_of_64_bits_reaches_the_supervisor)
+{
+    struct response response = ask(&door, "POST", "/api/processing/workflows/execute", "",
+                                   "{\"configuration\":{\"seed\":18446744073709551615}}");
+    ck_assert_int_eq(response.status, 202);
+    ck_assert_ptr_nonnull(strstr(response.body, "\"seed\":\"18446744073709551615\""));
+    response_clear(&response);
+}
+END_TEST
+
 START_TEST(a_body_has_a_limit_whether_its_length_is_told_or_not)
 {
     static const char path[] = "/api/processing/workflows/execute";
@@ -179,7 +218,7 @@ START_TEST(ready_is_what_the_supervisor_says)
     front_set_state("degraded");
     struct response response = ask(&door, "GET", "/readyz", "", NULL);
     ck_assert_int_eq(response.status, 503);
-    ck_assert_ptr_nonnull(strstr(response.head, "Retry-After: 1\r\n"));
+    ck_assert_ptr_nonnull(strstr(response.head, "Retry-After: 3\r\n")); /* 2100 ms, rounded up */
     ck_assert_str_eq(response.body, "{\"ready\":false,\"state\":\"degraded\",\"line\":\"one line\"}");
     response_clear(&response);
     front_set_state("ready");
@@ -191,6 +230,8 @@ START_TEST(the_supervisors_errors_arrive_with_their_status)
     expect("GET", "/api/processing/sessions/none", "", NULL, 404, "NOT_FOUND");
     expect("GET", "/api/processing/sessions/busy", "", NULL, 503, "BUSY");
     expect_header("GET", "/api/processing/sessions/busy", "", "\r\nRetry-After: 1\r\n");
+    expect("GET", "/api/processing/sessions/down", "", NULL, 503, "DOMAIN_DOWN");
+    expect_header("GET", "/api/processing/sessions/down", "", "\r\nRetry-After: 5\r\n"); /* 4001 ms */
     expect("GET", "/api/processing/sessions/garbage", "", NULL, 400, "BAD_FRAME");
     struct response response = ask(&door, "GET", "/api/processing/sessions/none", "", NULL);
     ck_assert_ptr_nonnull(strstr(response.body, "\"field\":\"session_id\""));
@@ -338,15 +379,100 @@ START_TEST(a_silent_or_half_said_request_is_closed)
 }
 END_TEST
 
-START_TEST(more_connections_than_the_limit_are_served_in_the_end)
+/* Sends text again and again, a piece at a time; how long until the door closes. */
+static int64_t trickle(const char *begin, const char *piece, int64_t every_ms)
 {
-    enum { CONNECTIONS = HEP_HTTP_CONNECTIONS_MAX + 44 };
+    int fd = door_connect(&door);
+    char byte;
+    int64_t began = hep_now_ms();
+    ck_assert(send_text(fd, begin, strlen(begin)));
+    while (hep_now_ms() - began < 8000) {
+        ssize_t got = recv(fd, &byte, 1, MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN) || !send_text(fd, piece, strlen(piece)))
+            break;
+        usleep((useconds_t)every_ms * 1000);
+    }
+    close(fd);
+    return hep_now_ms() - began;
+}
+
+START_TEST(a_request_that_trickles_in_has_a_deadline)
+{
+    door_end(&door);
+    door_start(&door, (struct http_options){.header_ms = 800, .request_ms = 1600, .idle_s = 10});
+    int64_t header = trickle("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ", "x", 100);
+    ck_assert_msg(header >= 700 && header < 1500 + 500 * HEP_TEST_SLOW, "header: %d ms", (int)header);
+    int64_t body = trickle("POST /api/processing/workflows/execute HTTP/1.1\r\nHost: localhost\r\n"
+                           "Content-Length: 100000\r\n\r\n{",
+                           " ", 100);
+    ck_assert_msg(body >= 1500 && body < 2300 + 500 * HEP_TEST_SLOW, "body: %d ms", (int)body);
+    wait_until_idle();
+}
+END_TEST
+
+START_TEST(the_time_of_a_kept_connection_begins_with_each_answer)
+{
+    static const char ask_alive[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    door_end(&door);
+    door_start(&door, (struct http_options){.header_ms = 800, .request_ms = 1600, .idle_s = 10});
+    int fd = door_connect(&door);
+    char byte;
+    for (int i = 0; i < 4; i++) { /* 3.6 s in all */
+        ck_assert(send_text(fd, ask_alive, sizeof ask_alive - 1));
+        struct response response = read_response(fd, false);
+        ck_assert_int_eq(response.status, 200);
+        response_clear(&response);
+        usleep(900000);
+    }
+    ck_assert_int_eq(recv(fd, &byte, 1, MSG_DONTWAIT), -1);
+    usleep(1200000); /* and then nothing */
+    ck_assert_int_eq(recv(fd, &byte, 1, 0), 0);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_long_answer_has_no_deadline_of_ours)
+{
+    door_end(&door);
+    door_start(&door, (struct http_options){.answer_ms = 1500, .header_ms = 200, .request_ms = 400, .idle_s = 10});
+    expect("GET", "/api/processing/sessions/hang", "", NULL, 504, "TIMEOUT");
+}
+END_TEST
+
+START_TEST(a_crowd_that_asks_nothing_does_not_lock_the_door)
+{
+    static int fds[300];
+    door_end(&door);
+    door_start(&door, (struct http_options){.idle_s = 30});
+    for (size_t i = 0; i < HEP_COUNT_OF(fds); i++)
+        fds[i] = door_connect(&door);
+    int64_t began = hep_now_ms();
+    int status = 0;
+    while (status != 200 && hep_now_ms() - began < 10000) { /* past the limit of one address it is closed at once */
+        struct response response = ask(&door, "GET", "/healthz", "", NULL);
+        status = response.status;
+        response_clear(&response);
+        usleep(20000);
+    }
+    int64_t took = hep_now_ms() - began;
+    ck_assert_msg(status == 200 && took < 2000 * HEP_TEST_SLOW, "%d after %d ms", status, (int)took);
+    ck_assert_int_lt(HEP_HTTP_PER_ADDRESS_MAX, HEP_HTTP_CONNECTIONS_MAX);
+    ck_assert_int_le(counters().connections, HEP_HTTP_PER_ADDRESS_MAX);
+    for (size_t i = 0; i < HEP_COUNT_OF(fds); i++)
+        close(fds[i]);
+    wait_until_idle();
+}
+END_TEST
+
+START_TEST(more_connections_than_the_limit_of_an_address_are_closed_at_once)
+{
+    enum { CONNECTIONS = HEP_HTTP_PER_ADDRESS_MAX + 44 };
     static int fds[CONNECTIONS];
     static const char text[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     for (int i = 0; i < CONNECTIONS; i++)
-        fds[i] = door_connect(&door); /* those past the limit wait in the backlog */
+        fds[i] = door_connect(&door);
     usleep(100000);
-    ck_assert_int_le(counters().connections, HEP_HTTP_CONNECTIONS_MAX);
+    ck_assert_int_le(counters().connections, HEP_HTTP_PER_ADDRESS_MAX);
     int served = 0;
     for (int i = 0; i < CONNECTIONS; i++) {
         send_text(fds[i], text, sizeof text - 1);
@@ -355,7 +481,7 @@ START_TEST(more_connections_than_the_limit_are_served_in_the_end)
         response_clear(&response);
         close(fds[i]);
     }
-    ck_assert_int_ge(served, HEP_HTTP_CONNECTIONS_MAX);
+    ck_assert_int_eq(served, HEP_HTTP_PER_ADDRESS_MAX);
     expect("GET", "/api/status", "", NULL, 200, "");
     wait_until_idle();
 }
@@ -498,6 +624,8 @@ int main(void)
     tcase_add_test(cases, routes_reach_the_supervisor_and_bring_its_answer);
     tcase_add_test(cases, unknown_paths_and_methods_say_what_there_is);
     tcase_add_test(cases, bad_bodies_are_refused_before_the_supervisor_hears_of_them);
+    tcase_add_test(cases, what_is_wrong_in_a_body_is_said_with_its_field);
+    tcase_add_test(cases, a_seed_of_64_bits_reaches_the_supervisor);
     tcase_add_test(cases, a_body_has_a_limit_whether_its_length_is_told_or_not);
     tcase_add_test(cases, head_sends_the_headers_alone);
     tcase_add_test(cases, ready_is_what_the_supervisor_says);
@@ -510,7 +638,11 @@ int main(void)
     tcase_add_test(cases, clients_that_leave_while_they_wait_leave_nothing_behind);
     tcase_add_test(cases, a_connection_is_kept_for_the_next_request);
     tcase_add_test(cases, a_silent_or_half_said_request_is_closed);
-    tcase_add_test(cases, more_connections_than_the_limit_are_served_in_the_end);
+    tcase_add_test(cases, a_request_that_trickles_in_has_a_deadline);
+    tcase_add_test(cases, the_time_of_a_kept_connection_begins_with_each_answer);
+    tcase_add_test(cases, a_long_answer_has_no_deadline_of_ours);
+    tcase_add_test(cases, a_crowd_that_asks_nothing_does_not_lock_the_door);
+    tcase_add_test(cases, more_connections_than_the_limit_of_an_address_are_closed_at_once);
     tcase_add_test(cases, noise_is_refused_and_the_door_lives);
     tcase_add_test(cases, the_end_answers_those_who_wait_and_hangs_on_nobody);
     tcase_add_test(cases, many_clients_at_once_each_get_their_answer);

@@ -30,7 +30,7 @@ static const struct txt2img_request cat = {.prompt = "a red cat",
 
 static void setup(void)
 {
-    txt2img_start(&run, "inf", TINY_MODELS, "tiny-sd15");
+    txt2img_start(&run, "inf", TINY_MODELS, "tiny-sd15", HEP_F32);
 }
 
 static void teardown(void)

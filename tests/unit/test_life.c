@@ -99,7 +99,7 @@ START_TEST(restarts_begin_at_once_and_double_to_five_seconds)
     struct hep_backoff backoff = {0};
     int64_t now = 1000000;
     for (size_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {
-        struct hep_verdict verdict = hep_backoff_died(&backoff, now, 500, false);
+        struct hep_verdict verdict = hep_backoff_died(&backoff, now, HEP_SETTLED_MS - 1, false);
         ck_assert_int_eq(verdict.event, HEP_LIFE_ON_RETRY);
         ck_assert_int_eq(verdict.delay_ms, delays[i]);
         now += 10000; /* four in 30 s: no loop */
@@ -140,8 +140,22 @@ START_TEST(sixty_healthy_seconds_forget_earlier_deaths)
     hep_backoff_died(&backoff, 1000, 0, false);
     hep_backoff_died(&backoff, 2000, 0, false);
     ck_assert_int_eq(hep_backoff_died(&backoff, 3000, 0, false).delay_ms, 200);
-    ck_assert_int_eq(hep_backoff_died(&backoff, 63000, HEP_HEALTHY_MS - 1, false).delay_ms, 400);
+    ck_assert_int_eq(hep_backoff_died(&backoff, 4000, HEP_SETTLED_MS - 1, false).delay_ms, 400);
     ck_assert_int_eq(hep_backoff_died(&backoff, 123001, HEP_HEALTHY_MS, false).delay_ms, 0);
+    ck_assert_int_eq(backoff.restart_count, 1);
+}
+END_TEST
+
+START_TEST(a_process_that_worked_is_started_again_at_once_but_counts)
+{
+    struct hep_backoff backoff = {0};
+    int64_t now = 1000;
+    ck_assert_int_eq(hep_backoff_died(&backoff, now, 0, false).delay_ms, 0);
+    ck_assert_int_eq(hep_backoff_died(&backoff, ++now, 0, false).delay_ms, HEP_BACKOFF_FIRST_MS);
+    for (int i = 2; i < HEP_LOOP_RESTARTS - 1; i++)
+        ck_assert_int_eq(hep_backoff_died(&backoff, now += 2000, HEP_SETTLED_MS, false).delay_ms, 0);
+    ck_assert_int_eq(hep_backoff_died(&backoff, ++now, 0, false).delay_ms, 0); /* the first young one after it */
+    ck_assert_int_eq(hep_backoff_died(&backoff, now += 2000, HEP_SETTLED_MS, false).event, HEP_LIFE_ON_GIVE_UP);
 }
 END_TEST
 
@@ -168,6 +182,7 @@ int main(void)
     tcase_add_test(backoff, more_than_five_restarts_in_thirty_seconds_fail);
     tcase_add_test(backoff, a_probe_that_dies_waits_a_minute_again_until_one_was_healthy);
     tcase_add_test(backoff, sixty_healthy_seconds_forget_earlier_deaths);
+    tcase_add_test(backoff, a_process_that_worked_is_started_again_at_once_but_counts);
     tcase_add_test(backoff, what_cannot_start_is_not_tried_again);
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, backoff);

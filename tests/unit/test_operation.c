@@ -66,6 +66,9 @@ static const struct refusal {
     {"{\"name\":\"a\",\"count\":1001}", HEP_E_OUT_OF_RANGE, "count"},
     {"{\"name\":\"a\",\"count\":2147483648}", HEP_E_OUT_OF_RANGE, "count"},
     {"{\"name\":\"a\",\"count\":-4294967276}", HEP_E_OUT_OF_RANGE, "count"},
+    {"{\"name\":\"a\",\"count\":\"9223372036854775808\"}", HEP_E_OUT_OF_RANGE, "count"}, /* what 2^63 becomes */
+    {"{\"name\":\"a\",\"scale\":\"18446744073709551615\"}", HEP_E_OUT_OF_RANGE, "scale"},
+    {"{\"name\":\"a\",\"capped\":-5}", HEP_E_OUT_OF_RANGE, "capped"},
     {"{\"name\":\"a\",\"size\":12}", HEP_E_OUT_OF_RANGE, "size"},
     {"{\"name\":\"a\",\"least\":2}", HEP_E_OUT_OF_RANGE, "least"},
     {"{\"name\":\"a\",\"seed\":-1}", HEP_E_OUT_OF_RANGE, "seed"},

@@ -14,7 +14,7 @@
 #include "instructors/conditioning/chunks.h"
 #include "instructors/conditioning/emphasis.h"
 #include "instructors/conditioning/prompt.h"
-#include "instructors/conditioning/tokenizer_files.h"
+#include "nn/text/tokenizer_files.h"
 
 #define DATA HEP_SOURCE_DIR "/tests/golden/data/models/"
 /* ids of tiny-sd15's vocabulary */

@@ -402,6 +402,20 @@ START_TEST(the_socket_is_for_its_owner_and_other_users_are_refused)
 }
 END_TEST
 
+START_TEST(a_server_for_one_process_refuses_others_of_the_same_user)
+{
+    struct hep_rpc_server *server;
+    char answer[64];
+    ck_assert_ok(hep_rpc_server_create_for(getpid(), path, 4, keep, NULL, &server, error));
+    struct hep_rpc_client *client = new_client();
+    waitpid(ask("echo", "500", "0", answer, sizeof answer), NULL, 0);
+    ck_assert_msg(strncmp(answer, "TIMEOUT", 7) == 0 || strncmp(answer, "OUTCOME", 7) == 0, "%s", answer);
+    ck_assert_int_eq(call(client, "echo", 5000, answer, sizeof answer), HEP_OK);
+    hep_rpc_client_destroy(client);
+    hep_rpc_server_destroy(server);
+}
+END_TEST
+
 START_TEST(a_path_that_is_too_long_or_missing_is_an_error)
 {
     char name[200];
@@ -435,6 +449,7 @@ int main(void)
     tcase_add_test(cases, an_aborted_handshake_leaves_those_who_are_connected_alone);
     tcase_add_test(cases, askers_that_die_leave_the_server_whole);
     tcase_add_test(cases, the_socket_is_for_its_owner_and_other_users_are_refused);
+    tcase_add_test(cases, a_server_for_one_process_refuses_others_of_the_same_user);
     tcase_add_test(cases, a_path_that_is_too_long_or_missing_is_an_error);
     return check_status_run("rpc", cases);
 }

@@ -17,6 +17,7 @@ START_TEST(every_code_has_a_name_a_meaning_and_a_status)
         enum hep_status code = (enum hep_status)i;
         ck_assert_int_eq(hep_status_from_name(hep_status_name(code)), code);
         ck_assert(hep_status_meaning(code)[0] != '\0');
+        ck_assert_msg(code == HEP_OK || hep_status_hint(code)[0] != '\0', "%s has no hint", hep_status_name(code));
         ck_assert(hep_status_http(code) >= 200 && hep_status_http(code) < 600);
         ck_assert(code == HEP_OK ? hep_status_exit(code) == 0
                                  : hep_status_exit(code) > 0 && hep_status_exit(code) < 126);
@@ -38,6 +39,11 @@ START_TEST(an_error_is_filled_prefixed_and_hinted)
     ck_assert_str_eq(error.message, "domain x: now: 3 in hand");
     ck_assert_int_eq(hep_hint(&error, "wait %d s", 5), HEP_E_BUSY);
     ck_assert_str_eq(error.hint, "wait 5 s");
+    ck_assert_int_eq(hep_suggest(&error, "no better"), HEP_E_BUSY);
+    ck_assert_str_eq(error.hint, "wait 5 s");
+    hep_fail(&error, HEP_E_BUSY, "x");
+    hep_suggest(&error, "better than the default");
+    ck_assert_str_eq(error.hint, "better than the default");
     ck_assert_int_eq(hep_fail_field(&error, HEP_E_BAD_FIELD, "seed", "no"), HEP_E_BAD_FIELD);
     ck_assert_str_eq(error.field, "seed");
     ck_assert_int_eq(hep_fail_errno(&error, ENOSPC, "writing %s", "f"), HEP_E_NO_SPACE);

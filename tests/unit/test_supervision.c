@@ -2,6 +2,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "supervisor/proc/config.h"
+#include "supervisor/proc/domain.h"
 #include "supervisor/proc/lines.h"
 #include "supervisor/proc/lock.h"
 #include "supervisor/proc/loop.h"
@@ -284,9 +286,52 @@ START_TEST(a_state_folder_is_made_and_closed_to_others)
     ck_assert_int_eq(hep_folder_make(path, NULL), HEP_OK);
     ck_assert_int_eq(stat(path, &about), 0);
     ck_assert_int_eq(about.st_mode & 0777, 0700);
+    ck_assert_int_eq(chmod(path, 0777), 0);
+    ck_assert_int_eq(hep_folder_make_for_group(path, NULL), HEP_OK);
+    ck_assert_int_eq(stat(path, &about), 0);
+    ck_assert_int_eq(about.st_mode & 0777, 0750);
     snprintf(path, sizeof path, "%s/file", folder);
     close(open(path, O_CREAT | O_WRONLY, 0600));
     ck_assert_int_eq(hep_folder_make(path, NULL), HEP_E_BAD_CONFIG);
+}
+END_TEST
+
+/* ---- what is overdue --------------------------------------------------------------------------------------------- */
+START_TEST(a_domain_that_nobody_deals_with_any_more_is_overdue)
+{
+    static struct hep_proc proc;
+    static struct hep_child child;
+    char why[160] = "";
+    int64_t now = hep_now_ms();
+    struct hep_config *config;
+    ck_assert_int_eq(hep_config_create(NULL, NULL, 0, &config, NULL), HEP_OK);
+    proc.config = config;
+    for (int role = 0; role < HEP_ROLE_COUNT; role++)
+        hep_domain_init(&proc.domains[role], &proc, (enum hep_role)role);
+    struct hep_domain *domain = &proc.domains[HEP_ROLE_INFERENCE];
+    ck_assert(hep_proc_is_on_time(&proc, why, sizeof why)); /* absent: nothing is due */
+    domain->life = HEP_LIFE_FAILED;
+    domain->due_ms = now + HEP_PROBE_MS; /* failed, and tried again in a minute: it is dealt with */
+    ck_assert(hep_proc_is_on_time(&proc, why, sizeof why));
+    domain->due_ms = 0; /* failed until the operator does something */
+    ck_assert(hep_proc_is_on_time(&proc, why, sizeof why));
+    domain->life = HEP_LIFE_DYING;
+    domain->due_ms = now - 1000;
+    ck_assert(hep_proc_is_on_time(&proc, why, sizeof why)); /* late by little */
+    domain->due_ms = now - 20000;
+    ck_assert(!hep_proc_is_on_time(&proc, why, sizeof why));
+    ck_assert_msg(strncmp(why, "inference is dying and nothing has followed for 20", 49) == 0, "%s", why);
+    domain->life = HEP_LIFE_BUSY; /* what counts is now the deadline of what it has in hand */
+    domain->child = &child;
+    child.watch.count = 1;
+    child.watch.items[0].since_ms = now - 90000;
+    child.watch.items[0].deadline_ms = 85500;
+    ck_assert(hep_proc_is_on_time(&proc, why, sizeof why));
+    child.watch.items[0].deadline_ms = 60000;
+    ck_assert(!hep_proc_is_on_time(&proc, why, sizeof why));
+    child.watch.items[0].deadline_ms = 0; /* may last for ever */
+    ck_assert(hep_proc_is_on_time(&proc, why, sizeof why));
+    hep_config_destroy(config);
 }
 END_TEST
 
@@ -340,6 +385,7 @@ START_TEST(what_is_in_hand_is_said_with_its_steps_and_no_longer_than_it_is)
     ck_assert_int_eq(hep_json_int(json_array_get(hand, 0), "steps", -1), 0);
     ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "step", -1), 7);
     ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "for_ms", -1), 50);
+    ck_assert_int_eq(hep_json_int(json_array_get(hand, 1), "idle_ms", -1), 40);
     json_decref(hand);
     ck_assert(hep_watch_end(&watch, end));
     hand = hep_watch_to_json(&watch, 100);
@@ -419,6 +465,7 @@ int main(void)
     tcase_add_test(files, generations_grow_across_restarts);
     tcase_add_test(files, a_damaged_generation_file_is_an_error);
     tcase_add_test(files, a_state_folder_is_made_and_closed_to_others);
+    tcase_add_test(plain, a_domain_that_nobody_deals_with_any_more_is_overdue);
     suite_add_tcase(suite, plain);
     suite_add_tcase(suite, files);
     SRunner *runner = srunner_create(suite);

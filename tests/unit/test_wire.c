@@ -307,12 +307,21 @@ START_TEST(json_text_of_strangers_is_checked)
                                       "{}}",
                                       "[1,]",
                                       "{\"a\":1,\"a\":2}",
-                                      "{\"a\":\"\\u0000\"}",
+                                      "[\"\\u0000\"]",
+                                      "{\"\\u0000\":1}",
                                       "{\"a\":\"\xff\"}",
                                       "{\"a\":\"\\ud800\"}",
                                       "{\"a\":1e999}",
                                       "{\"a\":NaN}",
-                                      "{\"a\":18446744073709551616}",
+                                      "[18446744073709551616]",
+                                      "[-9223372036854775809]",
+                                      "{18446744073709551615:1}",
+                                      "{\"a\":1,18446744073709551615:1}",
+                                      "{\"a\":018446744073709551615}",
+                                      "{\"a\":18446744073709551615x}",
+                                      "{\"a\":18446744073709551615 \"b\":1}",
+                                      "[18446744073709551615 1]",
+                                      "18446744073709551615",
                                       "{'a':1}",
                                       "{\"a\":1} x",
                                       "\"text\""};
@@ -326,6 +335,88 @@ START_TEST(json_text_of_strangers_is_checked)
     json_t *value;
     ck_assert_int_eq(hep_json_parse("{\n \"a\": x}", 10, &value, &error), HEP_E_BAD_JSON);
     ck_assert_ptr_nonnull(strstr(error.message, "line 2"));
+}
+END_TEST
+
+START_TEST(integers_to_64_bits_are_taken_and_become_text_past_63)
+{
+    static const struct {
+        const char *text, *wide; /* wide: what "a" is as text; NULL: an integer */
+    } rows[] = {
+        {"{\"a\":9223372036854775807}", NULL},
+        {"{\"a\":-9223372036854775808}", NULL},
+        {"{\"a\":9223372036854775808}", "9223372036854775808"},
+        {" { \"b\" : [ 1 , 10000000000000000000 ] ,\n\"a\" : 18446744073709551615 } ", "18446744073709551615"},
+        {"{\"x\":\"9223372036854775808 \\\" 9223372036854775808\",\"a\":9999999999999999999}", "9999999999999999999"},
+    };
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        struct hep_error error = {0};
+        json_t *value = NULL;
+        ck_assert_msg(hep_json_parse(rows[i].text, strlen(rows[i].text), &value, &error) == HEP_OK, "%s: %s",
+                      rows[i].text, error.message);
+        json_t *a = json_object_get(value, "a");
+        ck_assert_int_eq(json_is_integer(a), rows[i].wide == NULL);
+        ck_assert_int_eq(hep_json_is_wide(a), rows[i].wide != NULL);
+        if (rows[i].wide)
+            ck_assert_str_eq(json_string_value(a), rows[i].wide);
+        if (json_object_get(value, "x"))
+            ck_assert_str_eq(json_string_value(json_object_get(value, "x")),
+                             "9223372036854775808 \" 9223372036854775808");
+        json_decref(value);
+    }
+    static const char *const narrow[] = {"9223372036854775807", "18446744073709551616", "09223372036854775808", "-1",
+                                         ""};
+    for (size_t i = 0; i < HEP_COUNT_OF(narrow); i++) {
+        json_t *value = json_string(narrow[i]);
+        ck_assert(!hep_json_is_wide(value));
+        json_decref(value);
+    }
+    ck_assert(!hep_json_is_wide(NULL));
+}
+END_TEST
+
+/* Refused with this code, this field and these words. */
+static void expect_refusal(const char *text, size_t bytes, enum hep_status code, const char *field, const char *words)
+{
+    struct hep_error error = {0};
+    json_t *value = NULL;
+    ck_assert_int_eq(hep_json_parse(text, bytes, &value, &error), code);
+    ck_assert_str_eq(error.field, field);
+    ck_assert_msg(strstr(error.message, words) || strstr(error.hint, words), "%s (%s)", error.message, error.hint);
+}
+
+START_TEST(what_is_refused_in_json_text_names_its_field_and_place)
+{
+    static const struct {
+        const char *text;
+        enum hep_status code;
+        const char *field, *words;
+    } rows[] = {
+        {"{\"c\":{\"n\":[1],\n\"prompt\":\"a\\u0000b\"}}", HEP_E_BAD_FIELD, "prompt",
+         "prompt holds a NUL character, \\u0000 (JSON line 2 column 12)"},
+        {"{\"prompts\":[\"a\",\"\\u0000\"]}", HEP_E_BAD_FIELD, "prompts", "NUL"},
+        {"[\"\\u0000\"]", HEP_E_BAD_JSON, "", "a value holds a NUL character"},
+        {"{\"seed\":18446744073709551616}", HEP_E_OUT_OF_RANGE, "seed", "seed is an integer past 2^64 - 1"},
+        {"{\"seed\":100000000000000000000000000000000000000000000000}", HEP_E_OUT_OF_RANGE, "seed", "past 2^64 - 1"},
+        {"{\"a\":{\"b\":1},\"seed\":-9223372036854775809}", HEP_E_OUT_OF_RANGE, "seed", "below -2^63"},
+        {"{\"a\":18446744073709551615,\"é\":18446744073709551615,\n\"b\":9223372036854775808,\"c\": x}", HEP_E_BAD_JSON,
+         "", "line 2 column 30"},
+    };
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++)
+        expect_refusal(rows[i].text, strlen(rows[i].text), rows[i].code, rows[i].field, rows[i].words);
+    expect_json("{\"a\":\"\\\\u0000\"}", 15, HEP_OK); /* a backslash, and "u0000" */
+    static const char begin[] = "{\"model\":\"short\",\"prompt\":\"";
+    size_t bytes = HEP_JSON_MAX + 100;
+    char *large = malloc(bytes), say[80];
+    memset(large, 'a', bytes);
+    memcpy(large, begin, sizeof begin - 1);
+    memcpy(large + bytes - 2, "\"}", 2);
+    expect_refusal(large, bytes, HEP_E_TOO_LARGE, "prompt", "at most 1048576 are allowed");
+    snprintf(say, sizeof say, "\"prompt\" holds %zu of them", bytes - (sizeof begin - 1) - 2);
+    expect_refusal(large, bytes, HEP_E_TOO_LARGE, "prompt", say);
+    memset(large, ' ', bytes);
+    expect_refusal(large, bytes, HEP_E_TOO_LARGE, "", "at most 1048576 are allowed");
+    free(large);
 }
 END_TEST
 
@@ -381,6 +472,8 @@ int main(void)
     tcase_add_test(cases, random_values_come_back_equal_and_every_cut_is_refused);
     tcase_add_test(cases, what_the_peer_would_refuse_is_refused_at_the_sender);
     tcase_add_test(cases, json_text_of_strangers_is_checked);
+    tcase_add_test(cases, integers_to_64_bits_are_taken_and_become_text_past_63);
+    tcase_add_test(cases, what_is_refused_in_json_text_names_its_field_and_place);
     tcase_add_test(cases, json_depth_and_size_have_limits_that_fit_in_a_message);
     tcase_add_test(cases, readers_accept_what_is_not_there);
     return check_status_run("wire", cases);

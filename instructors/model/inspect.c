@@ -1,0 +1,230 @@
+/*
+ * Checks a model folder by the code that will use it: config readers, graph builders, the tokenizer, the planner of the
+ * diffusion schedulers. Called by the catalogue at a scan, before the first segment of a load and by model.verify.
+ */
+#include "instructors/model/inspect.h"
+
+#include "common/limits.h"
+#include "nn/scheduler/plan.h"
+#include "nn/text/tokenizer.h"
+#include "nn/weights/folder.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SIDE = 64,
+    TOKENS = 77
+}; /* of the latents that graphs are built for: names and shapes of weights do not depend on it */
+
+struct inspector {
+    const struct hep_model *model;
+    struct inspection *found;
+    void (*progress)(void *context, const char *note);
+    void *context;
+};
+
+static void tell(const struct inspector *inspector, const char *note)
+{
+    if (inspector->progress)
+        inspector->progress(inspector->context, note);
+}
+
+/* ---- networks ---------------------------------------------------------------------------------------------------- */
+static void keep_config(struct inspection *found, const char *component, const union hep_any_config *config)
+{
+    if (strcmp(component, "unet") == 0)
+        found->unet = config->unet;
+    else if (strcmp(component, "vae") == 0)
+        found->vae = config->vae;
+    else
+        found->clip[found->encoders++] = config->clip;
+}
+
+/* The graph against names and shapes: what the network needs is there and nothing is transposed. */
+static enum hep_status check_graph(const struct hep_network_kind *kind, const union hep_any_config *config,
+                                   const struct hep_component *component, struct hep_error *error)
+{
+    struct hep_graph *graph = NULL;
+    struct hep_network_size size = {.batch = 1, .height = SIDE, .width = SIDE, .tokens = TOKENS};
+    enum hep_status status = hep_network_kind_graph(kind, config, &size, (struct hep_stages){0},
+                                                    hep_component_weights(component), &graph, error);
+    hep_graph_destroy(graph);
+    return status == HEP_OK ? status : (hep_prefix(error, "'%s'", hep_component_file(component, 0)), status);
+}
+
+/* Every network of the component; its config is read once for each, which costs nothing. */
+static enum hep_status check_component(const struct inspector *inspector, const char *name, struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    const struct hep_network_kind *kind;
+    union hep_any_config config;
+    char file[HEP_NAME_MAX + 16];
+    if (!hep_model_has(inspector->model, name))
+        return HEP_OK;
+    tell(inspector, name);
+    HEP_TRY(hep_model_component(inspector->model, name, NULL, &component, error));
+    snprintf(file, sizeof file, "%.*s/config.json", HEP_NAME_MAX, name);
+    for (size_t i = 0; (kind = hep_network_kind_at(i)); i++) {
+        if (strcmp(kind->component, name) != 0)
+            continue;
+        HEP_TRY(kind->read_config(hep_component_config(component), file, &config, error));
+        HEP_TRY(check_graph(kind, &config, component, error));
+    }
+    keep_config(inspector->found, name, &config);
+    inspector->found->bytes += hep_component_bytes(component);
+    if (strcmp(name, "unet") == 0)
+        inspector->found->dtype = hep_component_dtype(component);
+    return HEP_OK;
+}
+
+/* ---- tokenizers -------------------------------------------------------------------------------------------------- */
+static enum hep_status read_text(const struct hep_model *model, const char *folder, const char *name, bool required,
+                                 char **text, size_t *size, struct hep_error *error)
+{
+    char path[HEP_NAME_MAX + 32];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!required && !hep_folder_has_file(hep_model_folder(model), path))
+        return HEP_OK;
+    return hep_folder_read_file(hep_model_folder(model), path, HEP_TOKENIZER_FILE_MAX, text, size, error);
+}
+
+static enum hep_status check_tokenizer(const struct inspector *inspector, const char *folder,
+                                       const struct hep_clip_config *encoder, struct hep_error *error)
+{
+    const struct hep_model *model = inspector->model;
+    char *vocab = NULL, *merges = NULL, *config = NULL, *map = NULL;
+    struct hep_tokenizer_files files = {0};
+    struct hep_tokenizer *tokenizer = NULL;
+    enum hep_status status;
+    tell(inspector, folder);
+    HEP_TRY_DONE(status, read_text(model, folder, "vocab.json", true, &vocab, &files.vocab_size, error));
+    HEP_TRY_DONE(status, read_text(model, folder, "merges.txt", true, &merges, &files.merges_size, error));
+    HEP_TRY_DONE(
+        status, read_text(model, folder, "tokenizer_config.json", false, &config, &files.tokenizer_config_size, error));
+    HEP_TRY_DONE(status, read_text(model, folder, "special_tokens_map.json", false, &map,
+                                   &files.special_tokens_map_size, error));
+    files.vocab = vocab;
+    files.merges = merges;
+    files.tokenizer_config = config;
+    files.special_tokens_map = map;
+    status = hep_tokenizer_create(&files, &tokenizer, error);
+    if (status == HEP_OK && hep_tokenizer_info(tokenizer)->ids > encoder->vocab_size)
+        status = hep_fail(error, HEP_E_BAD_MODEL, "vocab.json has %d ids, the text encoder knows %d",
+                          hep_tokenizer_info(tokenizer)->ids, encoder->vocab_size);
+    if (status != HEP_OK)
+        hep_prefix(error, "'%s/'", folder);
+done:
+    hep_tokenizer_destroy(tokenizer);
+    free(vocab);
+    free(merges);
+    free(config);
+    free(map);
+    return status;
+}
+
+/* ---- the diffusion scheduler ------------------------------------------------------------------------------------- */
+/* A plan of as many steps as the model asks for by default, by its own class and by the scheduler that it prefers. */
+static enum hep_status check_scheduler(const struct hep_model *model, struct hep_error *error)
+{
+    const struct hep_model_defaults *defaults = hep_model_defaults(model);
+    struct scheduler_options options = SCHEDULER_OPTIONS_DEFAULT;
+    json_t *config = NULL;
+    size_t bytes;
+    options.num_inference_steps = defaults->num_inference_steps;
+    HEP_TRY(hep_model_scheduler_config(model, &config, error));
+    enum hep_status status = scheduler_plan_make("", config, &options, NULL, 0, &bytes, error);
+    if (status == HEP_OK && defaults->scheduler[0])
+        status = scheduler_plan_make(defaults->scheduler, config, &options, NULL, 0, &bytes, error);
+    json_decref(config);
+    return status == HEP_OK ? status : (hep_prefix(error, "'scheduler/scheduler_config.json'"), status);
+}
+
+/* ---- whether the parts fit each other ---------------------------------------------------------------------------- */
+static enum hep_status check_fit(const struct inspection *found, struct hep_error *error)
+{
+    int width = 0;
+    for (int i = 0; i < found->encoders; i++)
+        width += found->clip[i].hidden_size;
+    if (found->unet.cross_attention_dim[0] != width)
+        return hep_fail(error, HEP_E_BAD_MODEL,
+                        "'unet/config.json': 'cross_attention_dim' is %d, the text encoders give states of width %d",
+                        found->unet.cross_attention_dim[0], width);
+    if (found->unet.out_channels != found->vae.latent_channels)
+        return hep_fail(error, HEP_E_BAD_MODEL,
+                        "'unet/config.json': 'out_channels' is %d, the VAE's latents have %d channels",
+                        found->unet.out_channels, found->vae.latent_channels);
+    int64_t pooled = hep_unet_text_embeds_width(&found->unet);
+    if (pooled > 0 && (found->encoders < 2 || found->clip[1].projection_dim != pooled))
+        return hep_fail(error, HEP_E_BAD_MODEL,
+                        "'unet/config.json' takes text_embeds of width %" PRId64 ", text_encoder_2 gives %d", pooled,
+                        found->encoders < 2 ? 0 : found->clip[1].projection_dim);
+    return HEP_OK;
+}
+
+/* ---- public ------------------------------------------------------------------------------------------------------ */
+static enum hep_status inspect_parts(const struct inspector *inspector, struct hep_error *error)
+{
+    const struct hep_component_kind *kind;
+    for (size_t i = 0; (kind = hep_component_kind_at(i)); i++)
+        HEP_TRY(check_component(inspector, kind->name, error));
+    HEP_TRY(check_tokenizer(inspector, "tokenizer", &inspector->found->clip[0], error));
+    if (inspector->found->encoders > 1)
+        HEP_TRY(check_tokenizer(inspector, "tokenizer_2", &inspector->found->clip[1], error));
+    HEP_TRY(check_scheduler(inspector->model, error));
+    return check_fit(inspector->found, error);
+}
+
+/* Inside a model a missing file is the model's defect, and so is a value that no request can change. */
+static enum hep_status as_defect(enum hep_status status, struct hep_error *error)
+{
+    if (status != HEP_E_NOT_FOUND && status != HEP_E_OUT_OF_RANGE && status != HEP_E_TOO_LARGE)
+        return status;
+    if (error)
+        error->code = HEP_E_BAD_MODEL;
+    return HEP_E_BAD_MODEL;
+}
+
+enum hep_status inspect_model(const struct hep_model *model, void (*progress)(void *context, const char *note),
+                              void *context, struct inspection *inspection, struct hep_error *error)
+{
+    struct inspection found = {0};
+    struct inspector inspector = {model, &found, progress, context};
+    HEP_TRY(as_defect(inspect_parts(&inspector, error), error));
+    *inspection = found;
+    return HEP_OK;
+}
+
+enum hep_status inspect_weights(const struct hep_model *model, const char *name,
+                                void (*progress)(void *context, const char *note), void *context,
+                                struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    float *values = NULL;
+    int64_t room = 0;
+    enum hep_status status = HEP_OK;
+    HEP_TRY(hep_model_component(model, name, NULL, &component, error));
+    const struct hep_weight_source *source = hep_component_weights(component);
+    for (size_t i = 0; status == HEP_OK && i < hep_component_weight_count(component); i++) {
+        struct hep_weight_info info;
+        const char *weight = hep_component_weight_at(component, i, &info);
+        int64_t elements = 0;
+        if (info.dtype != HEP_F32 && info.dtype != HEP_F16 && info.dtype != HEP_BF16)
+            continue; /* position_ids: an integer cannot be out of order */
+        hep_assert(hep_shape_elements(&info.shape, &elements));
+        if (progress)
+            progress(context, weight);
+        if (elements > room) {
+            free(values);
+            values = malloc((size_t)elements * sizeof *values);
+            room = values ? elements : 0;
+        }
+        if (elements > 0 && !values)
+            status = hep_fail(error, HEP_E_NO_MEMORY, "no memory to read %s", weight);
+        else
+            status = source->ops->read_f32(source, weight, values, elements, error);
+    }
+    free(values);
+    return status;
+}

@@ -1,0 +1,31 @@
+/*
+ * What can be known to be wrong with a model folder without reading a weight: its configurations, every network's graph
+ * against the names and shapes in the weight files' headers, its tokenizers and its diffusion scheduler, and whether
+ * they fit each other. The catalogue lists a model as usable, and a load begins, only after this.
+ */
+#ifndef HEP_INSTRUCTORS_MODEL_INSPECT_H
+#define HEP_INSTRUCTORS_MODEL_INSPECT_H
+
+#include "nn/models/networks.h"
+#include "nn/weights/model_folder.h"
+
+/* What was read on the way. */
+struct inspection {
+    uint64_t bytes;                 /* of all weights, as stored                          */
+    enum hep_dtype dtype;           /* which most of the UNet's weights have              */
+    struct hep_unet_config unet;    /* unet/config.json                                   */
+    struct hep_vae_config vae;      /* vae/config.json                                    */
+    struct hep_clip_config clip[2]; /* of text_encoder and, where there is one, text_encoder_2 */
+    int encoders;                   /* 1, or 2                                            */
+};
+
+/* Reads everything but the weights' values. progress (may be NULL) is called between long parts. Errors name the file:
+   BAD_MODEL (a file, a weight or a key is missing or does not fit the others), BAD_FILE, UNSUPPORTED; NO_MEMORY. */
+enum hep_status inspect_model(const struct hep_model *model, void (*progress)(void *context, const char *note),
+                              void *context, struct inspection *inspection, struct hep_error *error);
+/* Reads every weight of a component: BAD_MODEL names the first that is not finite. */
+enum hep_status inspect_weights(const struct hep_model *model, const char *component,
+                                void (*progress)(void *context, const char *note), void *context,
+                                struct hep_error *error);
+
+#endif

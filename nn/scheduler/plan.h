@@ -1,0 +1,27 @@
+/*
+ * The scheduler domain's one computation: a name, a model's scheduler_config and a few options in, a plan out. A pure
+ * function: the same inputs give the same bytes. Used by heptad-scheduler and by `hep-eval scheduler`.
+ */
+#ifndef HEP_NN_SCHEDULER_PLAN_H
+#define HEP_NN_SCHEDULER_PLAN_H
+
+#include "nn/scheduler/builder.h"
+
+/*
+ * Computes the plan of scheduler `name` (a row's name, title, alias or class; "" takes the config's _class_name) for a
+ * model with this scheduler_config (a JSON object). Call with blob NULL to learn *bytes, then with a blob of that many
+ * bytes, aligned to 4; *bytes is set in both. options: start from SCHEDULER_OPTIONS_DEFAULT.
+ * Errors: HEP_E_NOT_FOUND for an unknown name, HEP_E_BAD_MODEL for a config value that is wrong or not supported (names
+ * key and value), HEP_E_OUT_OF_RANGE for an option (names the field), HEP_E_UNSUPPORTED for a combination that the
+ * method does not have or that gives values which are not finite, HEP_E_TOO_LARGE if capacity is too small.
+ */
+enum hep_status scheduler_plan_make(const char *name, const json_t *config, const struct scheduler_options *options,
+                                    void *blob, size_t capacity, size_t *bytes, struct hep_error *error);
+
+/* The plan as JSON, as docs/scheduler.md describes it; a new reference, or NULL without memory. */
+json_t *scheduler_plan_json(const struct hep_scheduler_plan *plan);
+
+/* The table as a JSON list of {name, title, aliases, class, help}; a new reference, or NULL without memory. */
+json_t *scheduler_list_json(void);
+
+#endif

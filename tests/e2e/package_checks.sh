@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# What is asked of an installed package, by package_root.sh and by package_systemd.sh. Sourced, in the root that package_lib.sh
+# has made.
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+unset HEPTAD_STATE XDG_STATE_HOME
+cd /package_test || exit 1
+checks=0
+began=$SECONDS
+
+die() { echo "FAILED: $*" >&2; tail -30 /var/log/heptad/heptad.log >&2 2>/dev/null || true; exit 1; }
+section() { echo "$((SECONDS - began)) s: $*"; }
+check() { # "what is true" command…
+  local what=$1
+  shift
+  if "$@" >check.out 2>&1; then checks=$((checks + 1)); else cat check.out >&2; die "$what"; fi
+}
+equal() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
+exits() { # STATUS command…
+  local wanted=$1 status=0
+  shift
+  "$@" || status=$?
+  equal "exit status $status" "exit status $wanted"
+}
+
+install_package() { dpkg --force-unsafe-io -i "$1"; }
+wait_ready() {
+  for _ in $(seq 300); do
+    [ "$(heptctl status --json 2>/dev/null | jq -r .state)" = ready ] && return 0
+    sleep 0.1
+  done
+  heptctl status
+  return 1
+}
+request='{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40}}'
+submit() { heptctl call workflow.execute "$request" --json | jq -r .session_id; }
+step_of() { heptctl session "$1" --json 2>/dev/null | jq -r '.denoising_step // 0'; }
+wait_step() { # SESSION N
+  for _ in $(seq 2000); do
+    [ "$(step_of "$1")" -ge "$2" ] 2>/dev/null && return 0
+    sleep 0.01
+  done
+  return 1
+}
+is_under_way() { [ "$(heptctl session "$1" --json | jq -r .status)" = running ]; }
+result() { heptctl wait "$1" --json | jq -r '"\(.status) \(.results.files[0].sha256)"'; }
+
+# What a purge must not have left.
+nothing_left() {
+  local files
+  files=$(find /dev/shm /run/heptad /var/lib/heptad /var/log/heptad /etc/heptad /etc/*/*heptad* /usr/{bin,sbin}/hept* 2>/dev/null | grep -vx /dev/shm || true)
+  [ -z "$files" ] || die "left: $files"
+  getent passwd | sort | diff /package_test/passwd - || die "users are not as before"
+  getent group | sort | diff /package_test/group - || die "groups are not as before"
+  pgrep -a heptad && die "processes are left"
+  return 0
+}

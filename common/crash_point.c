@@ -105,7 +105,9 @@ enum hep_status hep_crash_set(const char *text, const char **program, struct hep
     bool ours = strcmp(order.program, self) == 0;
     atomic_store(&hits, 0);
     armed = ours ? order : (struct order){0};
-    pending = ours ? (struct order){0} : order;
+    if (ours)
+        memset(&order, 0, sizeof order);
+    pending = order;
     *program = ours ? armed.program : pending.program;
     return HEP_OK;
 }

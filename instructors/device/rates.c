@@ -114,7 +114,7 @@ static double time_window(dnnl_stream_t stream, const struct multiplication *m, 
 static void time_all(dnnl_stream_t stream, struct multiplication *ready, int64_t window_us,
                      struct device_rates *measured)
 {
-    double worst[HEP_COUNT_OF(kinds)];
+    double worst[HEP_COUNT_OF(kinds)] = {0};
     for (size_t i = 0; i < HEP_COUNT_OF(kinds); i++)
         if (ready[i].primitive)
             time_window(stream, &ready[i], 0); /* the first run makes the code */

@@ -24,7 +24,9 @@ static void setup(void)
 {
     close(mkstemp(path));
     write_file("[http]\nport = 1\n[log]\nlevel = info\n[sessions]\nrunning_max = 2\n");
-    ck_assert_int_eq(hep_config_create(path, NULL, 0, &config, NULL), HEP_OK);
+    const char *places[] = {"domains.bin_dir=" HEP_BIN_DIR, "instance.state_dir=/tmp/heptad-none",
+                            "workflows.dir=" HEP_SOURCE_DIR "/etc/workflows"};
+    ck_assert_int_eq(hep_config_create(path, places, 3, &config, NULL), HEP_OK);
 }
 
 static void teardown(void)

@@ -171,9 +171,12 @@ static enum hep_status make_session(struct application *a, json_t *info, struct 
     result->configuration = configuration;
     result->model = json_incref(info);
     result->created = hep_wall_ms();
+    struct hep_error unstored = {0};
     enum hep_status status = check_models(engine, result, error);
-    if (status == HEP_OK)
-        status = insert(engine, result, error);
+    if (status == HEP_OK && (status = insert(engine, result, &unstored)) != HEP_OK) {
+        *error = unstored;
+        hep_engine_store_broke(engine, &unstored); /* nothing more is accepted until it works */
+    }
     if (status != HEP_OK) {
         hep_session_free(result);
         return status;

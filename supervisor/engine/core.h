@@ -68,6 +68,8 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
 void hep_engine_admit(struct hep_engine *engine);
 /* Memory for all sessions; 0 = no limit known. */
 uint64_t hep_engine_budget(const struct hep_engine *engine);
+/* A commit failed: nothing is accepted until one works, which is tried each second. */
+void hep_engine_store_broke(struct hep_engine *engine, const struct hep_error *error);
 /* Adds an event about a session or the daemon; fields is taken. */
 void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable,
                       json_t *fields);

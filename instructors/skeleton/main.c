@@ -329,6 +329,7 @@ static void prepare_process(const struct options *options)
             _exit(0); /* the supervisor died before we could ask to be told */
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
     pthread_sigmask(SIG_BLOCK, &blocked, NULL); /* threads started later inherit it */
 }
 

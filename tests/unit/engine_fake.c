@@ -475,6 +475,13 @@ static void fire(void *context)
 }
 
 /* ---- what the engine calls --------------------------------------------------------------------------------------- */
+bool hep_proc_is_recycling(const struct hep_proc *proc, enum hep_role role)
+{
+    (void)proc;
+    (void)role;
+    return false;
+}
+
 bool hep_proc_is_ready(const struct hep_proc *proc, enum hep_role role)
 {
     return proc->ready[role];

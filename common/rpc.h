@@ -53,6 +53,9 @@ enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_se
 /* As above, for one process: connections of others are closed. peer 0: any of this user's, as above. */
 enum hep_status hep_rpc_server_create_for(pid_t peer, const char *path, int parallel, hep_rpc_serve *serve,
                                           void *context, struct hep_rpc_server **server, struct hep_error *error);
+/* Closes all connections and listens anew. A handshake that was broken off can end nng's listener for good: for a server whose
+   peer has died and will be back. What is in hand is answered into the void. SYSTEM: nobody can connect now. */
+enum hep_status hep_rpc_server_listen_again(struct hep_rpc_server *server, struct hep_error *error);
 /* Answers from any thread; frame is copied (at most HEP_FRAME_MAX bytes). The request is gone afterwards. */
 void hep_rpc_reply(struct hep_rpc_request *request, const void *frame, size_t bytes);
 /* Waits until every answer given so far is with the system, at most timeout_ms; false if it took longer. For the end of a

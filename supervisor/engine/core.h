@@ -58,6 +58,7 @@ struct hep_engine {
     int ended_since_trim;
     int64_t created_ms;             /* monotonic                                                    */
     void (*changed)(void *context); /* told after new events can be seen; NULL = nobody             */
+    void (*died)(void *context, enum hep_role role); /* told after a domain has died; NULL = nobody         */
     void *changed_context;
 };
 

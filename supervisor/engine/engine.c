@@ -305,6 +305,8 @@ static void on_died(void *context, enum hep_role role, uint64_t generation, json
                      json_pack("{s:s, s:O}", "domain", hep_role_name(role), "obituary", obituary));
     if (!hep_json_bool(obituary, "asked", false))
         hep_incidents_add(&engine->incidents, obituary);
+    if (engine->died)
+        engine->died(engine->changed_context, role);
     hep_engine_settle(engine, NULL);
 }
 

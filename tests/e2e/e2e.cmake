@@ -15,9 +15,9 @@ endforeach()
 
 # Faults of the machine round the daemon and of its peers, in a mount namespace of their own.
 if(NOT HEP_CRASH_POINTS)
-  foreach(name faults)
-    add_test(NAME e2e_${name} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/${name}.py --bin ${CMAKE_BINARY_DIR}/bin)
-    set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON SKIP_RETURN_CODE 77)
+  foreach(of machine peers)
+    add_test(NAME e2e_faults_of_${of} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/faults.py --of ${of} --bin ${CMAKE_BINARY_DIR}/bin)
+    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON SKIP_RETURN_CODE 77)
   endforeach()
 endif()
 

@@ -2,7 +2,7 @@
 """Faults of the machine round a running daemon: full disks, I/O errors, an out-of-memory kill, stale files, fifty starts; and, in
 faults_of_peers.py, of those it talks with. Each check is fault_NN_…, NN the row of the fault matrix in docs/reliability.md.
 
-    tests/e2e/faults.py [--bin build/bin] [--only PART] [--list]
+    tests/e2e/faults.py [--bin build/bin] [--of machine|peers] [--only PART] [--list]
 
 Runs in a mount namespace of its own, so that a small file system can lie over a folder; exit status 77 where that is refused.
 Checks end with the session's image being the same bytes as undisturbed, and with nothing left behind."""
@@ -276,7 +276,7 @@ def fault_19_a_store_that_cannot_be_used_is_refused_with_the_reason(bench, sha):
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
 def checks():
-    found = {**vars(faults_of_peers), **globals()}
+    found = {**globals(), **vars(faults_of_peers)}
     return dict(sorted((name, value) for name, value in found.items() if name.startswith("fault_") and callable(value)))
 
 
@@ -324,9 +324,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", default=str(ROOT / "build/bin"))
     parser.add_argument("--only", default="", help="checks whose name has this in it")
+    parser.add_argument("--of", choices=["machine", "peers"], help="of which file")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    chosen = {name: check for name, check in checks().items() if options.only in name}
+    of_peers = {None: (True, False), "peers": (True,), "machine": (False,)}[options.of]
+    chosen = {name: check for name, check in checks().items()
+              if options.only in name and (check.__module__ == "faults_of_peers") in of_peers}
     if options.list:
         print("\n".join(chosen))
         return

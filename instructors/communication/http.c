@@ -449,7 +449,9 @@ static enum hep_status start_daemon(struct http_server *server, const struct htt
                                     struct hep_error *error)
 {
     union address address;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+    /* not epoll, which libmicrohttpd uses edge-triggered: it misses an end that comes together with the last bytes, and the
+       connection of a client that has left counts until its time is over */
+    unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     if (options->port < 0 || options->port > UINT16_MAX)
         return hep_fail(error, HEP_E_BAD_CONFIG, "http.port is %d, it must be from 0 to %d", options->port, UINT16_MAX);
     HEP_TRY(parse_address(options, &address, &flags, error));

@@ -8,6 +8,7 @@
 #include "common/contract.h"
 #include "common/crash.h"
 #include "common/crash_point.h"
+#include "common/json_memory.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -358,6 +359,7 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
     struct hep_error error = {0};
     self.spec = spec;
     self.options = (struct options){.instance = "default", .generation = 1, .report_fd = -1, .state_dir = ".", .front = ""};
+    hep_json_memory_begin();
     int status = parse_arguments(argc, argv, spec, &self.options);
     if (status >= 0)
         return status;

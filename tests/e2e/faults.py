@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "tests/e2e")]
+import faults_of_memory  # noqa: E402
 import faults_of_peers  # noqa: E402
 from fault_bench import Bench, Wrong, expect, fill, until  # noqa: E402
 from heptad import DOMAINS, Refused, say  # noqa: E402
@@ -276,7 +277,7 @@ def fault_19_a_store_that_cannot_be_used_is_refused_with_the_reason(bench, sha):
 
 # ---- all of them -----------------------------------------------------------------------------------------------------
 def checks():
-    found = {**globals(), **vars(faults_of_peers)}
+    found = {**globals(), **vars(faults_of_memory), **vars(faults_of_peers)}
     return dict(sorted((name, value) for name, value in found.items() if name.startswith("fault_") and callable(value)))
 
 

@@ -1,6 +1,6 @@
 /*
- * Preloaded by tests/e2e/faults_of_peers.py: CLOCK_REALTIME is what the system says and the seconds that stand in the file
- * HEP_WALL_CLOCK (8 bytes, mapped, so that a change is seen at once by every process, confined ones too).
+ * Preloaded by tests/e2e/faults_of_peers.py: CLOCK_REALTIME is what the system says and the seconds that stand in the
+ * file HEP_WALL_CLOCK (8 bytes, mapped, so that a change is seen at once by every process, confined ones too).
  */
 #include <dlfcn.h>
 #include <fcntl.h>

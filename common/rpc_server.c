@@ -33,6 +33,8 @@ struct hep_rpc_request {
 
 struct hep_rpc_server {
     nng_socket socket;
+    nng_listener listener;
+    char url[NNG_MAXADDRLEN];
     hep_rpc_serve *serve;
     void *serve_context;
     int parallel;
@@ -121,9 +123,18 @@ static void refuse_strangers(nng_pipe pipe, nng_pipe_ev event, void *context)
         nng_pipe_close(pipe);
 }
 
-static int start(struct hep_rpc_server *server, const char *url)
+static int listen_on(struct hep_rpc_server *server)
 {
-    nng_listener listener;
+    int code;
+    if ((code = nng_listener_create(&server->listener, server->socket, server->url)) != 0 ||
+        (code = nng_listener_set_int(server->listener, NNG_OPT_IPC_PERMISSIONS, 0600)) != 0 ||
+        (code = nng_listener_set_size(server->listener, NNG_OPT_RECVMAXSZ, HEP_RPC_RECEIVE_MAX)) != 0)
+        return code;
+    return nng_listener_start(server->listener, 0);
+}
+
+static int start(struct hep_rpc_server *server)
+{
     int code;
     if ((code = nng_rep0_open(&server->socket)) != 0)
         return code;
@@ -136,13 +147,9 @@ static int start(struct hep_rpc_server *server, const char *url)
             (code = nng_aio_alloc(&server->requests[i].aio, advance, &server->requests[i])) != 0)
             return code;
     }
-    if ((code = nng_listener_create(&listener, server->socket, url)) != 0 ||
-        (code = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS, 0600)) != 0 ||
-        (code = nng_listener_set_size(listener, NNG_OPT_RECVMAXSZ, HEP_RPC_RECEIVE_MAX)) != 0)
-        return code;
     for (int i = 0; i < server->parallel; i++)
         receive(&server->requests[i]);
-    return nng_listener_start(listener, 0);
+    return listen_on(server);
 }
 
 enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_serve *serve, void *context,
@@ -154,10 +161,8 @@ enum hep_status hep_rpc_server_create(const char *path, int parallel, hep_rpc_se
 enum hep_status hep_rpc_server_create_for(pid_t peer, const char *path, int parallel, hep_rpc_serve *serve,
                                           void *context, struct hep_rpc_server **server, struct hep_error *error)
 {
-    char url[NNG_MAXADDRLEN];
     if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return hep_fail(error, HEP_E_BAD_CONFIG, "socket path %s is longer than the system allows", path);
-    snprintf(url, sizeof url, "ipc://%s", path);
     if (parallel < 1 || parallel > HEP_RPC_PARALLEL_MAX)
         return hep_fail(error, HEP_E_BAD_CONFIG, "a server of %d requests at once, 1 to %d are allowed", parallel,
                         HEP_RPC_PARALLEL_MAX);
@@ -170,12 +175,22 @@ enum hep_status hep_rpc_server_create_for(pid_t peer, const char *path, int para
     result->serve_context = context;
     result->parallel = parallel;
     result->peer = peer;
-    int code = start(result, url);
+    snprintf(result->url, sizeof result->url, "ipc://%s", path);
+    int code = start(result);
     if (code != 0) {
         hep_rpc_server_destroy(result);
         return hep_fail(error, HEP_E_SYSTEM, "listening on %s: %s", path, nng_strerror(code));
     }
     *server = result;
+    return HEP_OK;
+}
+
+enum hep_status hep_rpc_server_listen_again(struct hep_rpc_server *server, struct hep_error *error)
+{
+    nng_listener_close(server->listener);
+    int code = listen_on(server);
+    if (code != 0)
+        return hep_fail(error, HEP_E_SYSTEM, "listening again on %s: %s", server->url, nng_strerror(code));
     return HEP_OK;
 }
 

@@ -492,7 +492,9 @@ static enum hep_status cannot_listen(const struct hep_listen *listen, int port, 
 static enum hep_status start_daemon(struct http_server *server, const struct hep_listen *listen, int port,
                                     struct hep_error *error)
 {
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
+    /* not epoll, which libmicrohttpd uses edge-triggered: it misses an end that comes together with the last bytes, and
+       the connection of a client that has left counts until its time is over */
+    unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME;
     if (listen->address.any.sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     errno = 0;

@@ -8,6 +8,7 @@
 #include "common/contract.h"
 #include "common/crash.h"
 #include "common/crash_point.h"
+#include "common/json_memory.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -24,7 +25,8 @@
 
 #include "common/build.h"
 
-/* ---- arguments ------------------------------------------------------------------------------------------------------ */
+/* ---- arguments ------------------------------------------------------------------------------------------------------
+ */
 static int usage(const struct hep_instructor_spec *spec, FILE *to, int status)
 {
     const struct hep_role_row *role = hep_role(spec->role);
@@ -89,15 +91,16 @@ static int parse_arguments(int argc, char **argv, const struct hep_instructor_sp
     return -1;
 }
 
-/* ---- requests over rpc ---------------------------------------------------------------------------------------------- */
+/* ---- requests over rpc ----------------------------------------------------------------------------------------------
+ */
 static void reply_over_rpc(struct hep_rpc_request *request, const json_t *reply)
 {
     struct hep_error error = {0};
     void *frame = NULL;
     size_t bytes = 0;
     if (hep_wire_encode(reply, &frame, &bytes, &error) != HEP_OK) {
-        json_t *failure = json_pack("{s:s, s:b, s:o}", "request_id", hep_json_str(reply, "request_id", ""), "success", 0, "error",
-                                    hep_error_to_json(&error));
+        json_t *failure = json_pack("{s:s, s:b, s:o}", "request_id", hep_json_str(reply, "request_id", ""), "success",
+                                    0, "error", hep_error_to_json(&error));
         if (hep_wire_encode(failure, &frame, &bytes, NULL) != HEP_OK)
             bytes = 0;
         json_decref(failure);
@@ -123,7 +126,8 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     if (!call) {
         if (error.code == HEP_OK)
             hep_fail(&error, HEP_E_NO_MEMORY, "no memory for a request");
-        json_t *failure = json_pack("{s:s, s:b, s:o}", "request_id", "", "success", 0, "error", hep_error_to_json(&error));
+        json_t *failure =
+            json_pack("{s:s, s:b, s:o}", "request_id", "", "success", 0, "error", hep_error_to_json(&error));
         reply_over_rpc(request, failure);
         json_decref(failure);
         return;
@@ -150,7 +154,8 @@ static void run_arrived(struct hep_instructor *self)
     }
 }
 
-/* ---- the loop thread ------------------------------------------------------------------------------------------------- */
+/* ---- the loop thread
+ * ------------------------------------------------------------------------------------------------- */
 static void report_status(struct hep_instructor *self)
 {
     json_t *status = instructor_status(self);
@@ -205,9 +210,10 @@ static void loop(struct hep_instructor *self, int signal_fd)
 static void report_ready(struct hep_instructor *self)
 {
     report_send(&self->report,
-                json_pack("{s:s, s:I, s:i, s:s, s:s, s:s, s:o}", "kind", "ready", "generation", (json_int_t)self->options.generation, "pid",
-                          (int)getpid(), "version", HEP_VERSION, "build", hep_build_id(), "isa",
-                          self->spec->isa ? self->spec->isa() : "", "operations", instructor_description(self)),
+                json_pack("{s:s, s:I, s:i, s:s, s:s, s:s, s:o}", "kind", "ready", "generation",
+                          (json_int_t)self->options.generation, "pid", (int)getpid(), "version", HEP_VERSION, "build",
+                          hep_build_id(), "isa", self->spec->isa ? self->spec->isa() : "", "operations",
+                          instructor_description(self)),
                 true);
 }
 
@@ -224,8 +230,8 @@ static int run_supervised(struct hep_instructor *self, struct hep_error *error)
     }
     /* a confined domain talks with the supervisor only: another domain that was taken over has no way in */
     pid_t peer = self->confinement.mode == HEP_CONFINE_ON ? getppid() : 0;
-    if (hep_rpc_server_create_for(peer, self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server, error) !=
-        HEP_OK)
+    if (hep_rpc_server_create_for(peer, self->options.socket, HEP_OPERATIONS_IN_FLIGHT_MAX, serve, self, &self->server,
+                                  error) != HEP_OK)
         return 1;
     if (self->spec->listen && self->spec->listen(self, error) != HEP_OK)
         return error->code == HEP_E_BAD_CONFIG ? HEP_EXIT_CONFIG : 1;
@@ -241,7 +247,8 @@ static int run_supervised(struct hep_instructor *self, struct hep_error *error)
     return 0;
 }
 
-/* ---- --stdio ----------------------------------------------------------------------------------------------------------- */
+/* ---- --stdio
+ * ----------------------------------------------------------------------------------------------------------- */
 static void answer_stdio(struct hep_call *call, json_t *reply)
 {
     (void)call;
@@ -255,7 +262,8 @@ static void answer_line(struct hep_instructor *self, const char *line, size_t by
     struct hep_error error = {0};
     json_t *message = NULL;
     if (hep_json_parse(line, bytes, &message, &error) != HEP_OK) {
-        json_t *failure = json_pack("{s:s, s:b, s:o}", "request_id", "", "success", 0, "error", hep_error_to_json(&error));
+        json_t *failure =
+            json_pack("{s:s, s:b, s:o}", "request_id", "", "success", 0, "error", hep_error_to_json(&error));
         answer_stdio(NULL, failure);
         json_decref(failure);
         return;
@@ -286,7 +294,8 @@ static int run_stdio(struct hep_instructor *self, struct hep_error *error)
     return 0;
 }
 
-/* ---- start and end ------------------------------------------------------------------------------------------------------ */
+/* ---- start and end
+ * ------------------------------------------------------------------------------------------------------ */
 static size_t row_count(const struct hep_operation *table)
 {
     size_t count = 0;
@@ -329,6 +338,7 @@ static void prepare_process(const struct options *options)
             _exit(0); /* the supervisor died before we could ask to be told */
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);                   /* a file that may not grow is an error of the write */
     pthread_sigmask(SIG_BLOCK, &blocked, NULL); /* threads started later inherit it */
 }
 
@@ -336,8 +346,8 @@ static int print_description(const struct hep_instructor_spec *spec)
 {
     struct hep_instructor self = {.spec = spec};
     json_t *all = instructor_description(&self);
-    json_t *object = json_pack("{s:s, s:s, s:o}", "domain", hep_role_name(spec->role), "help", hep_role(spec->role)->help,
-                               "operations", all);
+    json_t *object = json_pack("{s:s, s:s, s:o}", "domain", hep_role_name(spec->role), "help",
+                               hep_role(spec->role)->help, "operations", all);
     json_dumpf(object, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12));
     putchar('\n');
     json_decref(object);
@@ -356,7 +366,9 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
     static struct hep_instructor self; /* one per process; threads outlive main's frame at the end */
     struct hep_error error = {0};
     self.spec = spec;
-    self.options = (struct options){.instance = "default", .generation = 1, .report_fd = -1, .state_dir = "", .front = ""};
+    self.options =
+        (struct options){.instance = "default", .generation = 1, .report_fd = -1, .state_dir = "", .front = ""};
+    hep_json_memory_begin();
     int status = parse_arguments(argc, argv, spec, &self.options);
     if (status >= 0)
         return status;
@@ -370,8 +382,8 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
         hep_log(HEP_ERROR_LEVEL, "crash_points.refused", "reason=\"%s\"", error.message);
 #endif
     enum hep_log_level level;
-    if (hep_log_level_from_name(hep_instructor_setting(&self, "log.level") ? hep_instructor_setting(&self, "log.level") : "info",
-                                &level))
+    if (hep_log_level_from_name(
+            hep_instructor_setting(&self, "log.level") ? hep_instructor_setting(&self, "log.level") : "info", &level))
         hep_log_set_level(level);
     prepare_process(&self.options);
     hep_crash_handler_install(STDERR_FILENO); /* before it is confined: it looks at files */
@@ -392,7 +404,8 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
     _exit(status); /* nng's own threads are not waited for */
 }
 
-/* ---- what instructors ask ------------------------------------------------------------------------------------------------ */
+/* ---- what instructors ask
+ * ------------------------------------------------------------------------------------------------ */
 void *hep_instructor_state(struct hep_instructor *self)
 {
     return self->state;

@@ -182,9 +182,12 @@ static enum hep_status make_session(struct application *a, json_t *info, struct 
     result->configuration = configuration;
     result->model = json_incref(info);
     result->created = hep_wall_ms();
+    struct hep_error unstored = {0};
     enum hep_status status = check_models(engine, result, error);
-    if (status == HEP_OK)
-        status = insert(engine, result, error);
+    if (status == HEP_OK && (status = insert(engine, result, &unstored)) != HEP_OK) {
+        *error = unstored;
+        hep_engine_store_broke(engine, &unstored); /* nothing more is accepted until it works */
+    }
     if (status != HEP_OK) {
         hep_session_free(result);
         return status;
@@ -256,7 +259,8 @@ static enum hep_status may_accept(const struct hep_engine *engine, const struct 
     if (waiting_sessions(engine) >= engine->queue_max)
         return hep_fail(error, HEP_E_BUSY, "%d sessions are waiting, no more are accepted", engine->queue_max);
     if (a->key && (!a->key[0] || strlen(a->key) > HEP_IDEMPOTENCY_KEY_MAX))
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "idempotency_key", "a key has 1 to %d bytes", HEP_IDEMPOTENCY_KEY_MAX);
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "idempotency_key", "a key has 1 to %d bytes",
+                              HEP_IDEMPOTENCY_KEY_MAX);
     return HEP_OK;
 }
 

@@ -316,7 +316,8 @@ void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, 
     enum hep_status status = hep_router_route(engine->router, type, caller, &route, &error);
     if (status == HEP_OK && !json_is_object(fields))
         status = hep_fail_field(&error, HEP_E_BAD_FIELD, "data", "data must be an object");
-    if (status == HEP_OK && (!engine->proc || !hep_proc_is_ready(engine->proc, route.role)))
+    if (status == HEP_OK && (!engine->proc || (!hep_proc_is_ready(engine->proc, route.role) &&
+                                               !hep_proc_is_recycling(engine->proc, route.role))))
         status = hep_engine_refuse_down(engine, route.role, route.name, &error);
     if (status == HEP_OK && engine->draining)
         status = hep_fail(&error, HEP_E_NOT_NOW, "the daemon is ending");

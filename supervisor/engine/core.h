@@ -60,11 +60,12 @@ struct hep_engine {
     struct hep_error store_error;       /* code OK: the store works                                     */
     struct hep_loop_timer *store_timer; /* next try of a failed commit                                  */
     int ended_since_trim;
-    bool measuring;                     /* device.measure is under way                                  */
-    int64_t measure_next_ms;            /* monotonic: not before; 0 = at once                           */
-    int64_t measure_wait_ms;            /* from one to the next, doubling while they do not agree       */
-    int64_t created_ms;             /* monotonic                                                    */
-    void (*changed)(void *context); /* told after new events can be seen; NULL = nobody             */
+    bool measuring;                                  /* device.measure is under way                                  */
+    int64_t measure_next_ms;                         /* monotonic: not before; 0 = at once                           */
+    int64_t measure_wait_ms;                         /* from one to the next, doubling while they do not agree       */
+    int64_t created_ms;                              /* monotonic                                                    */
+    void (*changed)(void *context);                  /* told after new events can be seen; NULL = nobody             */
+    void (*died)(void *context, enum hep_role role); /* told after a domain has died; NULL = nobody         */
     void *changed_context;
 };
 
@@ -77,6 +78,8 @@ void hep_engine_admit(struct hep_engine *engine);
 uint64_t hep_engine_budget(const struct hep_engine *engine);
 /* room.c: NO_SHM if /dev/shm has no place for any session, even after those that run have ended. */
 enum hep_status hep_engine_check_shm(const struct hep_engine *engine, struct hep_error *error);
+/* A commit failed: nothing is accepted until one works, which is tried each second. */
+void hep_engine_store_broke(struct hep_engine *engine, const struct hep_error *error);
 /* Adds an event about a session or the daemon; fields is taken. */
 void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable,
                       json_t *fields);

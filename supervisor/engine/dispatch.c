@@ -275,6 +275,8 @@ static void consider(struct hep_dispatch *dispatch, struct pass *pass, struct he
 {
     if (errand->state != WAITING)
         return;
+    if (hep_proc_is_recycling(dispatch->proc, errand->spec.role))
+        return; /* the new process takes it */
     if (!hep_proc_is_ready(dispatch->proc, errand->spec.role)) {
         if (!errand->spec.patient) {
             hep_fail(&errand->error, HEP_E_DOMAIN_DOWN, "the domain %s is not running",

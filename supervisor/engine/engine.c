@@ -126,10 +126,13 @@ static void on_store_timer(void *context)
     hep_engine_settle(engine, NULL);
 }
 
-static void store_broke(struct hep_engine *engine, const struct hep_error *error)
+/* The event is what is tried again: once it can be stored, the store works. */
+void hep_engine_store_broke(struct hep_engine *engine, const struct hep_error *error)
 {
-    if (engine->store_error.code == HEP_OK)
+    if (engine->store_error.code == HEP_OK) {
         hep_log(HEP_ERROR_LEVEL, "store.broken", "code=%s reason=\"%s\"", hep_status_name(error->code), error->message);
+        hep_engine_event(engine, NULL, "store.broken", true, hep_error_to_json(error));
+    }
     engine->store_error = *error;
     if (!engine->store_timer)
         engine->store_timer = hep_loop_after(engine->loop, STORE_RETRY_MS, on_store_timer, engine);
@@ -162,7 +165,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
         }
         bool changes = has_changes(engine);
         if (changes && save_changes(engine, &reason) != HEP_OK) {
-            store_broke(engine, &reason);
+            hep_engine_store_broke(engine, &reason);
             break;
         }
         if (changes && engine->store_error.code != HEP_OK) {
@@ -177,8 +180,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
         if (!changes)
             break;
     }
-    if (engine->store_error.code == HEP_OK)
-        hep_dispatch_pump(engine->dispatch);
+    hep_dispatch_pump(engine->dispatch); /* a session's step is there only once it is stored */
     engine->settling = false;
     if (told && engine->changed)
         engine->changed(engine->changed_context);
@@ -317,6 +319,8 @@ static void on_died(void *context, enum hep_role role, uint64_t generation, json
                      json_pack("{s:s, s:O}", "domain", hep_role_name(role), "obituary", obituary));
     if (!hep_json_bool(obituary, "asked", false))
         hep_incidents_add(&engine->incidents, obituary);
+    if (engine->died)
+        engine->died(engine->changed_context, role);
     hep_engine_settle(engine, NULL);
 }
 

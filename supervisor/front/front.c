@@ -48,6 +48,15 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     hep_loop_post(front->loop, on_arrival, arrival);
 }
 
+/* The door may have been killed in the middle of a handshake: its next process must find somebody who listens. */
+static void on_died(void *context, enum hep_role role)
+{
+    struct hep_front *front = context;
+    struct hep_error error = {0};
+    if (role == HEP_ROLE_COMMUNICATION && front->server && hep_rpc_server_listen_again(front->server, &error) != HEP_OK)
+        hep_log(HEP_ERROR_LEVEL, "front.deaf", "reason=\"%s\"", error.message);
+}
+
 static enum hep_status take_options(struct hep_front *front, const struct hep_front_options *options,
                                     struct hep_error *error)
 {
@@ -83,6 +92,7 @@ enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engin
         return status;
     }
     engine->changed = hep_front_changed;
+    engine->died = on_died;
     engine->changed_context = result;
     *front = result;
     return HEP_OK;
@@ -109,8 +119,10 @@ void hep_front_destroy(struct hep_front *front)
     struct hep_error error;
     if (!front)
         return;
-    if (front->engine->changed_context == front)
+    if (front->engine->changed_context == front) {
         front->engine->changed = NULL;
+        front->engine->died = NULL;
+    }
     hep_fail(&error, HEP_E_NOT_NOW, "the daemon is ending");
     hep_front_upgrade_checked(front, HEP_E_NOT_NOW, &error);
     while (front->calls) {

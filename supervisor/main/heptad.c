@@ -5,6 +5,7 @@
 #include "common/build.h"
 #include "common/contract.h"
 #include "common/crash_point.h"
+#include "common/json_memory.h"
 #include "common/log.h"
 #include "supervisor/main/daemon.h"
 #include "supervisor/main/holder.h"
@@ -172,6 +173,7 @@ static int start(const struct hep_options *options)
 int main(int argc, char **argv)
 {
     struct hep_options options;
+    hep_json_memory_begin();
     hep_successor_remember(argv);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* nothing that it starts gains by being started */
     int status = hep_options_parse(argc, argv, &options);

@@ -201,6 +201,7 @@ static enum hep_status take_signals(struct hep_server *server, struct hep_error 
     sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL); /* before any thread: they inherit it */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
     server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (server->signal_fd < 0)
         return hep_fail_errno(error, errno, "signalfd");

@@ -22,6 +22,12 @@ static int64_t ready_ms(const struct hep_domain *domain)
     return hep_config_int(domain->proc->config, HEP_CONFIG_DOMAINS_READY_MS);
 }
 
+static int64_t drain_ms(const struct hep_domain *domain)
+{
+    return domain->proc->stopping ? domain->proc->drain_ms
+                                  : hep_config_int(domain->proc->config, HEP_CONFIG_INSTANCE_DRAIN_MS);
+}
+
 static void on_timer(void *context)
 {
     struct hep_domain *domain = context;
@@ -33,7 +39,7 @@ static void on_timer(void *context)
         snprintf(why, sizeof why, "was not ready %" PRId64 " ms after its start or its last sign of progress",
                  ready_ms(domain));
     else if (domain->life == HEP_LIFE_DRAINING)
-        snprintf(why, sizeof why, "had not ended %" PRId64 " ms after it was asked to", domain->proc->drain_ms);
+        snprintf(why, sizeof why, "had not ended %" PRId64 " ms after it was asked to", drain_ms(domain));
     hep_domain_event(domain, waits ? HEP_LIFE_ON_PROBE : HEP_LIFE_ON_DEADLINE, why);
 }
 
@@ -77,6 +83,8 @@ static void on_child_report(void *context, json_t *report)
     const struct hep_proc_events *events = &domain->proc->events;
     if (events->report)
         events->report(events->context, domain->role, domain->child->generation, report);
+    if (strcmp(hep_json_str(report, "kind", ""), "status") == 0)
+        hep_domain_weigh(domain, report);
 }
 
 /* The record is complete before anybody hears of it: what follows is part of it. */
@@ -102,18 +110,23 @@ static void bury(struct hep_domain *domain, uint64_t generation, json_t *obituar
 {
     char cause[HEP_ERROR_MESSAGE_MAX];
     struct hep_verdict verdict = {HEP_LIFE_ON_DRAINED, -1};
+    bool recycled = domain->recycling && hep_json_bool(obituary, "was_ready", false) &&
+                    hep_json_int(obituary, "exit_status", -1) == 0;
     if (domain->restart_asked)
         memset(&domain->backoff, 0, sizeof domain->backoff);
-    if (!domain->proc->stopping && domain->restart_asked)
+    if (!domain->proc->stopping && (domain->restart_asked || recycled))
         verdict = (struct hep_verdict){HEP_LIFE_ON_RETRY, 0}; /* an end that was asked for is no death */
     else if (!domain->proc->stopping)
         verdict = hep_backoff_died(&domain->backoff, hep_now_ms(), ready_for_ms, cannot_start);
     json_object_set_new(obituary, "asked",
                         json_boolean(domain->restart_asked || hep_json_int(obituary, "exit_status", -1) == 0));
     domain->restart_asked = false;
+    domain->swollen_bytes = 0;
+    domain->recycling = recycled && !domain->proc->stopping; /* until the new process is ready */
     snprintf(cause, sizeof cause, "%s", hep_json_str(obituary, "cause", ""));
     snprintf(domain->cause, sizeof domain->cause, "%s", cause);
-    domain->deaths++;
+    domain->deaths += !recycled;
+    domain->recycled += recycled;
     announce_death(domain, generation, obituary, verdict.event, verdict.delay_ms);
     if (domain->life != HEP_LIFE_DEAD)
         return; /* whoever heard of it has decided otherwise */
@@ -173,6 +186,7 @@ static void announce_ready(struct hep_domain *domain)
     struct hep_error error = {0};
     struct hep_child *child = domain->child;
     stop_timer(domain);
+    domain->recycling = false;
     if (hep_child_connect(child, &error) != HEP_OK) {
         hep_domain_event(domain, HEP_LIFE_ON_KILL, error.message);
         return;
@@ -188,7 +202,7 @@ static void announce_ready(struct hep_domain *domain)
 
 static void extend(struct hep_domain *domain)
 {
-    set_timer(domain, domain->life == HEP_LIFE_DRAINING ? domain->proc->drain_ms : ready_ms(domain));
+    set_timer(domain, domain->life == HEP_LIFE_DRAINING ? drain_ms(domain) : ready_ms(domain));
 }
 
 static void wait_for_next_try(struct hep_domain *domain)
@@ -213,7 +227,7 @@ static void act(struct hep_domain *domain, enum hep_life_action action)
         break;
     case HEP_LIFE_DO_TERMINATE:
         hep_child_signal(domain->child, SIGTERM);
-        set_timer(domain, domain->proc->drain_ms);
+        set_timer(domain, drain_ms(domain));
         break;
     case HEP_LIFE_DO_ABORT:
         hep_child_signal(domain->child, SIGABRT);

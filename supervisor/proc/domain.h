@@ -23,6 +23,10 @@ struct hep_domain {
     uint64_t spawned, deaths;          /* processes started and ended so far                             */
     uint64_t configured;               /* which reading of the configuration its process knows           */
     bool restart_asked;                /* the operator's restart ends the present process                */
+    int64_t swollen_bytes;             /* beyond domains.memory_limit: replaced once nothing is in hand  */
+    bool recycling;                    /* being replaced for that, until the next one is ready           */
+    int64_t recycled_ms;               /* CLOCK_MONOTONIC, when that last began; 0 = never               */
+    uint64_t recycled;                 /* how often                                                      */
     char cause[HEP_ERROR_MESSAGE_MAX]; /* why it is being ended, or ended; "" = no reason known        */
     json_t *last_obituary;             /* NULL = none died so far                                        */
 };
@@ -60,6 +64,11 @@ enum hep_status hep_domain_spawn(struct hep_domain *domain, uint64_t generation,
 /* order.c: tells the domain's process, which is connected, the settings that a reload changes at once, unless it knows
    them already. */
 void hep_domain_configure(struct hep_domain *domain);
+/* recycle.c: a status report of its child came: it may have grown beyond its limit. Then, and at each tick, it is
+   replaced if nothing is in hand. */
+void hep_domain_weigh(struct hep_domain *domain, const json_t *report);
+void hep_domain_recycle_if_idle(struct hep_domain *domain);
+
 /* overdue.c: when supervision must have done something about the domain, by CLOCK_MONOTONIC; 0 = nothing is due. */
 int64_t hep_domain_due(const struct hep_domain *domain);
 

@@ -57,8 +57,10 @@ static void on_tick(void *context)
     struct hep_proc *proc = context;
     proc->tick = hep_loop_after(proc->loop, TICK_MS, on_tick, proc);
     for (int role = 0; role < HEP_ROLE_COUNT; role++)
-        if (is_serving(&proc->domains[role]))
+        if (is_serving(&proc->domains[role])) {
+            hep_domain_recycle_if_idle(&proc->domains[role]);
             hep_child_tick(proc->domains[role].child, hep_config_int(proc->config, HEP_CONFIG_DOMAINS_HANG_MS));
+        }
 }
 
 enum hep_status hep_proc_start(struct hep_proc *proc, struct hep_error *error)
@@ -146,6 +148,11 @@ void hep_proc_reap_strays(struct hep_proc *proc)
 bool hep_proc_is_ready(const struct hep_proc *proc, enum hep_role role)
 {
     return is_serving(&proc->domains[role]);
+}
+
+bool hep_proc_is_recycling(const struct hep_proc *proc, enum hep_role role)
+{
+    return proc->domains[role].swollen_bytes > 0 || proc->domains[role].recycling;
 }
 
 enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json_t *message, hep_proc_done *done,

@@ -81,10 +81,10 @@ static void add_process(json_t *object, const struct hep_child *child, int64_t n
 
 static json_t *status_of(const struct hep_domain *domain, int64_t now)
 {
-    json_t *object =
-        json_pack("{s:s, s:s, s:I, s:I, s:I}", "domain", hep_role_name(domain->role), "state",
-                  hep_life_state_name(domain->life), "progress", (json_int_t)0, "restarts",
-                  (json_int_t)(domain->spawned > 0 ? domain->spawned - 1 : 0), "deaths", (json_int_t)domain->deaths);
+    json_t *object = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "domain", hep_role_name(domain->role), "state",
+                               hep_life_state_name(domain->life), "progress", (json_int_t)0, "restarts",
+                               (json_int_t)(domain->spawned > 0 ? domain->spawned - 1 : 0), "deaths",
+                               (json_int_t)domain->deaths, "recycled", (json_int_t)domain->recycled);
     if (!object)
         return json_null();
     bool serving = domain->life == HEP_LIFE_READY || domain->life == HEP_LIFE_BUSY;

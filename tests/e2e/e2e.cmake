@@ -13,6 +13,20 @@ foreach(name package package_systemd)
     ENVIRONMENT "HEP_BUILD=${CMAKE_BINARY_DIR};HEP_ROOT=${CMAKE_SOURCE_DIR}")
 endforeach()
 
+# Faults of the machine round the daemon and of its peers, in a mount namespace of their own.
+if(NOT HEP_CRASH_POINTS)
+  foreach(of machine peers)
+    add_test(NAME e2e_faults_of_${of} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/faults.py --of ${of} --bin ${CMAKE_BINARY_DIR}/bin)
+    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON SKIP_RETURN_CODE 77)
+  endforeach()
+endif()
+
+# A hundred clients that behave badly, beside generations.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_slow_clients COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/slow_clients.py --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_slow_clients PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON)
+endif()
+
 # Crash points: in the preset crash every one of them is killed at (as many hits as the time allows; without --budget all);
 # in every other build none is there.
 add_test(NAME lint_crash_points COMMAND ${CMAKE_SOURCE_DIR}/scripts/lint-crash-points)

@@ -16,3 +16,7 @@ add_dependencies(test_heptad fake_child heptad)
 
 hep_test(test_confine SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_confine.c ${CMAKE_SOURCE_DIR}/tests/proc/confine_attempts.c
   LIBS hep_confine hep_shm OpenMP::OpenMP_C LABELS proc TIMEOUT 180)
+
+# Preloaded into the programs by tests/e2e/faults_of_peers.py.
+add_library(wall_clock SHARED ${CMAKE_SOURCE_DIR}/tests/support/wall_clock.c)
+set_target_properties(wall_clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -64,7 +64,7 @@ struct fixture *fixture_create_with(const char *fake, const char *ready_ms, cons
     snprintf(ready, sizeof ready, "domains.ready_ms=%s", ready_ms);
     snprintf(hang, sizeof hang, "domains.hang_ms=%s", hang_ms);
     setenv("HEPTAD_FAKE", fake, 1);
-    const char *overrides[] = {state, binaries, ready, hang};
+    const char *overrides[] = {state, binaries, ready, hang, "domains.memory_limit=1M"};
     ck_assert_msg(hep_config_create(NULL, overrides, HEP_COUNT_OF(overrides), &fixture->config, &error) == HEP_OK, "%s",
                   error.message);
     ck_assert(hep_folder_make(hep_config_text(fixture->config, HEP_CONFIG_INSTANCE_STATE_DIR), &error) == HEP_OK);

@@ -24,8 +24,8 @@ struct fixture {
     json_t *answer;                /* its reply, NULL without one                    */
 };
 
-/* fake: HEPTAD_FAKE of tests/support/fake_child.c. The default limits leave room for a slow machine. Aborts the test if
- * anything fails. Nothing is started yet. */
+/* fake: HEPTAD_FAKE of tests/support/fake_child.c. The default limits leave room for a slow machine; that of memory is
+ * 1 MiB. Aborts the test if anything fails. Nothing is started yet. */
 struct fixture *fixture_create(const char *fake);
 struct fixture *fixture_create_with(const char *fake, const char *ready_ms, const char *hang_ms);
 /* Starts all and waits until every domain is ready. */

@@ -353,6 +353,41 @@ START_TEST(a_stop_during_the_operators_restart_starts_nothing)
 }
 END_TEST
 
+static bool device_is_recycled(struct fixture *f)
+{
+    return f->ready[HEP_ROLE_DEVICE] == 2;
+}
+
+START_TEST(a_domain_beyond_its_memory_limit_is_replaced_between_operations)
+{
+    struct fixture *f = fixture_create("");
+    const struct hep_domain *device = &f->proc->domains[HEP_ROLE_DEVICE];
+    fixture_start_ready(f);
+    ck_assert_int_eq(fixture_ask(f, HEP_ROLE_DEVICE, "device.grow", 1000000), HEP_OK);
+    ck_assert(fixture_run(f, fixture_answered, 10000));
+    fixture_run(f, never, 600);
+    ck_assert_msg(f->died[HEP_ROLE_DEVICE] == 0 && device->recycled == 0, "it is below its limit");
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(fixture_ask(f, HEP_ROLE_DEVICE, i == 0 ? "device.grow" : "device.slow", i == 0 ? 1000000 : 5),
+                         HEP_OK);
+    ck_assert(fixture_run(f, device_is_recycled, 10000));
+    ck_assert_int_eq(f->answers, 3);
+    ck_assert_msg(f->answer_status == HEP_OK, "what was in hand was answered by the old process");
+    ck_assert_int_eq(f->answers_when_died, 3);
+    json_t *obituary = f->obituary[HEP_ROLE_DEVICE];
+    ck_assert(hep_json_bool(obituary, "asked", false));
+    ck_assert_ptr_nonnull(strstr(hep_json_str(obituary, "cause", ""), "recycled: has 1 MiB"));
+    ck_assert_uint_eq(device->recycled, 1);
+    ck_assert_msg(device->deaths == 0 && device->backoff.restart_count == 0, "it is no death");
+    f->answers = 0;
+    ck_assert_int_eq(fixture_ask(f, HEP_ROLE_DEVICE, "device.grow", 9000000), HEP_OK);
+    ck_assert(fixture_run(f, fixture_answered, 10000));
+    fixture_run(f, never, 600);
+    ck_assert_msg(device->recycled == 1, "not twice in a minute");
+    fixture_end(f);
+}
+END_TEST
+
 START_TEST(a_child_has_five_descriptors_and_its_limits)
 {
     struct fixture *f = fixture_create("device=print_descriptors");
@@ -475,6 +510,7 @@ int main(void)
     tcase_add_test(processes, the_operators_restart_replaces_the_process);
     tcase_add_test(processes, the_operators_restarts_are_no_crash_loop);
     tcase_add_test(processes, a_stop_during_the_operators_restart_starts_nothing);
+    tcase_add_test(processes, a_domain_beyond_its_memory_limit_is_replaced_between_operations);
     tcase_add_test(processes, a_child_has_five_descriptors_and_its_limits);
     tcase_add_test(processes, status_has_what_each_process_reported);
     tcase_add_test(processes, children_end_when_the_supervisor_is_killed);

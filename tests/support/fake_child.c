@@ -4,7 +4,8 @@
  * the environment: HEPTAD_FAKE="device=never_ready model=exit_125 …". To add a behaviour: a row in the table below.
  *
  * Operations: ping and echo answer; crash dies by SIGSEGV and hang stops making progress, both with the operation in
- * hand; slow reports progress for as many times as data.times says, every 100 ms, then answers.
+ * hand; slow reports progress for as many times as data.times says, every 100 ms, then answers; grow reports data.times
+ * bytes more of memory while it is in hand.
  */
 #include "common/build.h"
 #include "common/clock.h"
@@ -29,6 +30,7 @@ static uint64_t generation;
 static int64_t counter;
 static int64_t hang_deadline_ms = 1000;
 static bool deaf; /* does not end on SIGTERM */
+static int64_t resident = 4096;
 
 static void report(json_t *packet)
 {
@@ -76,6 +78,12 @@ static void progress(const char *operation)
     report(json_pack("{s:s, s:I, s:s}", "kind", "progress", "counter", (json_int_t)++counter, "operation", operation));
 }
 
+static void report_status(void)
+{
+    report(json_pack("{s:s, s:i, s:I, s:i, s:{s:{s:i}}, s:s}", "kind", "status", "queue", 3, "rss_bytes",
+                     (json_int_t)resident, "cpu_ms", 7, "operations", "echo", "count", 1, "color", "green"));
+}
+
 static void serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
 {
     json_t *message = NULL;
@@ -96,6 +104,10 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
         usleep(100 * 1000);
         progress(operation);
     }
+    if (strcmp(operation, "grow") == 0) {
+        resident += hep_json_int(json_object_get(message, "data"), "times", 0);
+        report_status();
+    }
     end(message, operation);
     answer(request, message);
     json_decref(message);
@@ -106,12 +118,6 @@ static void report_ready(void)
     report(json_pack("{s:s, s:I, s:i, s:s, s:s, s:s, s:[{s:s}]}", "kind", "ready", "generation", (json_int_t)generation,
                      "pid", (int)getpid(), "version", HEP_VERSION, "build", build, "isa", "none", "operations", "name",
                      "echo"));
-}
-
-static void report_status(void)
-{
-    report(json_pack("{s:s, s:i, s:i, s:i, s:{s:{s:i}}, s:s}", "kind", "status", "queue", 3, "rss_bytes", 4096,
-                     "cpu_ms", 7, "operations", "echo", "count", 1, "color", "green"));
 }
 
 /* ---- behaviours at the start: return to go on as a good child ------------------------------------------------------
@@ -136,8 +142,9 @@ static void exit_125(void)
 /* As the skeleton says why it ends. */
 static void says_why(void)
 {
-    fprintf(stderr, "2026-01-01T00:00:00.000Z error domain.failed domain=%s code=SYSTEM reason=\"the \\\"port\\\" is "
-                    "taken\" hint=\"set http.port\" process=%s\n",
+    fprintf(stderr,
+            "2026-01-01T00:00:00.000Z error domain.failed domain=%s code=SYSTEM reason=\"the \\\"port\\\" is "
+            "taken\" hint=\"set http.port\" process=%s\n",
             domain, domain);
     fprintf(stderr, "and another line\n");
     _exit(1);

@@ -249,12 +249,11 @@ static json_t *operations_of(enum hep_role role)
     json_t *rows = json_array();
     for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
         if (table[i].role == role)
-            json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:b, s:[], s:o, s:o}", "name",
-                                                  table[i].name, "permission", permission_of(table[i].name),
-                                                  "deadline_ms", 1000, "heavy",
-                                                  table[i].heavy, "lease", needs_lease(table[i].name, table[i].heavy),
-                                                  "measures", table[i].measures, "aliases", "request",
-                                                  fields_of(table[i].request), "reply", fields_of(table[i].reply)));
+            json_array_append_new(
+                rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:b, s:[], s:o, s:o}", "name", table[i].name, "permission",
+                                permission_of(table[i].name), "deadline_ms", 1000, "heavy", table[i].heavy, "lease",
+                                needs_lease(table[i].name, table[i].heavy), "measures", table[i].measures, "aliases",
+                                "request", fields_of(table[i].request), "reply", fields_of(table[i].reply)));
     return rows;
 }
 
@@ -510,6 +509,13 @@ static void fire(void *context)
 }
 
 /* ---- what the engine calls --------------------------------------------------------------------------------------- */
+bool hep_proc_is_recycling(const struct hep_proc *proc, enum hep_role role)
+{
+    (void)proc;
+    (void)role;
+    return false;
+}
+
 bool hep_proc_is_ready(const struct hep_proc *proc, enum hep_role role)
 {
     return proc->ready[role];

@@ -1,4 +1,5 @@
-/* The identity of this build: processes of different builds refuse each other, saved steps of another build are redone. */
+/* The identity of this build: processes of different builds refuse each other, saved steps of another build are redone.
+ */
 #ifndef HEP_COMMON_BUILD_H
 #define HEP_COMMON_BUILD_H
 

@@ -13,12 +13,17 @@ static const struct {
     enum kind kind;
     enum hep_sender from;
 } members[] = {
-    {"type", TEXT, HEP_FROM_CALLER},         {"request_id", TEXT, HEP_FROM_CALLER},
-    {"session", TEXT, HEP_FROM_CALLER},      {"data", DATA, HEP_FROM_CALLER},
-    {"error_format", TEXT, HEP_FROM_CALLER}, {"internal", FLAG, HEP_FROM_CALLER},
+    {"type", TEXT, HEP_FROM_CALLER},
+    {"request_id", TEXT, HEP_FROM_CALLER},
+    {"session", TEXT, HEP_FROM_CALLER},
+    {"data", DATA, HEP_FROM_CALLER},
+    {"error_format", TEXT, HEP_FROM_CALLER},
+    {"internal", FLAG, HEP_FROM_CALLER},
     {"generation", WHOLE, HEP_FROM_SUPERVISOR},
-    {"attempt", WHOLE, HEP_FROM_SUPERVISOR}, {"deadline_ms", WHOLE, HEP_FROM_SUPERVISOR},
-    {"lease", OBJECT, HEP_FROM_SUPERVISOR},  {"measure", FLAG, HEP_FROM_SUPERVISOR},
+    {"attempt", WHOLE, HEP_FROM_SUPERVISOR},
+    {"deadline_ms", WHOLE, HEP_FROM_SUPERVISOR},
+    {"lease", OBJECT, HEP_FROM_SUPERVISOR},
+    {"measure", FLAG, HEP_FROM_SUPERVISOR},
 };
 static const char *const kind_words[] = {"a string", "an integer", "true or false", "an object", "an object or null"};
 

@@ -10,8 +10,7 @@
 
 static void take_v4(const struct in_addr *address, uint16_t port, struct hep_listen *listen)
 {
-    listen->address.v4 =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = *address};
+    listen->address.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = *address};
     listen->loopback = ntohl(address->s_addr) >> 24 == 127;
     inet_ntop(AF_INET, address, listen->text, sizeof listen->text);
 }

@@ -1,4 +1,5 @@
-/* Log lines to one descriptor, one write each. Called by every process; never blocks, never fails, allocates nothing. */
+/* Log lines to one descriptor, one write each. Called by every process; never blocks, never fails, allocates nothing.
+ */
 #include "common/log.h"
 
 #include "common/clock.h"

@@ -21,7 +21,8 @@ void hep_log_set_fd(int fd);
 const char *hep_log_level_name(enum hep_log_level level);
 /* Level of a name ("debug" … "error"); false if there is none. */
 bool hep_log_level_from_name(const char *name, enum hep_log_level *level);
-__attribute__((format(printf, 3, 4))) void hep_log(enum hep_log_level level, const char *event, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void hep_log(enum hep_log_level level, const char *event, const char *format,
+                                                   ...);
 /* text in double quotes with control characters, quotes and backslashes escaped, cut to fit; returns buffer. */
 const char *hep_log_quote(const char *text, char *buffer, size_t size);
 

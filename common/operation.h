@@ -41,63 +41,69 @@ enum hep_access { HEP_ACCESS_NONE, HEP_READ, HEP_WRITE };
 
 /* One field of a request or reply. Use the HEP_…_FIELD macros. */
 struct hep_field {
-    const char *name;                 /* as in the message: snake_case                                      */
+    const char *name; /* as in the message: snake_case                                      */
     enum hep_field_type type;
     enum hep_field_presence presence;
-    size_t offset;                    /* of the member in the struct                                        */
-    double fallback;                  /* value of a missing number or bool                                  */
-    const char *fallback_text;        /* value of a missing string                                          */
-    double min, max;                  /* inclusive; numbers: value, strings: bytes; both 0 = no limit       */
-    bool has_above;                   /* numbers: value must be greater than .above                         */
+    size_t offset;             /* of the member in the struct                                        */
+    double fallback;           /* value of a missing number or bool                                  */
+    const char *fallback_text; /* value of a missing string                                          */
+    double min, max;           /* inclusive; numbers: value, strings: bytes; both 0 = no limit       */
+    bool has_above;            /* numbers: value must be greater than .above                         */
     double above;
-    int32_t multiple_of;              /* integers: 0 = any                                                  */
-    const char *const *choices;       /* strings: NULL-terminated list of allowed values, NULL = any        */
-    enum hep_access access;           /* references: what the operation does with the tensor                */
-    enum hep_dtype dtype;             /* references: required dtype, HEP_DTYPE_UNDEF = any                  */
-    int rank;                         /* references: required rank, 0 = any                                 */
-    const char *help;                 /* one line, with units                                               */
+    int32_t multiple_of;        /* integers: 0 = any                                                  */
+    const char *const *choices; /* strings: NULL-terminated list of allowed values, NULL = any        */
+    enum hep_access access;     /* references: what the operation does with the tensor                */
+    enum hep_dtype dtype;       /* references: required dtype, HEP_DTYPE_UNDEF = any                  */
+    int rank;                   /* references: required rank, 0 = any                                 */
+    const char *help;           /* one line, with units                                               */
 };
 #define HEP_FIELD(kind, structure, member, how, ...)                                                                   \
-    {.name = #member, .type = HEP_FIELD_##kind, .presence = HEP_##how, .offset = offsetof(struct structure, member),   \
-     __VA_ARGS__}
+    {                                                                                                                  \
+        .name = #member, .type = HEP_FIELD_##kind, .presence = HEP_##how,                                              \
+        .offset = offsetof(struct structure, member), __VA_ARGS__                                                      \
+    }
 /* e.g. HEP_FIELD(I32, plan_request, num_inference_steps, DEFAULTED, .fallback = 20, .min = 1, .max = 1000,
                   .help = "denoising steps") */
 
 /* Who may ask; each includes the ones before it. */
 enum hep_permission { HEP_CLIENT, HEP_OPERATOR, HEP_INTERNAL };
 
-struct hep_call;          /* one request in hand, see instructors/skeleton/instructor.h */
-struct hep_output_plan;   /* what an operation will write and need, see below           */
+struct hep_call;        /* one request in hand, see instructors/skeleton/instructor.h */
+struct hep_output_plan; /* what an operation will write and need, see below           */
 
 typedef enum hep_status hep_handler(struct hep_call *call, const void *request, void *reply, struct hep_error *error);
 /* Says, from a request whose WRITE references are absent and whose READ references may be unplaced (dtype and shape
-   only), which tensors it will write, what memory it needs beside them and how much it computes. Same request struct. */
+   only), which tensors it will write, what memory it needs beside them and how much it computes. Same request struct.
+ */
 typedef enum hep_status hep_measure(struct hep_call *call, const void *request, struct hep_output_plan *plan,
                                     struct hep_error *error);
 
 struct hep_operation {
-    const char *name;                     /* without the domain: "plan"                                          */
+    const char *name; /* without the domain: "plan"                                          */
     hep_handler *handler;
-    hep_measure *measure;                 /* required if a request field is a WRITE reference                    */
-    const struct hep_field *request;      /* fields of the request struct                                        */
+    hep_measure *measure;            /* required if a request field is a WRITE reference                    */
+    const struct hep_field *request; /* fields of the request struct                                        */
     size_t request_count;
-    size_t request_size;                  /* sizeof the struct                                                   */
+    size_t request_size; /* sizeof the struct                                                   */
     const struct hep_field *reply;
     size_t reply_count;
     size_t reply_size;
     enum hep_permission permission;
-    int32_t deadline_ms;                  /* without progress for so long = hung                                 */
-    bool pure;                            /* a function of its request: asking again gives the same bytes        */
-    bool heavy;                           /* runs on the worker thread, under a lease of cores …                 */
-    bool leaseless;                       /* … but computes nothing: it is there for the state of its domain, needs
-                                             no cores and is answered while another domain has all of them        */
-    const char *const *aliases;           /* NULL-terminated, NULL = none                                        */
-    const char *help;                     /* one line                                                            */
+    int32_t deadline_ms;        /* without progress for so long = hung                                 */
+    bool pure;                  /* a function of its request: asking again gives the same bytes        */
+    bool heavy;                 /* runs on the worker thread, under a lease of cores …                 */
+    bool leaseless;             /* … but computes nothing: it is there for the state of its domain, needs
+                                   no cores and is answered while another domain has all of them        */
+    const char *const *aliases; /* NULL-terminated, NULL = none                                        */
+    const char *help;           /* one line                                                            */
 };
 #define HEP_OPERATION(operation, function, request_type, request_fields, reply_type, reply_fields, ...)                \
-    {.name = operation, .handler = function, .request = request_fields, .request_count = HEP_COUNT_OF(request_fields), \
-     .request_size = sizeof(struct request_type), .reply = reply_fields, .reply_count = HEP_COUNT_OF(reply_fields),    \
-     .reply_size = sizeof(struct reply_type), __VA_ARGS__}
+    {                                                                                                                  \
+        .name = operation, .handler = function, .request = request_fields,                                             \
+        .request_count = HEP_COUNT_OF(request_fields), .request_size = sizeof(struct request_type),                    \
+        .reply = reply_fields, .reply_count = HEP_COUNT_OF(reply_fields), .reply_size = sizeof(struct reply_type),     \
+        __VA_ARGS__                                                                                                    \
+    }
 
 /* A table that ends with a row whose name is NULL. NULL if name is neither an operation nor an alias. */
 const struct hep_operation *hep_operation_find(const struct hep_operation *table, const char *name);
@@ -106,28 +112,29 @@ enum { HEP_OUTPUTS_MAX = 8 };
 struct hep_output_plan {
     int count;
     struct hep_output {
-        const char *field;     /* the WRITE reference that it is for                     */
+        const char *field; /* the WRITE reference that it is for                     */
         enum hep_dtype dtype;
         struct hep_shape shape;
     } outputs[HEP_OUTPUTS_MAX];
-    uint64_t memory_bytes;     /* private memory while it runs, beside mapped weights    */
-    double flops;              /* floating point operations of the whole call            */
-    double unit_flops;         /* of these, of one run of the network for one image; 0 = all */
+    uint64_t memory_bytes; /* private memory while it runs, beside mapped weights    */
+    double flops;          /* floating point operations of the whole call            */
+    double unit_flops;     /* of these, of one run of the network for one image; 0 = all */
 };
 void hep_output_add(struct hep_output_plan *plan, const char *field, enum hep_dtype dtype, struct hep_shape shape);
 
-/* Fills *to (the struct; zeroed first) from data (an object, or NULL for {}) by the table. Strings, JSON and so on point
-   into data, which the caller keeps alive. measuring: WRITE references may be absent. Errors name the field:
+/* Fills *to (the struct; zeroed first) from data (an object, or NULL for {}) by the table. Strings, JSON and so on
+   point into data, which the caller keeps alive. measuring: WRITE references may be absent. Errors name the field:
    UNKNOWN_FIELD, MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, BAD_REFERENCE. */
 enum hep_status hep_decode(const struct hep_field *fields, size_t count, json_t *data, bool measuring, void *to,
                            size_t size, struct hep_error *error);
-/* A new object with every field of the struct; OPTIONAL strings, references and JSON values that are zero are left out. Takes
-   the struct's JSON members in every case. NULL when out of memory. */
+/* A new object with every field of the struct; OPTIONAL strings, references and JSON values that are zero are left out.
+   Takes the struct's JSON members in every case. NULL when out of memory. */
 json_t *hep_encode(const struct hep_field *fields, size_t count, const void *from);
 /* Releases what a reply struct owns (its JSON members) without encoding it. */
 void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply);
 
-/* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, lease, aliases, request:[{name,type,…}], reply:[…]}] */
+/* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, lease, aliases, request:[{name,type,…}],
+ * reply:[…]}] */
 json_t *hep_describe(const struct hep_operation *table);
 const char *hep_permission_name(enum hep_permission permission);
 
@@ -138,8 +145,8 @@ json_t *hep_json_text(const char *text);
 /* Tensor references and errors as JSON objects. */
 json_t *hep_ref_to_json(const struct hep_tensor_ref *ref);
 enum hep_status hep_ref_from_json(json_t *json, struct hep_tensor_ref *ref, struct hep_error *error);
-json_t *hep_error_to_json(const struct hep_error *error); /* {code, message, hint, field?, domain?, operation?, retryable, cause?,
-                                                             retry_after_ms?} */
+json_t *hep_error_to_json(const struct hep_error *error); /* {code, message, hint, field?, domain?, operation?,
+                                                             retryable, cause?, retry_after_ms?} */
 void hep_error_from_json(json_t *json, struct hep_error *error);
 
 #endif

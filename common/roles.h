@@ -14,11 +14,11 @@ enum hep_role {
 };
 
 struct hep_role_row {
-    const char *prefix; /* "device": the part of an operation's type before the dot */
+    const char *prefix;  /* "device": the part of an operation's type before the dot */
     const char *weights; /* "no", "maps", "owns"                                    */
-    bool heavy;         /* its long operations need a lease of cores                */
-    const char *binary; /* "heptad-device"                                          */
-    const char *help;   /* one line                                                 */
+    bool heavy;          /* its long operations need a lease of cores                */
+    const char *binary;  /* "heptad-device"                                          */
+    const char *help;    /* one line                                                 */
 };
 
 const struct hep_role_row *hep_role(enum hep_role role); /* role < HEP_ROLE_COUNT */

@@ -131,7 +131,8 @@ uint16_t hep_f32_to_bf16(float value)
 
 float hep_f16_to_f32(uint16_t value)
 {
-    uint32_t sign = (uint32_t)(value & 0x8000u) << 16, exponent = (value >> 10) & 0x1fu, mantissa = value & 0x3ffu, bits;
+    uint32_t sign = (uint32_t)(value & 0x8000u) << 16, exponent = (value >> 10) & 0x1fu, mantissa = value & 0x3ffu,
+             bits;
     if (exponent == 0x1f) {
         bits = sign | 0x7f800000u | (mantissa << 13);
     } else if (exponent != 0) {

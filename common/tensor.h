@@ -18,18 +18,17 @@ enum hep_dtype {
     HEP_DTYPE_COUNT
 };
 
-const char *hep_dtype_name(enum hep_dtype dtype);   /* "f32"; "undef" for HEP_DTYPE_UNDEF    */
-size_t hep_dtype_bytes(enum hep_dtype dtype);       /* 4; 0 for HEP_DTYPE_UNDEF              */
-enum hep_dtype hep_dtype_from_name(const char *name);             /* "bf16" → HEP_BF16; else HEP_DTYPE_UNDEF */
-enum hep_dtype hep_dtype_from_safetensors(const char *name);      /* "BF16" → HEP_BF16; else HEP_DTYPE_UNDEF */
-const char *hep_dtype_safetensors(enum hep_dtype dtype);          /* "BF16"                                  */
+const char *hep_dtype_name(enum hep_dtype dtype);            /* "f32"; "undef" for HEP_DTYPE_UNDEF    */
+size_t hep_dtype_bytes(enum hep_dtype dtype);                /* 4; 0 for HEP_DTYPE_UNDEF              */
+enum hep_dtype hep_dtype_from_name(const char *name);        /* "bf16" → HEP_BF16; else HEP_DTYPE_UNDEF */
+enum hep_dtype hep_dtype_from_safetensors(const char *name); /* "BF16" → HEP_BF16; else HEP_DTYPE_UNDEF */
+const char *hep_dtype_safetensors(enum hep_dtype dtype);     /* "BF16"                                  */
 
 struct hep_shape {
-    int rank;                         /* 0 … HEP_TENSOR_RANK_MAX; 0 is a scalar */
+    int rank;                          /* 0 … HEP_TENSOR_RANK_MAX; 0 is a scalar */
     int64_t dims[HEP_TENSOR_RANK_MAX]; /* outermost first                       */
 };
-#define HEP_SHAPE(...)                                                                                                 \
-    ((struct hep_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#define HEP_SHAPE(...) ((struct hep_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 
 bool hep_shape_equal(const struct hep_shape *a, const struct hep_shape *b);
 /* Product of the dims; false if a dim is negative or the product overflows int64_t. */

@@ -99,7 +99,8 @@ static enum hep_status walk_tagged(struct walk *w, unsigned tag, int depth)
     if (tag >= 0xd9 && tag <= 0xdb)
         return take_number(w, (size_t)1 << (tag - 0xd9), &number) ? walk_string(w, number) : bad(w, "cut off");
     if (tag >= 0xdc)
-        return take_number(w, tag % 2 ? 4 : 2, &number) ? walk_members(w, number, tag >= 0xde, depth) : bad(w, "cut off");
+        return take_number(w, tag % 2 ? 4 : 2, &number) ? walk_members(w, number, tag >= 0xde, depth)
+                                                        : bad(w, "cut off");
     return bad(w, "a binary, extension or reserved value");
 }
 
@@ -205,7 +206,8 @@ enum hep_status hep_wire_decode(const void *frame, size_t bytes, json_t **value,
         decoded = value_of(&unpacked.data);
     msgpack_unpacked_destroy(&unpacked);
     if (!decoded)
-        return hep_fail(error, HEP_E_BAD_FRAME, "message frame of %zu bytes: a key stands twice, or out of memory", bytes);
+        return hep_fail(error, HEP_E_BAD_FRAME, "message frame of %zu bytes: a key stands twice, or out of memory",
+                        bytes);
     *value = decoded;
     return HEP_OK;
 }
@@ -237,16 +239,13 @@ static int pack(msgpack_packer *packer, const json_t *value)
     case JSON_ARRAY:
         if (msgpack_pack_array(packer, json_array_size(value)))
             return -1;
-        json_array_foreach(value, index, member)
-            if (pack(packer, member))
-                return -1;
+        json_array_foreach(value, index, member) if (pack(packer, member)) return -1;
         return 0;
     case JSON_OBJECT:
         if (msgpack_pack_map(packer, json_object_size(value)))
             return -1;
-        json_object_foreach((json_t *)(uintptr_t)value, key, member)
-            if (pack_string(packer, key, strlen(key)) || pack(packer, member))
-                return -1;
+        json_object_foreach((json_t *)(uintptr_t)value, key,
+                            member) if (pack_string(packer, key, strlen(key)) || pack(packer, member)) return -1;
         return 0;
     }
     return -1;
@@ -262,7 +261,8 @@ enum hep_status hep_wire_encode(const json_t *value, void **frame, size_t *bytes
         msgpack_sbuffer_destroy(&buffer);
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a message");
     }
-    enum hep_status status = hep_wire_check(buffer.data, buffer.size, error); /* the peer would refuse it: say so here */
+    enum hep_status status =
+        hep_wire_check(buffer.data, buffer.size, error); /* the peer would refuse it: say so here */
     if (status != HEP_OK) {
         msgpack_sbuffer_destroy(&buffer);
         return status;
@@ -272,7 +272,8 @@ enum hep_status hep_wire_encode(const json_t *value, void **frame, size_t *bytes
     return HEP_OK;
 }
 
-/* ---- readers ------------------------------------------------------------------------------------------------------ */
+/* ---- readers ------------------------------------------------------------------------------------------------------
+ */
 const char *hep_json_str(const json_t *object, const char *key, const char *fallback)
 {
     const json_t *member = json_object_get(object, key);

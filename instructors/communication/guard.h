@@ -8,9 +8,9 @@
 #include "common/listen.h"
 
 struct guard {
-    bool loopback;                         /* listens on loopback only           */
-    char address[64];                      /* that it listens on, in digits      */
-    char token[HEP_TOKEN_SIZE];            /* "" = none is asked for             */
+    bool loopback;              /* listens on loopback only           */
+    char address[64];           /* that it listens on, in digits      */
+    char token[HEP_TOKEN_SIZE]; /* "" = none is asked for             */
 };
 
 /* token_file: "" = none. BAD_CONFIG: those of hep_token_read and hep_listen_needs_token. */

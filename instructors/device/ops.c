@@ -78,8 +78,10 @@ struct memory_reply {
 static const char *const device_choices[] = {CPU_DEVICE, "", NULL};
 static const struct hep_field list_reply_fields[] = {
     HEP_FIELD(JSON, list_reply, devices, REQUIRED,
-              .help = "id, kind, name, cores, caches, NUMA nodes, ISA level; measured GFLOP/s per dtype (gflops), how far windows "
-                      "of one measurement lay apart (gflops_spread), and whether two measurements agree (gflops_settled)"),
+              .help =
+                  "id, kind, name, cores, caches, NUMA nodes, ISA level; measured GFLOP/s per dtype (gflops), how far "
+                  "windows "
+                  "of one measurement lay apart (gflops_spread), and whether two measurements agree (gflops_settled)"),
     HEP_FIELD(JSON, list_reply, cores, REQUIRED, .help = "numbers of the cores that may be computed on"),
     HEP_FIELD(STR, list_reply, isa, REQUIRED,
               .help = "instruction set level of the kernels: portable, avx2, avx512bf16"),
@@ -165,8 +167,8 @@ static json_t *cpu_to_json(struct device_state *state)
 {
     const struct device_rates rates = rates_of(state);
     const struct device_topology *topology = &state->topology;
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:f, s:o, s:o, s:b}", "id", CPU_DEVICE,
-                     "kind", "cpu", "name", topology->model, "isa", hep_isa_name(topology->isa), "sockets",
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:f, s:o, s:o, s:b}", "id",
+                     CPU_DEVICE, "kind", "cpu", "name", topology->model, "isa", hep_isa_name(topology->isa), "sockets",
                      topology->sockets, "numa_nodes", topology->nodes, "cores", topology->core_count, "usable_cores",
                      topology->usable_cores, "threads", topology->threads, "l1d_bytes", (json_int_t)topology->l1d_bytes,
                      "l2_bytes", (json_int_t)topology->l2_bytes, "l3_bytes", (json_int_t)topology->l3_bytes, "l3_count",

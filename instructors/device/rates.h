@@ -1,7 +1,7 @@
 /*
- * How fast this machine multiplies matrices, per dtype. A busy machine measures too little, never too much: so the best of
- * several short windows counts, again and again while nothing else is to be done, until two measurements agree. Kept in the
- * state folder until the processor, the cores or the build change.
+ * How fast this machine multiplies matrices, per dtype. A busy machine measures too little, never too much: so the best
+ * of several short windows counts, again and again while nothing else is to be done, until two measurements agree. Kept
+ * in the state folder until the processor, the cores or the build change.
  */
 #ifndef HEP_INSTRUCTORS_DEVICE_RATES_H
 #define HEP_INSTRUCTORS_DEVICE_RATES_H
@@ -12,7 +12,8 @@ enum { DEVICE_RATES_KEY_MAX = 256 };
 #define DEVICE_RATES_AGREE 0.1
 
 struct device_rates {
-    double gflops[HEP_DTYPE_COUNT]; /* 10^9 operations per second, a multiply-add being two; 0 = not measured or no fast path */
+    double gflops[HEP_DTYPE_COUNT]; /* 10^9 operations per second, a multiply-add being two; 0 = not measured or no fast
+                                       path */
     double spread[HEP_DTYPE_COUNT]; /* 0 to 1: how far the worst window of the best measurement was below its best */
     double measured_ms;             /* how long the last measurement took                                          */
     int measurements;               /* so far; 0 = nothing is known                                                */

@@ -1,6 +1,6 @@
 /*
- * Keeps measured rates in a folder of the state folder, as JSON that a person can read. Called around rates.c. A file that is
- * missing, damaged or of another machine costs a measurement, nothing else.
+ * Keeps measured rates in a folder of the state folder, as JSON that a person can read. Called around rates.c. A file
+ * that is missing, damaged or of another machine costs a measurement, nothing else.
  */
 #include "instructors/device/rates.h"
 

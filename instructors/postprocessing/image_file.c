@@ -80,7 +80,8 @@ enum hep_status image_encode(enum image_format format, const struct image_source
                              struct image_bytes *bytes, struct hep_error *error)
 {
     const struct format_row *row = row_of(format);
-    if (source->width < 1 || source->height < 1 || source->width > HEP_IMAGE_FILE_SIDE_MAX || source->height > HEP_IMAGE_FILE_SIDE_MAX)
+    if (source->width < 1 || source->height < 1 || source->width > HEP_IMAGE_FILE_SIDE_MAX ||
+        source->height > HEP_IMAGE_FILE_SIDE_MAX)
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "an image of %d x %d; sides are 1 to %d", source->width,
                         source->height, HEP_IMAGE_FILE_SIDE_MAX);
     if (quality < 0 || quality > 100)

@@ -1,6 +1,6 @@
 /*
- * heptad-scheduler's operations: plan, list, info. To add one: fields, row, handler, a line in the golden description, a
- * test. The diffusion schedulers themselves are rows of methods.c.
+ * heptad-scheduler's operations: plan, list, info. To add one: fields, row, handler, a line in the golden description,
+ * a test. The diffusion schedulers themselves are rows of methods.c.
  */
 #include "common/crash_point.h"
 #include "nn/scheduler/methods.h"
@@ -32,20 +32,27 @@ struct list_reply {
 };
 
 static const struct hep_field plan_fields[] = {
-    HEP_FIELD(STR, plan_request, scheduler, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "scheduler name or alias; the model's own if empty"),
-    HEP_FIELD(REF, plan_request, config, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "scheduler configuration from model.load"),
-    HEP_FIELD(I32, plan_request, num_inference_steps, DEFAULTED, .fallback = 20, .min = 1, .max = HEP_STEPS_MAX, .help = "denoising steps"),
-    HEP_FIELD(F64, plan_request, strength, DEFAULTED, .fallback = 1, .has_above = true, .above = 0, .max = 1, .help = "how much of the schedule to run"),
-    HEP_FIELD(F64, plan_request, eta, DEFAULTED, .fallback = -1, .min = -1, .max = 1, .help = "DDIM, TCD: how much noise; -1 is the method's own default"),
+    HEP_FIELD(STR, plan_request, scheduler, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "scheduler name or alias; the model's own if empty"),
+    HEP_FIELD(REF, plan_request, config, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "scheduler configuration from model.load"),
+    HEP_FIELD(I32, plan_request, num_inference_steps, DEFAULTED, .fallback = 20, .min = 1, .max = HEP_STEPS_MAX,
+              .help = "denoising steps"),
+    HEP_FIELD(F64, plan_request, strength, DEFAULTED, .fallback = 1, .has_above = true, .above = 0, .max = 1,
+              .help = "how much of the schedule to run"),
+    HEP_FIELD(F64, plan_request, eta, DEFAULTED, .fallback = -1, .min = -1, .max = 1,
+              .help = "DDIM, TCD: how much noise; -1 is the method's own default"),
     HEP_FIELD(BOOL, plan_request, describe, OPTIONAL, .help = "give the whole table in the reply"),
-    HEP_FIELD(REF, plan_request, plan, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1, .help = "out: the plan"),
+    HEP_FIELD(REF, plan_request, plan, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
+              .help = "out: the plan"),
 };
 static const struct hep_field plan_reply_fields[] = {
     HEP_FIELD(STR, plan_reply, scheduler, REQUIRED, .help = "canonical name"),
     HEP_FIELD(STR, plan_reply, title, REQUIRED, .help = "as web interfaces show it"),
     HEP_FIELD(I32, plan_reply, evaluations, REQUIRED, .help = "calls of the network"),
     HEP_FIELD(I32, plan_reply, steps, REQUIRED, .help = "steps that people count"),
-    HEP_FIELD(I32, plan_reply, state_vectors, REQUIRED, .help = "tensors that the method remembers, the sample included"),
+    HEP_FIELD(I32, plan_reply, state_vectors, REQUIRED,
+              .help = "tensors that the method remembers, the sample included"),
     HEP_FIELD(F64, plan_reply, init_noise_sigma, REQUIRED, .help = "factor of the initial noise"),
     HEP_FIELD(JSON, plan_reply, table, OPTIONAL, .help = "timesteps, sigmas and matrices, when describe is set"),
 };
@@ -53,7 +60,8 @@ static const struct hep_field list_reply_fields[] = {
     HEP_FIELD(JSON, list_reply, schedulers, REQUIRED, .help = "name, title, aliases, class and help of each"),
 };
 
-static enum hep_status read_config(struct hep_call *call, const struct plan_request *request, json_t **config, struct hep_error *error)
+static enum hep_status read_config(struct hep_call *call, const struct plan_request *request, json_t **config,
+                                   struct hep_error *error)
 {
     struct hep_tensor tensor = hep_call_map(call, &request->config);
     const struct hep_bundle_header *bundle;
@@ -61,8 +69,8 @@ static enum hep_status read_config(struct hep_call *call, const struct plan_requ
     return hep_bundle_json(bundle, "scheduler_config.json", config, error);
 }
 
-static enum hep_status make(struct hep_call *call, const struct plan_request *request, void *blob, size_t capacity, size_t *bytes,
-                            struct hep_error *error)
+static enum hep_status make(struct hep_call *call, const struct plan_request *request, void *blob, size_t capacity,
+                            size_t *bytes, struct hep_error *error)
 {
     json_t *config;
     struct scheduler_options options = SCHEDULER_OPTIONS_DEFAULT;
@@ -70,12 +78,14 @@ static enum hep_status make(struct hep_call *call, const struct plan_request *re
     options.strength = request->strength;
     options.eta = request->eta;
     HEP_TRY(read_config(call, request, &config, error));
-    enum hep_status status = scheduler_plan_make(request->scheduler.data, config, &options, blob, capacity, bytes, error);
+    enum hep_status status =
+        scheduler_plan_make(request->scheduler.data, config, &options, blob, capacity, bytes, error);
     json_decref(config);
     return status;
 }
 
-static enum hep_status measure_plan(struct hep_call *call, const void *request, struct hep_output_plan *outputs, struct hep_error *error)
+static enum hep_status measure_plan(struct hep_call *call, const void *request, struct hep_output_plan *outputs,
+                                    struct hep_error *error)
 {
     size_t bytes;
     HEP_TRY(make(call, request, NULL, 0, &bytes, error));
@@ -117,13 +127,22 @@ static enum hep_status list(struct hep_call *call, const void *request, void *re
 }
 
 static const struct hep_operation operations[] = {
-    HEP_OPERATION("plan", plan, plan_request, plan_fields, plan_reply, plan_reply_fields, .measure = measure_plan, .permission = HEP_INTERNAL,
-                  .deadline_ms = 2000, .pure = true,
-                  .aliases = (const char *const[]){"create", "set_timesteps", "create_scheduler", "configure_scheduler", NULL},
+    HEP_OPERATION("plan", plan, plan_request, plan_fields, plan_reply, plan_reply_fields, .measure = measure_plan,
+                  .permission = HEP_INTERNAL, .deadline_ms = 2000, .pure = true,
+                  .aliases =
+                      (const char *const[]){"create", "set_timesteps", "create_scheduler", "configure_scheduler", NULL},
                   .help = "compute the table that drives a denoising loop"),
-    {.name = "list", .handler = list, .request_size = sizeof(struct no_fields), .reply = list_reply_fields, .reply_count = 1,
-     .reply_size = sizeof(struct list_reply), .permission = HEP_CLIENT, .deadline_ms = 2000, .pure = true,
-     .aliases = (const char *const[]){"list_schedulers", NULL}, .help = "the diffusion schedulers that Heptad has"},
+    {.name = "list",
+     .handler = list,
+     .request_size = sizeof(struct no_fields),
+     .reply = list_reply_fields,
+     .reply_count = 1,
+     .reply_size = sizeof(struct list_reply),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 2000,
+     .pure = true,
+     .aliases = (const char *const[]){"list_schedulers", NULL},
+     .help = "the diffusion schedulers that Heptad has"},
     {0},
 };
 

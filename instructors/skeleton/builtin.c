@@ -1,6 +1,6 @@
 /*
- * The operations that every domain has: get_status, ping, describe, configure, cancel on the loop thread, cleanup on the
- * worker thread.
+ * The operations that every domain has: get_status, ping, describe, configure, cancel on the loop thread, cleanup on
+ * the worker thread.
  */
 #include "instructors/skeleton/internal.h"
 
@@ -41,12 +41,16 @@ static const struct hep_field configure_fields[] = {
     HEP_FIELD(JSON, configure_request, settings, REQUIRED, .help = "an object: configuration key → value as text"),
 };
 static const struct hep_field configure_reply_fields[] = {
-    {.name = "applied", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+    {.name = "applied",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
      .help = "names of the keys that are in force now"},
 };
 static const struct hep_field cancel_request_fields[] = {
     HEP_FIELD(STR, cancel_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "whose calls"),
-    HEP_FIELD(STR, cancel_request, request, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "request_id of one of them; all if empty"),
+    HEP_FIELD(STR, cancel_request, request, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "request_id of one of them; all if empty"),
 };
 static const struct hep_field cancel_reply_fields[] = {
     HEP_FIELD(I32, cancel_reply, calls, REQUIRED, .help = "calls in hand or waiting that were marked"),
@@ -59,15 +63,24 @@ static const struct hep_field ping_reply_fields[] = {
     HEP_FIELD(U64, ping_reply, generation, REQUIRED, .help = "generation of the process that answered"),
 };
 static const struct hep_field status_reply_fields[] = {
-    {.name = "status", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+    {.name = "status",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
      .help = "state, progress, operation in hand, queue, memory, CPU time, counts and latencies"},
 };
 static const struct hep_field describe_reply_fields[] = {
-    {.name = "operations", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+    {.name = "operations",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
      .help = "the operation table"},
 };
 static const struct hep_field cleanup_reply_fields[] = {
-    {.name = "freed", .type = HEP_FIELD_JSON, .presence = HEP_REQUIRED, .offset = offsetof(struct json_reply, value),
+    {.name = "freed",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
      .help = "what was dropped"},
 };
 
@@ -83,9 +96,9 @@ static json_t *stats_to_json(const struct operation_stats *stats)
     size_t kept = stats->count < LATENCIES_KEPT ? (size_t)stats->count : LATENCIES_KEPT;
     memcpy(sorted, stats->latency_us, kept * sizeof sorted[0]);
     qsort(sorted, kept, sizeof sorted[0], compare_i64);
-    json_t *object = json_pack("{s:I, s:I, s:f, s:f, s:f}", "count", (json_int_t)stats->count, "errors", (json_int_t)stats->errors,
-                               "p50_ms", (double)sorted[kept / 2] / 1000, "p99_ms", (double)sorted[kept - 1 - kept / 100] / 1000,
-                               "cpu_ms", (double)stats->cpu_us / 1000);
+    json_t *object = json_pack("{s:I, s:I, s:f, s:f, s:f}", "count", (json_int_t)stats->count, "errors",
+                               (json_int_t)stats->errors, "p50_ms", (double)sorted[kept / 2] / 1000, "p99_ms",
+                               (double)sorted[kept - 1 - kept / 100] / 1000, "cpu_ms", (double)stats->cpu_us / 1000);
     if (stats->last_error[0])
         json_object_set_new(object, "last_error", hep_json_text(stats->last_error));
     return object;
@@ -110,9 +123,10 @@ static json_t *calls_in_hand(const struct hep_instructor *self)
     int64_t now = hep_now_us();
     for (const struct hep_call *call = self->in_hand; call; call = call->next_in_hand)
         if (!call->builtin)
-            json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:I, s:i, s:i, s:i}", "request_id", call->request_id,
-                                                   "session", call->session, "operation", call->row->name, "attempt", call->attempt,
-                                                   "for_ms", (json_int_t)((now - call->started_us) / 1000), "deadline_ms",
+            json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:I, s:i, s:i, s:i}", "request_id",
+                                                   call->request_id, "session", call->session, "operation",
+                                                   call->row->name, "attempt", call->attempt, "for_ms",
+                                                   (json_int_t)((now - call->started_us) / 1000), "deadline_ms",
                                                    call->row->deadline_ms, "step", call->step, "steps", call->steps));
     return array;
 }
@@ -137,13 +151,14 @@ json_t *instructor_status(struct hep_instructor *self)
     int queued = self->queued;
     pthread_mutex_unlock(&self->lock);
     const char *state = atomic_load(&self->draining) ? "draining" : json_array_size(hand) ? "busy" : "ready";
-    json_t *status = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
-                               hep_role_name(self->spec->role), "state", state, "pid", (int)getpid(), "generation",
-                               (json_int_t)self->options.generation, "uptime_ms", (json_int_t)((hep_now_us() - self->started_us) / 1000),
-                               "progress", (json_int_t)atomic_load(&self->progress), "queue", queued, "rss_bytes", (json_int_t)resident,
-                               "shared_bytes", (json_int_t)shared, "shm_bytes", (json_int_t)hep_resolver_stats(self->resolver).bytes,
-                               "cpu_ms", (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats,
-                               "confinement", confinement_json(self));
+    json_t *status = json_pack(
+        "{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
+        hep_role_name(self->spec->role), "state", state, "pid", (int)getpid(), "generation",
+        (json_int_t)self->options.generation, "uptime_ms", (json_int_t)((hep_now_us() - self->started_us) / 1000),
+        "progress", (json_int_t)atomic_load(&self->progress), "queue", queued, "rss_bytes", (json_int_t)resident,
+        "shared_bytes", (json_int_t)shared, "shm_bytes", (json_int_t)hep_resolver_stats(self->resolver).bytes, "cpu_ms",
+        (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats, "confinement",
+        confinement_json(self));
     if (self->spec->status)
         self->spec->status(self, status);
     return status;
@@ -204,7 +219,8 @@ static enum hep_status cleanup(struct hep_call *call, const void *request, void 
     return HEP_OK;
 }
 
-/* ---- settings that a reload changes in a process that runs --------------------------------------------------------- */
+/* ---- settings that a reload changes in a process that runs ---------------------------------------------------------
+ */
 static bool apply_log_level(const char *value)
 {
     enum hep_log_level level;
@@ -253,8 +269,10 @@ static enum hep_status configure(struct hep_call *call, const void *request, voi
 }
 
 #define STATUS_ROW(text, function, fields, rights, ...)                                                                \
-    {.name = text, .handler = function, .request_size = sizeof(struct no_request), .reply = fields, .reply_count = 1,  \
-     .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__}
+    {                                                                                                                  \
+        .name = text, .handler = function, .request_size = sizeof(struct no_request), .reply = fields,                 \
+        .reply_count = 1, .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__                   \
+    }
 const struct hep_operation builtin_operations[] = {
     STATUS_ROW("get_status", get_status, status_reply_fields, HEP_CLIENT, .deadline_ms = 2000,
                .help = "state, progress, memory and latencies of this domain"),
@@ -262,14 +280,23 @@ const struct hep_operation builtin_operations[] = {
                .help = "the table of this domain's operations"),
     STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,
                .help = "drop caches and unused mappings"),
-    {.name = "configure", .handler = configure, .request = configure_fields, .request_count = HEP_COUNT_OF(configure_fields),
-     .request_size = sizeof(struct configure_request), .reply = configure_reply_fields, .reply_count = 1,
-     .reply_size = sizeof(struct json_reply), .permission = HEP_INTERNAL, .deadline_ms = 2000, .pure = true,
+    {.name = "configure",
+     .handler = configure,
+     .request = configure_fields,
+     .request_count = HEP_COUNT_OF(configure_fields),
+     .request_size = sizeof(struct configure_request),
+     .reply = configure_reply_fields,
+     .reply_count = 1,
+     .reply_size = sizeof(struct json_reply),
+     .permission = HEP_INTERNAL,
+     .deadline_ms = 2000,
+     .pure = true,
      .help = "settings of a configuration that was read again"},
     HEP_OPERATION("cancel", cancel, cancel_request, cancel_request_fields, cancel_reply, cancel_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 2000,
                   .help = "end a session's calls: those that wait at once, a network that runs before its next kernel"),
-    HEP_OPERATION("ping", ping, ping_request, ping_request_fields, ping_reply, ping_reply_fields, .permission = HEP_CLIENT,
-                  .deadline_ms = 2000, .pure = true, .help = "answers; a full round trip through the domain"),
+    HEP_OPERATION("ping", ping, ping_request, ping_request_fields, ping_reply, ping_reply_fields,
+                  .permission = HEP_CLIENT, .deadline_ms = 2000, .pure = true,
+                  .help = "answers; a full round trip through the domain"),
     {0},
 };

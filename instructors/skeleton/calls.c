@@ -33,9 +33,9 @@ struct hep_call *call_create(struct hep_instructor *self, json_t *message, answe
     call->arrived_us = hep_now_us();
     size_t index;
     json_t *core;
-    json_array_foreach(json_object_get(json_object_get(message, "lease"), "cores"), index, core)
-        if (json_is_integer(core) && call->core_count < CORES_MAX)
-            call->cores[call->core_count++] = (int)json_integer_value(core);
+    json_array_foreach(json_object_get(json_object_get(message, "lease"), "cores"), index,
+                       core) if (json_is_integer(core) && call->core_count < CORES_MAX)
+        call->cores[call->core_count++] = (int)json_integer_value(core);
     pthread_mutex_lock(&self->lock);
     self->open_calls++;
     pthread_mutex_unlock(&self->lock);
@@ -58,7 +58,8 @@ static void call_destroy(struct hep_call *call)
     free(call);
 }
 
-/* ---- the list of calls in hand, for get_status and the watchdog ---------------------------------------------------- */
+/* ---- the list of calls in hand, for get_status and the watchdog ----------------------------------------------------
+ */
 static void enter_hand(struct hep_call *call)
 {
     struct hep_instructor *self = call->self;
@@ -97,23 +98,27 @@ static void leave_hand(struct hep_call *call, const struct hep_error *error)
     stats->cpu_us += cpu;
     if (error) {
         stats->errors++;
-        snprintf(stats->last_error, sizeof stats->last_error, "%s: %.80s", hep_status_name(error->code), error->message);
+        snprintf(stats->last_error, sizeof stats->last_error, "%s: %.80s", hep_status_name(error->code),
+                 error->message);
     }
     pthread_mutex_unlock(&self->lock);
     atomic_fetch_add(&self->progress, 1);
     report_send(&self->report,
-                json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "kind", "end", "request_id", call->request_id, "session",
-                          call->session, "operation", call->row->name, "success", error == NULL, "duration_us",
-                          (json_int_t)duration, "cpu_us", (json_int_t)cpu, "progress", (json_int_t)atomic_load(&self->progress)),
+                json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "kind", "end", "request_id", call->request_id,
+                          "session", call->session, "operation", call->row->name, "success", error == NULL,
+                          "duration_us", (json_int_t)duration, "cpu_us", (json_int_t)cpu, "progress",
+                          (json_int_t)atomic_load(&self->progress)),
                 true);
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------------- */
+/* ---- answers -------------------------------------------------------------------------------------------------------
+ */
 static json_t *error_reply(const struct hep_call *call, const struct hep_error *error)
 {
     char text[HEP_ERROR_MESSAGE_MAX + 64];
     if (!call->string_errors)
-        return json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 0, "error", hep_error_to_json(error));
+        return json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 0, "error",
+                         hep_error_to_json(error));
     snprintf(text, sizeof text, "%s: %s", hep_status_name(error->code), error->message);
     return json_pack("{s:s, s:b, s:s}", "request_id", call->request_id, "success", 0, "error", text);
 }
@@ -153,8 +158,8 @@ static json_t *outputs_to_json(const struct hep_output_plan *plan)
         struct hep_tensor_ref ref = {.dtype = plan->outputs[i].dtype, .shape = plan->outputs[i].shape};
         json_object_set_new(outputs, plan->outputs[i].field, hep_ref_to_json(&ref));
     }
-    return json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops", plan->flops,
-                     "unit_flops", plan->unit_flops > 0 ? plan->unit_flops : plan->flops);
+    return json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes,
+                     "flops", plan->flops, "unit_flops", plan->unit_flops > 0 ? plan->unit_flops : plan->flops);
 }
 
 /* status decides; a handler that filled no error gets its code's own words. */
@@ -226,7 +231,8 @@ enum hep_status hep_call_defer(struct hep_call *call)
     return HEP_STATUS_COUNT;
 }
 
-/* ---- before the handler -------------------------------------------------------------------------------------------- */
+/* ---- before the handler --------------------------------------------------------------------------------------------
+ */
 static enum hep_status map_references(struct hep_call *call, struct hep_error *error)
 {
     const char *members = call->request;
@@ -237,8 +243,8 @@ static enum hep_status map_references(struct hep_call *call, struct hep_error *e
             continue;
         hep_assert(call->mapped_count < MAPPED_MAX);
         struct mapped *mapped = &call->mapped[call->mapped_count];
-        enum hep_status status = hep_resolve(call->self->resolver, ref, field->access == HEP_WRITE ? HEP_WRITE : HEP_READ,
-                                             &mapped->tensor, error);
+        enum hep_status status = hep_resolve(call->self->resolver, ref,
+                                             field->access == HEP_WRITE ? HEP_WRITE : HEP_READ, &mapped->tensor, error);
         if (status != HEP_OK) {
             hep_prefix(error, "%s", field->name);
             if (error)
@@ -257,7 +263,8 @@ static enum hep_status find_row(struct hep_call *call, struct hep_error *error)
     const char *domain = hep_role_name(call->self->spec->role);
     if (!dot || strlen(domain) != (size_t)(dot - type) || strncmp(type, domain, strlen(domain)) != 0) {
         hep_fail_field(error, HEP_E_UNKNOWN_DOMAIN, "type", "this is %s; it has no operation \"%.60s\"", domain, type);
-        return hep_hint(error, "its operations begin with \"%s.\"; --describe lists them", domain), HEP_E_UNKNOWN_DOMAIN;
+        return hep_hint(error, "its operations begin with \"%s.\"; --describe lists them", domain),
+               HEP_E_UNKNOWN_DOMAIN;
     }
     call->row = hep_operation_find(call->self->spec->operations, dot + 1);
     if (!call->row) {
@@ -280,8 +287,8 @@ static enum hep_status prepare(struct hep_call *call, struct hep_error *error)
     call->reply = calloc(1, row->reply_size ? row->reply_size : 1);
     if (!call->request || !call->reply)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the request");
-    HEP_TRY(hep_decode(row->request, row->request_count, json_object_get(call->message, "data"), call->measure, call->request,
-                       row->request_size, error));
+    HEP_TRY(hep_decode(row->request, row->request_count, json_object_get(call->message, "data"), call->measure,
+                       call->request, row->request_size, error));
     return map_references(call, error);
 }
 
@@ -313,10 +320,12 @@ bool call_refuse_ended(struct hep_call *call)
     return true;
 }
 
-/* ---- ending calls of a session ------------------------------------------------------------------------------------- */
+/* ---- ending calls of a session -------------------------------------------------------------------------------------
+ */
 static int mark_cancelled(struct hep_call *call, const char *session, const char *request_id)
 {
-    if (call->builtin || strcmp(call->session, session) != 0 || (request_id[0] && strcmp(call->request_id, request_id) != 0))
+    if (call->builtin || strcmp(call->session, session) != 0 ||
+        (request_id[0] && strcmp(call->request_id, request_id) != 0))
         return 0;
     atomic_store(&call->cancelled, true);
     return 1;
@@ -335,7 +344,8 @@ int calls_cancel(struct hep_instructor *self, const char *session, const char *r
     return count;
 }
 
-/* ---- what handlers ask --------------------------------------------------------------------------------------------- */
+/* ---- what handlers ask ---------------------------------------------------------------------------------------------
+ */
 struct hep_instructor *hep_call_instructor(struct hep_call *call)
 {
     return call->self;
@@ -374,8 +384,8 @@ struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_re
     hep_assert_failed("the reference is part of the request and placed", __FILE__, __LINE__);
 }
 
-enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref, struct hep_tensor *tensor,
-                                    struct hep_error *error)
+enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref,
+                                    struct hep_tensor *tensor, struct hep_error *error)
 {
     return hep_resolve(self->resolver, ref, HEP_READ, tensor, error);
 }
@@ -413,9 +423,9 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
     call->steps = steps;
     pthread_mutex_unlock(&self->lock);
     report_send(&self->report,
-                json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "kind", "progress", "counter", (json_int_t)counter,
-                          "request_id", call->request_id, "session", call->session, "operation", call->row->name, "attempt",
-                          call->attempt, "step", step, "steps", steps, "note", note),
+                json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "kind", "progress", "counter",
+                          (json_int_t)counter, "request_id", call->request_id, "session", call->session, "operation",
+                          call->row->name, "attempt", call->attempt, "step", step, "steps", steps, "note", note),
                 false);
 }
 

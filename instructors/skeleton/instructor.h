@@ -6,11 +6,12 @@
  * so. An instructor with a batch of its own (inference) defers: its handler keeps the call and returns what
  * hep_call_defer() returns, and `work` is called on the worker thread again and again while it says there is more.
  *
- * Every domain has get_status, ping, describe, cancel and cleanup from here; all but cleanup answer on the loop thread, also while a
- * heavy operation runs; cleanup waits for its turn on the worker thread, because what it drops is in use there.
+ * Every domain has get_status, ping, describe, cancel and cleanup from here; all but cleanup answer on the loop thread,
+ * also while a heavy operation runs; cleanup waits for its turn on the worker thread, because what it drops is in use
+ * there.
  *
- * SIGTERM drains: operations that run go on to their end (or to the next boundary, see hep_call_cancelled), heavy ones that
- * have not begun are refused with DOMAIN_DOWN, every answer is sent, then the process ends with status 0.
+ * SIGTERM drains: operations that run go on to their end (or to the next boundary, see hep_call_cancelled), heavy ones
+ * that have not begun are refused with DOMAIN_DOWN, every answer is sent, then the process ends with status 0.
  */
 #ifndef HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
 #define HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
@@ -23,46 +24,50 @@ struct hep_instructor;
 /* What an instructor is: constant data in its ops.c. */
 struct hep_instructor_spec {
     enum hep_role role;
-    const struct hep_operation *operations; /* ends with a row whose name is NULL                                      */
+    const struct hep_operation *operations; /* ends with a row whose name is NULL */
     /* Called once before READY, on the loop thread; *state is handed to everything else. May call
        hep_instructor_starting() while it takes long. NULL = no state. */
     enum hep_status (*start)(struct hep_instructor *self, void **state, struct hep_error *error);
-    void (*stop)(struct hep_instructor *self);            /* frees the state at an orderly end; NULL = nothing        */
-    bool (*work)(struct hep_instructor *self);            /* worker thread: one unit; true = more to do; NULL = none  */
+    void (*stop)(struct hep_instructor *self); /* frees the state at an orderly end; NULL = nothing        */
+    bool (*work)(struct hep_instructor *self); /* worker thread: one unit; true = more to do; NULL = none  */
     void (*status)(struct hep_instructor *self, json_t *into); /* adds its own fields to get_status; loop thread      */
-    void (*cleanup)(struct hep_instructor *self, json_t *freed); /* operation `cleanup`: drop caches; says what; worker thread */
+    void (*cleanup)(struct hep_instructor *self,
+                    json_t *freed); /* operation `cleanup`: drop caches; says what; worker thread */
     /* Other threads and descriptors of its own (communication's HTTP): called on the loop thread after READY. */
     enum hep_status (*listen)(struct hep_instructor *self, struct hep_error *error);
-    const char *(*isa)(void); /* instruction set of its kernels, for READY; NULL = it has none                         */
+    const char *(*isa)(void); /* instruction set of its kernels, for READY; NULL = it has none */
 };
 
-/* The whole of main(): arguments (common/contract.h), --describe, --stdio, --help, --version. Returns the exit status. */
+/* The whole of main(): arguments (common/contract.h), --describe, --stdio, --help, --version. Returns the exit status.
+ */
 int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec *spec);
 
 /* ---- for handlers and work() ------------------------------------------------------------------------------------- */
 void *hep_instructor_state(struct hep_instructor *self);
-const char *hep_instructor_instance(const struct hep_instructor *self);  /* name of this daemon instance             */
-uint64_t hep_instructor_generation(const struct hep_instructor *self);   /* of this process                          */
-const char *hep_instructor_state_dir(const struct hep_instructor *self); /* the daemon's state folder, "" = none: alone */
-const char *hep_instructor_front(const struct hep_instructor *self);     /* path of the front socket, "" = none      */
+const char *hep_instructor_instance(const struct hep_instructor *self); /* name of this daemon instance             */
+uint64_t hep_instructor_generation(const struct hep_instructor *self);  /* of this process                          */
+const char *
+hep_instructor_state_dir(const struct hep_instructor *self);         /* the daemon's state folder, "" = none: alone */
+const char *hep_instructor_front(const struct hep_instructor *self); /* path of the front socket, "" = none      */
 /* A setting given as --set key=value (from heptad.conf, e.g. "communication.port"); NULL if absent. */
 const char *hep_instructor_setting(const struct hep_instructor *self, const char *key);
 int64_t hep_instructor_setting_int(const struct hep_instructor *self, const char *key, int64_t fallback);
 void hep_instructor_starting(struct hep_instructor *self, const char *note); /* extends the READY deadline            */
-void hep_instructor_wake(struct hep_instructor *self);                   /* any thread: call work() again             */
+void hep_instructor_wake(struct hep_instructor *self); /* any thread: call work() again             */
 /* Any thread: an event to the supervisor ({name, …} of fields; takes the reference). */
 void hep_instructor_event(struct hep_instructor *self, const char *name, json_t *fields);
 
-/* Maps a reference for longer than one call, until hep_instructor_unhold: weights that stay in use. Errors as a request's. */
-enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref, struct hep_tensor *tensor,
-                                    struct hep_error *error);
+/* Maps a reference for longer than one call, until hep_instructor_unhold: weights that stay in use. Errors as a
+ * request's. */
+enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref,
+                                    struct hep_tensor *tensor, struct hep_error *error);
 void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor *tensor);
 
 /* ---- one request in hand ----------------------------------------------------------------------------------------- */
 struct hep_instructor *hep_call_instructor(struct hep_call *call);
-const char *hep_call_session(const struct hep_call *call);   /* "" if the request has none                           */
-int32_t hep_call_attempt(const struct hep_call *call);       /* counts from 1                                        */
-int32_t hep_call_cores(const struct hep_call *call);         /* cores of the lease; at least 1                       */
+const char *hep_call_session(const struct hep_call *call); /* "" if the request has none                           */
+int32_t hep_call_attempt(const struct hep_call *call);     /* counts from 1                                        */
+int32_t hep_call_cores(const struct hep_call *call);       /* cores of the lease; at least 1                       */
 /* The mapping of a placed reference of this call's request (validated before the handler ran). The tensor is valid
    until the call is answered. Aborts on a reference that was not part of the request. */
 struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_ref *ref);

@@ -16,12 +16,12 @@ enum { SETTINGS_MAX = 128, MAPPED_MAX = 16, LATENCIES_KEPT = 128, CORES_MAX = 25
 
 /* The arguments of common/contract.h. */
 struct options {
-    const char *instance;   /* "default" without a supervisor              */
+    const char *instance; /* "default" without a supervisor              */
     uint64_t generation;
-    const char *socket;     /* NULL in --stdio                             */
-    int report_fd;          /* −1 = none                                   */
+    const char *socket; /* NULL in --stdio                             */
+    int report_fd;      /* −1 = none                                   */
     const char *state_dir;
-    const char *front;      /* "" = none                                   */
+    const char *front; /* "" = none                                   */
     struct setting {
         const char *key, *value; /* point into argv                        */
     } settings[SETTINGS_MAX];
@@ -44,40 +44,40 @@ struct report {
 /* Counts of one operation, guarded by hep_instructor.lock. */
 struct operation_stats {
     uint64_t count, errors;
-    int64_t cpu_us;                       /* sum                                                */
-    int64_t latency_us[LATENCIES_KEPT];   /* ring of the last ones                              */
-    char last_error[128];                 /* "CODE: message", "" = none so far                  */
+    int64_t cpu_us;                     /* sum                                                */
+    int64_t latency_us[LATENCIES_KEPT]; /* ring of the last ones                              */
+    char last_error[128];               /* "CODE: message", "" = none so far                  */
 };
 
 typedef void answer_function(struct hep_call *call, json_t *reply); /* reply is borrowed */
 
 struct hep_call {
     struct hep_instructor *self;
-    json_t *message;                     /* the whole request; owned                            */
+    json_t *message; /* the whole request; owned                            */
     const struct hep_operation *row;
     bool builtin, measure;
-    bool string_errors;                  /* the caller wants `error` as a string                */
+    bool string_errors; /* the caller wants `error` as a string                */
     atomic_bool cancelled;
-    const char *request_id, *session;    /* into message, "" = none                             */
+    const char *request_id, *session; /* into message, "" = none                             */
     int32_t attempt;
-    int cores[CORES_MAX];                /* of the lease                                        */
+    int cores[CORES_MAX]; /* of the lease                                        */
     int core_count;
-    void *request, *reply;               /* the structs                                         */
+    void *request, *reply; /* the structs                                         */
     struct mapped {
         const struct hep_tensor_ref *ref;
-        struct hep_tensor tensor;        /* released when the call is answered                  */
+        struct hep_tensor tensor; /* released when the call is answered                  */
     } mapped[MAPPED_MAX];
     int mapped_count;
     struct text_node {
         struct text_node *next;
         char text[];
-    } *texts;
+    } * texts;
     int64_t arrived_us, started_us, cpu_started_us;
-    int32_t step, steps;                 /* last progress                                       */
+    int32_t step, steps; /* last progress                                       */
     answer_function *answer;
-    struct hep_rpc_request *rpc;         /* answer over rpc                                     */
-    struct hep_call *next;               /* in a queue                                          */
-    struct hep_call *next_in_hand;       /* in the list of calls in hand                        */
+    struct hep_rpc_request *rpc;   /* answer over rpc                                     */
+    struct hep_call *next;         /* in a queue                                          */
+    struct hep_call *next_in_hand; /* in the list of calls in hand                        */
 };
 
 struct hep_instructor {
@@ -88,31 +88,32 @@ struct hep_instructor {
     struct report report;
     struct hep_rpc_server *server;
     int64_t started_us;
-    atomic_uint_fast64_t progress;       /* grows with everything done                          */
+    atomic_uint_fast64_t progress; /* grows with everything done                          */
     atomic_bool draining, stopping;
-    struct hep_confinement confinement;  /* what is in force                                    */
-    int memory_fd;                       /* /proc/self/statm, −1 = cannot be read               */
-    int wake_fd;                         /* eventfd: the loop thread has something to do        */
+    struct hep_confinement confinement; /* what is in force                                    */
+    int memory_fd;                      /* /proc/self/statm, −1 = cannot be read               */
+    int wake_fd;                        /* eventfd: the loop thread has something to do        */
     pthread_t worker;
 
-    pthread_mutex_t lock;                /* guards all below                                    */
+    pthread_mutex_t lock; /* guards all below                                    */
     pthread_cond_t work_ready, answered;
     struct hep_call *arrived_head, **arrived_tail; /* nng thread → loop thread                  */
     struct hep_call *heavy_head, **heavy_tail;     /* loop thread → worker thread               */
     int queued;
     bool wake;
     struct hep_call *in_hand;
-    int open_calls;                      /* arrived and not answered yet, wherever they are             */
+    int open_calls; /* arrived and not answered yet, wherever they are             */
     uint64_t answered_count;
-    struct operation_stats *stats;       /* one per row of spec->operations, then the built-in ones */
+    struct operation_stats *stats; /* one per row of spec->operations, then the built-in ones */
 };
 
 /* calls.c */
 struct hep_call *call_create(struct hep_instructor *self, json_t *message, answer_function *answer); /* takes message */
-void call_run(struct hep_call *call);   /* finds the operation; runs light ones, queues heavy ones   */
-void call_execute(struct hep_call *call); /* worker thread                                           */
+void call_run(struct hep_call *call);          /* finds the operation; runs light ones, queues heavy ones   */
+void call_execute(struct hep_call *call);      /* worker thread                                           */
 bool call_refuse_ended(struct hep_call *call); /* a heavy one that has not begun and shall not: answered, true */
-/* Marks the session's calls in hand and in the queue (request_id "": all), which then end by themselves; returns how many. */
+/* Marks the session's calls in hand and in the queue (request_id "": all), which then end by themselves; returns how
+ * many. */
 int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id);
 bool call_is_heavy(const struct hep_call *call);
 /* builtin.c */

@@ -48,7 +48,8 @@ void report_send(struct report *report, json_t *packet, bool must_arrive)
         return;
     }
     if (!packet || hep_wire_encode(packet, &frame, &bytes, &error) != HEP_OK || bytes > HEP_REPORT_MAX) {
-        hep_log(HEP_WARNING, "report.lost", "kind=%s bytes=%zu reason=\"%s\"", hep_json_str(packet, "kind", "?"), bytes, error.message);
+        hep_log(HEP_WARNING, "report.lost", "kind=%s bytes=%zu reason=\"%s\"", hep_json_str(packet, "kind", "?"), bytes,
+                error.message);
         free(frame);
         json_decref(packet);
         return;
@@ -63,7 +64,8 @@ void report_send(struct report *report, json_t *packet, bool must_arrive)
     report->losing = !sent && (report->losing || lost);
     pthread_mutex_unlock(&report->lock);
     if (say)
-        hep_log(HEP_WARNING, "report.lost", "reason=\"the supervisor does not read; %d reports wait\"", HELD_REPORTS_MAX);
+        hep_log(HEP_WARNING, "report.lost", "reason=\"the supervisor does not read; %d reports wait\"",
+                HELD_REPORTS_MAX);
     free(frame);
 }
 

@@ -46,7 +46,8 @@ static void use_lease(const struct hep_call *call)
         return;
     in_use = wanted;
 #pragma omp parallel
-    sched_setaffinity(0, sizeof wanted, &wanted); /* a core that is gone: the kernel's choice stays, results do not depend on it */
+    sched_setaffinity(0, sizeof wanted,
+                      &wanted); /* a core that is gone: the kernel's choice stays, results do not depend on it */
 }
 
 /* Waits for a call, a wake or the end; false at the end. more: work() wants to go on at once. */

@@ -119,7 +119,8 @@ static enum hep_status join(const struct hep_component *component, const char *f
 static enum hep_status add_file(struct hep_component *component, int folder, const char *path, struct hep_error *error)
 {
     if (component->file_count == HEP_SHARDS_MAX)
-        return hep_fail(error, HEP_E_BAD_MODEL, "%s has more than %d weight files", component->kind->name, HEP_SHARDS_MAX);
+        return hep_fail(error, HEP_E_BAD_MODEL, "%s has more than %d weight files", component->kind->name,
+                        HEP_SHARDS_MAX);
     HEP_TRY(hep_safetensors_open(folder, path, &component->files[component->file_count], error));
     component->file_count++;
     return HEP_OK;

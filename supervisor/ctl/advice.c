@@ -60,8 +60,9 @@ static void when_failed(struct advice *advice, const json_t *domain, const char 
                                   "When the cause is gone: `heptctl restart %s`.",
                                   name, cause, ctl_duration(next_ms, next, sizeof next), what, name));
     else
-        advise(advice, ctl_format("%s cannot start: %s. It is not tried again by itself. %s; then `heptctl restart %s`.",
-                                  name, cause, what, name));
+        advise(advice,
+               ctl_format("%s cannot start: %s. It is not tried again by itself. %s; then `heptctl restart %s`.", name,
+                          cause, what, name));
     free(what);
 }
 

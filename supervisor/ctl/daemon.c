@@ -52,8 +52,9 @@ void ctl_show_reload(const json_t *reply, const struct ctl_style *style, FILE *o
     json_array_foreach((json_t *)(uintptr_t)changes, index, change)
     {
         char *then = when(hep_json_str(change, "waits_for", ""));
-        char *text = ctl_format("%s = %s (was %s): %s", hep_json_str(change, "key", "?"), hep_json_str(change, "to", ""),
-                                hep_json_str(change, "from", "")[0] ? hep_json_str(change, "from", "") : "empty", then);
+        char *text =
+            ctl_format("%s = %s (was %s): %s", hep_json_str(change, "key", "?"), hep_json_str(change, "to", ""),
+                       hep_json_str(change, "from", "")[0] ? hep_json_str(change, "from", "") : "empty", then);
         fputs("  ", out);
         ctl_wrap(out, text, 4, 2, style->width);
         free(text);

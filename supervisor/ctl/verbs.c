@@ -195,8 +195,9 @@ const struct ctl_verb ctl_verbs[] = {
      .arguments = "",
      .run = ctl_reload,
      .help = "read the configuration again",
-     .more = "Says which values changed, which of them are in force now and what the others wait for. With a mistake in "
-             "the file nothing changes, and it is told with file, line and what to do; exit code 125."},
+     .more =
+         "Says which values changed, which of them are in force now and what the others wait for. With a mistake in "
+         "the file nothing changes, and it is told with file, line and what to do; exit code 125."},
     {.name = "events",
      .arguments = "",
      .options = events_options,
@@ -248,11 +249,12 @@ const struct ctl_verb ctl_verbs[] = {
      .options = call_options,
      .run = ctl_call,
      .help = "ask any operation, print its data",
-     .more = "TYPE is \"domain.operation\", JSON an object with its fields; \"-\" reads it from standard input. Anything "
-             "that an operator may ask can be asked so. Operations that `heptctl operations` shows as internal are the "
-             "supervisor's own steps: asked from outside they take memory, cores or a place in a session from work that "
-             "is under way. With --internal the daemon's user and root may ask them all the same, to look for a "
-             "fault."},
+     .more =
+         "TYPE is \"domain.operation\", JSON an object with its fields; \"-\" reads it from standard input. Anything "
+         "that an operator may ask can be asked so. Operations that `heptctl operations` shows as internal are the "
+         "supervisor's own steps: asked from outside they take memory, cores or a place in a session from work that "
+         "is under way. With --internal the daemon's user and root may ask them all the same, to look for a "
+         "fault."},
     {.name = "doctor",
      .arguments = "",
      .run = ctl_doctor,

@@ -1,4 +1,5 @@
-/* The last lines of the log file, for log.tail. Reads at most the file's last HEP_LOG_TAIL_MAX bytes, and never waits. */
+/* The last lines of the log file, for log.tail. Reads at most the file's last HEP_LOG_TAIL_MAX bytes, and never waits.
+ */
 #include "supervisor/front/call.h"
 
 #include <errno.h>

@@ -523,11 +523,11 @@ static const struct hep_field config_says[] = {
     SAYS(JSON, "config", "the configuration in force, key by key"),
     SAYS(STR, "file", "that it was read from; \"\" = none: the defaults"),
     SAYS(JSON, "waiting", "per key that was read again and waits: in_force, file (what that says), restart (of whom)")};
-static const struct hep_field reload_says[] = {
-    SAYS(STR, "file", "that was read; \"\" = there is none"),
-    SAYS(JSON, "changes",
-         "key, from, to of each, and waits_for: \"\" (in force now), \"heptad\", or whose next start it waits for: \"*\" "
-         "any domain, else their names")};
+static const struct hep_field reload_says[] = {SAYS(STR, "file", "that was read; \"\" = there is none"),
+                                               SAYS(JSON, "changes",
+                                                    "key, from, to of each, and waits_for: \"\" (in force now), "
+                                                    "\"heptad\", or whose next start it waits for: \"*\" "
+                                                    "any domain, else their names")};
 static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
 static const struct hep_field drain_says[] = {
     SAYS(BOOL, "drained", "true: nothing new begins until daemon.undrain"),

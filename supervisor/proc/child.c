@@ -242,7 +242,8 @@ void hep_child_signal(struct hep_child *child, int signal_number)
                 (int)child->process.pid, signal_number, strerror(errno));
 }
 
-/* ---- a configuration that was read again -------------------------------------------------------------------------- */
+/* ---- a configuration that was read again --------------------------------------------------------------------------
+ */
 static void on_configured(void *domain, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     if (status == HEP_OK && hep_json_bool(reply, "success", false))
@@ -260,8 +261,8 @@ void hep_child_configure(struct hep_child *child, json_t *settings)
     struct hep_error error = {0};
     const char *name = hep_role_name(child->role);
     snprintf(type, sizeof type, "%s.configure", name);
-    json_t *message = json_pack("{s:s, s:s, s:{s:o}}", "type", type, "request_id", "heptad.configure", "data",
-                                "settings", settings);
+    json_t *message =
+        json_pack("{s:s, s:s, s:{s:o}}", "type", type, "request_id", "heptad.configure", "data", "settings", settings);
     if (!message || hep_channel_send(child->channel, message, on_configured, (void *)(uintptr_t)name, &error) != HEP_OK)
         hep_log(HEP_WARNING, "domain.not_configured", "domain=%s reason=\"%s\"", name, error.message);
     json_decref(message);

@@ -166,7 +166,8 @@ static enum hep_status read_file(const char *file, char **text, size_t *bytes, s
     }
     if (!S_ISREG(about.st_mode) || about.st_size > HEP_CONFIG_FILE_MAX) {
         close(fd);
-        return hep_fail(error, HEP_E_BAD_CONFIG, "%s: not a regular file of at most %d bytes", file, HEP_CONFIG_FILE_MAX);
+        return hep_fail(error, HEP_E_BAD_CONFIG, "%s: not a regular file of at most %d bytes", file,
+                        HEP_CONFIG_FILE_MAX);
     }
     char *content = malloc((size_t)about.st_size + 1);
     size_t used = 0;
@@ -305,9 +306,10 @@ enum hep_status hep_config_reload(struct hep_config *config, json_t **changed, s
         const struct hep_config_row *row = &hep_config_rows[i];
         if (strcmp(config->values[i].text, fresh->values[i].text) == 0)
             continue;
-        const char *waits = row->applies == HEP_CONFIG_RELOAD ? ""
+        const char *waits = row->applies == HEP_CONFIG_RELOAD    ? ""
                             : row->applies == HEP_CONFIG_RESTART ? "heptad"
-                                                                 : row->domains[0] ? row->domains : "*";
+                            : row->domains[0]                    ? row->domains
+                                                                 : "*";
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "key", row->name, "from", config->values[i].text,
                                               "to", fresh->values[i].text, "waits_for", waits));
         if (row->applies != HEP_CONFIG_RESTART)

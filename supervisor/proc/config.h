@@ -25,14 +25,14 @@ struct hep_config;
 enum hep_status hep_config_create(const char *file, const char *const *overrides, size_t override_count,
                                   struct hep_config **config, struct hep_error *error);
 void hep_config_destroy(struct hep_config *config);
-/* Looks at what the values name: folders that must be there or that can be made, files that can be written, the token of
-   an address that others reach, programs, the group. BAD_CONFIG that begins with "FILE:LINE: key: ", "--set key: " or,
-   for a default, "key: ". Changes nothing on the disk. */
+/* Looks at what the values name: folders that must be there or that can be made, files that can be written, the token
+   of an address that others reach, programs, the group. BAD_CONFIG that begins with "FILE:LINE: key: ", "--set key: "
+   or, for a default, "key: ". Changes nothing on the disk. */
 enum hep_status hep_config_validate(const struct hep_config *config, struct hep_error *error);
-/* Reads file and overrides again and validates them. On success the RELOAD and DOMAIN keys have their new values, RESTART
-   keys keep the old ones; changed (may be NULL) gets a new array of {key, from, to, waits_for}: waits_for is "" if it is
-   in force now, "heptad", or whose next start it waits for: "*" any domain, else their prefixes separated by blanks. On
-   failure config is as before. */
+/* Reads file and overrides again and validates them. On success the RELOAD and DOMAIN keys have their new values,
+   RESTART keys keep the old ones; changed (may be NULL) gets a new array of {key, from, to, waits_for}: waits_for is ""
+   if it is in force now, "heptad", or whose next start it waits for: "*" any domain, else their prefixes separated by
+   blanks. On failure config is as before. */
 enum hep_status hep_config_reload(struct hep_config *config, json_t **changed, struct hep_error *error);
 
 /* The value as text (resolved paths, canonical numbers); valid until the next reload. Never NULL. */

@@ -1,7 +1,7 @@
 /*
  * What the configuration names must be there: folders, files, programs, the door's token, the group. Called through
- * hep_config_validate by `heptad --check`, by the start and by a reload, so that all three say the same. Changes nothing.
- * To add a check: a function and a row of the table.
+ * hep_config_validate by `heptad --check`, by the start and by a reload, so that all three say the same. Changes
+ * nothing. To add a check: a function and a row of the table.
  */
 #include "supervisor/proc/config_table.h"
 
@@ -22,7 +22,8 @@ static const char *text_of(const struct hep_config *config, enum hep_config_key 
     return config->values[key].text;
 }
 
-/* ---- folders ------------------------------------------------------------------------------------------------------ */
+/* ---- folders ------------------------------------------------------------------------------------------------------
+ */
 static enum hep_status look(const char *path, mode_t *mode, struct hep_error *error)
 {
     struct stat about;
@@ -97,10 +98,10 @@ static enum hep_status all_must_be_there(const struct hep_config *config, enum h
     return HEP_OK;
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------------------
+ */
 /* Its folder is there, or is one that the start makes before; itself it is no folder. */
-static enum hep_status can_be_written(const struct hep_config *config, enum hep_config_key key,
-                                      struct hep_error *error)
+static enum hep_status can_be_written(const struct hep_config *config, enum hep_config_key key, struct hep_error *error)
 {
     const char *path = text_of(config, key);
     char folder[HEP_PATH_MAX];
@@ -108,9 +109,9 @@ static enum hep_status can_be_written(const struct hep_config *config, enum hep_
     if (!path[0])
         return HEP_OK;
     folder_of(path, folder);
-    bool made = strcmp(folder, text_of(config, HEP_CONFIG_INSTANCE_STATE_DIR)) == 0 ||
-                (key == HEP_CONFIG_INSTANCE_PID_FILE &&
-                 strcmp(folder, text_of(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR)) == 0);
+    bool made =
+        strcmp(folder, text_of(config, HEP_CONFIG_INSTANCE_STATE_DIR)) == 0 ||
+        (key == HEP_CONFIG_INSTANCE_PID_FILE && strcmp(folder, text_of(config, HEP_CONFIG_INSTANCE_RUNTIME_DIR)) == 0);
     if (access(path, F_OK) != 0 && errno == ENOENT)
         return made ? HEP_OK : must_be_folder(folder, W_OK | X_OK, error);
     HEP_TRY(look(path, &mode, error));
@@ -140,7 +141,8 @@ static enum hep_status has_the_programs(const struct hep_config *config, enum he
     return HEP_OK;
 }
 
-/* ---- who may come ------------------------------------------------------------------------------------------------- */
+/* ---- who may come -------------------------------------------------------------------------------------------------
+ */
 static enum hep_status is_a_token(const struct hep_config *config, enum hep_config_key key, struct hep_error *error)
 {
     char token[HEP_TOKEN_SIZE];
@@ -181,22 +183,18 @@ static enum hep_status is_a_group(const struct hep_config *config, enum hep_conf
     return HEP_OK;
 }
 
-/* ---- all ---------------------------------------------------------------------------------------------------------- */
+/* ---- all ----------------------------------------------------------------------------------------------------------
+ */
 /* In the order of the start: the first that is wrong is told. */
 static const struct check {
     enum hep_config_key key;
     enum hep_status (*run)(const struct hep_config *config, enum hep_config_key key, struct hep_error *error);
 } checks[] = {
-    {HEP_CONFIG_INSTANCE_STATE_DIR, can_be_made},
-    {HEP_CONFIG_INSTANCE_RUNTIME_DIR, can_be_made},
-    {HEP_CONFIG_INSTANCE_GROUP, is_a_group},
-    {HEP_CONFIG_INSTANCE_PID_FILE, can_be_written},
-    {HEP_CONFIG_LOG_FILE, can_be_written},
-    {HEP_CONFIG_DOMAINS_BIN_DIR, has_the_programs},
-    {HEP_CONFIG_WORKFLOWS_DIR, must_be_there},
-    {HEP_CONFIG_MODELS_PATHS, all_must_be_there},
-    {HEP_CONFIG_IMAGES_DIR, can_be_made},
-    {HEP_CONFIG_HTTP_TOKEN_FILE, is_a_token},
+    {HEP_CONFIG_INSTANCE_STATE_DIR, can_be_made}, {HEP_CONFIG_INSTANCE_RUNTIME_DIR, can_be_made},
+    {HEP_CONFIG_INSTANCE_GROUP, is_a_group},      {HEP_CONFIG_INSTANCE_PID_FILE, can_be_written},
+    {HEP_CONFIG_LOG_FILE, can_be_written},        {HEP_CONFIG_DOMAINS_BIN_DIR, has_the_programs},
+    {HEP_CONFIG_WORKFLOWS_DIR, must_be_there},    {HEP_CONFIG_MODELS_PATHS, all_must_be_there},
+    {HEP_CONFIG_IMAGES_DIR, can_be_made},         {HEP_CONFIG_HTTP_TOKEN_FILE, is_a_token},
     {HEP_CONFIG_HTTP_ADDRESS, has_its_token},
 };
 
@@ -207,7 +205,8 @@ static enum hep_status say_where(const struct hep_config *config, enum hep_confi
     const struct hep_config_value *value = &config->values[key];
     if (value->override)
         return hep_prefix(error, "--set %s", name);
-    return value->line ? hep_prefix(error, "%s:%d: %s", config->file, value->line, name) : hep_prefix(error, "%s", name);
+    return value->line ? hep_prefix(error, "%s:%d: %s", config->file, value->line, name)
+                       : hep_prefix(error, "%s", name);
 }
 
 enum hep_status hep_config_validate(const struct hep_config *config, struct hep_error *error)

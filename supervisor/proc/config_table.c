@@ -97,9 +97,11 @@ static void print_markdown(FILE *to)
     fputs(
         "# Configuration\n\n"
         "Generated: `heptad --print-config=markdown`. The file is INI; `--set section.key=value` on the command line\n"
-        "wins over it. A wrong key or value, a folder that is not there, an address without its token: the start ends with\n"
+        "wins over it. A wrong key or value, a folder that is not there, an address without its token: the start ends "
+        "with\n"
         "exit status 125 and names file and line, and `heptad --check` says the same without a start. At a reload\n"
-        "(`heptctl reload`, SIGHUP) the error is told and logged and the values in force stay. A domain gets the keys of its column as\n"
+        "(`heptctl reload`, SIGHUP) the error is told and logged and the values in force stay. A domain gets the keys "
+        "of its column as\n"
         "`--set key=value` when it is started, so it takes a new value when it is started again (`heptctl restart "
         "DOMAIN`).\n",
         to);

@@ -35,8 +35,8 @@ bool hep_lines_read(struct hep_lines *lines, const char *who);
 void hep_lines_take(struct hep_lines *lines, const char *bytes, size_t count, const char *who);
 /* The kept lines, oldest first, with the unfinished one; a new array. */
 json_t *hep_lines_to_json(const struct hep_lines *lines);
-/* What it said of its own end: reason and hint of its last line `domain.failed`, unquoted. False if it said nothing; the
-   hint may be "". */
+/* What it said of its own end: reason and hint of its last line `domain.failed`, unquoted. False if it said nothing;
+   the hint may be "". */
 bool hep_lines_reason(const struct hep_lines *lines, char *reason, size_t reason_size, char *hint, size_t hint_size);
 /* If its crash handler spoke, sets "crash" (signal, address, thread) and "stack" (module+offset of each frame). */
 void hep_lines_add_crash(const struct hep_lines *lines, json_t *obituary);

@@ -69,10 +69,10 @@ json_t *hep_obituary_of_child(const struct hep_domain *domain, const struct hep_
 
 json_t *hep_obituary_of_unborn(const struct hep_domain *domain, uint64_t generation, const struct hep_error *error)
 {
-    json_t *obituary = json_pack("{s:s, s:I, s:i, s:s, s:b, s:b, s:I, s:[], s:[]}", "domain",
-                                 hep_role_name(domain->role), "generation", (json_int_t)generation, "pid", 0, "cause",
-                                 error->message, "core", 0, "was_ready", 0, "uptime_ms", (json_int_t)0, "last_lines",
-                                 "in_hand");
+    json_t *obituary =
+        json_pack("{s:s, s:I, s:i, s:s, s:b, s:b, s:I, s:[], s:[]}", "domain", hep_role_name(domain->role),
+                  "generation", (json_int_t)generation, "pid", 0, "cause", error->message, "core", 0, "was_ready", 0,
+                  "uptime_ms", (json_int_t)0, "last_lines", "in_hand");
     if (error->hint[0])
         json_object_set_new(obituary, "hint", json_string(error->hint));
     return obituary;

@@ -219,7 +219,8 @@ START_TEST(a_wrong_configuration_is_exit_status_125)
 }
 END_TEST
 
-/* Every value that cannot work: the check and the start say the same, with the place and what to do; nothing is made. */
+/* Every value that cannot work: the check and the start say the same, with the place and what to do; nothing is made.
+ */
 START_TEST(what_the_configuration_names_must_be_there)
 {
     static const struct {

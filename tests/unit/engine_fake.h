@@ -35,14 +35,14 @@ struct fake {
     bool given_up;               /* those are failed and not tried again                      */
     bool long_cause;             /* why they are down takes 249 bytes                         */
     struct fake_rule rules[8];
-    int64_t idle_ms[HEP_ROLE_COUNT]; /* what the process says of the work that it has in hand    */
-    int requests[HEP_ROLE_COUNT];    /* real ones (not measured) that were begun                  */
-    int overlaps;                    /* heavy requests of two domains at the same time            */
-    char order[8192];                /* "domain.operation:session " of each heavy one, as begun   */
+    int64_t idle_ms[HEP_ROLE_COUNT];   /* what the process says of the work that it has in hand    */
+    int requests[HEP_ROLE_COUNT];      /* real ones (not measured) that were begun                  */
+    int overlaps;                      /* heavy requests of two domains at the same time            */
+    char order[8192];                  /* "domain.operation:session " of each heavy one, as begun   */
     char released[HEP_SESSION_ID_MAX]; /* that device.release was asked for last                   */
-    json_t *steps;                   /* {session: denoising steps that scheduler.plan was asked for} */
-    uint64_t weights_generation;     /* of what model.load gives                                  */
-    int published_generation;        /* references with an older one are STALE; 0 = any           */
+    json_t *steps;                     /* {session: denoising steps that scheduler.plan was asked for} */
+    uint64_t weights_generation;       /* of what model.load gives                                  */
+    int published_generation;          /* references with an older one are STALE; 0 = any           */
 };
 
 /* A folder, an instance name, a loop. */

@@ -189,7 +189,8 @@ START_TEST(a_reload_changes_what_may_change)
     ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_LOG_LEVEL), "debug");
     ck_assert_int_eq(hep_config_int(config, HEP_CONFIG_HTTP_PORT), 2);
     ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_INSTANCE_NAME), "one");
-    write_text(path, "[log]\nlevel = warning\n[http]\naddress = 0.0.0.0\n"); /* right by itself, wrong without a token */
+    write_text(path,
+               "[log]\nlevel = warning\n[http]\naddress = 0.0.0.0\n"); /* right by itself, wrong without a token */
     ck_assert_int_eq(hep_config_reload(config, &changed, &error), HEP_E_BAD_CONFIG);
     ck_assert_msg(strstr(error.message, ":4: http.address: 0.0.0.0") != NULL, "%s", error.message);
     ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_LOG_LEVEL), "debug");

@@ -30,7 +30,8 @@ static void check_text(char *text, const char *wanted)
 static const char degraded[] =
     "{\"state\":\"degraded\",\"line\":\"degraded: inference restarting in 200 ms (killed by SIGSEGV in "
     "inference.generate), model failed "
-    "(exit status 125: compute.isa: no such level)\",\"ready\":false,\"version\":\"0.1.0\",\"instance\":\"heptad-ab12cd34\",\"uptime_ms\":11520000,"
+    "(exit status 125: compute.isa: no such "
+    "level)\",\"ready\":false,\"version\":\"0.1.0\",\"instance\":\"heptad-ab12cd34\",\"uptime_ms\":11520000,"
     "\"domains\":["
     "{\"domain\":\"device\",\"state\":\"ready\",\"healthy\":true,\"pid\":4711,\"uptime_ms\":11520000,\"restarts\":0,"
     "\"rss_bytes\":17825792,"

@@ -75,13 +75,11 @@ START_TEST(the_best_is_kept_and_two_that_agree_settle_it)
         double f32, bf16, best_f32, best_bf16;
         bool settled;
     } steps[] = {
-        {44, 300, 44, 300, false},    /* the first says nothing of how good it is  */
-        {101, 310, 101, 310, false},  /* the machine was busy before               */
-        {38, 400, 101, 400, false},   /* it is busy again; the other is better     */
-        {208, 810, 208, 810, false},
-        {190, 725, 208, 810, false},  /* one of them is not within 10 %            */
-        {190, 800, 208, 810, true},
-        {40, 90, 208, 810, false},    /* a busy one takes nothing away             */
+        {44, 300, 44, 300, false},                                /* the first says nothing of how good it is  */
+        {101, 310, 101, 310, false},                              /* the machine was busy before               */
+        {38, 400, 101, 400, false},                               /* it is busy again; the other is better     */
+        {208, 810, 208, 810, false}, {190, 725, 208, 810, false}, /* one of them is not within 10 %            */
+        {190, 800, 208, 810, true},  {40, 90, 208, 810, false},   /* a busy one takes nothing away             */
         {215, 820, 215, 820, true},
     };
     struct device_rates known = {.measurements = 0};
@@ -119,16 +117,26 @@ START_TEST(a_damaged_file_is_refused_whatever_it_is)
         "{",
         "[]",
         "{}",
-        "{\"format\": 1, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": 5, \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": [1], \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": -1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"i8\": -1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": \"1\"}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"f99\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": 7, \"measured_ms\": 1, \"measurements\": 1, \"settled\": true}",
-        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 0, \"settled\": true}",
+        "{\"format\": 1, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, "
+        "\"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": 5, \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": "
+        "1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": [1], \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, "
+        "\"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {}, \"spread\": {}, \"measured_ms\": 1, \"measurements\": 1, "
+        "\"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": -1}, \"spread\": {}, \"measured_ms\": 1, "
+        "\"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"i8\": -1}, \"spread\": {}, \"measured_ms\": 1, "
+        "\"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": \"1\"}, \"spread\": {}, \"measured_ms\": 1, "
+        "\"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1, \"f99\": 1}, \"spread\": {}, \"measured_ms\": 1, "
+        "\"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": 7, \"measured_ms\": 1, "
+        "\"measurements\": 1, \"settled\": true}",
+        "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1, "
+        "\"measurements\": 0, \"settled\": true}",
         "{\"format\": 2, \"key\": \"key\", \"gflops\": {\"f32\": 1}, \"spread\": {}, \"measured_ms\": 1}",
     };
     struct device_rates rates;

@@ -33,29 +33,29 @@ static const struct {
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"paramters\": {}}]}",
      "unknown key \"paramters\""},
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
-              "\"${nothing}\"}}]}",
+     "\"${nothing}\"}}]}",
      "no parameter and no step"},
     {"{" HEAD
      "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${b.y}\"}},"
      "{\"id\": \"b\", \"type\": \"device\", \"operation\": \"list\"}]}",
      "forward"},
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
-              "\"${a.y}\"}}]}",
+     "\"${a.y}\"}}]}",
      "forward"},
     {"{" HEAD "\"steps\": [" STEP
      ", {\"id\": \"b\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": \"${a}\"}}]}",
      "name a field"},
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
-              "\"${session.colour}\"}}]}",
+     "\"${session.colour}\"}}]}",
      "a session has"},
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
-              "\"${plan.colour}\"}}]}",
+     "\"${plan.colour}\"}}]}",
      "a plan has"},
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
-              "\"${open\"}}]}",
+     "\"${open\"}}]}",
      "not a reference"},
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
-              "[{\"y\": \"${a b}\"}]}}]}",
+     "[{\"y\": \"${a b}\"}]}}]}",
      "character"},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"colour\"}}}", "is not one of"},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"integer\", \"mni\": 1}}}", "\"mni\""},

@@ -27,7 +27,8 @@ struct options {
 };
 
 static const char usage[] =
-    "usage: hep-kernels [--op=WILDCARD] [--isa=LEVEL] [--seed=N] [--bench] [--threads=N] [--list] [--tolerances] [PROBLEM…]\n"
+    "usage: hep-kernels [--op=WILDCARD] [--isa=LEVEL] [--seed=N] [--bench] [--threads=N] [--list] [--tolerances] "
+    "[PROBLEM…]\n"
     "Checks Heptad's CPU kernels against plain references; exit 0 if all pass, 1 if not, 2 on a wrong call.\n"
     "  --op=WILDCARD   only operators or symbols that match: --op=attention, --op='*silu*bf16*'\n"
     "  --isa=LEVEL     only kernels of this level: portable, avx2, avx512bf16 (default: each level that the machine "
@@ -205,7 +206,8 @@ static int parse(int argc, char **argv, struct options *o)
                                             {"seed", required_argument, NULL, SEED},
                                             {"bench", no_argument, NULL, BENCH},
                                             {"threads", required_argument, NULL, THREADS},
-                                            {"list", no_argument, NULL, LIST}, {"tolerances", no_argument, NULL, TOLERANCES},
+                                            {"list", no_argument, NULL, LIST},
+                                            {"tolerances", no_argument, NULL, TOLERANCES},
                                             {"help", no_argument, NULL, HELP},
                                             {NULL, 0, NULL, 0}};
     int option;

@@ -256,16 +256,22 @@ static json_t *data_of(enum hep_status status, json_t *reply)
     return status == HEP_OK && hep_json_bool(reply, "success", false) ? json_object_get(reply, "data") : NULL;
 }
 
+/* dtype → GFLOP/s as the device knows them now; empty while nothing has been measured yet. */
+static void take_rates(struct hep_engine *engine, json_t *rates)
+{
+    if (json_object_size(rates) == 0)
+        return;
+    json_decref(engine->rates);
+    engine->rates = json_incref(rates);
+}
+
 static void on_devices(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     struct hep_engine *engine = context;
     json_t *data = data_of(status, reply), *cores = json_object_get(data, "cores");
     json_t *rates = json_object_get(json_array_get(json_object_get(data, "devices"), 0), "gflops");
     (void)error;
-    if (rates) {
-        json_decref(engine->rates);
-        engine->rates = json_incref(rates);
-    }
+    take_rates(engine, rates);
     if (json_array_size(cores) > 0)
         hep_lease_set_cores(hep_dispatch_ledger(engine->dispatch), cores);
     else
@@ -345,7 +351,8 @@ static void reconcile(struct hep_engine *engine, json_t *reservations)
 static void on_measured(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     struct hep_engine *engine = context;
-    (void)status, (void)reply, (void)error;
+    (void)error;
+    take_rates(engine, json_object_get(data_of(status, reply), "gflops"));
     engine->measuring = false;
     engine->measure_wait_ms = engine->measure_wait_ms ? 2 * engine->measure_wait_ms : MEASURE_FIRST_MS;
     if (engine->measure_wait_ms > MEASURE_LAST_MS)

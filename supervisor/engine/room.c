@@ -10,12 +10,16 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { CORE_GFLOPS_MOST = 500 /* dense bf16 on two 512-bit units at 4 GHz */ };
 
 enum { SHM_LEAST = 1 << 20 /* no session's arena is smaller than about a third of this */, LOOK_AGAIN_MS = 1000 };
 
 /* ---- how long it takes ------------------------------------------------------------------------------------------- */
-/* Operations per second of the device in the type that the session's model was loaded for; 0 = not known. What was
-   measured while the machine was busy is too little, so the best that is known counts. */
+/* Operations per second of the device in the type that the session's model was loaded for. What was measured while the
+   machine was busy is too little, so the best that is known counts. Before anything has been measured, what no
+   processor of so many cores exceeds. */
 static double rate_of(const struct hep_session *session)
 {
     const struct hep_engine *engine = session->engine;
@@ -25,7 +29,7 @@ static double rate_of(const struct hep_session *session)
             dtype = hep_json_str(session->steps[i].result, "dtype", dtype);
     double rate = hep_json_num(engine->rates, dtype, 0), plain = hep_json_num(engine->rates, "f32", 0);
     if (rate <= 0)
-        return 0;
+        rate = (double)sysconf(_SC_NPROCESSORS_ONLN) * CORE_GFLOPS_MOST;
     rate = rate > plain ? rate : plain;
     return (rate > engine->gflops_seen ? rate : engine->gflops_seen) * 1e9;
 }

@@ -54,7 +54,7 @@ static enum hep_status check_pace(const struct hep_session *session, struct hep_
     json_object_foreach(json_object_get(session->plan, "steps"), id, step)
     {
         double flops = hep_json_num(step, "unit_flops", 0);
-        if (rate <= 0 || flops <= rate * limit)
+        if (flops <= rate * limit)
             continue;
         hep_fail_field(error, HEP_E_OUT_OF_RANGE, width >= height ? "width" : "height",
                        "an image of %" PRId64 " × %" PRId64

@@ -256,7 +256,7 @@ enum hep_status hep_control_open(struct hep_front *front, struct hep_error *erro
 void hep_control_close(struct hep_front *front)
 {
     while (front->connections)
-        connection_close(front->connections);
+        connection_close(front->connections); /* NOLINT(clang-analyzer-unix.Malloc): takes it off the list */
     hep_loop_unwatch(front->listening);
     if (front->listener >= 0) {
         close(front->listener);

@@ -1,0 +1,33 @@
+/* The tables of the supervisor's own operations, one per prefix, and what their rows are written with. */
+#ifndef HEP_FRONT_OPERATIONS_H
+#define HEP_FRONT_OPERATIONS_H
+
+#include "supervisor/front/call.h"
+
+/* Replies are JSON that the engine makes; their tables only describe them. */
+struct described {
+    char unused;
+};
+#define SAYS(kind, field, ...)                                                                                         \
+    {                                                                                                                  \
+        .name = field, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL, .offset = 0, .help = __VA_ARGS__            \
+    }
+struct nothing {
+    char unused;
+};
+#define NO_FIELDS     .request = NULL, .request_count = 0, .request_size = sizeof(struct nothing)
+#define REPLY(fields) .reply = fields, .reply_count = HEP_COUNT_OF(fields), .reply_size = sizeof(struct described)
+#define REQUEST(type, fields)                                                                                          \
+    .request = fields, .request_count = HEP_COUNT_OF(fields), .request_size = sizeof(struct type)
+
+/* Each ends with an empty row. */
+extern const struct hep_operation hep_workflow_operations[];
+extern const struct hep_operation hep_session_operations[];
+extern const struct hep_operation hep_status_operations[];
+extern const struct hep_operation hep_domain_operations[];
+extern const struct hep_operation hep_events_operations[];
+extern const struct hep_operation hep_config_operations[];
+extern const struct hep_operation hep_log_operations[];
+extern const struct hep_operation hep_daemon_operations[];
+
+#endif

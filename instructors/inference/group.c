@@ -253,6 +253,7 @@ static void commit_rows(struct batch *batch, struct group *group, float *space, 
     size_t sample = 0;
     for (int i = 0; i < group->count; i++) {
         struct row *row = group->rows[i];
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): find_states() has one for each row that it left */
         commit_row(row, group->jobs[i], states[i], space + layout->out + sample * (size_t)row_elements(row),
                    space + layout->noise);
         sample += row_is_guided(row) ? 2 : 1;

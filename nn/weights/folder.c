@@ -168,7 +168,7 @@ static size_t write_nonfinite_as_null(const char *text, size_t size, char *to)
     for (size_t i = 0; i < size; i++) {
         size_t token = in_string ? 0 : nonfinite_token(text + i, size - i);
         if (token) {
-            memcpy(to + written, "null", 4);
+            memcpy(to + written, "null", 4); /* NOLINT(bugprone-not-null-terminated-result): a length goes with it */
             written += 4;
             i += token - 1;
             continue;

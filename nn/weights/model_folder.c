@@ -223,7 +223,7 @@ enum hep_status hep_model_open(const char *path, struct hep_model **model, struc
     opened->path = strdup(path);
     if (!opened->path)
         /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path);
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path); /* NOLINT: as above */
     HEP_TRY(hep_folder_open(path, &opened->folder, error));
     enum hep_status status = hep_folder_read_json(opened->folder, "model_index.json", &opened->index, error);
     if (status == HEP_E_NOT_FOUND) {

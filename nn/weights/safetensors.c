@@ -155,7 +155,7 @@ enum hep_status hep_safetensors_open_memory(const void *bytes, size_t size, cons
 {
     HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *opened = calloc(1, sizeof *opened);
     if (!opened || !(opened->name = strdup(name)))
-        return hep_fail(error, HEP_E_NO_MEMORY, "'%.200s': no memory", name);
+        return hep_fail(error, HEP_E_NO_MEMORY, "'%.200s': no memory", name); /* NOLINT: HEP_CLEANUP closes it */
     HEP_TRY(check(opened, bytes, size, error));
     *file = hep_take(&opened);
     return HEP_OK;

@@ -224,7 +224,7 @@ static enum hep_status take_metadata(struct cursor *c, struct header *header)
 
 static enum hep_status take_dtype(struct cursor *c, struct header *header, struct header_entry *entry)
 {
-    const char *text;
+    const char *text = "";
     HEP_TRY(take_string(c, header, "a dtype", &text));
     entry->dtype = hep_dtype_from_safetensors(text);
     if (entry->dtype == HEP_DTYPE_UNDEF || !*text)
@@ -235,7 +235,7 @@ static enum hep_status take_dtype(struct cursor *c, struct header *header, struc
 
 static enum hep_status take_shape(struct cursor *c, struct header_entry *entry)
 {
-    uint64_t dims[HEP_TENSOR_RANK_MAX];
+    uint64_t dims[HEP_TENSOR_RANK_MAX] = {0};
     HEP_TRY(take_numbers(c, dims, HEP_TENSOR_RANK_MAX, entry->name, &entry->shape.rank));
     for (int i = 0; i < entry->shape.rank; i++) {
         if (dims[i] > INT64_MAX)

@@ -197,7 +197,7 @@ enum hep_status ctl_picture_fit(const struct ctl_picture *picture, int max_width
                     for (int u = x * factor; u < (x + 1) * factor && u < picture->width; u++, count++)
                         sum += picture->pixels[((size_t)v * (size_t)picture->width + (size_t)u) * 3 + (size_t)c];
                 small.pixels[((size_t)y * (size_t)small.width + (size_t)x) * 3 + (size_t)c] =
-                    (unsigned char)((sum + count / 2) / count);
+                    (unsigned char)((sum + count / 2) / (count ? count : 1));
             }
     *fitted = small;
     return HEP_OK;

@@ -21,7 +21,6 @@ struct fake_cuda_device {
     bool absent;                /* cuInit works, there is no device          */
     bool no_virtual_memory;     /* cuMemCreate and its like do not work      */
     const char *missing_symbol; /* the library has no such function          */
-    unsigned char uuid;         /* last byte of the device's UUID            */
 };
 
 /* A hep_cuda_lookup; its context is a struct fake_cuda_device that outlives it. */

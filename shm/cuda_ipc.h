@@ -31,7 +31,7 @@ struct hep_cuda {
 /* Device memory that is mapped here. */
 struct hep_cuda_buffer {
     hep_cu_pointer pointer;
-    size_t bytes; /* of the allocation: what was asked for, rounded up in the virtual form */
+    size_t bytes; /* of the allocation: what was asked for, rounded up to a block that is shared alone */
     enum hep_cuda_form form;
     hep_cu_handle handle; /* virtual form                                                          */
     bool imported;        /* of another process: closed, not freed                                 */
@@ -56,7 +56,8 @@ enum hep_status hep_cuda_open(const struct hep_cuda_driver *driver, int ordinal,
 /* Releases the context. All buffers must be closed or freed before. */
 void hep_cuda_close(struct hep_cuda *cuda);
 
-/* Allocates bytes (at least 1) of device memory, not cleared. NO_MEMORY; UNSUPPORTED_HARDWARE: no virtual form here. */
+/* Allocates bytes (at least 1) of device memory, rounded up as buffer->bytes then says, not cleared. NO_MEMORY;
+   UNSUPPORTED_HARDWARE: no virtual form here. */
 enum hep_status hep_cuda_alloc(const struct hep_cuda *cuda, size_t bytes, enum hep_cuda_form form,
                                struct hep_cuda_buffer *buffer, struct hep_error *error);
 /* Frees it. NOT_NOW while exports are not returned: the ledger must say first that all importers closed or died. */

@@ -2,7 +2,7 @@
  * A stand-in for the CUDA driver, behind the same table of functions, that enforces the rules which a GPU leaves to
  * crashes and garbage. Device memory is a memfd, so that it is really shared between forked processes:
  *   - nothing works before cuInit, in a child forked after it, or without a current context
- *   - a handle is made of the start of a whole classic allocation, and opened in another process only
+ *   - a handle is made of the start of a whole classic allocation of 2 MiB blocks, and opened in another process only
  *   - an exporter that dies invalidates what others imported from it; using it loses the context
  *   - freeing what others have open fills it with 0xdb, and loses the context of those who use it then
  *   - virtual memory outlives its maker; its sizes are whole granules, it is unmapped before its addresses are freed,

@@ -243,7 +243,7 @@ hep_cu_result fake_ipc_get_mem_handle(struct hep_cu_ipc_handle *handle, hep_cu_p
 {
     IN_CONTEXT();
     struct range *range = range_at(pointer, false, false);
-    REQUIRE(range, HEP_CU_INVALID_VALUE);
+    REQUIRE(range && range->bytes % HEP_CU_CLASSIC_BLOCK == 0, HEP_CU_INVALID_VALUE);
     const struct shared_page *page = range->block->page;
     struct ipc_content content = {MAGIC, page->id, page->bytes, page->owner, range->block->fd};
     memset(handle, 0, sizeof *handle);

@@ -217,6 +217,23 @@ START_TEST(a_handle_is_not_opened_in_the_process_that_made_it)
 }
 END_TEST
 
+START_TEST(an_allocation_shares_no_block_with_another)
+{
+    struct hep_cuda_buffer buffers[2];
+    open_device();
+    for (int i = 0; i < 2; i++) {
+        hep_cu_pointer base;
+        size_t bytes;
+        ck_assert_ok(hep_cuda_alloc(&cuda, 100, HEP_CUDA_CLASSIC, &buffers[i], error));
+        ck_assert_uint_eq(buffers[i].bytes, HEP_CU_CLASSIC_BLOCK);
+        ck_assert_int_eq(driver.mem_get_address_range(&base, &bytes, buffers[i].pointer + 100), HEP_CU_SUCCESS);
+        ck_assert_uint_eq(base, buffers[i].pointer);
+        ck_assert_uint_eq(bytes, HEP_CU_CLASSIC_BLOCK);
+    }
+    ck_assert_fails(hep_cuda_alloc(&cuda, SIZE_MAX, HEP_CUDA_CLASSIC, &buffers[0], error), HEP_E_OUT_OF_RANGE);
+}
+END_TEST
+
 START_TEST(a_pointer_into_an_allocation_is_not_exported)
 {
     struct hep_cuda_buffer buffer, inner;
@@ -365,8 +382,8 @@ START_TEST(copies_stay_inside_the_buffer)
     char data[64] = {0};
     open_device();
     ck_assert_ok(hep_cuda_alloc(&cuda, 64, HEP_CUDA_CLASSIC, &buffer, error));
-    ck_assert_ok(hep_cuda_upload(&cuda, &buffer, 0, data, 64, error));
-    ck_assert_fails(hep_cuda_upload(&cuda, &buffer, 1, data, 64, error), HEP_E_OUT_OF_RANGE);
+    ck_assert_ok(hep_cuda_upload(&cuda, &buffer, buffer.bytes - 64, data, 64, error));
+    ck_assert_fails(hep_cuda_upload(&cuda, &buffer, buffer.bytes - 63, data, 64, error), HEP_E_OUT_OF_RANGE);
     ck_assert_fails(hep_cuda_download(&cuda, &buffer, SIZE_MAX, data, 64, error), HEP_E_OUT_OF_RANGE);
 }
 END_TEST
@@ -451,6 +468,7 @@ int main(void)
     tcase_add_test(cases, classic_memory_is_shared_and_returned);
     tcase_add_test(cases, virtual_memory_is_shared_and_returned);
     tcase_add_test(cases, a_handle_is_not_opened_in_the_process_that_made_it);
+    tcase_add_test(cases, an_allocation_shares_no_block_with_another);
     tcase_add_test(cases, a_pointer_into_an_allocation_is_not_exported);
     tcase_add_test(cases, imported_memory_is_not_exported_again_nor_freed);
     STAND_IN_ONLY(cases, freeing_under_an_importer_poisons_it_and_loses_its_context);

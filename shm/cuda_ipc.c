@@ -4,8 +4,6 @@
  */
 #include "shm/cuda_ipc.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -211,12 +209,8 @@ void hep_cuda_export_returned(struct hep_cuda_buffer *buffer)
     buffer->exports--;
 }
 
-static bool is_gone(pid_t pid)
-{
-    return kill(pid, 0) != 0 && errno == ESRCH;
-}
-
-/* A failed call on imported classic memory: the exporter's death or its free is the likely reason, so say that. */
+/* A failed call on imported classic memory. The exporter's death or its free is the likely reason, so say that; this
+   process cannot look, since a confined domain may not signal another. */
 static enum hep_status fail_import(const struct hep_cuda *cuda, pid_t exporter, hep_cu_result result, const char *what,
                                    struct hep_error *error)
 {
@@ -225,9 +219,9 @@ static enum hep_status fail_import(const struct hep_cuda *cuda, pid_t exporter, 
         return status;
     if (error)
         error->code = HEP_E_STALE;
-    hep_prefix(error, "device memory of process %d, which %s", (int)exporter,
-               is_gone(exporter) ? "is dead" : "freed it or is dying");
-    hep_hint(error, "import it again from the device domain that runs now");
+    hep_prefix(error, "device memory of process %d, which may be dead or have freed it", (int)exporter);
+    if (!hep_cuda_is_sticky(result))
+        hep_hint(error, "import it again from the device domain that runs now");
     return HEP_E_STALE;
 }
 

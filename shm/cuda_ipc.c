@@ -229,6 +229,8 @@ static enum hep_status import_virtual(const struct hep_cuda *cuda, const struct 
                                       struct hep_cuda_buffer *buffer, struct hep_error *error)
 {
     hep_cu_handle imported;
+    if (handle->fd < 0)
+        return hep_fail(error, HEP_E_BAD_REFERENCE, "the handle of device memory came without its file descriptor");
     CUDA_TRY(cuda, cuda->driver->mem_import(&imported, (void *)(intptr_t)handle->fd, HEP_CU_POSIX_FD),
              "importing device memory");
     enum hep_status status = map_handle(cuda, imported, buffer->bytes, &buffer->pointer, error);

@@ -72,7 +72,7 @@ enum hep_status hep_cuda_export(const struct hep_cuda *cuda, struct hep_cuda_buf
 void hep_cuda_export_returned(struct hep_cuda_buffer *buffer);
 
 /* Maps a handle of another process. In the virtual form handle->fd stays the caller's and may be closed afterwards.
-   NOT_ALLOWED: our own handle; MISMATCH: of another device; STALE:
+   NOT_ALLOWED: our own handle; MISMATCH: of another device; BAD_REFERENCE: virtual, without a descriptor; STALE:
    classic, its exporter is dead or has freed it (as long as this process has it open, the driver may open it once
    more); SYSTEM. */
 enum hep_status hep_cuda_import(const struct hep_cuda *cuda, const struct hep_cuda_handle *handle,

@@ -9,6 +9,7 @@
 #include "tests/support/fake_cuda.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -349,6 +350,23 @@ START_TEST(virtual_memory_outlives_its_exporter)
 }
 END_TEST
 
+START_TEST(a_handle_without_its_descriptor_is_refused)
+{
+    struct peer peer = start_peer(virtual_exporter);
+    struct hep_cuda_handle handle = receive_handle(peer.socket);
+    struct hep_cuda_buffer buffer;
+    open_device();
+    close(handle.fd);
+    handle.fd = -1;
+    ck_assert_fails(hep_cuda_import(&cuda, &handle, &buffer, error), HEP_E_BAD_REFERENCE);
+    handle.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    ck_assert_fails(hep_cuda_import(&cuda, &handle, &buffer, error), HEP_E_SYSTEM);
+    close(handle.fd);
+    say(peer.socket, 'q');
+    expect_exit(&peer, 0);
+}
+END_TEST
+
 START_TEST(memory_of_another_device_is_not_imported)
 {
     struct peer peer = start_peer(classic_exporter);
@@ -493,6 +511,7 @@ int main(void)
     STAND_IN_ONLY(cases, the_death_of_an_exporter_is_an_error_to_its_importers);
     tcase_add_test(cases, a_handle_of_freed_memory_is_stale);
     tcase_add_test(cases, virtual_memory_outlives_its_exporter);
+    tcase_add_test(cases, a_handle_without_its_descriptor_is_refused);
     tcase_add_test(cases, memory_of_another_device_is_not_imported);
     tcase_add_test(cases, nothing_works_after_a_fork);
     tcase_add_test(cases, full_device_memory_is_an_error_and_what_is_freed_is_free);

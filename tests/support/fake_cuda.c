@@ -126,6 +126,7 @@ hep_cu_result fake_primary_ctx_retain(hep_cu_context *context, hep_cu_device dev
 {
     READY();
     REQUIRE(device == 0, HEP_CU_INVALID_DEVICE);
+    fake.retained++;
     *context = (hep_cu_context)(void *)&the_context;
     return HEP_CU_SUCCESS;
 }
@@ -134,7 +135,8 @@ hep_cu_result fake_primary_ctx_release(hep_cu_device device)
 {
     READY();
     REQUIRE(device == 0, HEP_CU_INVALID_DEVICE);
-    fake.current = NULL;
+    REQUIRE(fake.retained > 0, HEP_CU_INVALID_CONTEXT);
+    fake.retained--;
     return HEP_CU_SUCCESS;
 }
 

@@ -251,23 +251,42 @@ START_TEST(a_pointer_into_an_allocation_is_not_exported)
     inner.pointer += 512;
     inner.bytes -= 512;
     ck_assert_fails(hep_cuda_export(&cuda, &inner, &handle, error), HEP_E_BAD_REFERENCE);
-    ck_assert_int_eq(driver.ipc_get_mem_handle(&handle.ipc, inner.pointer), HEP_CU_INVALID_VALUE);
+    struct hep_cu_ipc_handle whole, part; /* the driver would give the handle of the whole */
+    ck_assert_int_eq(driver.ipc_get_mem_handle(&whole, buffer.pointer), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.ipc_get_mem_handle(&part, inner.pointer), HEP_CU_SUCCESS);
+    ck_assert_mem_eq(&whole, &part, sizeof whole);
 }
 END_TEST
 
+/* Of either form, by us and by the driver. */
+static void is_not_exported_again(const struct hep_cuda_buffer *buffer)
+{
+    struct hep_cuda_buffer copy = *buffer;
+    struct hep_cuda_handle handle;
+    ck_assert_fails(hep_cuda_export(&cuda, &copy, &handle, error), HEP_E_BAD_REFERENCE);
+    ck_assert_fails(hep_cuda_free(&cuda, &copy, error), HEP_E_NOT_ALLOWED);
+    ck_assert_int_eq(driver.mem_free(buffer->pointer), HEP_CU_INVALID_VALUE);
+    ck_assert_int_eq(driver.ipc_get_mem_handle(&handle.ipc, buffer->pointer), HEP_CU_INVALID_VALUE);
+    if (buffer->form == HEP_CUDA_VIRTUAL)
+        ck_assert_int_eq(driver.mem_export(&handle.fd, buffer->handle, HEP_CU_POSIX_FD, 0), HEP_CU_INVALID_VALUE);
+}
+
 START_TEST(imported_memory_is_not_exported_again_nor_freed)
 {
-    struct peer peer = start_peer(classic_exporter);
-    struct hep_cuda_handle handle = receive_handle(peer.socket), second;
+    peer_main *const exporters[] = {classic_exporter, virtual_exporter};
+    struct peer peers[2];
     struct hep_cuda_buffer buffer;
+    for (int i = 0; i < 2; i++)
+        peers[i] = start_peer(exporters[i]);
     open_device();
-    ck_assert_ok(hep_cuda_import(&cuda, &handle, &buffer, error));
-    ck_assert_fails(hep_cuda_export(&cuda, &buffer, &second, error), HEP_E_BAD_REFERENCE);
-    ck_assert_fails(hep_cuda_free(&cuda, &buffer, error), HEP_E_NOT_ALLOWED);
-    ck_assert_int_eq(driver.mem_free(buffer.pointer), HEP_CU_INVALID_VALUE);
-    ck_assert_ok(hep_cuda_import_close(&cuda, &buffer, error));
-    say(peer.socket, 'q');
-    expect_exit(&peer, 0);
+    for (int i = 0; i < 2; i++) {
+        struct hep_cuda_handle handle = receive_handle(peers[i].socket);
+        ck_assert_ok(hep_cuda_import(&cuda, &handle, &buffer, error));
+        is_not_exported_again(&buffer);
+        ck_assert_ok(hep_cuda_import_close(&cuda, &buffer, error));
+        say(peers[i].socket, 'q');
+        expect_exit(&peers[i], 0);
+    }
 }
 END_TEST
 
@@ -298,6 +317,8 @@ START_TEST(a_handle_of_a_dead_exporter_is_stale)
     struct hep_error said;
     open_device();
     kill_peer(&peer);
+    hep_cu_pointer pointer;
+    ck_assert_int_eq(driver.ipc_open_mem_handle(&pointer, handle.ipc, HEP_CU_LAZY_PEER_ACCESS), HEP_CU_INVALID_HANDLE);
     ck_assert_int_eq(hep_cuda_import(&cuda, &handle, &buffer, &said), HEP_E_STALE);
     ck_assert_ptr_nonnull(strstr(said.message, "may be dead"));
     ck_assert_ptr_nonnull(strstr(said.hint, "import it again"));
@@ -328,6 +349,8 @@ START_TEST(a_handle_of_freed_memory_is_stale)
     open_device();
     say(peer.socket, 'f');
     ck_assert_int_eq(hear(peer.socket), 'F');
+    hep_cu_pointer pointer;
+    ck_assert_int_eq(driver.ipc_open_mem_handle(&pointer, handle.ipc, HEP_CU_LAZY_PEER_ACCESS), HEP_CU_INVALID_VALUE);
     ck_assert_fails(hep_cuda_import(&cuda, &handle, &buffer, error), HEP_E_STALE);
     say(peer.socket, 'q');
     expect_exit(&peer, 0);
@@ -350,6 +373,87 @@ START_TEST(virtual_memory_outlives_its_exporter)
 }
 END_TEST
 
+/* An importer that takes one handle, writes 'z' and waits. */
+static int importer(int socket)
+{
+    struct hep_cuda_handle handle = receive_handle(socket);
+    struct hep_cuda_buffer buffer;
+    EXPECT(load_driver(NULL) == HEP_OK);
+    EXPECT(hep_cuda_open(&driver, 0, &cuda, NULL) == HEP_OK);
+    EXPECT(hep_cuda_import(&cuda, &handle, &buffer, NULL) == HEP_OK);
+    EXPECT(hep_cuda_upload(&cuda, &buffer, 0, "z", 1, NULL) == HEP_OK);
+    say(socket, 'i');
+    return hear(socket);
+}
+
+START_TEST(a_killed_importer_leaves_the_memory_to_its_exporter)
+{
+    static const enum hep_cuda_form forms[] = {HEP_CUDA_CLASSIC, HEP_CUDA_VIRTUAL};
+    struct peer peers[] = {start_peer(importer), start_peer(importer)};
+    open_device();
+    for (int i = 0; i < 2; i++) {
+        struct hep_cuda_buffer buffer;
+        struct hep_cuda_handle handle;
+        char data = 0;
+        ck_assert_ok(hep_cuda_alloc(&cuda, 1, forms[i], &buffer, error));
+        ck_assert_ok(hep_cuda_export(&cuda, &buffer, &handle, error));
+        send_handle(peers[i].socket, &handle);
+        ck_assert_int_eq(hear(peers[i].socket), 'i');
+        kill_peer(&peers[i]);
+        ck_assert_ok(hep_cuda_download(&cuda, &buffer, 0, &data, 1, error));
+        ck_assert_int_eq(data, 'z');
+        hep_cuda_export_returned(&buffer);
+        ck_assert_ok(hep_cuda_free(&cuda, &buffer, error));
+    }
+}
+END_TEST
+
+START_TEST(what_is_not_there_is_an_error_and_the_context_lives)
+{
+    const struct hep_cu_allocation allocation = {HEP_CU_PINNED, HEP_CU_POSIX_FD, {HEP_CU_ON_DEVICE, 0}, NULL, {0}};
+    struct hep_cuda_buffer buffer;
+    hep_cu_handle handle;
+    hep_cu_pointer pointer;
+    size_t granule;
+    char data;
+    open_device();
+    ck_assert_int_eq(driver.memcpy_dtoh(&data, 4096, 1), HEP_CU_INVALID_VALUE);
+    ck_assert_int_eq(driver.mem_get_granularity(&granule, &allocation, HEP_CU_GRANULARITY_MINIMUM), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.mem_create(&handle, granule / 2, &allocation, 0), HEP_CU_INVALID_VALUE);
+    ck_assert_int_eq(driver.mem_create(&handle, granule, &allocation, 0), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.mem_address_reserve(&pointer, 2 * granule, 0, 0, 0), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.memcpy_dtoh(&data, pointer, 1), HEP_CU_INVALID_VALUE); /* reserved only */
+    ck_assert_int_eq(driver.mem_map(pointer, 2 * granule, 0, handle, 0), HEP_CU_NOT_SUPPORTED);
+    ck_assert_int_eq(driver.mem_address_free(pointer, 2 * granule), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.mem_address_reserve(&pointer, granule, 0, 0, 0), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.mem_map(pointer, granule, 0, handle, 0), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.memcpy_dtoh(&data, pointer, 1), HEP_CU_INVALID_VALUE); /* no access yet */
+    ck_assert_int_eq(driver.mem_address_free(pointer, granule), HEP_CU_INVALID_VALUE);
+    ck_assert_int_eq(driver.mem_unmap(pointer, granule), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.mem_address_free(pointer, granule), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.mem_release(handle), HEP_CU_SUCCESS);
+    ck_assert_int_eq(driver.mem_release(handle), HEP_CU_INVALID_VALUE);
+    ck_assert_ok(hep_cuda_alloc(&cuda, 1, HEP_CUDA_CLASSIC, &buffer, error));
+}
+END_TEST
+
+START_TEST(a_released_context_is_not_used_and_can_be_opened_again)
+{
+    struct hep_cuda_buffer buffer;
+    hep_cu_pointer pointer;
+    hep_cu_device number;
+    open_device();
+    number = cuda.device;
+    hep_cuda_close(&cuda);
+    ck_assert_int_eq(driver.mem_alloc(&pointer, 1), HEP_CU_CONTEXT_IS_DESTROYED);
+    ck_assert(!hep_cuda_is_sticky(HEP_CU_CONTEXT_IS_DESTROYED));
+    ck_assert_int_eq(driver.primary_ctx_release(number), HEP_CU_INVALID_CONTEXT);
+    ck_assert_fails(hep_cuda_alloc(&cuda, 1, HEP_CUDA_CLASSIC, &buffer, error), HEP_E_NOT_ALLOWED);
+    ck_assert_ok(hep_cuda_open(&driver, 0, &cuda, error));
+    ck_assert_ok(hep_cuda_alloc(&cuda, 1, HEP_CUDA_CLASSIC, &buffer, error));
+}
+END_TEST
+
 START_TEST(a_handle_without_its_descriptor_is_refused)
 {
     struct peer peer = start_peer(virtual_exporter);
@@ -361,6 +465,8 @@ START_TEST(a_handle_without_its_descriptor_is_refused)
     ck_assert_fails(hep_cuda_import(&cuda, &handle, &buffer, error), HEP_E_BAD_REFERENCE);
     handle.fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     ck_assert_fails(hep_cuda_import(&cuda, &handle, &buffer, error), HEP_E_SYSTEM);
+    hep_cu_handle imported;
+    ck_assert_int_eq(driver.mem_import(&imported, (void *)(intptr_t)handle.fd, HEP_CU_POSIX_FD), HEP_CU_UNKNOWN);
     close(handle.fd);
     say(peer.socket, 'q');
     expect_exit(&peer, 0);
@@ -511,6 +617,9 @@ int main(void)
     STAND_IN_ONLY(cases, the_death_of_an_exporter_is_an_error_to_its_importers);
     tcase_add_test(cases, a_handle_of_freed_memory_is_stale);
     tcase_add_test(cases, virtual_memory_outlives_its_exporter);
+    tcase_add_test(cases, a_killed_importer_leaves_the_memory_to_its_exporter);
+    tcase_add_test(cases, what_is_not_there_is_an_error_and_the_context_lives);
+    tcase_add_test(cases, a_released_context_is_not_used_and_can_be_opened_again);
     tcase_add_test(cases, a_handle_without_its_descriptor_is_refused);
     tcase_add_test(cases, memory_of_another_device_is_not_imported);
     tcase_add_test(cases, nothing_works_after_a_fork);

@@ -133,7 +133,7 @@ hep_cu_result fake_primary_ctx_retain(hep_cu_context *context, hep_cu_device dev
 
 hep_cu_result fake_primary_ctx_release(hep_cu_device device)
 {
-    READY();
+    REQUIRE(fake.pid == getpid(), HEP_CU_NOT_INITIALIZED); /* a lost context, too, is released */
     REQUIRE(device == 0, HEP_CU_INVALID_DEVICE);
     REQUIRE(fake.retained > 0, HEP_CU_INVALID_CONTEXT);
     fake.retained--;

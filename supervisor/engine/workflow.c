@@ -62,8 +62,11 @@ static bool is_plan_field(const char *name)
 
 static bool is_session_field(const char *name)
 {
-    return strcmp(name, "id") == 0 || strcmp(name, "output") == 0 || strcmp(name, "priority") == 0 ||
-           strcmp(name, "version") == 0;
+    static const char *const names[] = {"id", "output", "priority", "version", "rows_max", "memory_threshold"};
+    for (size_t i = 0; i < HEP_COUNT_OF(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
 }
 
 static enum hep_status check_reference(void *context, const char *path, struct hep_error *error)
@@ -76,7 +79,8 @@ static enum hep_status check_reference(void *context, const char *path, struct h
         return HEP_OK;
     if (hep_reference_is(path, "session", &rest)) {
         if (!is_session_field(rest))
-            problem(p, HEP_E_BAD_FIELD, p->field, "%s: ${%s}: a session has id, output, priority, version", p->where,
+            problem(p, HEP_E_BAD_FIELD, p->field,
+                    "%s: ${%s}: a session has id, output, priority, version, rows_max, memory_threshold", p->where,
                     path);
     } else if (hep_reference_is(path, "plan", &rest)) {
         if (!is_plan_field(rest))

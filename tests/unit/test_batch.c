@@ -423,7 +423,7 @@ START_TEST(a_stream_of_urgent_ones_starves_nobody)
     poor->request.priority = -5;
     add_ok(poor);
     for (; count < STREAM && poor->call.finished == 0; count++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "urgent%d", count);
         urgent[count] = ask(name, (uint64_t)count, 1);
         urgent[count]->request.priority = 5;

@@ -150,7 +150,7 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 2000,
      .pure = true,
-     .aliases = (const char *const[]){"health_check", NULL},
+     .aliases = HEP_ALIASES(HEP_ALIAS("health_check")),
      .help = "where the door listens and what it does"},
     HEP_OPERATION("publish", publish, publish_request, publish_fields, publish_reply, publish_reply_fields,
                   .permission = HEP_OPERATOR, .deadline_ms = 2000,

@@ -215,7 +215,7 @@ static const struct hep_operation operations[] = {
                   .help = "token ids and weights of a prompt"),
     HEP_OPERATION("encode_prompt", encode_prompt, encode_request, encode_fields, encode_reply, encode_reply_fields,
                   .measure = measure_encode, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
-                  .heavy = true, .aliases = (const char *const[]){"process_prompt", NULL},
+                  .heavy = true, .aliases = HEP_ALIASES(HEP_ALIAS("process_prompt")),
                   .help = "prompts to the conditioning of a UNet"),
     {0},
 };

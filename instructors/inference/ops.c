@@ -212,7 +212,7 @@ static void stop(struct hep_instructor *self)
 static const struct hep_operation operations[] = {
     HEP_OPERATION("generate", generate, generate_request, generate_fields, generate_reply, generate_reply_fields,
                   .measure = measure_generate, .permission = HEP_INTERNAL, .deadline_ms = 300000, .pure = true,
-                  .heavy = true, .aliases = (const char *const[]){"batch_process", NULL},
+                  .heavy = true, .aliases = HEP_ALIASES(HEP_ALIAS("batch_process")),
                   .help = "denoise images, step by step, each step committed"),
     HEP_OPERATION("estimate", estimate, estimate_request, estimate_fields, estimate_reply, estimate_reply_fields,
                   .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true, .leaseless = true,

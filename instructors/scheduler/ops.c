@@ -129,8 +129,8 @@ static enum hep_status list(struct hep_call *call, const void *request, void *re
 static const struct hep_operation operations[] = {
     HEP_OPERATION("plan", plan, plan_request, plan_fields, plan_reply, plan_reply_fields, .measure = measure_plan,
                   .permission = HEP_INTERNAL, .deadline_ms = 2000, .pure = true,
-                  .aliases =
-                      (const char *const[]){"create", "set_timesteps", "create_scheduler", "configure_scheduler", NULL},
+                  .aliases = HEP_ALIASES(HEP_ALIAS("create"), HEP_ALIAS("set_timesteps"), HEP_ALIAS("create_scheduler"),
+                                         HEP_ALIAS("configure_scheduler")),
                   .help = "compute the table that drives a denoising loop"),
     {.name = "list",
      .handler = list,
@@ -141,7 +141,7 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 2000,
      .pure = true,
-     .aliases = (const char *const[]){"list_schedulers", NULL},
+     .aliases = HEP_ALIASES(HEP_ALIAS("list_schedulers")),
      .help = "the diffusion schedulers that Heptad has"},
     {0},
 };

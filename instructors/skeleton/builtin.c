@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/wire.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -62,12 +63,9 @@ static const struct hep_field ping_reply_fields[] = {
     HEP_FIELD(JSON, ping_reply, echo, OPTIONAL, .help = "the value sent"),
     HEP_FIELD(U64, ping_reply, generation, REQUIRED, .help = "generation of the process that answered"),
 };
-static const struct hep_field status_reply_fields[] = {
-    {.name = "status",
-     .type = HEP_FIELD_JSON,
-     .presence = HEP_REQUIRED,
-     .offset = offsetof(struct json_reply, value),
-     .help = "state, progress, operation in hand, queue, memory, CPU time, counts and latencies"},
+const struct hep_field hep_status_reply_fields[HEP_STATUS_REPLY_FIELDS] = {
+    HEP_FIELD(JSON, hep_status_reply, status, REQUIRED,
+              .help = "state, progress, operation in hand, queue, memory, CPU time, counts and latencies"),
 };
 static const struct hep_field describe_reply_fields[] = {
     {.name = "operations",
@@ -122,7 +120,7 @@ static json_t *calls_in_hand(const struct hep_instructor *self)
     json_t *array = json_array();
     int64_t now = hep_now_us();
     for (const struct hep_call *call = self->in_hand; call; call = call->next_in_hand)
-        if (!call->builtin)
+        if (!call->common)
             json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:I, s:i, s:i, s:i}", "request_id",
                                                    call->request_id, "session", call->session, "operation",
                                                    call->row->name, "attempt", call->attempt, "for_ms",
@@ -166,17 +164,23 @@ json_t *instructor_status(struct hep_instructor *self)
 
 json_t *instructor_description(struct hep_instructor *self)
 {
-    json_t *all = hep_describe(self->spec->operations), *builtin = hep_describe(builtin_operations);
-    json_array_extend(all, builtin);
+    json_t *all = hep_describe(self->spec->operations), *builtin = hep_describe(builtin_operations), *row;
+    size_t index;
+    json_array_foreach(builtin, index, row)
+    {
+        const struct hep_operation *own = hep_operation_find(self->spec->operations, hep_json_str(row, "name", ""));
+        if (!own) /* a domain may have its own get_status, with more fields */
+            json_array_append(all, row);
+    }
     json_decref(builtin);
     return all;
 }
 
-static enum hep_status get_status(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+enum hep_status hep_status_handler(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     (void)request;
     (void)error;
-    ((struct json_reply *)reply)->value = instructor_status(call->self);
+    ((struct hep_status_reply *)reply)->status = instructor_status(call->self);
     return HEP_OK;
 }
 
@@ -274,8 +278,7 @@ static enum hep_status configure(struct hep_call *call, const void *request, voi
         .reply_count = 1, .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__                   \
     }
 const struct hep_operation builtin_operations[] = {
-    STATUS_ROW("get_status", get_status, status_reply_fields, HEP_CLIENT, .deadline_ms = 2000,
-               .help = "state, progress, memory and latencies of this domain"),
+    HEP_STATUS_OPERATION(),
     STATUS_ROW("describe", describe, describe_reply_fields, HEP_CLIENT, .deadline_ms = 2000, .pure = true,
                .help = "the table of this domain's operations"),
     STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,

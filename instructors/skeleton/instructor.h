@@ -63,6 +63,22 @@ enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct he
                                     struct hep_tensor *tensor, struct hep_error *error);
 void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor *tensor);
 
+/* ---- get_status in a domain's own table, to have aliases or more fields; else every domain has it anyhow ----------
+ */
+struct hep_status_reply {
+    json_t *status;
+};
+enum { HEP_STATUS_REPLY_FIELDS = 1 };
+extern const struct hep_field hep_status_reply_fields[HEP_STATUS_REPLY_FIELDS];
+hep_handler hep_status_handler;
+#define HEP_STATUS_OPERATION(...)                                                                                      \
+    {                                                                                                                  \
+        .name = "get_status", .handler = hep_status_handler, .reply = hep_status_reply_fields,                         \
+        .reply_count = HEP_STATUS_REPLY_FIELDS, .reply_size = sizeof(struct hep_status_reply),                         \
+        .permission = HEP_CLIENT, .deadline_ms = 2000, .help = "state, progress, memory and latencies of this domain", \
+        __VA_ARGS__                                                                                                    \
+    }
+
 /* ---- one request in hand ----------------------------------------------------------------------------------------- */
 struct hep_instructor *hep_call_instructor(struct hep_call *call);
 const char *hep_call_session(const struct hep_call *call); /* "" if the request has none                           */

@@ -4,6 +4,7 @@
 
 #include "instructors/skeleton/instructor.h"
 #include "common/confine.h"
+#include "common/envelope.h"
 #include "common/rpc.h"
 #include "shm/resolve.h"
 
@@ -55,8 +56,10 @@ struct hep_call {
     struct hep_instructor *self;
     json_t *message; /* the whole request; owned                            */
     const struct hep_operation *row;
-    bool builtin, measure;
-    bool string_errors; /* the caller wants `error` as a string                */
+    bool builtin; /* row is one of builtin_operations                   */
+    bool common;  /* an operation that every domain has, maybe its own form of it */
+    bool measure;
+    enum hep_error_format error_format; /* as the caller wants errors             */
     atomic_bool cancelled;
     const char *request_id, *session; /* into message, "" = none                             */
     int32_t attempt;

@@ -18,6 +18,7 @@ struct hep_route {
     enum hep_role role;
     json_t *operation;       /* row of hep_describe(), borrowed; NULL if the domain has never been ready */
     char name[HEP_NAME_MAX]; /* the operation's own name (aliases are resolved)                          */
+    const char *asked;       /* what it was called; borrowed. The domain is asked so: an alias may stand for fields */
     bool heavy;              /* needs a lease of cores                                                   */
 };
 
@@ -35,6 +36,10 @@ json_t *hep_router_operations(const struct hep_router *router, enum hep_role rol
 /* NOT_ALLOWED, with what the caller can do about it. Returns it. */
 enum hep_status hep_router_refuse(const char *type, enum hep_permission needed, enum hep_permission caller,
                                   struct hep_error *error);
+/* NOT_ALLOWED if data gives a reference that the caller may not: clients give none, operators what is read, only the
+   engine itself what is written. operation: the row, NULL is accepted. */
+enum hep_status hep_router_check_references(json_t *operation, json_t *data, enum hep_permission caller,
+                                            struct hep_error *error);
 /* Finds the way of a request of type "domain.operation" by a caller. BAD_FIELD (no dot), UNKNOWN_DOMAIN,
    UNKNOWN_OPERATION, NOT_ALLOWED; domain and operation are filled into the error. Whether the domain is up is the
    caller's question. */

@@ -5,13 +5,13 @@
 #include "supervisor/front/operations.h"
 
 const struct hep_front_table hep_front_tables[] = {
-    {"workflow", hep_workflow_operations, "templates of work, and accepting it"},
-    {"session", hep_session_operations, "accepted requests"},
-    {"status", hep_status_operations, "the whole daemon"},
-    {"domain", hep_domain_operations, "the seven processes"},
-    {"events", hep_events_operations, "what has happened"},
-    {"config", hep_config_operations, "the configuration"},
-    {"log", hep_log_operations, "the log"},
-    {"daemon", hep_daemon_operations, "the daemon itself"},
-    {NULL, NULL, NULL},
+    {"workflow", hep_workflow_operations, "templates of work, and accepting it", NULL},
+    {"session", hep_session_operations, "accepted requests", NULL},
+    {"status", hep_status_operations, "the whole daemon", NULL},
+    {"domain", hep_domain_operations, "the seven processes", NULL},
+    {"events", hep_events_operations, "what has happened", NULL},
+    {"config", hep_config_operations, "the configuration", NULL},
+    {"log", hep_log_operations, "the log", NULL},
+    {"daemon", hep_daemon_operations, "the daemon itself", NULL},
+    {NULL, NULL, NULL, NULL},
 };

@@ -5,6 +5,7 @@
 #include "instructors/skeleton/internal.h"
 
 #include "common/clock.h"
+#include "common/huge_pages.h"
 #include "common/log.h"
 #include "common/wire.h"
 
@@ -215,10 +216,10 @@ static enum hep_status cleanup(struct hep_call *call, const void *request, void 
 {
     (void)request;
     (void)error;
-    json_t *freed = json_object();
-    json_object_set_new(freed, "mapped_bytes", json_integer((json_int_t)hep_resolver_trim(call->self->resolver, true)));
+    json_t *freed = json_pack("{s:i}", "mapped_bytes", 0);
     if (call->self->spec->cleanup)
-        call->self->spec->cleanup(call->self, freed);
+        call->self->spec->cleanup(call->self, freed); /* first: it lets go of mappings */
+    json_object_set_new(freed, "mapped_bytes", json_integer((json_int_t)hep_resolver_trim(call->self->resolver, true)));
     ((struct json_reply *)reply)->value = freed;
     return HEP_OK;
 }
@@ -234,13 +235,29 @@ static bool apply_log_level(const char *value)
     return true;
 }
 
-/* The keys of config.def that are RELOAD and that domains take. To add one: a row. */
+static bool apply_huge_pages(const char *value)
+{
+    hep_huge_pages_set(strcmp(value, "off") != 0);
+    return strcmp(value, "off") == 0 || strcmp(value, "on") == 0;
+}
+
+/* The keys of config.def that are RELOAD and that every domain takes. To add one: a row. */
 static const struct live_setting {
     const char *key;
     bool (*apply)(const char *value);
-} live_settings[] = {{"log.level", apply_log_level}};
+} live_settings[] = {{"log.level", apply_log_level}, {"compute.huge_pages", apply_huge_pages}};
 
-static enum hep_status apply_setting(const char *key, const json_t *value, struct hep_error *error)
+void settings_begin(const struct hep_instructor *self)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(live_settings); i++) {
+        const char *value = hep_instructor_setting(self, live_settings[i].key);
+        if (value)
+            live_settings[i].apply(value);
+    }
+}
+
+static enum hep_status apply_setting(struct hep_instructor *self, const char *key, const json_t *value,
+                                     struct hep_error *error)
 {
     for (size_t i = 0; i < HEP_COUNT_OF(live_settings); i++) {
         if (strcmp(live_settings[i].key, key) != 0)
@@ -249,6 +266,8 @@ static enum hep_status apply_setting(const char *key, const json_t *value, struc
             return HEP_OK;
         return hep_fail_field(error, HEP_E_BAD_FIELD, "settings", "%.60s has no such value", key);
     }
+    if (self->spec->configure && json_is_string(value))
+        return self->spec->configure(self, key, json_string_value(value), error);
     return hep_fail_field(error, HEP_E_UNSUPPORTED, "settings", "%.60s cannot be changed while the process runs", key);
 }
 
@@ -256,13 +275,12 @@ static enum hep_status configure(struct hep_call *call, const void *request, voi
 {
     json_t *settings = ((const struct configure_request *)request)->settings, *value;
     const char *key;
-    (void)call;
     if (!json_is_object(settings))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "settings", "settings must be an object");
     json_t *applied = json_array();
     json_object_foreach(settings, key, value)
     {
-        if (apply_setting(key, value, error) != HEP_OK) {
+        if (apply_setting(call->self, key, value, error) != HEP_OK) {
             json_decref(applied);
             return error->code;
         }
@@ -282,7 +300,7 @@ const struct hep_operation builtin_operations[] = {
     STATUS_ROW("describe", describe, describe_reply_fields, HEP_CLIENT, .deadline_ms = 2000, .pure = true,
                .help = "the table of this domain's operations"),
     STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,
-               .help = "drop caches and unused mappings"),
+               .leaseless = true, .help = "drop caches and unused mappings"),
     {.name = "configure",
      .handler = configure,
      .request = configure_fields,

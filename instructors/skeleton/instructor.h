@@ -35,6 +35,10 @@ struct hep_instructor_spec {
                     json_t *freed); /* operation `cleanup`: drop caches; says what; worker thread */
     /* Other threads and descriptors of its own (communication's HTTP): called on the loop thread after READY. */
     enum hep_status (*listen)(struct hep_instructor *self, struct hep_error *error);
+    /* A key of the configuration that only this domain takes and that a reload changes; loop thread. UNSUPPORTED: it is
+       not such a key. NULL = there is none. */
+    enum hep_status (*configure)(struct hep_instructor *self, const char *key, const char *value,
+                                 struct hep_error *error);
     const char *(*isa)(void); /* instruction set of its kernels, for READY; NULL = it has none */
 };
 

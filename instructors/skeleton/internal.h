@@ -121,6 +121,7 @@ int calls_cancel(struct hep_instructor *self, const char *session, const char *r
 bool call_is_heavy(const struct hep_call *call);
 /* builtin.c */
 extern const struct hep_operation builtin_operations[];
+void settings_begin(const struct hep_instructor *self); /* what a reload may change, as it is at the start */
 json_t *instructor_status(struct hep_instructor *self);
 json_t *instructor_description(struct hep_instructor *self);
 /* report.c */

@@ -72,6 +72,9 @@ struct hep_engine {
 /* Ends every callback of the engine: commits what is dirty, then announces it and sends what may go. If the commit
    fails, nothing is announced or sent; it is tried again each second. Returns store_error.code. */
 enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *error);
+/* The device computes on other cores than before: asks which, and what was measured on those is not its rate any more.
+ */
+void hep_engine_device_changed(struct hep_engine *engine);
 /* Begins queued sessions as far as there is room. */
 void hep_engine_admit(struct hep_engine *engine);
 /* Memory for all sessions; 0 = no limit known. */

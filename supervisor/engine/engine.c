@@ -383,6 +383,15 @@ static void measure(struct hep_engine *engine)
     hep_dispatch_pump(engine->dispatch);
 }
 
+void hep_engine_device_changed(struct hep_engine *engine)
+{
+    json_decref(hep_take(&engine->rates));
+    engine->gflops_seen = 0;
+    engine->measure_next_ms = engine->measure_wait_ms = 0;
+    ask_device(engine, "list", on_devices);
+    hep_dispatch_pump(engine->dispatch);
+}
+
 static void on_report(void *context, enum hep_role role, uint64_t generation, json_t *report)
 {
     struct hep_engine *engine = context;
@@ -394,6 +403,9 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
         reconcile(engine, json_object_get(report, "reservations"));
     if (role == HEP_ROLE_DEVICE && json_is_false(json_object_get(report, "rates_settled")) && has_time(engine))
         measure(engine);
+    int64_t cores = role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0 ? hep_json_int(report, "cores", 0) : 0;
+    if (cores > 0 && cores != hep_lease_cores(hep_dispatch_ledger(engine->dispatch)))
+        hep_engine_device_changed(engine);
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
     if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
         hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1),

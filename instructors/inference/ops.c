@@ -1,6 +1,6 @@
 /*
- * heptad-inference's operations: generate, estimate, control. To add one: fields, row, handler, a line in the golden
- * description, a test. Everything runs on the worker thread, between two steps of the batch.
+ * heptad-inference's operations: generate, estimate, control, info. To add one: fields, row, handler, a line in the
+ * golden description, a test. Everything runs on the worker thread, between two steps of the batch.
  */
 #include "instructors/inference/group.h"
 
@@ -26,6 +26,15 @@ struct control_request {
 };
 struct control_reply {
     int32_t rows;
+};
+
+struct no_fields {
+    char unused;
+};
+struct info_reply {
+    json_t *pipelines, *noise, *batch, *networks;
+    struct hep_str isa;
+    int32_t images_max, side_min, side_max, steps_max;
 };
 
 #define SIZE_LIMITS .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX
@@ -102,6 +111,19 @@ static const struct hep_field control_reply_fields[] = {
     HEP_FIELD(I32, control_reply, rows, REQUIRED, .help = "rows that it concerned"),
 };
 
+static const struct hep_field info_reply_fields[] = {
+    HEP_FIELD(JSON, info_reply, pipelines, REQUIRED, .help = "name of each, and of which UNets (unet)"),
+    HEP_FIELD(JSON, info_reply, noise, REQUIRED, .help = "names that rng may have"),
+    HEP_FIELD(STR, info_reply, isa, REQUIRED, .help = "instruction set level of the kernels"),
+    HEP_FIELD(I32, info_reply, images_max, REQUIRED, .help = "of one request"),
+    HEP_FIELD(I32, info_reply, side_min, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, info_reply, side_max, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, info_reply, steps_max, REQUIRED, .help = "denoising steps"),
+    HEP_FIELD(JSON, info_reply, batch, REQUIRED,
+              .help = "rows_max, memory_limit in bytes; now: jobs, rows_running, rows_paused, gflops"),
+    HEP_FIELD(JSON, info_reply, networks, REQUIRED, .help = "open UNets now, activation_bytes"),
+};
+
 static struct batch *batch_of(struct hep_call *call)
 {
     return hep_instructor_state(hep_call_instructor(call));
@@ -159,6 +181,37 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     reply->peak_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
     reply->flops_per_evaluation = cost.flops;
     reply->ms_per_evaluation = batch->gflops > 0 ? cost.flops / 1e6 / batch->gflops : 0;
+    return HEP_OK;
+}
+
+/* Loop thread: reads the view only. */
+static json_t *batch_json(struct batch *batch)
+{
+    struct batch_view *view = &batch->view;
+    return json_pack("{s:i, s:I, s:i, s:i, s:i, s:f}", "rows_max", batch->rows_max, "memory_limit",
+                     (json_int_t)batch->memory_bytes, "jobs", atomic_load(&view->jobs), "rows_running",
+                     atomic_load(&view->rows_running), "rows_paused", atomic_load(&view->rows_paused), "gflops",
+                     atomic_load(&view->gflops));
+}
+
+static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct batch *batch = batch_of(call);
+    json_t *noise = json_array();
+    (void)request, (void)error;
+    for (const char *const *name = row_noise_names; *name; name++)
+        json_array_append_new(noise, json_string(*name));
+    *(struct info_reply *)reply = (struct info_reply){
+        .pipelines = json_pack("[{s:s, s:s}]", "name", "text2img", "unet", "as many channels in as out"),
+        .noise = noise,
+        .batch = batch_json(batch),
+        .networks = json_pack("{s:i, s:I}", "networks", atomic_load(&batch->view.networks), "activation_bytes",
+                              (json_int_t)atomic_load(&batch->view.activation_bytes)),
+        .isa = hep_str_of(hep_isa_name(hep_isa_level())),
+        .images_max = HEP_IMAGES_MAX,
+        .side_min = HEP_IMAGE_SIDE_MIN,
+        .side_max = HEP_IMAGE_SIDE_MAX,
+        .steps_max = HEP_STEPS_MAX};
     return HEP_OK;
 }
 
@@ -220,6 +273,16 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true, .leaseless = true,
                   .help = "pause, resume or cancel rows, or change their priority, at the next step"),
+    {.name = "info",
+     .handler = info,
+     .request_size = sizeof(struct no_fields),
+     .reply = info_reply_fields,
+     .reply_count = HEP_COUNT_OF(info_reply_fields),
+     .reply_size = sizeof(struct info_reply),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 2000,
+     .aliases = HEP_ALIASES(HEP_ALIAS("get_pipeline_info")),
+     .help = "what can be denoised, its limits, and the networks that are open"},
     {0},
 };
 

@@ -123,6 +123,157 @@ START_TEST(cores_and_huge_pages_change_while_it_runs)
 }
 END_TEST
 
+/* ---- scheduler --------------------------------------------------------------------------------------------------- */
+START_TEST(a_plan_is_described_without_a_model)
+{
+    static const struct {
+        const char *operation, *scheduler;
+    } names[] = {{"ddim", "ddim"}, {"dpm_plus_plus", "dpmpp_2m"}, {"euler", "euler"}};
+    begin("scheduler");
+    for (size_t i = 0; i < HEP_COUNT_OF(names); i++) {
+        json_t *plan = ask(names[i].operation, "{\"num_inference_steps\": 4, \"describe\": true}");
+        ck_assert_str_eq(hep_json_str(plan, "scheduler", ""), names[i].scheduler);
+        ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(plan, "table"), "timesteps")), 4);
+        json_decref(plan);
+    }
+    json_t *plan = ask("create_scheduler", "{\"scheduler\": \"Heun\", \"num_inference_steps\": 4}");
+    ck_assert_int_eq(hep_json_int(plan, "evaluations", 0), 7);
+    json_decref(plan);
+    expect("configure_scheduler", "{}", HEP_E_MISSING_FIELD, "scheduler");
+    expect("create_scheduler", "{\"scheduler\": \"nonsense\"}", HEP_E_NOT_FOUND, "scheduler");
+    expect("euler", "{\"scheduler\": \"ddim\"}", HEP_E_BAD_FIELD, "scheduler");
+    expect("ddim", "{\"num_inference_steps\": 0}", HEP_E_OUT_OF_RANGE, "num_inference_steps");
+    struct hep_error error = {0}; /* measured with a configuration that is nowhere */
+    ck_assert_int_eq(
+        domain_ask(process, "ddim", "", true, parse("{\"config\": {\"dtype\": \"u8\", \"shape\": [5]}}"), NULL, &error),
+        HEP_E_BAD_REFERENCE);
+    ck_assert_str_eq(error.field, "config");
+    finish();
+}
+END_TEST
+
+/* What info says of a row is what a plan of it is. */
+static void check_info(const char *called, const char *name)
+{
+    char data[128];
+    snprintf(data, sizeof data, "{\"scheduler\": \"%s\"}", called);
+    json_t *answer = ask("get_scheduler_info", data), *info = json_object_get(answer, "scheduler");
+    ck_assert_str_eq(hep_json_str(info, "name", ""), name);
+    json_t *plan = ask("plan", data);
+    ck_assert_int_eq(hep_json_int(info, "evaluations", 0), hep_json_int(plan, "evaluations", 1));
+    ck_assert_int_eq((int64_t)json_array_size(json_object_get(info, "state_vectors")),
+                     hep_json_int(plan, "state_vectors", 0));
+    int64_t order = hep_json_int(info, "order", 0);
+    ck_assert_msg(order >= 1 && order <= 4, "%s has order %d", name, (int)order);
+    ck_assert_uint_gt(json_array_size(json_object_get(info, "prediction_types")), 0);
+    json_decref(plan);
+    json_decref(answer);
+}
+
+START_TEST(each_scheduler_says_what_it_is_by_each_of_its_names)
+{
+    begin("scheduler");
+    json_t *list = ask("list_schedulers", "{}"), *row, *alias;
+    size_t index, other;
+    json_array_foreach(json_object_get(list, "schedulers"), index, row)
+    {
+        const char *name = hep_json_str(row, "name", "");
+        check_info(name, name);
+        check_info(hep_json_str(row, "title", ""), name);
+        json_array_foreach(json_object_get(row, "aliases"), other, alias) check_info(json_string_value(alias), name);
+    }
+    json_decref(list);
+    static const struct {
+        const char *name;
+        int64_t order;
+        bool noise;
+    } rows[] = {{"ddim", 1, false},        {"pndm", 4, false}, {"euler_ancestral", 1, true}, {"dpmpp_2m", 2, false},
+                {"dpmpp_2m_sde", 2, true}, {"heun", 2, false}, {"kdpm2_ancestral", 2, true}, {"lms", 4, false},
+                {"unipc", 2, false},       {"ddpm", 1, true},  {"dpmpp_2m_karras", 2, false}};
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        char data[96];
+        snprintf(data, sizeof data, "{\"scheduler\": \"%s\"}", rows[i].name);
+        json_t *answer = ask("info", data), *info = json_object_get(answer, "scheduler");
+        ck_assert_msg(hep_json_int(info, "order", 0) == rows[i].order, "%s", rows[i].name);
+        ck_assert_msg(hep_json_bool(info, "noise", !rows[i].noise) == rows[i].noise, "%s", rows[i].name);
+        json_decref(answer);
+    }
+    json_t *answer = ask("info", "{\"scheduler\": \"DPM++ 2M Karras\"}");
+    ck_assert(json_is_true(
+        json_object_get(json_object_get(json_object_get(answer, "scheduler"), "preset"), "use_karras_sigmas")));
+    json_decref(answer);
+    expect("info", "{\"scheduler\": \"nonsense\"}", HEP_E_NOT_FOUND, "scheduler");
+    expect("info", "{}", HEP_E_MISSING_FIELD, "scheduler");
+    finish();
+}
+END_TEST
+
+/* ---- what they can do -------------------------------------------------------------------------------------------- */
+START_TEST(domains_say_what_they_can_do)
+{
+    static const struct {
+        const char *domain, *operation, *field;
+    } rows[] = {{"conditioning", "get_conditioning_info", "syntax"},
+                {"inference", "get_pipeline_info", "pipelines"},
+                {"postprocessing", "get_processing_info", "formats"}};
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        begin(rows[i].domain);
+        json_t *info = ask(rows[i].operation, "{}");
+        ck_assert_uint_gt(json_array_size(json_object_get(info, rows[i].field)), 0);
+        ck_assert_int_eq(hep_json_int(json_object_get(info, "networks"), "networks", -1), 0);
+        json_decref(info);
+        expect(rows[i].operation, "{\"x\": 1}", HEP_E_UNKNOWN_FIELD, "x");
+        finish();
+    }
+}
+END_TEST
+
+START_TEST(what_is_to_be_built_is_known_by_name)
+{
+    static const struct {
+        const char *domain, *operation;
+    } rows[] = {
+        {"model", "load_lora"},        {"conditioning", "process_controlnet"}, {"conditioning", "process_img2img"},
+        {"postprocessing", "upscale"}, {"postprocessing", "enhance"},          {"postprocessing", "safety_check"}};
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        struct hep_error error = {0};
+        begin(rows[i].domain);
+        enum hep_status status =
+            domain_ask(process, rows[i].operation, "", false, parse("{\"whatever\": [1, {}]}"), NULL, &error);
+        ck_assert_msg(status == HEP_E_UNSUPPORTED && strstr(error.message, "not built yet"), "%s: %s",
+                      rows[i].operation, error.message);
+        ck_assert_str_ne(error.hint, hep_status_hint(HEP_E_UNSUPPORTED)); /* it says what can be done */
+        finish();
+    }
+}
+END_TEST
+
+START_TEST(a_pipeline_says_which_part_lacks_what)
+{
+    static const struct {
+        const char *data;
+        enum hep_status code;
+        const char *field;
+    } rows[] = {
+        {"{}", HEP_E_MISSING_FIELD, "operations"},
+        {"{\"operations\": []}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": \"decode\"}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": [1]}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": [\"fry\"]}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": [\"encode\", \"decode\"]}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": [\"decode\", \"decode\"]}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": [\"info\"]}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": [\"upscale\"]}", HEP_E_UNSUPPORTED, ""},
+        {"{\"operations\": [\"decode\"]}", HEP_E_MISSING_FIELD, "vae"},
+        {"{\"operations\": [\"encode\"], \"path\": \"/tmp/x\"}", HEP_E_MISSING_FIELD, "source"},
+    };
+    begin("postprocessing");
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++)
+        expect("pipeline", rows[i].data, rows[i].code, rows[i].field);
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("known operations");
@@ -131,5 +282,10 @@ int main(void)
     tcase_add_test(cases, a_device_is_known_by_its_id);
     tcase_add_test(cases, the_status_is_of_the_domain_or_of_one_device);
     tcase_add_test(cases, cores_and_huge_pages_change_while_it_runs);
+    tcase_add_test(cases, a_plan_is_described_without_a_model);
+    tcase_add_test(cases, each_scheduler_says_what_it_is_by_each_of_its_names);
+    tcase_add_test(cases, domains_say_what_they_can_do);
+    tcase_add_test(cases, what_is_to_be_built_is_known_by_name);
+    tcase_add_test(cases, a_pipeline_says_which_part_lacks_what);
     return check_status_run("known operations", cases);
 }

@@ -309,6 +309,7 @@ static void on_ready(void *context, enum hep_role role, uint64_t generation, jso
         ask_device(engine, "list", on_devices);
         ask_device(engine, "get_memory", on_memory);
     }
+    hep_engine_optimize_ready(engine);
     hep_engine_event(engine, NULL, "domain.ready", true,
                      json_pack("{s:s, s:I}", "domain", hep_role_name(role), "generation", (json_int_t)generation));
     hep_engine_settle(engine, NULL);
@@ -530,6 +531,7 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
     engine->queue_max = options->queue_max > 0 ? options->queue_max : HEP_QUEUE_MAX;
     engine->sessions_kept = options->sessions_kept > 0 ? options->sessions_kept : SESSIONS_KEPT;
     engine->all_stopped = options->all_stopped;
+    engine->configure = options->configure;
     engine->context = options->context;
     engine->proc_events = (struct hep_proc_events){.context = engine,
                                                    .ready = on_ready,
@@ -607,6 +609,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     engine->settling = true; /* nothing is stored or sent any more */
     engine->changed = NULL;
     hep_dispatch_destroy(engine->dispatch);
+    hep_engine_optimize_stop(engine);
     hep_catalog_destroy(engine->catalog);
     while (engine->sessions)
         hep_engine_drop_session(engine, engine->sessions);

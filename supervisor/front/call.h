@@ -20,6 +20,13 @@ struct hep_caller {
     bool engineer;  /* may ask what is internal if he says so: the daemon's user or root there */
 };
 
+/* Which events a communication.wait is for. */
+struct hep_mail {
+    char subscriber[HEP_NAME_MAX]; /* messages to it and to everybody; "" = all messages             */
+    int64_t in_reply_to;           /* only answers to this message; 0 = whatever                     */
+    bool messages;                 /* no other events                                                */
+};
+
 struct hep_call {
     struct hep_front *front;           /* NULL: the front is gone, nobody is to be answered          */
     struct hep_call *next;             /* of the front                                               */
@@ -40,6 +47,8 @@ struct hep_call {
     char session[HEP_SESSION_ID_MAX];
     uint64_t after_seq;
     int limit;
+    int64_t wait_ms;      /* of a job that is waited for                                                   */
+    struct hep_mail mail; /* of communication.wait                                                         */
 };
 
 struct hep_front {

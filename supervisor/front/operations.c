@@ -13,5 +13,8 @@ const struct hep_front_table hep_front_tables[] = {
     {"config", hep_config_operations, "the configuration", NULL},
     {"log", hep_log_operations, "the log", NULL},
     {"daemon", hep_daemon_operations, "the daemon itself", NULL},
+    {"device", hep_device_operations, "", NULL},
+    {"inference", hep_job_operations, "", hep_job_gather},
+    {"communication", hep_message_operations, "", NULL},
     {NULL, NULL, NULL, NULL},
 };

@@ -274,6 +274,16 @@ START_TEST(a_pipeline_says_which_part_lacks_what)
 }
 END_TEST
 
+START_TEST(the_doors_health_is_its_status)
+{
+    begin("communication");
+    json_t *health = ask("health_check", "{}");
+    ck_assert_str_eq(hep_json_str(json_object_get(health, "status"), "domain", ""), "communication");
+    json_decref(health);
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("known operations");
@@ -287,5 +297,6 @@ int main(void)
     tcase_add_test(cases, domains_say_what_they_can_do);
     tcase_add_test(cases, what_is_to_be_built_is_known_by_name);
     tcase_add_test(cases, a_pipeline_says_which_part_lacks_what);
+    tcase_add_test(cases, the_doors_health_is_its_status);
     return check_status_run("known operations", cases);
 }

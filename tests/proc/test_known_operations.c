@@ -1,5 +1,6 @@
 /*
- * The domains alone (--stdio), asked by the names that callers know: what they answer, and what they refuse.
+ * The domains alone (--stdio), asked by the names that callers know: what they answer, and what they refuse. Whole
+ * chains of them are in tests/e2e/known_names.py.
  */
 #include "common/wire.h"
 #include "tests/support/check_status.h"

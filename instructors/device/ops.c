@@ -316,6 +316,9 @@ static void add_status(struct hep_instructor *self, json_t *into)
     }
     json_object_set_new(into, "reservations", reservations);
     json_object_set_new(into, "cores", json_integer(state->cores.count));
+    struct device_memory memory;
+    if (device_memory_read("", &memory, NULL) == HEP_OK)
+        json_object_set_new(into, "available_bytes", json_integer((json_int_t)memory.available));
     json_object_set_new(into, "rates_settled", json_boolean(device_rates_now(state).settled));
 }
 

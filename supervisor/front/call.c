@@ -19,7 +19,7 @@ static const char *const read_only[] = {
     "status.get",         "domain.list",       "domain.describe",     "events.poll",    "device.list",
     "device.get",         "device.get_memory", "device.capabilities", "model.list",     "model.info",
     "conditioning.info",  "scheduler.list",    "scheduler.info",      "inference.info", "postprocessing.info",
-    "communication.wait",
+    "communication.wait", "batch.list",        "batch.get",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 
@@ -42,6 +42,8 @@ static json_t *reply_json(const struct hep_call *call, enum hep_status status, j
         json_object_set_new(reply, "data", data ? json_incref(data) : json_object());
     else
         json_object_set_new(reply, "error", error_json(call, error));
+    if (status != HEP_OK && json_object_get(data, "problems"))
+        json_object_set(json_object_get(reply, "error"), "problems", json_object_get(data, "problems"));
     return reply;
 }
 

@@ -139,8 +139,12 @@ static enum hep_status run_job(struct hep_call *call, const void *request_, void
         return status == HEP_E_NOT_FOUND ? no_workflow(job, error) : status;
     call->deferred = true;
     call->wait_ms = (int64_t)(request->wait * 1000);
-    hep_engine_execute(engine, job->workflow, request->configuration, request->priority, request->idempotency_key.data,
-                       on_accepted, call);
+    const struct hep_engine_request work = {.workflow_id = job->workflow,
+                                            .configuration = request->configuration,
+                                            .priority = request->priority,
+                                            .key = request->idempotency_key.data,
+                                            .caller = call->caller.permission};
+    hep_engine_execute(engine, &work, on_accepted, call);
     return HEP_OK;
 }
 

@@ -66,6 +66,11 @@ json_t *hep_router_operation(const struct hep_router *router, enum hep_role role
     return NULL;
 }
 
+json_t *hep_router_preset(json_t *operation, const char *name)
+{
+    return json_object_get(json_object_get(operation, "presets"), name);
+}
+
 bool hep_router_needs_lease(const struct hep_router *router, enum hep_role role, const char *name)
 {
     return hep_json_bool(hep_router_operation(router, role, name), "lease", false);
@@ -114,7 +119,7 @@ enum hep_status hep_router_check_references(json_t *operation, json_t *data, enu
         const char *name = hep_json_str(field, "name", "");
         bool written = strcmp(hep_json_str(field, "access", ""), "write") == 0;
         given = json_object_get(data, name);
-        if (strcmp(hep_json_str(field, "type", ""), "tensor") != 0 || !given || json_is_null(given) ||
+        if (strcmp(hep_json_str(field, "type", ""), "tensor") != 0 || !json_is_object(given) ||
             caller >= (written ? HEP_INTERNAL : HEP_OPERATOR))
             continue;
         hep_fail_field(error, HEP_E_NOT_ALLOWED, name, "%s is a tensor reference: %s", name,

@@ -177,7 +177,7 @@ bool fake_turn(struct fake *fake)
 }
 
 /* ---- the tables -------------------------------------------------------------------------------------------------- */
-/* Fields by name; those after ">" are tensors that it writes. */
+/* Fields by name; those after ">" are tensors that it writes, after "<" some that it reads. */
 static const struct {
     enum hep_role role;
     const char *name;
@@ -204,8 +204,9 @@ static const struct {
      "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled",
      "tokens"},
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
-    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan",
+    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler <config num_inference_steps eta >plan",
      "scheduler title evaluations"},
+    {HEP_ROLE_SCHEDULER, "sketch", false, false, "", ""}, /* not built yet */
     {HEP_ROLE_INFERENCE, "generate", true, true,
      "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority rows_max "
      "memory_threshold fingerprint >state >latents",
@@ -229,10 +230,10 @@ static json_t *fields_of(const char *names)
     char copy[400], *save = NULL;
     snprintf(copy, sizeof copy, "%s", names);
     for (char *name = strtok_r(copy, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
-        json_t *field =
-            json_pack("{s:s, s:s}", "name", name + (name[0] == '>'), "type", name[0] == '>' ? "tensor" : "any");
-        if (name[0] == '>')
-            json_object_set_new(field, "access", json_string("write"));
+        bool written = name[0] == '>', read = name[0] == '<', tensor = written || read;
+        json_t *field = json_pack("{s:s, s:s}", "name", name + tensor, "type", tensor ? "tensor" : "any");
+        if (tensor)
+            json_object_set_new(field, "access", json_string(written ? "write" : "read"));
         json_array_append_new(fields, field);
     }
     return fields;
@@ -255,24 +256,39 @@ static bool needs_lease(const char *name, bool heavy)
     return heavy;
 }
 
-#define ALIAS "device.list_devices"
+#define ALIAS  "device.list_devices"
+#define PRESET "scheduler.ddim" /* scheduler.plan with a scheduler */
 static json_t *aliases_of(enum hep_role role, const char *name)
 {
     bool has = role == HEP_ROLE_DEVICE && strcmp(name, "list") == 0;
+    if (role == HEP_ROLE_SCHEDULER && strcmp(name, "plan") == 0)
+        return json_pack("[s]", strchr(PRESET, '.') + 1);
     return has ? json_pack("[s]", strchr(ALIAS, '.') + 1) : json_array();
+}
+
+static void add_names(json_t *row, enum hep_role role, const char *name)
+{
+    json_object_set_new(row, "aliases", aliases_of(role, name));
+    if (role == HEP_ROLE_SCHEDULER && strcmp(name, "plan") == 0)
+        json_object_set_new(row, "presets",
+                            json_pack("{s:{s:s}}", strchr(PRESET, '.') + 1, "scheduler", "DDIMScheduler"));
+    if (strcmp(name, "sketch") == 0)
+        json_object_set_new(row, "unbuilt", json_string("nobody draws"));
 }
 
 static json_t *operations_of(enum hep_role role)
 {
     json_t *rows = json_array();
-    for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
-        if (table[i].role == role)
-            json_array_append_new(
-                rows, json_pack("{s:s, s:s, s:i, s:b, s:b, s:b, s:o, s:o, s:o}", "name", table[i].name, "permission",
+    for (size_t i = 0; i < HEP_COUNT_OF(table); i++) {
+        if (table[i].role != role)
+            continue;
+        json_t *row = json_pack("{s:s, s:s, s:i, s:b, s:b, s:b, s:o, s:o}", "name", table[i].name, "permission",
                                 permission_of(table[i].name), "deadline_ms", 1000, "heavy", table[i].heavy, "lease",
-                                needs_lease(table[i].name, table[i].heavy), "measures", table[i].measures, "aliases",
-                                aliases_of(role, table[i].name), "request", fields_of(table[i].request), "reply",
-                                fields_of(table[i].reply)));
+                                needs_lease(table[i].name, table[i].heavy), "measures", table[i].measures, "request",
+                                fields_of(table[i].request), "reply", fields_of(table[i].reply));
+        add_names(row, role, table[i].name);
+        json_array_append_new(rows, row);
+    }
     return rows;
 }
 
@@ -651,6 +667,8 @@ enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json
         return hep_fail(error, HEP_E_DOMAIN_DOWN, "%s is down", hep_role_name(role));
     if (strcmp(type, ALIAS) == 0)
         type = "device.list";
+    if (strcmp(type, PRESET) == 0)
+        type = "scheduler.plan";
     ck_assert_msg(table_has(type, measuring), "there is no %s", type);
     struct request *r = calloc(1, sizeof *r);
     *r = (struct request){

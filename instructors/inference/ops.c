@@ -336,7 +336,7 @@ static void show_groups(struct batch_view *view, json_t *into)
                                                           [GROUP_LIMIT_OPERATIONS] = "operations"};
     json_t *sizes = json_object();
     for (int rows = 1; rows <= ROWS_TOGETHER_MAX; rows++) {
-        char name[8];
+        char name[16];
         uint64_t calls = atomic_load(&view->groups[rows]);
         snprintf(name, sizeof name, "%d", rows);
         if (calls > 0)

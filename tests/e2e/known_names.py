@@ -220,9 +220,10 @@ def write_workflows(folder):
         (folder / f"{name}.json").write_text(json.dumps(template))
 
 
-def run(daemon, workflow, **more):
+def run(daemon, workflow, steps=None, **more):
     configuration = {"prompt": "a red apple", "seed": 5, "num_inference_steps": 4, **more}
-    made = daemon.control.call("workflow.execute", {"workflow_id": workflow, "configuration": configuration})
+    own = {"steps": steps} if steps else {}
+    made = daemon.control.call("workflow.execute", {"workflow_id": workflow, "configuration": configuration, **own})
     end = time.monotonic() + 60
     while True:
         session = daemon.control.call("session.wait", {"session_id": made["session_id"], "timeout_ms": 1000})
@@ -238,6 +239,9 @@ def check_workflows(daemon):
     expect(run(daemon, "renamed") == plain, "the same steps by other names give other bytes")
     expect(run(daemon, "parts") == plain, "weights loaded in parts give other bytes")
     expect(run(daemon, "euler_only") == run(daemon, "plain", scheduler="euler"), "euler is not plan with euler")
+    own = [{"type": "device", "operation": "get_status"}, {"type": "model", "operation": "load_model"},
+           {"type": "scheduler", "operation": "euler"}, {"type": "inference", "operation": "batch_process"}]
+    expect(run(daemon, "inference-workflow", own) == run(daemon, "txt2img", scheduler="euler"), "steps of a request give other bytes")
 
 
 # ---- device.optimize -------------------------------------------------------------------------------------------------

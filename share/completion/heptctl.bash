@@ -57,7 +57,7 @@ _heptctl() {
     --status|-s) mapfile -t COMPREPLY < <(compgen -W 'queued running paused completed failed cancelled' -- "$cur"); return ;;
     --limit|-n) return ;;
     esac
-    words=' --status --limit --json --state --socket --timeout --help --version'
+    words=' --status --limit --estimates --json --state --socket --timeout --help --version'
     ;;
   session)
     case $prev in

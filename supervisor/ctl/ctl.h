@@ -140,8 +140,11 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
                      FILE *out);                                                        /* status.c   */
 void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out); /* status.c   */
 void ctl_show_advice(const json_t *status, const struct ctl_style *style, FILE *out);   /* advice.c   */
-void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
-                       FILE *out);                                                          /* sessions.c */
+void ctl_show_sessions(
+    const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
+    FILE *out); /* Of the completed ones: how long they were estimated to take, and took; and how good that is. */
+void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, FILE *out);
+/* sessions.c */
 void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);     /* sessions.c */
 void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out); /* incidents.c */
 void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);   /* incidents.c */

@@ -51,6 +51,7 @@ static const struct ctl_option sessions_options[] = {
     OPTION("status", 's', "STATUS", "only those in this status", .kind = CTL_KIND_CHOICE,
            .choices = "queued running paused completed failed cancelled"),
     OPTION("limit", 'n', "N", "at most so many, newest first (20)"),
+    OPTION("estimates", 0, NULL, "how long completed ones were estimated to take, and took"),
     END_OF_OPTIONS,
 };
 static const struct ctl_option wait_options[] = {

@@ -50,6 +50,12 @@ else()
   add_test(NAME no_crash_points COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/no_crash_points.sh ${CMAKE_BINARY_DIR}/bin ${CMAKE_SOURCE_DIR})
 endif()
 
+# Ten thousand mixed requests while domains are killed.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_routing COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/routing.py --requests 10000 --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_routing PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE})
+endif()
+
 # A minute of chaos; the seed is printed.
 if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_chaos COMMAND ${CMAKE_SOURCE_DIR}/scripts/chaos --duration 60 --bin ${CMAKE_BINARY_DIR}/bin)

@@ -717,6 +717,32 @@ static json_t *in_hand_of(const struct hep_proc *proc, enum hep_role role)
     return list;
 }
 
+/* A step of a session: no measure, and no word beside it. */
+static bool is_step(const struct request *r)
+{
+    static const char *const words[] = {".cancel", ".control", ".memory", ".release"};
+    for (size_t i = 0; i < HEP_COUNT_OF(words); i++)
+        if (strstr(text_of(r, "type"), words[i]))
+            return false;
+    return text_of(r, "session")[0] && !hep_json_bool(r->message, "measure", false);
+}
+
+int fake_in_hand(const char *session)
+{
+    int count = 0;
+    for (const struct request *r = the_proc->requests; r; r = r->next)
+        count += is_step(r) && strcmp(text_of(r, "session"), session) == 0;
+    return count;
+}
+
+int fake_strays(const struct fake *fake)
+{
+    int count = 0;
+    for (const struct request *r = the_proc->requests; r; r = r->next)
+        count += is_step(r) && !hep_engine_find(fake->engine, text_of(r, "session"));
+    return count;
+}
+
 bool fake_is_busy(enum hep_role role)
 {
     for (const struct request *r = the_proc->requests; r; r = r->next)

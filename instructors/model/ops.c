@@ -36,7 +36,14 @@ struct name_request {
     struct hep_str model;
 };
 struct load_request {
-    struct hep_str model, dtype, session;
+    struct hep_str model, component, dtype, session;
+};
+struct optimize_request {
+    uint64_t bytes;
+};
+struct optimize_reply {
+    uint64_t freed_bytes, bytes;
+    json_t *freed, *held;
 };
 struct release_request {
     struct hep_str session;
@@ -65,6 +72,7 @@ struct load_reply {
     struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae, scheduler;
 };
 
+static const char *const component_kinds[] = {"unet", "vae", "text_encoder", "scheduler", "", NULL};
 static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
 static const struct hep_field name_fields[] = {
     HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
@@ -77,6 +85,8 @@ static const struct hep_field unload_fields[] = {
 static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, load_request, component, OPTIONAL, .choices = component_kinds,
+              .help = "one kind of component only; text_encoder: all of them, with their tokenizers; all if empty"),
     HEP_FIELD(STR, load_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = dtype_choices,
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
@@ -126,20 +136,34 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
     HEP_FIELD(STR, load_reply, family, REQUIRED, .help = "sd1, sd2, sdxl"),
     HEP_FIELD(STR, load_reply, dtype, REQUIRED, .help = "type that it computes in"),
-    HEP_FIELD(STR, load_reply, fingerprint, REQUIRED, .help = "SHA-256 over the contents of all its files"),
+    HEP_FIELD(STR, load_reply, fingerprint, REQUIRED,
+              .help = "SHA-256 over the contents of all its files, or of the component's"),
     HEP_FIELD(STR, load_reply, prediction_type, REQUIRED, .help = "epsilon, v_prediction, sample"),
     HEP_FIELD(U64, load_reply, bytes, REQUIRED, .help = "of its segments"),
     HEP_FIELD(I32, load_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, load_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(JSON, load_reply, defaults, REQUIRED,
               .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
-    HEP_FIELD(REF, load_reply, text_encoder, REQUIRED, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, text_encoder, OPTIONAL, .help = "published weights"),
     HEP_FIELD(REF, load_reply, text_encoder_2, OPTIONAL, .help = "published weights; SDXL only"),
-    HEP_FIELD(REF, load_reply, tokenizer, REQUIRED, .help = "published files"),
+    HEP_FIELD(REF, load_reply, tokenizer, OPTIONAL, .help = "published files"),
     HEP_FIELD(REF, load_reply, tokenizer_2, OPTIONAL, .help = "published files; SDXL only"),
-    HEP_FIELD(REF, load_reply, unet, REQUIRED, .help = "published weights"),
-    HEP_FIELD(REF, load_reply, vae, REQUIRED, .help = "published weights"),
-    HEP_FIELD(REF, load_reply, scheduler, REQUIRED, .help = "published configuration"),
+    HEP_FIELD(REF, load_reply, unet, OPTIONAL, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, vae, OPTIONAL, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, scheduler, OPTIONAL, .help = "published configuration"),
+};
+static const struct hep_field optimize_fields[] = {
+    HEP_FIELD(U64, optimize_request, bytes, OPTIONAL,
+              .help = "stop when so much has been given up; 0 = everything that no session holds"),
+};
+static const struct hep_field optimize_reply_fields[] = {
+    HEP_FIELD(U64, optimize_reply, freed_bytes, REQUIRED,
+              .help = "of shared memory that were given up; who still has it mapped gives it back with the next "
+                      "network that it opens, or at cleanup"),
+    HEP_FIELD(JSON, optimize_reply, freed, REQUIRED,
+              .help = "model, component, dtype, bytes of each, the longest unused first"),
+    HEP_FIELD(U64, optimize_reply, bytes, REQUIRED, .help = "of published weights that stay"),
+    HEP_FIELD(JSON, optimize_reply, held, REQUIRED, .help = "names of the models that sessions hold"),
 };
 
 /* ---- handlers
@@ -258,16 +282,16 @@ static enum hep_status resolve_dtype(const struct model_state *state, const char
 
 /* The components in the order of the reply's references. */
 static const struct component_row {
-    const char *name;
-    size_t offset; /* of the reference in struct load_reply */
+    const char *name, *kind; /* kind: one of component_kinds              */
+    size_t offset;           /* of the reference in struct load_reply     */
 } component_rows[] = {
-    {"text_encoder", offsetof(struct load_reply, text_encoder)},
-    {"text_encoder_2", offsetof(struct load_reply, text_encoder_2)},
-    {"tokenizer", offsetof(struct load_reply, tokenizer)},
-    {"tokenizer_2", offsetof(struct load_reply, tokenizer_2)},
-    {"unet", offsetof(struct load_reply, unet)},
-    {"vae", offsetof(struct load_reply, vae)},
-    {"scheduler", offsetof(struct load_reply, scheduler)},
+    {"text_encoder", "text_encoder", offsetof(struct load_reply, text_encoder)},
+    {"text_encoder_2", "text_encoder", offsetof(struct load_reply, text_encoder_2)},
+    {"tokenizer", "text_encoder", offsetof(struct load_reply, tokenizer)},
+    {"tokenizer_2", "text_encoder", offsetof(struct load_reply, tokenizer_2)},
+    {"unet", "unet", offsetof(struct load_reply, unet)},
+    {"vae", "vae", offsetof(struct load_reply, vae)},
+    {"scheduler", "scheduler", offsetof(struct load_reply, scheduler)},
 };
 
 /* One load: the model is looked at as a whole before its first segment is written, or nothing of it would be there. */
@@ -288,8 +312,10 @@ static enum hep_status before_publication(void *context, const char *component, 
     return HEP_OK;
 }
 
+/* kind: "" = all. */
 static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name,
-                                       enum hep_dtype dtype, struct load_reply *reply, struct hep_error *error)
+                                       const char *kind, enum hep_dtype dtype, struct load_reply *reply,
+                                       struct hep_error *error)
 {
     struct model_state *state = state_of(call);
     struct loading loading = {.call = call, .model = model};
@@ -297,7 +323,7 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     char text[SHA256_TEXT];
     for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
         const struct cache_entry *entry;
-        if (!hep_model_has(model, component_rows[i].name))
+        if (!hep_model_has(model, component_rows[i].name) || (kind[0] && strcmp(kind, component_rows[i].kind) != 0))
             continue;
         HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, dtype, before_publication, &loading,
                           &entry, error));
@@ -329,8 +355,10 @@ static void undo_load(struct model_state *state, const char *session, const char
 }
 
 static enum hep_status load_model(struct hep_call *call, const struct catalogue_entry *entry, enum hep_dtype dtype,
-                                  const char *session, struct load_reply *reply, struct hep_error *error)
+                                  struct load_reply *reply, struct hep_error *error)
 {
+    const struct load_request *request = hep_call_request(call);
+    const char *session = request->session.data;
     struct model_state *state = state_of(call);
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     uint64_t clock = state->cache.clock;
@@ -338,7 +366,7 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     bool had_pin = cache_has_pin(&state->cache, session, entry->name);
     if (session[0])
         HEP_TRY(cache_pin(&state->cache, session, entry->name, error));
-    enum hep_status status = load_components(call, model, entry->name, dtype, reply, error);
+    enum hep_status status = load_components(call, model, entry->name, request->component.data, dtype, reply, error);
     if (status == HEP_OK)
         return HEP_OK;
     undo_load(state, session, entry->name, had_pin, clock);
@@ -355,7 +383,7 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     enum hep_dtype dtype;
     HEP_TRY(catalogue_find(&state->catalogue, load->model.data, &entry, error));
     HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
-    enum hep_status status = load_model(call, entry, dtype, load->session.data, reply, &failure);
+    enum hep_status status = load_model(call, entry, dtype, reply, &failure);
     catalogue_note_load(&state->catalogue, entry->name, &failure);
     show(state);
     if (status != HEP_OK) {
@@ -385,6 +413,41 @@ static enum hep_status model_unload(struct hep_call *call, const void *request, 
         return hep_fail_field(error, HEP_E_NOT_NOW, "model", "model %s is in use by a session", name);
     ((struct unload_reply *)reply)->freed_bytes = cache_unload(&state->cache, name[0] ? name : NULL);
     show(state);
+    return HEP_OK;
+}
+
+static void note_evicted(void *context, const struct cache_entry *entry)
+{
+    json_array_append_new(context, json_pack("{s:s, s:s, s:s, s:I}", "model", entry->about.model, "component",
+                                             entry->about.component, "dtype", hep_dtype_name(entry->about.dtype),
+                                             "bytes", (json_int_t)entry->ref.shape.dims[0]));
+}
+
+static json_t *held_models(const struct cache *cache)
+{
+    json_t *names = json_array(), *seen = json_object();
+    for (int i = 0; i < cache->pin_count; i++) {
+        const char *model = cache->pins[i].model;
+        if (!json_object_get(seen, model))
+            json_array_append_new(names, json_string(model));
+        json_object_set_new(seen, model, json_true());
+    }
+    json_decref(seen);
+    return names;
+}
+
+static enum hep_status model_optimize_memory(struct hep_call *call, const void *request, void *reply_,
+                                             struct hep_error *error)
+{
+    struct cache *cache = &state_of(call)->cache;
+    struct optimize_reply *reply = reply_;
+    (void)error;
+    reply->freed = json_array();
+    reply->freed_bytes =
+        cache_evict(cache, ((const struct optimize_request *)request)->bytes, note_evicted, reply->freed);
+    reply->bytes = cache->bytes;
+    reply->held = held_models(cache);
+    show(state_of(call));
     return HEP_OK;
 }
 
@@ -533,11 +596,13 @@ static const struct hep_operation operations[] = {
      .help = "look for models again"},
     HEP_OPERATION("info", model_info, name_request, name_fields, info_reply, info_reply_fields, .heavy = true,
                   .leaseless = true, .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
-                  .aliases = (const char *const[]){"get_model_info", NULL},
-                  .help = "what one model is and its defaults"),
+                  .aliases = HEP_ALIASES(HEP_ALIAS("get_model_info")), .help = "what one model is and its defaults"),
     HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
-                  .aliases = (const char *const[]){"load_model", NULL},
+                  .aliases =
+                      HEP_ALIASES(HEP_ALIAS("load_model"), HEP_ALIAS_FOR("load_unet", "{\"component\": \"unet\"}"),
+                                  HEP_ALIAS_FOR("load_vae", "{\"component\": \"vae\"}"),
+                                  HEP_ALIAS_FOR("load_encoder", "{\"component\": \"text_encoder\"}")),
                   .help = "publish a model's weights, packed for this machine"),
     {.name = "release",
      .handler = model_release,
@@ -552,8 +617,13 @@ static const struct hep_operation operations[] = {
      .help = "a session needs its models no more"},
     HEP_OPERATION("unload", model_unload, name_request, unload_fields, unload_reply, unload_reply_fields, .heavy = true,
                   .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 5000,
-                  .aliases = (const char *const[]){"unload_model", NULL},
+                  .aliases = HEP_ALIASES(HEP_ALIAS("unload_model")),
                   .help = "remove a model's weights from shared memory"),
+    HEP_OPERATION("optimize_memory", model_optimize_memory, optimize_request, optimize_fields, optimize_reply,
+                  optimize_reply_fields, .heavy = true, .leaseless = true, .permission = HEP_OPERATOR,
+                  .deadline_ms = 5000, .help = "give up weights that no session holds, the longest unused first"),
+    HEP_UNBUILT("load_lora", "LoRA files cannot be loaded", "`heptctl models` lists what can be",
+                .help = "load a LoRA"),
     HEP_OPERATION("verify", model_verify, name_request, name_fields, json_reply, verify_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .help = "check a model as a load does, read every weight, hash every file (SHA-256)"),

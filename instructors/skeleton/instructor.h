@@ -35,6 +35,10 @@ struct hep_instructor_spec {
                     json_t *freed); /* operation `cleanup`: drop caches; says what; worker thread */
     /* Other threads and descriptors of its own (communication's HTTP): called on the loop thread after READY. */
     enum hep_status (*listen)(struct hep_instructor *self, struct hep_error *error);
+    /* A key of the configuration that only this domain takes and that a reload changes; loop thread. UNSUPPORTED: it is
+       not such a key. NULL = there is none. */
+    enum hep_status (*configure)(struct hep_instructor *self, const char *key, const char *value,
+                                 struct hep_error *error);
     const char *(*isa)(void); /* instruction set of its kernels, for READY; NULL = it has none */
 };
 
@@ -62,6 +66,22 @@ void hep_instructor_event(struct hep_instructor *self, const char *name, json_t 
 enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref,
                                     struct hep_tensor *tensor, struct hep_error *error);
 void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor *tensor);
+
+/* ---- get_status in a domain's own table, to have aliases or more fields; else every domain has it anyhow ----------
+ */
+struct hep_status_reply {
+    json_t *status;
+};
+enum { HEP_STATUS_REPLY_FIELDS = 1 };
+extern const struct hep_field hep_status_reply_fields[HEP_STATUS_REPLY_FIELDS];
+hep_handler hep_status_handler;
+#define HEP_STATUS_OPERATION(...)                                                                                      \
+    {                                                                                                                  \
+        .name = "get_status", .handler = hep_status_handler, .reply = hep_status_reply_fields,                         \
+        .reply_count = HEP_STATUS_REPLY_FIELDS, .reply_size = sizeof(struct hep_status_reply),                         \
+        .permission = HEP_CLIENT, .deadline_ms = 2000, .help = "state, progress, memory and latencies of this domain", \
+        __VA_ARGS__                                                                                                    \
+    }
 
 /* ---- one request in hand ----------------------------------------------------------------------------------------- */
 struct hep_instructor *hep_call_instructor(struct hep_call *call);

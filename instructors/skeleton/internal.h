@@ -4,6 +4,7 @@
 
 #include "instructors/skeleton/instructor.h"
 #include "common/confine.h"
+#include "common/envelope.h"
 #include "common/rpc.h"
 #include "shm/resolve.h"
 
@@ -55,8 +56,10 @@ struct hep_call {
     struct hep_instructor *self;
     json_t *message; /* the whole request; owned                            */
     const struct hep_operation *row;
-    bool builtin, measure;
-    bool string_errors; /* the caller wants `error` as a string                */
+    bool builtin; /* row is one of builtin_operations                   */
+    bool common;  /* an operation that every domain has, maybe its own form of it */
+    bool measure;
+    enum hep_error_format error_format; /* as the caller wants errors             */
     atomic_bool cancelled;
     const char *request_id, *session; /* into message, "" = none                             */
     int32_t attempt;
@@ -118,6 +121,7 @@ int calls_cancel(struct hep_instructor *self, const char *session, const char *r
 bool call_is_heavy(const struct hep_call *call);
 /* builtin.c */
 extern const struct hep_operation builtin_operations[];
+void settings_begin(const struct hep_instructor *self); /* what a reload may change, as it is at the start */
 json_t *instructor_status(struct hep_instructor *self);
 json_t *instructor_description(struct hep_instructor *self);
 /* report.c */

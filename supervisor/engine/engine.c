@@ -367,6 +367,7 @@ static void on_ready(void *context, enum hep_role role, uint64_t generation, jso
         ask_device(engine, "list", on_devices);
         ask_device(engine, "get_memory", on_memory);
     }
+    hep_engine_optimize_ready(engine);
     hep_engine_event(engine, NULL, "domain.ready", true,
                      json_pack("{s:s, s:I}", "domain", hep_role_name(role), "generation", (json_int_t)generation));
     hep_engine_settle(engine, NULL);
@@ -455,6 +456,15 @@ static void measure(struct hep_engine *engine)
     hep_dispatch_pump(engine->dispatch);
 }
 
+void hep_engine_device_changed(struct hep_engine *engine)
+{
+    json_decref(hep_take(&engine->rates));
+    engine->gflops_seen = 0;
+    engine->measure_next_ms = engine->measure_wait_ms = 0;
+    ask_device(engine, "list", on_devices);
+    hep_dispatch_pump(engine->dispatch);
+}
+
 static void on_report(void *context, enum hep_role role, uint64_t generation, json_t *report)
 {
     struct hep_engine *engine = context;
@@ -470,6 +480,9 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     }
     if (role == HEP_ROLE_DEVICE && json_is_false(json_object_get(report, "rates_settled")) && has_time(engine))
         measure(engine);
+    int64_t cores = role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0 ? hep_json_int(report, "cores", 0) : 0;
+    if (cores > 0 && cores != hep_lease_cores(hep_dispatch_ledger(engine->dispatch)))
+        hep_engine_device_changed(engine);
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
     if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
         hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1),
@@ -597,6 +610,7 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
     engine->queue_max = options->queue_max > 0 ? options->queue_max : HEP_QUEUE_MAX;
     engine->sessions_kept = options->sessions_kept > 0 ? options->sessions_kept : SESSIONS_KEPT;
     engine->all_stopped = options->all_stopped;
+    engine->configure = options->configure;
     engine->context = options->context;
     engine->proc_events = (struct hep_proc_events){.context = engine,
                                                    .ready = on_ready,
@@ -683,6 +697,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     engine->settling = true; /* nothing is stored or sent any more */
     engine->changed = NULL;
     hep_dispatch_destroy(engine->dispatch);
+    hep_engine_optimize_stop(engine);
     hep_catalog_destroy(engine->catalog);
     while (engine->sessions)
         hep_engine_drop_session(engine, engine->sessions);

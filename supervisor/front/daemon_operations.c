@@ -52,10 +52,9 @@ static bool check_events(struct hep_call *call)
     struct hep_events *events = call->front->engine->events;
     if (call->check && hep_events_last(events) <= call->after_seq)
         return false;
-    json_t *list = hep_events_after(events, call->after_seq, call->limit);
-    json_t *last = json_array_get(list, json_array_size(list) - (json_array_size(list) > 0));
-    int64_t seq = hep_json_int(last, "seq", (int64_t)call->after_seq);
-    hep_call_end(call, HEP_OK, json_pack("{s:o, s:I}", "events", list, "last_seq", (json_int_t)seq), NULL);
+    uint64_t after = call->after_seq;
+    json_t *list = hep_event_page(events, &after, call->limit, NULL, NULL);
+    hep_call_end(call, HEP_OK, json_pack("{s:o, s:I}", "events", list, "last_seq", (json_int_t)after), NULL);
     return true;
 }
 

@@ -27,6 +27,12 @@ if(NOT HEP_CRASH_POINTS)
   endforeach()
 endif()
 
+# Every name that callers know, and again after a restart of its domain.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_known_names COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/known_names.py --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_known_names PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON)
+endif()
+
 # A hundred clients that behave badly, beside generations.
 if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_slow_clients COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/slow_clients.py --bin ${CMAKE_BINARY_DIR}/bin)

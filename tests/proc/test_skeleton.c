@@ -98,6 +98,16 @@ START_TEST(stdio_answers_one_line_for_each_line)
         {"{\"type\":\"scheduler.cleanup\"}", "\"freed\":{\"mapped_bytes\":0,\"test_bytes\":1}"},
         {"{\"type\":\"scheduler.ping\",\"data\":{\"echo\":\"é\"}}", "{\"echo\":\"é\",\"generation\":1}"},
         {"{\"type\":\"scheduler.get_status\"}", "\"state\":\"ready\""},
+        {"{\"type\":\"scheduler.how_are_you\"}", "\"state\":\"ready\""},
+        {"{\"type\":\"scheduler.greet\"}", "\"data\":{\"text\":\"hello\"}"},
+        {"{\"type\":\"scheduler.greet\",\"data\":null}", "\"data\":{\"text\":\"hello\"}"},
+        {"{\"type\":\"scheduler.greet\",\"data\":{\"text\":\"bye\"}}", "\"field\":\"text\""},
+        {"{\"type\":\"scheduler.muse\",\"data\":{\"of\":[1]}}",
+         "\"code\":\"UNSUPPORTED\",\"message\":\"dream is not built yet: nothing is dreamt here\",\"hint\":\"sleep\""},
+        {"{\"type\":\"scheduler.nothing\",\"error_format\":\"alias\"}", "\"code\":\"UNKNOWN_ACTION\""},
+        {"{\"type\":\"scheduler.nothing\",\"error_format\":\"object\"}", "\"code\":\"UNKNOWN_OPERATION\""},
+        {"{\"type\":\"scheduler.fail\",\"error_format\":\"alias\"}", "\"code\":\"CONFLICT\""},
+        {"{\"type\":\"scheduler.ping\",\"error_format\":\"xml\"}", "\"field\":\"error_format\""},
         {"{\"type\":", "\"code\":\"BAD_JSON\""},
         {"[[[[[[[[[[[[[[[[[[[[[[", "\"code\":\"BAD_JSON\""},
         {"[]", "\"code\":\"BAD_FIELD\",\"message\":\"a request must be an object\""},
@@ -202,7 +212,7 @@ START_TEST(ready_carries_the_table_and_a_ping_comes_back)
     ck_assert_int_eq(hep_json_int(ready, "generation", 0), 7);
     ck_assert_int_eq(hep_json_int(ready, "pid", 0), child.pid);
     ck_assert_str_eq(hep_json_str(ready, "build", ""), hep_build_id());
-    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 7 + 6);
+    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 9 + 5);
     json_t *reply =
         child_ask(&child, "{\"type\":\"scheduler.ping\",\"request_id\":\"p1\",\"data\":{\"echo\":42}}", &status);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "p1");

@@ -307,6 +307,37 @@ START_TEST(an_operation_shows_its_fields_and_their_rules)
 }
 END_TEST
 
+START_TEST(an_operation_shows_what_its_names_stand_for_and_whether_it_is_built)
+{
+    json_t *plan =
+               parse("{\"type\":\"scheduler.plan\",\"help\":\"a table\",\"permission\":\"client\",\"deadline_ms\":2000,"
+                     "\"aliases\":[\"create\",\"euler\"],\"presets\":{\"euler\":{\"scheduler\":\"euler\",\"eta\":0}},"
+                     "\"request\":[],\"reply\":[]}"),
+           *upscale =
+               parse("{\"type\":\"postprocessing.upscale\",\"help\":\"a larger image\",\"permission\":\"client\","
+                     "\"deadline_ms\":2000,\"aliases\":[],\"unbuilt\":\"images cannot be made larger\","
+                     "\"request\":[],\"reply\":[]}"),
+           *both = json_pack("{s:[O, O]}", "operations", plan, upscale);
+    FILE *out = ctl_catch();
+    ctl_show_operation(plan, &eighty, out);
+    ctl_show_operation(upscale, &eighty, out);
+    ctl_show_operations(both, NULL, &eighty, out);
+    check_text(ctl_caught(out), "scheduler.plan: a table\n"
+                                "asked by: client; progress within 2.0 s\n"
+                                "also called create, euler (scheduler \"euler\", eta 0)\n"
+                                "\nrequest: none\n\nreply: none\n"
+                                "postprocessing.upscale: a larger image\n"
+                                "asked by: client; progress within 2.0 s\n"
+                                "not built yet: images cannot be made larger\n"
+                                "OPERATION               WHO     WHAT\n"
+                                "scheduler.plan          client  a table\n"
+                                "postprocessing.upscale  client  a larger image (not built yet)\n");
+    json_decref(both);
+    json_decref(plan);
+    json_decref(upscale);
+}
+END_TEST
+
 START_TEST(the_list_of_operations_is_wrapped_and_says_who_needs_cores)
 {
     json_t *reply = parse(
@@ -443,6 +474,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_session_shows_its_error_steps_and_images);
     tcase_add_test(tests, incidents_are_one_line_each);
     tcase_add_test(tests, an_incident_is_shown_in_full);
+    tcase_add_test(tests, an_operation_shows_what_its_names_stand_for_and_whether_it_is_built);
     tcase_add_test(tests, the_list_of_operations_is_wrapped_and_says_who_needs_cores);
     tcase_add_test(tests, a_dumb_terminal_gets_no_escape_sequences);
     tcase_add_test(tests, help_fits_on_eighty_columns);

@@ -174,6 +174,28 @@ START_TEST(what_a_step_says_goes_into_the_configuration)
 }
 END_TEST
 
+START_TEST(what_a_steps_name_stands_for_goes_into_the_configuration)
+{
+    fake_start(&fake, NULL);
+    ck_assert_str_eq(run("{" APPLE ", \"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"ddim\"},"
+                         "{\"type\": \"inference\", \"operation\": \"generate\"}]}}"),
+                     "completed");
+    ck_assert_str_eq(hep_json_str(json_object_get(view, "configuration"), "scheduler", ""), "DDIMScheduler");
+    ck_assert_str_eq(run("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"ddim\"}]}}"),
+                     "completed"); /* alone: the domain fills it in */
+    ck_assert_str_eq(hep_json_str(step_of(view, "step_1"), "operation", ""), "ddim");
+}
+END_TEST
+
+START_TEST(a_step_that_is_not_built_says_so)
+{
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"sketch\"}]}}", false),
+                     HEP_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(error.message, "not built yet: nobody draws"));
+}
+END_TEST
+
 START_TEST(what_is_the_engines_is_not_to_be_said)
 {
     static const char *const secrets[] = {
@@ -201,6 +223,10 @@ START_TEST(what_a_caller_may_not_ask_is_no_step_either)
                          "\"x\"}}]}}",
                          false),
                      HEP_E_NOT_ALLOWED);
+    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"plan\", "
+                         "\"parameters\": {\"config\": {\"segment\": \"/x\"}}}]}}",
+                         false),
+                     HEP_E_NOT_ALLOWED); /* somebody's tensor */
     ck_assert_ptr_null(fake.engine->sessions);
 }
 END_TEST
@@ -558,6 +584,8 @@ int main(void)
     tcase_add_loop_test(all, a_condition_holds_or_not, 0, HEP_COUNT_OF(conditions));
     tcase_add_test(all, a_generating_step_brings_what_it_implies);
     tcase_add_test(all, what_a_step_says_goes_into_the_configuration);
+    tcase_add_test(all, what_a_steps_name_stands_for_goes_into_the_configuration);
+    tcase_add_test(all, a_step_that_is_not_built_says_so);
     tcase_add_loop_test(all, what_is_the_engines_is_not_to_be_said, 0, 2);
     tcase_add_test(all, what_a_caller_may_not_ask_is_no_step_either);
     tcase_add_test(all, a_step_whose_condition_does_not_hold_is_skipped);

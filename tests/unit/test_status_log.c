@@ -27,6 +27,31 @@ START_TEST(every_code_has_a_name_a_meaning_and_a_status)
 }
 END_TEST
 
+START_TEST(names_that_other_callers_know_are_aliases_of_codes)
+{
+    static const struct {
+        enum hep_status code;
+        const char *field, *alias;
+    } rows[] = {
+        {HEP_E_UNKNOWN_OPERATION, "type", "UNKNOWN_ACTION"},
+        {HEP_E_BAD_FIELD, "type", "INVALID_ACTION"},
+        {HEP_E_OUT_OF_RANGE, "action", "INVALID_ACTION"},
+        {HEP_E_NOT_FOUND, "device_id", "INVALID_DEVICE_ID"},
+        {HEP_E_INTERNAL, "", "UNKNOWN_ERROR"},
+        {HEP_E_BAD_FIELD, "width", ""},
+        {HEP_E_NOT_FOUND, "model", ""},
+        {HEP_E_BUSY, "", ""},
+    };
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        ck_assert_str_eq(hep_status_alias(rows[i].code, rows[i].field), rows[i].alias);
+        for (int code = 0; code < HEP_STATUS_COUNT; code++) /* no alias is a code's own name */
+            ck_assert_str_ne(hep_status_name((enum hep_status)code), rows[i].alias);
+    }
+    ck_assert_int_eq(hep_status_from_name("UNKNOWN_ACTION"), HEP_E_UNKNOWN_OPERATION);
+    ck_assert_int_eq(hep_status_from_name("INVALID_DEVICE_ID"), HEP_E_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(an_error_is_filled_prefixed_and_hinted)
 {
     struct hep_error error;
@@ -183,6 +208,7 @@ int main(void)
 {
     TCase *cases = tcase_create("status_log");
     tcase_add_test(cases, every_code_has_a_name_a_meaning_and_a_status);
+    tcase_add_test(cases, names_that_other_callers_know_are_aliases_of_codes);
     tcase_add_test(cases, an_error_is_filled_prefixed_and_hinted);
     tcase_add_test(cases, no_error_record_is_fine_and_long_messages_are_cut);
     tcase_add_test(cases, a_line_has_time_level_event_and_process);

@@ -122,8 +122,9 @@ _heptctl() {
   logs)
     case $prev in
     --lines|-n) return ;;
+    --session|-s) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words sessions)" -- "$cur"); return ;;
     esac
-    words=' --lines --follow --json --state --socket --timeout --help --version'
+    words=' --lines --session --follow --json --state --socket --timeout --help --version'
     ;;
   drain)
     case $prev in

@@ -67,6 +67,7 @@ static const struct ctl_option events_options[] = {
 };
 static const struct ctl_option logs_options[] = {
     OPTION("lines", 'n', "N", "the last so many lines (50)"),
+    OPTION("session", 's', "ID", "only lines about this session, of every domain", .kind = CTL_KIND_SESSION),
     OPTION("follow", 'f', NULL, "go on until interrupted"),
     END_OF_OPTIONS,
 };
@@ -209,7 +210,10 @@ const struct ctl_verb ctl_verbs[] = {
      .options = logs_options,
      .run = ctl_logs,
      .help = "the end of the log",
-     .more = "If heptad is not running, the log file in the state folder is read, and heptctl says so."},
+     .more =
+         "If heptad is not running, the log file in the state folder is read, and heptctl says so. With --session "
+         "come the lines that any process has written about it, from the newest 16 MiB of the log; with log.level = "
+         "debug there is one for each operation."},
     {.name = "drain",
      .arguments = "",
      .run = ctl_drain,

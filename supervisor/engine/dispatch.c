@@ -8,6 +8,7 @@
 #include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,7 +149,11 @@ static void errand_end(struct hep_errand *errand, enum hep_status status, json_t
     if (errand->leased)
         hep_lease_give(&dispatch->ledger, role);
     list_remove(dispatch, errand);
+    /* what follows from the answer is said with whose it was */
+    struct hep_log_context before =
+        hep_log_enter(hep_json_str(errand->spec.message, "session", ""), errand->request_id);
     errand->spec.done(errand->spec.context, status, reply, error);
+    hep_log_leave(&before);
     errand_free(errand);
 }
 

@@ -155,6 +155,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     if (engine->settling || !engine->events)
         return HEP_OK;
     engine->settling = true;
+    struct hep_log_context before = hep_log_enter("", ""); /* whoever called: this is about all */
     bool told = false;
     for (int round = 0; round < SETTLE_ROUNDS; round++) {
         struct hep_error reason = {0};
@@ -182,6 +183,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     }
     hep_dispatch_pump(engine->dispatch); /* a session's step is there only once it is stored */
     engine->settling = false;
+    hep_log_leave(&before);
     if (told && engine->changed)
         engine->changed(engine->changed_context);
     if (error)

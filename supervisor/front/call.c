@@ -306,8 +306,10 @@ void hep_front_request(struct hep_front *front, json_t *message, struct hep_call
     if (status == HEP_OK && (front->call_count > HEP_CALLS_MAX || mine > HEP_CONNECTION_CALLS_MAX))
         status = hep_fail(&error, HEP_E_BUSY, "%d requests are in hand",
                           mine > HEP_CONNECTION_CALLS_MAX ? mine - 1 : front->call_count - 1);
+    struct hep_log_context before = hep_log_enter(hep_json_str(message, "session", ""), call->request_id);
     if (status != HEP_OK)
         hep_call_end(call, status, NULL, &error);
     else
         ask(call, message);
+    hep_log_leave(&before);
 }

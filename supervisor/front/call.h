@@ -92,7 +92,8 @@ void hep_control_close(struct hep_front *front);
 void hep_control_send(struct hep_connection *connection, const void *frame, size_t bytes);
 int hep_control_calls(struct hep_connection *connection, int change); /* adds change to its requests in hand */
 
-/* logtail.c: the last lines of a file, an array of texts. */
-enum hep_status hep_log_tail(const char *path, int lines, json_t **array, struct hep_error *error);
+/* logtail.c: the last lines of a file, an array of texts, oldest first; session "" = all lines, else only those that
+   say session=ID of it. */
+enum hep_status hep_log_tail(const char *path, int lines, const char *session, json_t **array, struct hep_error *error);
 
 #endif

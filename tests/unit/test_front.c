@@ -391,6 +391,42 @@ START_TEST(the_log_has_its_last_lines)
 }
 END_TEST
 
+START_TEST(the_log_has_one_sessions_lines)
+{
+    enum { LINES = 40000 }; /* 2 MB: many pieces */
+    int fd = dial();
+    FILE *log = fopen(log_path, "w");
+    for (int i = 0; i < LINES; i++)
+        fprintf(log, "t info event.x session=s%d request=e%d %s\n", i % 1000 == 7 ? 1 : i % 10 + 10, i,
+                "filled with words");
+    fputs("t info event.x n=1 session=s1\nt info event.x session=s1 has no end", log);
+    fclose(log);
+    json_t *answer = ask(fd, "log.tail", "{\"lines\": 5, \"session\": \"s1\"}", NULL),
+           *lines = json_object_get(answer, "lines");
+    ck_assert_uint_eq(json_array_size(lines), 5);
+    for (int i = 0; i < 3; i++) {
+        char wanted[96];
+        snprintf(wanted, sizeof wanted, "t info event.x session=s1 request=e%d filled with words", (37 + i) * 1000 + 7);
+        ck_assert_str_eq(json_string_value(json_array_get(lines, (size_t)i)), wanted);
+    }
+    ck_assert_str_eq(json_string_value(json_array_get(lines, 3)), "t info event.x n=1 session=s1");
+    ck_assert_str_eq(json_string_value(json_array_get(lines, 4)), "t info event.x session=s1 has no end");
+    json_decref(answer);
+    answer = ask(fd, "log.tail", "{\"lines\": 1000, \"session\": \"s1\"}", NULL); /* all, also the first line's */
+    lines = json_object_get(answer, "lines");
+    ck_assert_uint_eq(json_array_size(lines), LINES / 1000 + 2);
+    ck_assert_ptr_nonnull(strstr(json_string_value(json_array_get(lines, 0)), "request=e7 "));
+    json_decref(answer);
+    answer = ask(fd, "log.tail", "{\"session\": \"s2\"}", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(answer, "lines")), 0);
+    json_decref(answer);
+    answer = ask(fd, "log.tail", "{\"lines\": 1000}", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(answer, "lines")), 1000);
+    json_decref(answer);
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_wait_ends_with_a_change_while_others_are_answered)
 {
     char id[HEP_SESSION_ID_MAX], data[128];
@@ -831,6 +867,7 @@ int main(void)
     tcase_add_test(cases, every_answer_has_only_the_fields_that_its_table_names);
     tcase_add_test(cases, a_deleted_session_is_gone_and_a_running_one_is_not);
     tcase_add_test(cases, the_log_has_its_last_lines);
+    tcase_add_test(cases, the_log_has_one_sessions_lines);
     tcase_add_test(cases, a_wait_ends_with_a_change_while_others_are_answered);
     tcase_add_test(cases, a_wait_ends_with_its_time);
     tcase_add_test(cases, events_come_in_order_by_their_numbers);

@@ -48,7 +48,8 @@ struct job {
 /* What get_status shows of a batch; written by the worker thread at every boundary, read by the loop thread. */
 struct batch_view {
     atomic_int jobs, rows_running, rows_paused, networks;
-    atomic_uint_fast64_t evaluations; /* of rows, since the start             */
+    atomic_uint_fast64_t evaluations;                     /* of rows, since the start             */
+    atomic_uint_fast64_t runs_by_rows[ROWS_TOGETHER_MAX]; /* of the network, since the start: with i + 1 rows */
     atomic_uint_fast64_t activation_bytes;
     _Atomic double gflops;
 };

@@ -259,6 +259,7 @@ static void commit_rows(struct batch *batch, struct group *group, float *space, 
         sample += row_is_guided(row) ? 2 : 1;
     }
     atomic_fetch_add(&batch->view.evaluations, (uint64_t)group->count);
+    atomic_fetch_add(&batch->view.runs_by_rows[group->count - 1], 1);
 }
 
 static size_t samples_of(const struct group *group)

@@ -230,18 +230,27 @@ static void drop_networks(struct hep_instructor *self, json_t *freed)
                         json_integer((json_int_t)batch_trim(hep_instructor_state(self), self)));
 }
 
+static json_t *runs_by_rows(struct batch_view *view)
+{
+    json_t *counts = json_array();
+    for (int i = 0; i < ROWS_TOGETHER_MAX; i++)
+        json_array_append_new(counts, json_integer((json_int_t)atomic_load(&view->runs_by_rows[i])));
+    return counts;
+}
+
 /* Loop thread: reads the view only. */
 static void show(struct hep_instructor *self, json_t *into)
 {
     struct batch *batch = hep_instructor_state(self);
     struct batch_view *view = &batch->view;
-    json_object_set_new(
-        into, "inference",
-        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:i}", "jobs", atomic_load(&view->jobs), "rows_running",
-                  atomic_load(&view->rows_running), "rows_paused", atomic_load(&view->rows_paused), "rows_max",
-                  batch->rows_max, "evaluations", (json_int_t)atomic_load(&view->evaluations), "activation_bytes",
-                  (json_int_t)atomic_load(&view->activation_bytes), "memory_limit", (json_int_t)batch->memory_bytes,
-                  "gflops", atomic_load(&view->gflops), "networks", atomic_load(&view->networks)));
+    json_object_set_new(into, "inference",
+                        json_pack("{s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:i, s:o}", "jobs",
+                                  atomic_load(&view->jobs), "rows_running", atomic_load(&view->rows_running),
+                                  "rows_paused", atomic_load(&view->rows_paused), "rows_max", batch->rows_max,
+                                  "evaluations", (json_int_t)atomic_load(&view->evaluations), "activation_bytes",
+                                  (json_int_t)atomic_load(&view->activation_bytes), "memory_limit",
+                                  (json_int_t)batch->memory_bytes, "gflops", atomic_load(&view->gflops), "networks",
+                                  atomic_load(&view->networks), "runs_by_rows", runs_by_rows(view)));
 }
 
 static const char *isa(void)

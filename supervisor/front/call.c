@@ -16,7 +16,7 @@
 static const char *const read_only[] = {
     "workflow.list", "workflow.get", "session.list",    "session.get",       "session.wait",
     "status.get",    "domain.list",  "domain.describe", "events.poll",       "device.list",
-    "model.list",    "model.info",   "scheduler.list",  "device.get_memory",
+    "model.list",    "model.info",   "scheduler.list",  "device.get_memory", "metrics.get",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 
@@ -71,6 +71,32 @@ void hep_front_refuse(struct hep_rpc_request *request, const struct hep_error *e
     send_reply(&call, error->code, NULL, error);
 }
 
+static const struct hep_front_table *own_table(const char *type)
+{
+    size_t length = strcspn(type, ".");
+    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
+        if (strncmp(table->prefix, type, length) == 0 && table->prefix[length] == '\0')
+            return table;
+    return NULL;
+}
+
+/* By the name that the table has, never by what the caller wrote. */
+static void count(const struct hep_call *call, enum hep_status status)
+{
+    const struct hep_front_table *table = own_table(call->type);
+    const char *dot = strchr(call->type, '.');
+    const struct hep_operation *row = table && dot ? hep_operation_find(table->operations, dot + 1) : NULL;
+    char name[HEP_NAME_MAX];
+    if (call->passed)
+        return;
+    if (!row) {
+        hep_engine_count_refused(call->front->engine, call->type, status);
+        return;
+    }
+    snprintf(name, sizeof name, "%s.%s", table->prefix, row->name);
+    hep_metrics_own(call->front->engine->metrics, HEP_METRICS_SUPERVISOR, name, status);
+}
+
 /* Sends the answer and takes the call off the front's list. */
 static void conclude(struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
 {
@@ -82,6 +108,7 @@ static void conclude(struct hep_call *call, enum hep_status status, json_t *data
     front->call_count--;
     if (status != HEP_OK)
         hep_log(HEP_DEBUG, "front.refused", "type=%s code=%s", call->type, hep_status_name(status));
+    count(call, status);
     send_reply(call, status, data, error);
     if (call->connection)
         hep_control_calls(call->connection, -1);
@@ -179,15 +206,6 @@ static void on_passed(void *context, enum hep_status status, json_t *reply, cons
     hep_call_end(context, status, reply, error);
 }
 
-static const struct hep_front_table *own_table(const char *type)
-{
-    size_t length = strcspn(type, ".");
-    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
-        if (strncmp(table->prefix, type, length) == 0 && table->prefix[length] == '\0')
-            return table;
-    return NULL;
-}
-
 static enum hep_status find_own(const struct hep_front_table *table, struct hep_call *call,
                                 const struct hep_operation **row, struct hep_error *error)
 {
@@ -254,7 +272,7 @@ static void ask(struct hep_call *call, json_t *message)
     } else if (strchr(call->type, '.') && hep_role_from_prefix(call->type, strcspn(call->type, ".")) == HEP_ROLE_NONE) {
         status = unknown_prefix(call->type, &error);
     } else {
-        call->deferred = true;
+        call->deferred = call->passed = true;
         hep_engine_pass(call->front->engine, call->type, data, call->caller.permission,
                         hep_json_str(message, "session", ""), on_passed, call);
     }

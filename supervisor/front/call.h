@@ -27,6 +27,7 @@ struct hep_call {
     struct hep_caller caller;
     char type[HEP_NAME_MAX * 2];       /* "session.get"                                              */
     char request_id[HEP_NAME_MAX * 2]; /* as it came                                                 */
+    bool passed;                       /* a domain is asked: it is counted where that ends           */
     bool error_as_text;                /* the caller wants {error: "CODE: message"}                  */
     bool deferred;                     /* will be answered later                                     */
     bool asking;                       /* its operation is being called: it is freed after that      */
@@ -39,6 +40,7 @@ struct hep_call {
     char session[HEP_SESSION_ID_MAX];
     uint64_t after_seq;
     int limit;
+    bool follows; /* of events.poll: it waits for what comes */
 };
 
 struct hep_front {

@@ -57,7 +57,7 @@ static bool check_events(struct hep_call *call)
     struct hep_events *events = call->front->engine->events;
     if (call->check && hep_events_last(events) <= call->after_seq)
         return false;
-    json_t *list = hep_events_after(events, call->after_seq, call->limit);
+    json_t *list = hep_events_after(events, call->after_seq, call->limit, call->follows);
     json_t *last = json_array_get(list, json_array_size(list) - (json_array_size(list) > 0));
     int64_t seq = hep_json_int(last, "seq", (int64_t)call->after_seq);
     hep_call_end(call, HEP_OK, json_pack("{s:o, s:I}", "events", list, "last_seq", (json_int_t)seq), NULL);
@@ -71,6 +71,7 @@ static enum hep_status events_poll(struct hep_call *call, const void *request_, 
     call->after_seq =
         request->after_seq < 0 ? hep_events_last(call->front->engine->events) : (uint64_t)request->after_seq;
     call->limit = request->limit;
+    call->follows = request->wait_ms > 0;
     hep_call_wait(call, check_events, request->wait_ms);
     return HEP_OK;
 }

@@ -13,5 +13,6 @@ const struct hep_front_table hep_front_tables[] = {
     {"config", hep_config_operations, "the configuration"},
     {"log", hep_log_operations, "the log"},
     {"daemon", hep_daemon_operations, "the daemon itself"},
+    {"metrics", hep_metrics_operations, "counts and gauges for a monitoring system"},
     {NULL, NULL, NULL},
 };

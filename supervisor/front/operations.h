@@ -24,6 +24,7 @@ struct nothing {
 extern const struct hep_operation hep_workflow_operations[];
 extern const struct hep_operation hep_session_operations[];
 extern const struct hep_operation hep_status_operations[];
+extern const struct hep_operation hep_metrics_operations[];
 extern const struct hep_operation hep_domain_operations[];
 extern const struct hep_operation hep_events_operations[];
 extern const struct hep_operation hep_config_operations[];

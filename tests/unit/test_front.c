@@ -373,6 +373,39 @@ START_TEST(a_deleted_session_is_gone_and_a_running_one_is_not)
 }
 END_TEST
 
+/* The number behind "heptad_requests_total{what}" of metrics.get; 0 if there is no such line. */
+static int requests(int fd, const char *what)
+{
+    char wanted[160];
+    snprintf(wanted, sizeof wanted, "\nheptad_requests_total{%s} ", what);
+    json_t *answer = ask(fd, "metrics.get", "{}", NULL);
+    const char *line = strstr(hep_json_str(answer, "text", ""), wanted);
+    int count = line ? atoi(line + strlen(wanted)) : 0;
+    json_decref(answer);
+    return count;
+}
+
+START_TEST(the_supervisors_own_operations_are_counted_by_their_results)
+{
+    int fd = dial();
+    expect_code(fd, "session.get", "{\"session_id\": \"nobody\"}", "NOT_FOUND");
+    expect_code(fd, "session.get", "{\"session_id\": \"nobody\"}", "NOT_FOUND");
+    expect_code(fd, "session.cook", "{}", "UNKNOWN_OPERATION");
+    expect_code(fd, "device.reserve", "{\"session\": \"x\", \"memory_bytes\": 1}", "NOT_ALLOWED");
+    json_decref(ask(fd, "session.list", "{}", NULL));
+    json_decref(ask(fd, "device.list", "{}", NULL));
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"session.get\",result=\"NOT_FOUND\""), 2);
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"session.list\",result=\"ok\""), 1);
+    ck_assert_int_eq(requests(fd, "domain=\"unknown\",operation=\"unknown\",result=\"UNKNOWN_OPERATION\""), 1);
+    ck_assert_int_eq(requests(fd, "domain=\"device\",operation=\"reserve\",result=\"NOT_ALLOWED\""), 1);
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"device.list\",result=\"ok\""), 0);
+    ck_assert_int_eq(requests(fd, "domain=\"device\",operation=\"list\",result=\"ok\""),
+                     2); /* at its READY, and ours */
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"metrics.get\",result=\"ok\""), 6);
+    close(fd);
+}
+END_TEST
+
 START_TEST(the_log_has_its_last_lines)
 {
     int fd = dial();
@@ -657,6 +690,8 @@ START_TEST(another_user_may_look_and_change_nothing)
     int fd = dial_as(65534);
     json_decref(ask(fd, "status.get", "{}", NULL));
     json_decref(ask(fd, "model.info", "{}", NULL));
+    json_decref(ask(fd, "metrics.get", "{}", NULL));
+    expect_code(fd, "log.tail", "{\"session\": \"s1\"}", "NOT_ALLOWED");
     expect_code(fd, "daemon.stop", "{}", "NOT_ALLOWED");
     expect_code(fd, "workflow.execute", "{\"configuration\": {}}", "NOT_ALLOWED");
     expect_code(fd, "model.load", "{}", "NOT_ALLOWED");
@@ -866,6 +901,7 @@ int main(void)
     tcase_add_test(cases, a_drained_daemon_holds_and_refuses_until_it_is_undrained);
     tcase_add_test(cases, every_answer_has_only_the_fields_that_its_table_names);
     tcase_add_test(cases, a_deleted_session_is_gone_and_a_running_one_is_not);
+    tcase_add_test(cases, the_supervisors_own_operations_are_counted_by_their_results);
     tcase_add_test(cases, the_log_has_its_last_lines);
     tcase_add_test(cases, the_log_has_one_sessions_lines);
     tcase_add_test(cases, a_wait_ends_with_a_change_while_others_are_answered);

@@ -340,7 +340,7 @@ static bool is_family(const char *name, size_t length)
 
 START_TEST(every_metric_that_dashboard_and_manual_name_exists)
 {
-    static const char *const paths[] = {HEP_SOURCE_DIR "/docs/metrics.md"};
+    static const char *const paths[] = {HEP_SOURCE_DIR "/etc/grafana/heptad.json", HEP_SOURCE_DIR "/docs/metrics.md"};
     for (size_t i = 0; i < HEP_COUNT_OF(paths); i++) {
         char *text = file_text(paths[i]);
         int count = 0;
@@ -367,6 +367,28 @@ START_TEST(the_manual_names_every_metric)
 }
 END_TEST
 
+START_TEST(the_dashboard_is_one)
+{
+    json_error_t error;
+    size_t index;
+    json_t *dashboard = json_load_file(HEP_SOURCE_DIR "/etc/grafana/heptad.json", JSON_REJECT_DUPLICATES, &error),
+           *panel;
+    ck_assert_msg(dashboard != NULL, "line %d: %s", error.line, error.text);
+    ck_assert_ptr_nonnull(json_object_get(dashboard, "schemaVersion"));
+    ck_assert_str_eq(hep_json_str(dashboard, "uid", ""), "heptad");
+    json_array_foreach(json_object_get(dashboard, "panels"), index, panel)
+    {
+        const json_t *target = json_array_get(json_object_get(panel, "targets"), 0);
+        bool row = strcmp(hep_json_str(panel, "type", ""), "row") == 0;
+        ck_assert_msg(hep_json_str(panel, "title", "")[0] != '\0', "panel %zu has no title", index);
+        ck_assert_msg(row || hep_json_str(target, "expr", "")[0] != '\0', "%s asks for nothing",
+                      hep_json_str(panel, "title", ""));
+    }
+    ck_assert_uint_gt(index, 10);
+    json_decref(dashboard);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("metrics");
@@ -383,6 +405,7 @@ int main(void)
     tcase_add_test(cases, events_that_a_reader_came_too_late_for_are_counted);
     tcase_add_test(cases, every_metric_that_dashboard_and_manual_name_exists);
     tcase_add_test(cases, the_manual_names_every_metric);
+    tcase_add_test(cases, the_dashboard_is_one);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

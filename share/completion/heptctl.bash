@@ -47,6 +47,12 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     ;;
+  top)
+    case $prev in
+    --interval|-i) return ;;
+    esac
+    words=' --interval --once --json --state --socket --timeout --help --version'
+    ;;
   models)
     case $prev in
     esac
@@ -177,7 +183,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status models sessions session wait cancel pause resume workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status top models sessions session wait cancel pause resume workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -116,6 +116,7 @@ ctl_run ctl_generate;                                                 /* generat
 ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume; /* sessions.c */
 ctl_run ctl_wait;                                                     /* follow.c     */
 ctl_run ctl_status, ctl_domains;                                      /* status.c     */
+ctl_run ctl_top;                                                      /* top.c        */
 ctl_run ctl_incidents;                                                /* incidents.c  */
 ctl_run ctl_models, ctl_workflows;                                    /* models.c     */
 ctl_run ctl_events, ctl_logs;                                         /* events.c     */

@@ -71,6 +71,11 @@ static const struct ctl_option logs_options[] = {
     OPTION("follow", 'f', NULL, "go on until interrupted"),
     END_OF_OPTIONS,
 };
+static const struct ctl_option top_options[] = {
+    OPTION("interval", 'i', "SECONDS", "look so often (1)"),
+    OPTION("once", 0, NULL, "one view, then leave"),
+    END_OF_OPTIONS,
+};
 static const struct ctl_option stop_options[] = {
     OPTION("now", 0, NULL, "do not wait for what is in hand; it goes on at the next start"),
     OPTION("no-wait", 0, NULL, "do not wait for the end"),
@@ -111,6 +116,16 @@ const struct ctl_verb ctl_verbs[] = {
              "follows "
              "ends with what the operator can do, if there is anything to do. Exit code 0 when ready or starting, 1 "
              "when not."},
+    {.name = "top",
+     .arguments = "",
+     .options = top_options,
+     .run = ctl_top,
+     .help = "what goes on, looked at each second",
+     .more =
+         "Sessions that run with progress and it/s, those that wait, and per domain: the share of the time that it had "
+         "an operation in hand (BUSY), how much of a core it used (CPU), what it has in hand, its memory, and how long "
+         "ago it was last heard of. On a terminal it is drawn over until q or Ctrl-C; else one view follows the other, "
+         "with --json one object in a line."},
     {.name = "models",
      .arguments = "[NAME]",
      .words_max = 1,

@@ -132,6 +132,12 @@ _heptctl() {
     esac
     words=' --lines --session --follow --json --state --socket --timeout --help --version'
     ;;
+  trace)
+    case $prev in
+    --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    esac
+    words=' --out --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
   drain)
     case $prev in
     esac
@@ -183,7 +189,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status top models sessions session wait cancel pause resume workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status top models sessions session wait cancel pause resume workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -76,6 +76,10 @@ static const struct ctl_option top_options[] = {
     OPTION("once", 0, NULL, "one view, then leave"),
     END_OF_OPTIONS,
 };
+static const struct ctl_option trace_options[] = {
+    OPTION("out", 'o', "FILE", "write it there, not to standard output", .kind = CTL_KIND_FILE),
+    END_OF_OPTIONS,
+};
 static const struct ctl_option stop_options[] = {
     OPTION("now", 0, NULL, "do not wait for what is in hand; it goes on at the next start"),
     OPTION("no-wait", 0, NULL, "do not wait for the end"),
@@ -229,6 +233,18 @@ const struct ctl_verb ctl_verbs[] = {
          "If heptad is not running, the log file in the state folder is read, and heptctl says so. With --session "
          "come the lines that any process has written about it, from the newest 16 MiB of the log; with log.level = "
          "debug there is one for each operation."},
+    {.name = "trace",
+     .arguments = "ID",
+     .words_min = 1,
+     .words_max = 1,
+     .kind = CTL_KIND_SESSION,
+     .options = trace_options,
+     .run = ctl_trace,
+     .help = "a session's life, for Perfetto or chrome://tracing",
+     .more =
+         "Trace events as JSON: the session's states on one track, and on a track for each domain every attempt of a "
+         "step, waiting and in hand, with its errors, denoising progress as far as the daemon still has it, and the "
+         "deaths of processes meanwhile. Open the file at https://ui.perfetto.dev."},
     {.name = "drain",
      .arguments = "",
      .run = ctl_drain,

@@ -8,3 +8,4 @@ hep_test(test_ctl_client SOURCES ${here}/test_ctl_client.c LIBS hep_ctl LABELS u
 hep_test(test_ctl_pages SOURCES ${here}/test_ctl_pages.c LIBS hep_ctl_pages LABELS unit)
 hep_test(test_ctl_symbols SOURCES ${here}/test_ctl_symbols.c LIBS hep_ctl LABELS unit)
 hep_test(test_ctl_top SOURCES ${here}/test_ctl_top.c LIBS hep_ctl LABELS unit)
+hep_test(test_ctl_trace SOURCES ${here}/test_ctl_trace.c LIBS hep_ctl LABELS unit)

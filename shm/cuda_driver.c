@@ -90,7 +90,6 @@ bool hep_cuda_is_sticky(hep_cu_result result)
     case HEP_CU_DEINITIALIZED:
     case HEP_CU_ECC_UNCORRECTABLE:
     case HEP_CU_ILLEGAL_ADDRESS:
-    case HEP_CU_CONTEXT_IS_DESTROYED:
     case HEP_CU_LAUNCH_FAILED:
         return true;
     default:

@@ -50,6 +50,8 @@ enum {
    CU_MEM_ACCESS_FLAGS_PROT_READ and _READWRITE, CU_MEM_ALLOC_GRANULARITY_MINIMUM, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS */
 enum { HEP_CU_PINNED = 1, HEP_CU_ON_DEVICE = 1, HEP_CU_POSIX_FD = 1, HEP_CU_READ = 1, HEP_CU_READ_WRITE = 3 };
 enum { HEP_CU_GRANULARITY_MINIMUM = 0, HEP_CU_LAZY_PEER_ACCESS = 1 };
+/* Of a classic allocation that is shared: a multiple of this, else it shares a block of the driver's with others. */
+enum { HEP_CU_CLASSIC_BLOCK = 2 << 20 };
 
 struct hep_cu_uuid { /* CUuuid */
     unsigned char bytes[16];

@@ -4,8 +4,6 @@
  */
 #include "shm/cuda_ipc.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -96,19 +94,37 @@ static enum hep_status unmap_handle(const struct hep_cuda *cuda, const struct he
     return HEP_OK;
 }
 
+static enum hep_status round_up(size_t bytes, size_t granularity, size_t *rounded, struct hep_error *error)
+{
+    size_t sum;
+    if (granularity == 0 || __builtin_add_overflow(bytes, granularity - 1, &sum))
+        return hep_fail(error, HEP_E_OUT_OF_RANGE, "%zu bytes of device memory", bytes);
+    *rounded = sum - sum % granularity;
+    return HEP_OK;
+}
+
+/* In blocks of its own: smaller allocations share one, and a handle of any of them opens it whole to the importer. */
+static enum hep_status alloc_classic(const struct hep_cuda *cuda, size_t bytes, struct hep_cuda_buffer *buffer,
+                                     struct hep_error *error)
+{
+    size_t rounded = 0;
+    HEP_TRY(round_up(bytes, HEP_CU_CLASSIC_BLOCK, &rounded, error));
+    CUDA_TRY(cuda, cuda->driver->mem_alloc(&buffer->pointer, rounded), "allocating %zu bytes on the device", rounded);
+    buffer->bytes = rounded;
+    return HEP_OK;
+}
+
 static enum hep_status alloc_virtual(const struct hep_cuda *cuda, size_t bytes, struct hep_cuda_buffer *buffer,
                                      struct hep_error *error)
 {
     const struct hep_cu_allocation allocation = allocation_on(cuda);
-    size_t granularity, rounded;
+    size_t granularity, rounded = 0;
     hep_cu_handle handle;
     if (!cuda->has_virtual)
         return hep_fail(error, HEP_E_UNSUPPORTED_HARDWARE, "the device cannot share memory by file descriptors");
     CUDA_TRY(cuda, cuda->driver->mem_get_granularity(&granularity, &allocation, HEP_CU_GRANULARITY_MINIMUM),
              "asking for the granularity of device memory");
-    if (granularity == 0 || __builtin_add_overflow(bytes, granularity - 1, &rounded))
-        return hep_fail(error, HEP_E_OUT_OF_RANGE, "%zu bytes of device memory", bytes);
-    rounded -= rounded % granularity;
+    HEP_TRY(round_up(bytes, granularity, &rounded, error));
     CUDA_TRY(cuda, cuda->driver->mem_create(&handle, rounded, &allocation, 0), "allocating %zu bytes on the device",
              rounded);
     enum hep_status status = map_handle(cuda, handle, rounded, &buffer->pointer, error);
@@ -124,14 +140,14 @@ static enum hep_status alloc_virtual(const struct hep_cuda *cuda, size_t bytes, 
 enum hep_status hep_cuda_alloc(const struct hep_cuda *cuda, size_t bytes, enum hep_cuda_form form,
                                struct hep_cuda_buffer *buffer, struct hep_error *error)
 {
-    struct hep_cuda_buffer made = {.bytes = bytes, .form = form, .exporter = getpid()};
+    struct hep_cuda_buffer made = {.form = form, .exporter = getpid()};
     HEP_TRY(check_process(cuda, error));
     if (bytes == 0)
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "an allocation of no bytes");
     if (form == HEP_CUDA_VIRTUAL)
         HEP_TRY(alloc_virtual(cuda, bytes, &made, error));
     else
-        CUDA_TRY(cuda, cuda->driver->mem_alloc(&made.pointer, bytes), "allocating %zu bytes on the device", bytes);
+        HEP_TRY(alloc_classic(cuda, bytes, &made, error));
     *buffer = made;
     return HEP_OK;
 }
@@ -193,12 +209,8 @@ void hep_cuda_export_returned(struct hep_cuda_buffer *buffer)
     buffer->exports--;
 }
 
-static bool is_gone(pid_t pid)
-{
-    return kill(pid, 0) != 0 && errno == ESRCH;
-}
-
-/* A failed call on imported classic memory: the exporter's death or its free is the likely reason, so say that. */
+/* A failed call on imported classic memory. The exporter's death or its free is the likely reason, so say that; this
+   process cannot look, since a confined domain may not signal another. */
 static enum hep_status fail_import(const struct hep_cuda *cuda, pid_t exporter, hep_cu_result result, const char *what,
                                    struct hep_error *error)
 {
@@ -207,9 +219,9 @@ static enum hep_status fail_import(const struct hep_cuda *cuda, pid_t exporter, 
         return status;
     if (error)
         error->code = HEP_E_STALE;
-    hep_prefix(error, "device memory of process %d, which %s", (int)exporter,
-               is_gone(exporter) ? "is dead" : "freed it or is dying");
-    hep_hint(error, "import it again from the device domain that runs now");
+    hep_prefix(error, "device memory of process %d, which may be dead or have freed it", (int)exporter);
+    if (!hep_cuda_is_sticky(result))
+        hep_hint(error, "import it again from the device domain that runs now");
     return HEP_E_STALE;
 }
 
@@ -217,6 +229,8 @@ static enum hep_status import_virtual(const struct hep_cuda *cuda, const struct 
                                       struct hep_cuda_buffer *buffer, struct hep_error *error)
 {
     hep_cu_handle imported;
+    if (handle->fd < 0)
+        return hep_fail(error, HEP_E_BAD_REFERENCE, "the handle of device memory came without its file descriptor");
     CUDA_TRY(cuda, cuda->driver->mem_import(&imported, (void *)(intptr_t)handle->fd, HEP_CU_POSIX_FD),
              "importing device memory");
     enum hep_status status = map_handle(cuda, imported, buffer->bytes, &buffer->pointer, error);

@@ -2,9 +2,10 @@
  * Device memory shared between processes. The device domain allocates and exports; other domains import; the supervisor
  * keeps the ledger of who imported what, since no count in shared memory survives a kill.
  *
- * Two forms. HEP_CUDA_CLASSIC (cuMemAlloc, a 64-byte handle that fits in a message): the memory dies with its exporter,
- * so importers are restarted with it. HEP_CUDA_VIRTUAL (cuMemCreate, a file descriptor sent over an AF_UNIX socket):
- * the memory lives as long as anybody holds it; the stronger form, where the device has it.
+ * Two forms. HEP_CUDA_CLASSIC (cuMemAlloc, a 64-byte handle that fits in a message): what importers have when the
+ * exporter dies is undefined, and nobody else can open it then, so they are restarted with it. HEP_CUDA_VIRTUAL
+ * (cuMemCreate, a file descriptor sent over an AF_UNIX socket): the memory lives as long as anybody holds it; the
+ * stronger form, where the device has it.
  *
  * The driver leaves several mistakes undefined; here they are errors: exporting anything but a whole allocation,
  * opening a handle in the process that made it, on another device, after a fork, and freeing what is still exported.
@@ -31,7 +32,7 @@ struct hep_cuda {
 /* Device memory that is mapped here. */
 struct hep_cuda_buffer {
     hep_cu_pointer pointer;
-    size_t bytes; /* of the allocation: what was asked for, rounded up in the virtual form */
+    size_t bytes; /* of the allocation: what was asked for, rounded up to a block that is shared alone */
     enum hep_cuda_form form;
     hep_cu_handle handle; /* virtual form                                                          */
     bool imported;        /* of another process: closed, not freed                                 */
@@ -56,7 +57,8 @@ enum hep_status hep_cuda_open(const struct hep_cuda_driver *driver, int ordinal,
 /* Releases the context. All buffers must be closed or freed before. */
 void hep_cuda_close(struct hep_cuda *cuda);
 
-/* Allocates bytes (at least 1) of device memory, not cleared. NO_MEMORY; UNSUPPORTED_HARDWARE: no virtual form here. */
+/* Allocates bytes (at least 1) of device memory, rounded up as buffer->bytes then says, not cleared. NO_MEMORY;
+   UNSUPPORTED_HARDWARE: no virtual form here. */
 enum hep_status hep_cuda_alloc(const struct hep_cuda *cuda, size_t bytes, enum hep_cuda_form form,
                                struct hep_cuda_buffer *buffer, struct hep_error *error);
 /* Frees it. NOT_NOW while exports are not returned: the ledger must say first that all importers closed or died. */
@@ -70,15 +72,17 @@ enum hep_status hep_cuda_export(const struct hep_cuda *cuda, struct hep_cuda_buf
 void hep_cuda_export_returned(struct hep_cuda_buffer *buffer);
 
 /* Maps a handle of another process. In the virtual form handle->fd stays the caller's and may be closed afterwards.
-   NOT_ALLOWED: our own handle; MISMATCH: of another device; STALE: its exporter is dead or has freed it; SYSTEM. */
+   NOT_ALLOWED: our own handle; MISMATCH: of another device; BAD_REFERENCE: virtual, without a descriptor; STALE:
+   classic, its exporter is dead or has freed it (as long as this process has it open, the driver may open it once
+   more); SYSTEM. */
 enum hep_status hep_cuda_import(const struct hep_cuda *cuda, const struct hep_cuda_handle *handle,
                                 struct hep_cuda_buffer *buffer, struct hep_error *error);
 /* Unmaps an imported buffer. Its owner must be told. */
 enum hep_status hep_cuda_import_close(const struct hep_cuda *cuda, struct hep_cuda_buffer *buffer,
                                       struct hep_error *error);
 
-/* Copies bytes to or from offset in the buffer, and waits. OUT_OF_RANGE: outside of it; STALE: imported, and its
-   exporter is gone; SYSTEM. */
+/* Copies bytes to or from offset in the buffer, and waits. OUT_OF_RANGE: outside of it; STALE: imported, and the driver
+   no longer has it; SYSTEM. Success does not say that the exporter is alive. */
 enum hep_status hep_cuda_upload(const struct hep_cuda *cuda, const struct hep_cuda_buffer *buffer, size_t offset,
                                 const void *from, size_t bytes, struct hep_error *error);
 enum hep_status hep_cuda_download(const struct hep_cuda *cuda, const struct hep_cuda_buffer *buffer, size_t offset,

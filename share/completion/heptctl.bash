@@ -91,6 +91,11 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words paused-sessions) ;;
+  retry)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words lost-sessions) ;;
   workflows)
     case $prev in
     esac
@@ -189,7 +194,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status top models sessions session wait cancel pause resume workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status top models sessions session wait cancel pause resume retry workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -242,7 +242,7 @@ static void print_row(const struct ctl_table *table, const struct ctl_style *sty
 {
     int last = table->column_count - 1, indent = 0;
     while (last > 0 && !cells[last].text[0]) /* NOLINT(clang-analyzer-core.NullDereference): each column has its cell */
-        last--; /* no blanks at the end of a line */
+        last--;                              /* no blanks at the end of a line */
     for (int c = 0; c <= last; c++) {
         int columns = ctl_columns(cells[c].text), pad = columns < widths[c] ? widths[c] - columns : 0;
         fprintf(out, "%*s%s", (c > 0 ? GAP : 0) + (table->columns[c].right ? pad : 0), "",

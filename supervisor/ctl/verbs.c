@@ -185,6 +185,16 @@ const struct ctl_verb ctl_verbs[] = {
      .run = ctl_resume,
      .help = "let a paused session go on",
      .more = ""},
+    {.name = "retry",
+     .arguments = "ID",
+     .words_min = 1,
+     .words_max = 1,
+     .kind = CTL_KIND_LOST_SESSION,
+     .run = ctl_retry,
+     .help = "try again what failed or was cancelled",
+     .more = "Under the same id: what the session has finished stays done, its errors stay listed, and its images are "
+             "those that it "
+             "would have made."},
     {.name = "workflows",
      .arguments = "[ID]",
      .words_max = 1,

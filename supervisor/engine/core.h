@@ -9,6 +9,7 @@
 #include "supervisor/engine/catalog.h"
 #include "supervisor/engine/dispatch.h"
 #include "supervisor/engine/engine.h"
+#include "supervisor/engine/estimate.h"
 #include "supervisor/engine/events.h"
 #include "supervisor/engine/incidents.h"
 #include "supervisor/engine/metrics.h"
@@ -33,11 +34,12 @@ struct hep_engine {
     struct hep_loop *loop;
     struct hep_proc *proc; /* NULL until attached                                          */
     struct hep_proc_events proc_events;
-    char *instance, *state_dir, *output_dir, *default_model;
-    uint64_t memory_bytes;     /* configured budget; 0 = device_limit                          */
-    uint64_t device_limit;     /* from device.get_memory; 0 = not known                        */
-    json_t *rates;             /* dtype → GFLOP/s of the device, from device.list; NULL = not known */
-    double gflops_seen;        /* best of the denoising steps so far                               */
+    char *instance, *state_dir, *output_dir, *default_model, *workflows_dir;
+    uint64_t memory_bytes; /* configured budget; 0 = device_limit                          */
+    uint64_t device_limit; /* from device.get_memory; 0 = not known                        */
+    json_t *rates;         /* dtype → GFLOP/s of the device, from device.list; NULL = not known */
+    double gflops_seen;    /* best of the denoising steps so far                               */
+    struct hep_estimates *estimates;
     int64_t evaluation_max_ms; /* of one run of a network for one image, at that rate              */
     void (*shm_room)(uint64_t *total, uint64_t *available); /* hep_shm_room; tests have their own  */
     int sessions_max, queue_max, sessions_kept;
@@ -97,12 +99,28 @@ void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *
                      json_t *data);
 
 /* ---- what the front asks ----------------------------------------------------------------------------------------- */
-/* Called once, maybe before the asking function returns. reply is taken by the callee, NULL on failure. */
+/* Called once, maybe before the asking function returns. reply is taken by the callee; on failure it is NULL, or
+   {problems} that belong to the error. */
 typedef void hep_engine_answer(void *context, enum hep_status status, json_t *reply, const struct hep_error *error);
 
-/* Accepts a request: {session_id, status, created, queue_position}; the row is durable before the answer. */
-void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json_t *configuration, int priority,
-                        const char *key, hep_engine_answer *answer, void *context);
+/* A request for work; all is borrowed. */
+struct hep_engine_request {
+    const char *workflow_id; /* a template, or the name of definition; NULL or "" = txt2img             */
+    json_t *definition;      /* a workflow of its own, as expand.h says; NULL = the template            */
+    json_t *configuration;   /* object, NULL = empty                                                    */
+    int priority;
+    const char *key;            /* Idempotency-Key; NULL or "" = none                                */
+    enum hep_permission caller; /* what definition may ask for                                       */
+};
+
+/* Accepts a request: {session_id, status, created, queue_position}; the row is durable before the answer. On failure
+   reply is {problems: […]} (problem.h) where more than one is known. */
+void hep_engine_execute(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                        void *context);
+/* Whether it would be accepted, and what it would take: {valid, problems, workflow: as it would run, configuration,
+   resources, estimated_duration_ms}. Nothing is stored. Its model is loaded, to know the memory exactly. */
+void hep_engine_validate(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                         void *context);
 /* Passes a request on to a domain. data is borrowed. Errors by the router, DOMAIN_DOWN, and the domain's own. */
 void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
                      const char *session, hep_engine_answer *answer, void *context);
@@ -111,10 +129,18 @@ void hep_engine_count_refused(struct hep_engine *engine, const char *type, enum 
 /* DOMAIN_DOWN with all that is known: the domain, its state and cause, the operation, when it is tried again. */
 enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep_role role, const char *operation,
                                        struct hep_error *error);
-/* action: pause, resume, cancel, priority. Durable when it returns OK. */
+/* action: pause, resume, cancel, retry, priority. Durable when it returns OK. */
 enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, const char *action, int priority,
                                    json_t **reply, struct hep_error *error);
 enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, struct hep_error *error);
+/* templates.c: reads the folder and the store again; on an error what there was stays. */
+enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_error *error);
+/* templates.c: keeps an operator's workflow, borrowed, under this id; durable when it returns OK. What is wrong with it
+   is appended to problems (problem.h). CONFLICT: the folder has one of this id. */
+enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *id, json_t *source, json_t *problems,
+                                        struct hep_error *error);
+/* templates.c: NOT_FOUND; NOT_ALLOWED: it is of the folder. */
+enum hep_status hep_engine_delete_workflow(struct hep_engine *engine, const char *id, struct hep_error *error);
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);
 /* Holds everything at a step boundary, or lets it go on. Returns how many sessions are still on their way there. */
 int hep_engine_hold(struct hep_engine *engine, bool held);

@@ -102,6 +102,8 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
         status = hep_events_store(engine->events, error);
     if (status == HEP_OK)
         status = hep_incidents_save(&engine->incidents, error);
+    if (status == HEP_OK)
+        status = hep_estimates_save(engine->estimates, engine->store, error);
     if (status == HEP_OK && engine->ended_since_trim >= TRIM_EVERY) {
         status = hep_store_trim(engine->store, engine->sessions_kept, HEP_EVENTS_STORED, error);
         engine->ended_since_trim = 0;
@@ -516,7 +518,9 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
     engine->state_dir = strdup(options->state_dir);
     engine->output_dir = strdup(options->output_dir);
     engine->default_model = strdup(options->default_model ? options->default_model : "");
-    if (!engine->instance || !engine->state_dir || !engine->output_dir || !engine->default_model)
+    engine->workflows_dir = strdup(options->workflows_dir);
+    if (!engine->instance || !engine->state_dir || !engine->output_dir || !engine->default_model ||
+        !engine->workflows_dir)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the engine");
     engine->memory_bytes = options->memory_bytes;
     engine->shm_room = hep_shm_room;
@@ -553,7 +557,8 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
         HEP_TRY_DONE(status, hep_fail(error, HEP_E_BAD_CONFIG, "the path of the state folder is too long"));
     HEP_TRY_DONE(status, hep_store_open(path, &result->store, error));
     HEP_TRY_DONE(status, hep_incidents_init(&result->incidents, result->store, error));
-    HEP_TRY_DONE(status, hep_workflows_load(options->workflows_dir, &result->workflows, error));
+    HEP_TRY_DONE(status, hep_estimates_create(result->store, &result->estimates, error));
+    HEP_TRY_DONE(status, hep_engine_load_workflows(result, error));
     HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
     HEP_TRY_DONE(status, hep_router_create(&result->router, error));
     HEP_TRY_DONE(status, hep_dispatch_create(loop, result->metrics, &result->dispatch, error));
@@ -570,6 +575,14 @@ void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc)
     engine->proc = proc;
     hep_dispatch_attach(engine->dispatch, proc);
     hep_engine_settle(engine, NULL);
+}
+
+enum hep_status hep_engine_reload(struct hep_engine *engine, struct hep_error *error)
+{
+    HEP_TRY(hep_engine_load_workflows(engine, error));
+    hep_engine_event(engine, NULL, "workflows.reloaded", false, NULL);
+    hep_engine_settle(engine, NULL);
+    return HEP_OK;
 }
 
 void hep_engine_drain(struct hep_engine *engine)
@@ -613,6 +626,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_router_destroy(engine->router);
     hep_workflows_destroy(engine->workflows);
     hep_incidents_clear(&engine->incidents);
+    hep_estimates_destroy(engine->estimates);
     hep_store_close(engine->store);
     json_decref(engine->rates);
     hep_metrics_destroy(engine->metrics);
@@ -620,5 +634,6 @@ void hep_engine_destroy(struct hep_engine *engine)
     free(engine->state_dir);
     free(engine->output_dir);
     free(engine->default_model);
+    free(engine->workflows_dir);
     free(engine);
 }

@@ -21,24 +21,27 @@ enum { STORE_APPLICATION = 0x48455054 }; /* "HEPT" */
     "CREATE TABLE incidents(id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, domain TEXT NOT NULL,"        \
     " obituary TEXT NOT NULL);"
 
+#define WORKFLOWS_TABLE "CREATE TABLE workflows(id TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;"
+
 static const char schema[] =
     "CREATE TABLE sessions(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workflow_id TEXT NOT NULL,"
     " state TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT UNIQUE, request TEXT, configuration TEXT NOT NULL, "
     "model TEXT,"
     " workflow TEXT NOT NULL, plan TEXT, results TEXT, error TEXT, note TEXT NOT NULL DEFAULT '',"
     " arena_generation INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0,"
-    " ended INTEGER NOT NULL DEFAULT 0);"
+    " ended INTEGER NOT NULL DEFAULT 0, errors TEXT);"
     "CREATE INDEX sessions_by_state ON sessions(state, seq);"
     "CREATE TABLE steps(session TEXT NOT NULL REFERENCES sessions(id) ON DELETE CASCADE, step INTEGER NOT NULL,"
     " id TEXT NOT NULL, domain TEXT NOT NULL, operation TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,"
     " crashes INTEGER NOT NULL, result TEXT, error TEXT, queued INTEGER NOT NULL, started INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, duration_us INTEGER NOT NULL, PRIMARY KEY(session, step)) WITHOUT ROWID;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT "
-    "NULL);" INCIDENTS_TABLE "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
+    "NULL);" INCIDENTS_TABLE WORKFLOWS_TABLE
+    "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 #define SESSION_COLUMNS                                                                                                \
     "seq, id, workflow_id, state, priority, key, request, configuration, model, workflow, plan, results, error, note," \
-    " arena_generation, created, started, ended"
+    " arena_generation, created, started, ended, errors"
 #define ENDED "('completed', 'failed', 'cancelled')"
 
 /* To add a statement: a row here; it is prepared once at open. */
@@ -47,9 +50,9 @@ static const char schema[] =
     X(COMMIT, "COMMIT")                                                                                                \
     X(ROLLBACK, "ROLLBACK")                                                                                            \
     X(ADD_SESSION, "INSERT INTO sessions(" SESSION_COLUMNS                                                             \
-                   ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)")                         \
+                   ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19)")                     \
     X(CHANGE_SESSION, "UPDATE sessions SET state=?2, priority=?3, plan=?4, results=?5, error=?6, note=?7,"             \
-                      " arena_generation=?8, started=?9, ended=?10 WHERE id=?1")                                       \
+                      " arena_generation=?8, started=?9, ended=?10, errors=?11 WHERE id=?1")                           \
     X(PUT_STEP,                                                                                                        \
       "INSERT OR REPLACE INTO steps(session, step, id, domain, operation, state, attempt, crashes, result, error,"     \
       " queued, started, ended, duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")                  \
@@ -75,6 +78,10 @@ static const char schema[] =
       " duration_us FROM steps WHERE session=?1 ORDER BY step")                                                        \
     X(EVENTS, "SELECT seq, data FROM events WHERE seq>?1 ORDER BY seq LIMIT ?2")                                       \
     X(VALUE, "SELECT value FROM kv WHERE key=?1")                                                                      \
+    X(PUT_WORKFLOW, "INSERT OR REPLACE INTO workflows(id, source) VALUES(?1,?2)")                                      \
+    X(DELETE_WORKFLOW, "DELETE FROM workflows WHERE id=?1")                                                            \
+    X(WORKFLOWS, "SELECT id, source FROM workflows ORDER BY id")                                                       \
+    X(VALUES, "SELECT key, value FROM kv WHERE substr(key, 1, length(?1))=?1 ORDER BY key")                            \
     X(COUNTS, "SELECT state, count(*) FROM sessions GROUP BY state")
 
 enum statement {
@@ -139,7 +146,8 @@ static enum hep_status pragma_value(struct hep_store *store, const char *sql, in
 }
 
 /* What leads from each version to the next. */
-static const char *const migrations[HEP_STORE_VERSION] = {[1] = INCIDENTS_TABLE};
+static const char *const migrations[HEP_STORE_VERSION] = {
+    [1] = INCIDENTS_TABLE, [2] = "ALTER TABLE sessions ADD COLUMN errors TEXT;" WORKFLOWS_TABLE};
 
 static enum hep_status migrate(struct hep_store *store, int64_t version, struct hep_error *error)
 {
@@ -315,6 +323,7 @@ enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_
     sqlite3_bind_int64(s, 16, row->created);
     sqlite3_bind_int64(s, 17, row->started);
     sqlite3_bind_int64(s, 18, row->ended);
+    bind_json(s, 19, row->errors);
     return finish(store, ADD_SESSION, "cannot add a session", error);
 }
 
@@ -332,6 +341,7 @@ enum hep_status hep_store_change_session(struct hep_store *store, const struct h
     sqlite3_bind_int64(s, 8, row->arena_generation);
     sqlite3_bind_int64(s, 9, row->started);
     sqlite3_bind_int64(s, 10, row->ended);
+    bind_json(s, 11, row->errors);
     return finish(store, CHANGE_SESSION, "cannot change a session", error);
 }
 
@@ -371,6 +381,20 @@ enum hep_status hep_store_put_value(struct hep_store *store, const char *key, in
     bind_text(store->statements[PUT_VALUE], 1, key);
     sqlite3_bind_int64(store->statements[PUT_VALUE], 2, value);
     return finish(store, PUT_VALUE, "cannot store a value", error);
+}
+
+enum hep_status hep_store_put_workflow(struct hep_store *store, const char *id, const json_t *source,
+                                       struct hep_error *error)
+{
+    bind_text(store->statements[PUT_WORKFLOW], 1, id);
+    bind_json(store->statements[PUT_WORKFLOW], 2, source);
+    return finish(store, PUT_WORKFLOW, "cannot store a workflow", error);
+}
+
+enum hep_status hep_store_delete_workflow(struct hep_store *store, const char *id, struct hep_error *error)
+{
+    bind_text(store->statements[DELETE_WORKFLOW], 1, id);
+    return finish(store, DELETE_WORKFLOW, "cannot delete a workflow", error);
 }
 
 static enum hep_status no_session(const char *id, struct hep_error *error)
@@ -418,6 +442,7 @@ static void see_session(sqlite3_stmt *s, hep_store_see_session *see, void *conte
         .created = sqlite3_column_int64(s, 15),
         .started = sqlite3_column_int64(s, 16),
         .ended = sqlite3_column_int64(s, 17),
+        .errors = column_json(s, 18),
     };
     see(context, &row);
     json_decref(row.request);
@@ -426,6 +451,7 @@ static void see_session(sqlite3_stmt *s, hep_store_see_session *see, void *conte
     json_decref(row.workflow);
     json_decref(row.plan);
     json_decref(row.results);
+    json_decref(row.errors);
     json_decref(row.error);
 }
 
@@ -567,6 +593,35 @@ enum hep_status hep_store_incidents(struct hep_store *store, const char *domain,
     if (status == HEP_OK)
         *list = hep_take(&rows);
     json_decref(rows);
+    return status;
+}
+
+enum hep_status hep_store_workflows(struct hep_store *store, hep_store_see_workflow *see, void *context,
+                                    struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[WORKFLOWS];
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        json_t *source = column_json(s, 1);
+        see(context, (const char *)sqlite3_column_text(s, 0), source);
+        json_decref(source);
+    }
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read workflows", error);
+    sqlite3_reset(s);
+    return status;
+}
+
+enum hep_status hep_store_values(struct hep_store *store, const char *prefix, hep_store_see_value *see, void *context,
+                                 struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[VALUES];
+    int code;
+    bind_text(s, 1, prefix);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW)
+        see(context, (const char *)sqlite3_column_text(s, 0), sqlite3_column_int64(s, 1));
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read values", error);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
     return status;
 }
 

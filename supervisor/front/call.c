@@ -41,6 +41,8 @@ static json_t *reply_json(const struct hep_call *call, enum hep_status status, j
         json_object_set_new(reply, "data", data ? json_incref(data) : json_object());
     else
         json_object_set_new(reply, "error", error_json(call, error));
+    if (status != HEP_OK && json_object_get(data, "problems"))
+        json_object_set(json_object_get(reply, "error"), "problems", json_object_get(data, "problems"));
     return reply;
 }
 

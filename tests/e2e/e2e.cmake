@@ -1,15 +1,21 @@
 # End to end: the real daemon with its seven processes and the default model. Not under sanitizers' builds (release-only).
+# What measures, or fills the machine, runs alone; the others run one at a time beside the tests of a part.
+set(HEP_ALONE RUN_SERIAL ON)
+set(HEP_BESIDE RESOURCE_LOCK daemon)
 foreach(name first_image names upkeep kill_inference bad_input http_sessions operator small_shm large_image configuration)
-  if(EXISTS ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
-    add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
-    set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "e2e;release-only" RUN_SERIAL ON
-      ENVIRONMENT "HEP_BIN=${CMAKE_BINARY_DIR}/bin;HEP_ROOT=${CMAKE_SOURCE_DIR}")
+  add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
+  set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "e2e;release-only"
+    ENVIRONMENT "HEP_BIN=${CMAKE_BINARY_DIR}/bin;HEP_ROOT=${CMAKE_SOURCE_DIR}")
+  if(name MATCHES "names|upkeep|configuration")
+    set_tests_properties(e2e_${name} PROPERTIES ${HEP_BESIDE})
+  else()
+    set_tests_properties(e2e_${name} PROPERTIES ${HEP_ALONE})
   endif()
 endforeach()
 # The Debian package, in roots of its own: nothing of it meets the other tests.
 foreach(name package package_systemd)
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
-  set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON SKIP_RETURN_CODE 77
+  set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE} SKIP_RETURN_CODE 77
     ENVIRONMENT "HEP_BUILD=${CMAKE_BINARY_DIR};HEP_ROOT=${CMAKE_SOURCE_DIR}")
 endforeach()
 
@@ -17,14 +23,14 @@ endforeach()
 if(NOT HEP_CRASH_POINTS)
   foreach(of machine peers)
     add_test(NAME e2e_faults_of_${of} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/faults.py --of ${of} --bin ${CMAKE_BINARY_DIR}/bin)
-    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON SKIP_RETURN_CODE 77)
+    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE} SKIP_RETURN_CODE 77)
   endforeach()
 endif()
 
 # A hundred clients that behave badly, beside generations.
 if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_slow_clients COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/slow_clients.py --bin ${CMAKE_BINARY_DIR}/bin)
-  set_tests_properties(e2e_slow_clients PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON)
+  set_tests_properties(e2e_slow_clients PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE})
 endif()
 
 # Crash points: in the preset crash every one of them is killed at (as many hits as the time allows; without --budget all);
@@ -32,7 +38,7 @@ endif()
 add_test(NAME lint_crash_points COMMAND ${CMAKE_SOURCE_DIR}/scripts/lint-crash-points)
 if(HEP_CRASH_POINTS)
   add_test(NAME e2e_crash_points COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/crash_points.py --bin ${CMAKE_BINARY_DIR}/bin --budget 75)
-  set_tests_properties(e2e_crash_points PROPERTIES TIMEOUT 300 LABELS "e2e;crash-points" RUN_SERIAL ON)
+  set_tests_properties(e2e_crash_points PROPERTIES TIMEOUT 300 LABELS "e2e;crash-points" ${HEP_ALONE})
   set_tests_properties(lint_crash_points PROPERTIES LABELS crash-points)
 else()
   add_test(NAME no_crash_points COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/no_crash_points.sh ${CMAKE_BINARY_DIR}/bin ${CMAKE_SOURCE_DIR})
@@ -41,5 +47,5 @@ endif()
 # A minute of chaos; the seed is printed.
 if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_chaos COMMAND ${CMAKE_SOURCE_DIR}/scripts/chaos --duration 60 --bin ${CMAKE_BINARY_DIR}/bin)
-  set_tests_properties(e2e_chaos PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON)
+  set_tests_properties(e2e_chaos PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE})
 endif()

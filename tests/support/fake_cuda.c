@@ -86,7 +86,6 @@ hep_cu_result fake_device_get_uuid(struct hep_cu_uuid *uuid, hep_cu_device devic
     READY();
     REQUIRE(device == 0, HEP_CU_INVALID_DEVICE);
     *uuid = (struct hep_cu_uuid){.bytes = {'f', 'a', 'k', 'e'}};
-    uuid->bytes[15] = fake.device->uuid;
     return HEP_CU_SUCCESS;
 }
 
@@ -127,15 +126,17 @@ hep_cu_result fake_primary_ctx_retain(hep_cu_context *context, hep_cu_device dev
 {
     READY();
     REQUIRE(device == 0, HEP_CU_INVALID_DEVICE);
+    fake.retained++;
     *context = (hep_cu_context)(void *)&the_context;
     return HEP_CU_SUCCESS;
 }
 
 hep_cu_result fake_primary_ctx_release(hep_cu_device device)
 {
-    READY();
+    REQUIRE(fake.pid == getpid(), HEP_CU_NOT_INITIALIZED); /* a lost context, too, is released */
     REQUIRE(device == 0, HEP_CU_INVALID_DEVICE);
-    fake.current = NULL;
+    REQUIRE(fake.retained > 0, HEP_CU_INVALID_CONTEXT);
+    fake.retained--;
     return HEP_CU_SUCCESS;
 }
 

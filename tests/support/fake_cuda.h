@@ -1,13 +1,16 @@
 /*
- * A stand-in for the CUDA driver, behind the same table of functions, that enforces the rules which a GPU leaves to
- * crashes and garbage. Device memory is a memfd, so that it is really shared between forked processes:
+ * A stand-in for the CUDA driver, behind the same table of functions. Device memory is a memfd, so that it is really
+ * shared between forked processes. It answers as the driver does (docs/shared-memory.md has what was measured):
  *   - nothing works before cuInit, in a child forked after it, or without a current context
- *   - a handle is made of the start of a whole classic allocation, and opened in another process only
+ *   - a handle is made of the classic allocation around a pointer, and opened in another process only
+ *   - a handle whose maker is dead, or has freed the memory, is not opened
+ *   - virtual memory outlives its maker; its sizes are whole granules, it is unmapped before its addresses are freed,
+ *     and it is not touched before access to it is set
+ * Where the driver lets pass what its manual calls undefined, the stand-in does the worst that it may:
  *   - an exporter that dies invalidates what others imported from it; using it loses the context
  *   - freeing what others have open fills it with 0xdb, and loses the context of those who use it then
- *   - virtual memory outlives its maker; its sizes are whole granules, it is unmapped before its addresses are freed,
- * and it is not touched before access to it is set A lost context answers every later call with the error that lost it.
- * Single-threaded.
+ *   - a handle of less than a whole block, which would open its neighbours too, is not made
+ * A lost context answers every later call with the error that lost it. Single-threaded.
  */
 #ifndef HEP_TESTS_FAKE_CUDA_H
 #define HEP_TESTS_FAKE_CUDA_H
@@ -21,7 +24,6 @@ struct fake_cuda_device {
     bool absent;                /* cuInit works, there is no device          */
     bool no_virtual_memory;     /* cuMemCreate and its like do not work      */
     const char *missing_symbol; /* the library has no such function          */
-    unsigned char uuid;         /* last byte of the device's UUID            */
 };
 
 /* A hep_cuda_lookup; its context is a struct fake_cuda_device that outlives it. */

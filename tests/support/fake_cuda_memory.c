@@ -101,7 +101,7 @@ static struct block *create_block(size_t bytes)
 
 static void drop_block(struct block *block)
 {
-    if (block->page->owner == getpid())
+    if (!block->imported)
         fake.allocated -= block->page->bytes;
     munmap(block->page, PAGE + block->page->bytes);
     close(block->fd);
@@ -116,14 +116,14 @@ static hep_cu_result lose_context(hep_cu_result result)
     return result;
 }
 
-/* Where the bytes at a device pointer are; an access that a GPU would not survive loses the context. */
+/* Where the bytes at a device pointer are; use of a dead exporter's or freed memory loses the context. */
 static hep_cu_result access_memory(hep_cu_pointer pointer, size_t bytes, unsigned char **memory)
 {
     struct range *range = range_around(pointer);
     REQUIRE(range && bytes <= range->bytes - (size_t)(pointer - range->start), HEP_CU_INVALID_VALUE);
-    if (!range->block || (range->virtual_form && !range->accessible))
-        return lose_context(HEP_CU_ILLEGAL_ADDRESS);
-    if (range->block->imported && (range->block->page->freed || is_dead(range->block->owner_pidfd)))
+    REQUIRE(range->block && (!range->virtual_form || range->accessible), HEP_CU_INVALID_VALUE);
+    bool borrowed = range->block->imported && !range->virtual_form;
+    if (borrowed && (range->block->page->freed || is_dead(range->block->owner_pidfd)))
         return lose_context(HEP_CU_ILLEGAL_ADDRESS);
     *memory = data_of(range->block) + (pointer - range->start);
     return HEP_CU_SUCCESS;
@@ -242,8 +242,9 @@ _Static_assert(sizeof(struct ipc_content) <= sizeof(struct hep_cu_ipc_handle), "
 hep_cu_result fake_ipc_get_mem_handle(struct hep_cu_ipc_handle *handle, hep_cu_pointer pointer)
 {
     IN_CONTEXT();
-    struct range *range = range_at(pointer, false, false);
-    REQUIRE(range, HEP_CU_INVALID_VALUE);
+    struct range *range = range_around(pointer); /* the handle is that of the allocation around it */
+    REQUIRE(range && range->block && !range->virtual_form && !range->block->imported, HEP_CU_INVALID_VALUE);
+    REQUIRE(range->bytes % HEP_CU_CLASSIC_BLOCK == 0, HEP_CU_INVALID_VALUE);
     const struct shared_page *page = range->block->page;
     struct ipc_content content = {MAGIC, page->id, page->bytes, page->owner, range->block->fd};
     memset(handle, 0, sizeof *handle);
@@ -277,13 +278,13 @@ static hep_cu_result import_block(const struct ipc_content *content, struct bloc
     REQUIRE(block, HEP_CU_OUT_OF_MEMORY);
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)content->owner, content->fd);
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    REQUIRE(fd >= 0, HEP_CU_INVALID_HANDLE);
+    REQUIRE(fd >= 0, HEP_CU_INVALID_VALUE);
     struct shared_page seen;
     bool right = pread(fd, &seen, sizeof seen, 0) == (ssize_t)sizeof seen && seen.magic == MAGIC &&
                  seen.id == content->id && seen.bytes == content->bytes && !seen.freed;
     if (!right || !map_block(fd, content->bytes, block)) {
         close(fd);
-        return HEP_CU_INVALID_HANDLE;
+        return HEP_CU_INVALID_VALUE;
     }
     block->imported = true;
     block->owner_pidfd = (int)syscall(SYS_pidfd_open, content->owner, 0);
@@ -303,7 +304,7 @@ hep_cu_result fake_ipc_open_mem_handle(hep_cu_pointer *pointer, struct hep_cu_ip
     REQUIRE(flags == HEP_CU_LAZY_PEER_ACCESS, HEP_CU_INVALID_VALUE);
     REQUIRE(content.magic == MAGIC, HEP_CU_INVALID_VALUE);
     REQUIRE(content.owner != getpid(), HEP_CU_INVALID_CONTEXT);
-    REQUIRE(!pid_is_dead(content.owner), HEP_CU_MAP_FAILED);
+    REQUIRE(!pid_is_dead(content.owner), HEP_CU_INVALID_HANDLE);
     struct range *range = imported_range(content.id);
     if (!range) {
         struct block *block;
@@ -388,6 +389,7 @@ hep_cu_result fake_mem_export(void *shareable, hep_cu_handle handle, int type, u
 {
     VIRTUAL();
     REQUIRE(block_of(handle) && type == HEP_CU_POSIX_FD && flags == 0, HEP_CU_INVALID_VALUE);
+    REQUIRE(!block_of(handle)->imported, HEP_CU_INVALID_VALUE);
     int fd = fcntl(block_of(handle)->fd, F_DUPFD_CLOEXEC, 0);
     REQUIRE(fd >= 0, HEP_CU_OPERATING_SYSTEM);
     memcpy(shareable, &fd, sizeof fd);
@@ -401,13 +403,14 @@ hep_cu_result fake_mem_import(hep_cu_handle *handle, void *shareable, int type)
     struct shared_page seen;
     struct block *block = unused_block();
     int fd = fcntl((int)(intptr_t)shareable, F_DUPFD_CLOEXEC, 0);
-    REQUIRE(fd >= 0, HEP_CU_INVALID_VALUE);
+    REQUIRE(fd >= 0, HEP_CU_UNKNOWN);
     if (!block || pread(fd, &seen, sizeof seen, 0) != (ssize_t)sizeof seen || seen.magic != MAGIC ||
         !map_block(fd, seen.bytes, block)) {
         close(fd);
-        return HEP_CU_INVALID_VALUE;
+        return HEP_CU_UNKNOWN;
     }
     block->virtual_form = true;
+    block->imported = true;
     block->references = 1;
     *handle = (hep_cu_handle)(block - fake.blocks) + 1;
     return HEP_CU_SUCCESS;
@@ -449,7 +452,8 @@ hep_cu_result fake_mem_map(hep_cu_pointer pointer, size_t bytes, size_t offset, 
     VIRTUAL();
     struct range *range = reserved_range(pointer, bytes, false);
     struct block *block = block_of(handle);
-    REQUIRE(range && block && offset == 0 && flags == 0 && bytes == block->page->bytes, HEP_CU_INVALID_VALUE);
+    REQUIRE(range && block && offset == 0 && flags == 0, HEP_CU_INVALID_VALUE);
+    REQUIRE(bytes == block->page->bytes, HEP_CU_NOT_SUPPORTED);
     range->block = block;
     range->accessible = false;
     block->references++;

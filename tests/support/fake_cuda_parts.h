@@ -46,6 +46,7 @@ struct fake_state {
     const struct fake_cuda_device *device;
     pid_t pid;            /* who called cuInit; 0: nobody                     */
     hep_cu_result sticky; /* what lost the context                            */
+    int retained;         /* how often the primary context is held            */
     hep_cu_context current;
     uint64_t next_id;
     hep_cu_pointer next_address;
@@ -69,6 +70,7 @@ extern struct fake_state fake;
     do {                                                                                                               \
         READY();                                                                                                       \
         REQUIRE(fake.current, HEP_CU_INVALID_CONTEXT);                                                                 \
+        REQUIRE(fake.retained > 0, HEP_CU_CONTEXT_IS_DESTROYED);                                                       \
     } while (0)
 #define VIRTUAL()                                                                                                      \
     do {                                                                                                               \

@@ -2,6 +2,7 @@
 set(here ${CMAKE_CURRENT_LIST_DIR})
 hep_test(test_engine SOURCES ${here}/test_engine.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_metrics SOURCES ${here}/test_metrics.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
+hep_test(test_engine_workflows SOURCES ${here}/test_engine_workflows.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_front SOURCES ${here}/test_front.c ${here}/engine_fake.c LIBS hep_front LABELS unit)
 hep_test(test_workflow SOURCES ${here}/test_workflow.c LIBS hep_engine LABELS unit)
 hep_test(test_store SOURCES ${here}/test_store.c LIBS hep_engine LABELS unit)

@@ -776,6 +776,7 @@ struct fake_rule *fake_rule(struct fake *fake, struct fake_rule rule)
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 struct answered {
+    json_t *reply;
     bool there;
     enum hep_status status;
     char id[HEP_SESSION_ID_MAX];
@@ -790,7 +791,38 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
     snprintf(answered->id, sizeof answered->id, "%s", hep_json_str(reply, "session_id", ""));
     if (error)
         answered->error = *error;
-    json_decref(reply);
+    answered->reply = reply;
+}
+
+/* Asks, and turns until the answer is there. */
+static void ask(struct fake *fake, const struct hep_engine_request *request, bool validate, struct answered *answered)
+{
+    for (int turn = 0; turn < 100 && !fake->engine->domains[HEP_ROLE_MODEL].generation; turn++)
+        fake_turn(fake);
+    if (validate)
+        hep_engine_validate(fake->engine, request, on_answer, answered);
+    else
+        hep_engine_execute(fake->engine, request, on_answer, answered);
+    for (int turn = 0; !answered->there && turn < 100000; turn++)
+        fake_turn(fake);
+    ck_assert(answered->there);
+}
+
+enum hep_status fake_request(struct fake *fake, const char *request, bool validate, json_t **reply,
+                             struct hep_error *error)
+{
+    struct answered answered = {0};
+    json_t *json = json_loads(request, 0, NULL);
+    ck_assert_msg(json != NULL, "%s", request);
+    const struct hep_engine_request asked = {.workflow_id = hep_json_str(json, "workflow_id", ""),
+                                             .definition = json_object_get(json, "workflow"),
+                                             .configuration = json_object_get(json, "configuration"),
+                                             .caller = HEP_CLIENT};
+    ask(fake, &asked, validate, &answered);
+    json_decref(json);
+    *reply = answered.reply;
+    *error = answered.error;
+    return answered.status;
 }
 
 const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key,
@@ -799,13 +831,9 @@ const char *fake_execute(struct fake *fake, const char *configuration, int prior
     struct answered answered = {0};
     json_t *json = json_loads(configuration, 0, NULL);
     ck_assert_ptr_nonnull(json);
-    for (int turn = 0; turn < 100 && !fake->engine->domains[HEP_ROLE_MODEL].generation; turn++)
-        fake_turn(fake);
-    hep_engine_execute(fake->engine, "txt2img", json, priority, key, on_answer, &answered);
-    for (int turn = 0; !answered.there && turn < 100000; turn++)
-        fake_turn(fake);
-    ck_assert(answered.there);
+    ask(fake, &(struct hep_engine_request){.configuration = json, .priority = priority, .key = key}, false, &answered);
     json_decref(json);
+    json_decref(answered.reply);
     snprintf(id, HEP_SESSION_ID_MAX, "%s", answered.id);
     if (error)
         *error = answered.error;

@@ -182,9 +182,9 @@ START_TEST(a_number_that_is_not_finite_is_refused)
     ck_assert_int_eq(hep_workflows_find(fake.engine->workflows, "txt2img", &workflow, &error), HEP_OK);
     json_real_set(nan, 1e308); /* jansson takes no NaN: what is left is the range */
     json_object_set_new(configuration, "guidance_scale", nan);
-    ck_assert_int_eq(
-        hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration, &scope, &complete, &error),
-        HEP_E_OUT_OF_RANGE);
+    ck_assert_int_eq(hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration, &scope,
+                                         &complete, NULL, &error),
+                     HEP_E_OUT_OF_RANGE);
     ck_assert_str_eq(error.field, "guidance_scale");
     json_decref(configuration);
 }

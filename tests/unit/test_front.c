@@ -315,9 +315,16 @@ END_TEST
 
 START_TEST(every_answer_has_only_the_fields_that_its_table_names)
 {
-    static const char *const datas[][2] = {{"get", "{\"session_id\": \"%s\"}"},
-                                           {"wait", "{\"session_id\": \"%s\"}"},
-                                           {"execute", "{\"configuration\": {\"prompt\": \"x\"}}"}};
+    static const char *const datas[][2] = {
+        {"session.get", "{\"session_id\": \"%s\"}"},
+        {"session.wait", "{\"session_id\": \"%s\"}"},
+        {"workflow.get", "{\"workflow_id\": \"txt2img\"}"},
+        {"workflow.put", "{\"workflow_id\": \"w\", \"workflow\": {\"steps\": [{\"id\": \"a\", \"type\": \"device\", "
+                         "\"operation\": \"list\"}]}}"},
+        {"workflow.delete", "{\"workflow_id\": \"w\"}"},
+        {"workflow.validate", "{\"configuration\": {\"prompt\": \"x\"}}"},
+        {"workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}"},
+        {"domain.restart", "{\"domain\": \"device\"}"}};
     char id[HEP_SESSION_ID_MAX];
     int fd = dial();
     FILE *log = fopen(log_path, "w");
@@ -328,17 +335,13 @@ START_TEST(every_answer_has_only_the_fields_that_its_table_names)
     fake_run(&fake, 200);
     for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
         for (const struct hep_operation *row = table->operations; row->name; row++) {
-            char type[64], data[128] = "{}";
+            char type[64], data[256] = "{}";
             const char *key;
             json_t *value;
             snprintf(type, sizeof type, "%s.%s", table->prefix, row->name);
             for (size_t i = 0; i < HEP_COUNT_OF(datas); i++)
-                if (strcmp(datas[i][0], row->name) == 0 && (strcmp(table->prefix, "session") == 0 || i == 2))
+                if (strcmp(datas[i][0], type) == 0)
                     snprintf(data, sizeof data, datas[i][1], id);
-            if (strcmp(type, "workflow.get") == 0)
-                snprintf(data, sizeof data, "{\"workflow_id\": \"txt2img\"}");
-            if (strcmp(type, "domain.restart") == 0)
-                snprintf(data, sizeof data, "{\"domain\": \"device\"}");
             if (strcmp(type, "session.control") == 0 || strcmp(type, "session.delete") == 0)
                 continue; /* the session has ended, and is still needed */
             json_t *answer = ask(fd, type, data, NULL);

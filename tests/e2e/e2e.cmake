@@ -12,6 +12,11 @@ foreach(name first_image names upkeep kill_inference bad_input http_sessions ope
     set_tests_properties(e2e_${name} PROPERTIES ${HEP_ALONE})
   endif()
 endforeach()
+# What watches the daemon: metrics, one session's log lines, its trace, heptctl top.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_watching COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/watching.py --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_watching PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
+endif()
 # The Debian package, in roots of its own: nothing of it meets the other tests.
 foreach(name package package_systemd)
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)

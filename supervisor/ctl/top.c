@@ -157,6 +157,17 @@ static enum hep_status once(struct top *top, struct hep_error *error)
     return HEP_OK;
 }
 
+/* A daemon that is not there from the first is an error like any other: no screen for it. */
+static enum hep_status take_screen(struct top *top, struct hep_error *error)
+{
+    json_t *status = NULL;
+    HEP_TRY(ctl_ask(top->ctl, "status.get", NULL, &status, error));
+    json_decref(status);
+    ctl_client_close(hep_take(&top->ctl->client)); /* the next one can be interrupted */
+    ctl_screen_open(top->ctl->out);
+    return HEP_OK;
+}
+
 enum hep_status ctl_top(struct ctl *ctl, struct hep_error *error)
 {
     struct top top = {.ctl = ctl};
@@ -169,7 +180,7 @@ enum hep_status ctl_top(struct ctl *ctl, struct hep_error *error)
     } else {
         top.screen = ctl->out_is_terminal && ctl->style.erases && !ctl->json;
         if (top.screen)
-            ctl_screen_open(ctl->out);
+            HEP_TRY(take_screen(&top, error));
         do
             status = turn(&top, error);
         while (status == HEP_OK && !ferror(ctl->out) && !sleep_for(&top, top.interval_ms));

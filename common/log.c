@@ -57,7 +57,7 @@ bool hep_log_level_from_name(const char *name, enum hep_log_level *level)
 static void copy_name(char *to, size_t size, const char *from)
 {
     size_t used = 0;
-    for (; from[used] && used < size - 1; used++)
+    for (; used < size - 1 && from[used]; used++)
         to[used] = from[used] > ' ' && from[used] < 0x7f && !strchr("\"\\=", from[used]) ? from[used] : '?';
     to[used] = '\0';
 }

@@ -160,7 +160,9 @@ static void run_once(struct batch *batch)
     struct group group;
     struct job *first;
     enum hep_status status = group_pick(batch, &group, &first, &error);
-    struct hep_log_context before = first ? hep_call_log(first->call) : hep_log_enter("", "");
+    if (!first)
+        return;
+    struct hep_log_context before = hep_call_log(first->call);
     if (status == HEP_OK && group.count > 0)
         status = run_what_fits(batch, &group, &error);
     if (status == HEP_OK)

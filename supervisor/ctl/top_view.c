@@ -144,7 +144,9 @@ json_t *ctl_top_view(const struct ctl_look *before, const struct ctl_look *now, 
 /* ---- how it is read ---------------------------------------------------------------------------------------------- */
 static const char *share_text(const json_t *share, char text[8])
 {
-    snprintf(text, 8, json_is_number(share) ? "%.0f%%" : "", 100 * json_number_value(share));
+    text[0] = '\0';
+    if (json_is_number(share))
+        snprintf(text, 8, "%.0f%%", 100 * json_number_value(share));
     return text;
 }
 
@@ -207,7 +209,9 @@ static void show_domains(const json_t *view, const struct ctl_style *style, FILE
 static const char *rate_text(const json_t *rate_value, char *text, size_t size)
 {
     double value = json_number_value(rate_value);
-    snprintf(text, size, !json_is_number(rate_value) ? "" : value >= 9.95 ? "%.0f" : "%.1f", value);
+    text[0] = '\0';
+    if (json_is_number(rate_value))
+        snprintf(text, size, value >= 9.95 ? "%.0f" : "%.1f", value);
     return text;
 }
 
@@ -270,11 +274,7 @@ static void show_head(const json_t *view, const struct ctl_style *style, FILE *o
 static void show_counts(const json_t *view, FILE *out)
 {
     char made[16], used[24], budget[24], own[24], rest[24];
-    const json_t *sessions = json_object_get(view, "sessions"), *memory = json_object_get(view, "memory"), *domain;
-    int64_t resident = 0;
-    size_t index;
-    json_array_foreach(json_object_get(view, "domains"), index, domain) resident +=
-        hep_json_int(domain, "rss_bytes", 0);
+    const json_t *sessions = json_object_get(view, "sessions"), *memory = json_object_get(view, "memory");
     rate_text(json_object_get(view, "steps_per_second"), made, sizeof made);
     fprintf(out, "sessions  %" PRId64 " running, %" PRId64 " queued, %" PRId64 " paused%s%s%s\n",
             hep_json_int(sessions, "running", 0), hep_json_int(sessions, "queued", 0),

@@ -10,6 +10,7 @@
 
 #define WORKFLOWS "/api/processing/workflows"
 #define SESSIONS  "/api/processing/sessions"
+#define BATCHES   "/api/processing/batches"
 const struct route routes[] = {
     {"GET", "/healthz", ROUTE_ALIVE, NULL, 200, "", false, NULL, "the door answers"},
     {"GET", "/readyz", ROUTE_READY, "status.get", 200, "", false, NULL, "every domain is ready and has shown progress"},
@@ -32,6 +33,21 @@ const struct route routes[] = {
      "forget an ended session"},
     {"GET", SESSIONS "/{session_id}/images/{n}", ROUTE_IMAGE, "session.get", 200, "", false, NULL,
      "image n of a session, from 0"},
+    {"POST", WORKFLOWS "/validate", ROUTE_OPERATION, "workflow.validate", 200, "", true, NULL,
+     "all that is wrong with a request, and what it would take"},
+    {"PUT", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.put", 200, "", true, NULL,
+     "keep a workflow of the operator's own"},
+    {"DELETE", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.delete", 200, "", false, NULL,
+     "forget one that was put"},
+    {"GET", BATCHES, ROUTE_OPERATION, "batch.list", 200, "limit:i status cursor", false, NULL, "batches, newest first"},
+    {"POST", BATCHES "/create", ROUTE_OPERATION, "batch.create", 201, "", true, "idempotency_key",
+     "keep a batch; nothing runs yet"},
+    {"GET", BATCHES "/{batch_id}", ROUTE_OPERATION, "batch.get", 200, "", false, NULL, "one batch, with its items"},
+    {"POST", BATCHES "/{batch_id}/execute", ROUTE_OPERATION, "batch.execute", 202, "", true, NULL, "begin a batch"},
+    {"POST", BATCHES "/{batch_id}/control", ROUTE_OPERATION, "batch.control", 200, "", true, NULL,
+     "pause, resume, cancel"},
+    {"DELETE", BATCHES "/{batch_id}", ROUTE_OPERATION, "batch.delete", 200, "", false, NULL,
+     "forget a batch that does not run"},
 };
 const size_t routes_count = HEP_COUNT_OF(routes);
 

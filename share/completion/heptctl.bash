@@ -63,7 +63,7 @@ _heptctl() {
     --status|-s) mapfile -t COMPREPLY < <(compgen -W 'queued running paused completed failed cancelled' -- "$cur"); return ;;
     --limit|-n) return ;;
     esac
-    words=' --status --limit --json --state --socket --timeout --help --version'
+    words=' --status --limit --estimates --json --state --socket --timeout --help --version'
     ;;
   session)
     case $prev in
@@ -96,6 +96,26 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words lost-sessions) ;;
+  batches)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  batch)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words batches) ;;
+  batch-run)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  validate)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
   workflows)
     case $prev in
     esac
@@ -194,7 +214,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status top models sessions session wait cancel pause resume retry workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -258,6 +258,7 @@ static const struct source {
     {CTL_KIND_SCHEDULER, "scheduler.list", "schedulers", "name", ""},
     {CTL_KIND_OPERATION, "domain.describe", "operations", "type", ""},
     {CTL_KIND_WORKFLOW, "workflow.list", "workflows", "workflow_id", ""},
+    {CTL_KIND_BATCH, "batch.list", "batches", "batch_id", ""},
     {CTL_KIND_INCIDENT, "domain.incidents", "incidents", "incident", ""},
 };
 

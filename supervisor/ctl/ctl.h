@@ -25,7 +25,7 @@ enum {
     X(NONE, "") X(FILE, "") X(VERB, "verbs") X(DOMAIN, "domains") X(SESSION, "sessions") X(MODEL, "models")            \
     X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")                       \
     X(OPEN_SESSION, "open-sessions") X(GOING_SESSION, "going-sessions") X(PAUSED_SESSION, "paused-sessions")           \
-    X(LOST_SESSION, "lost-sessions") X(INCIDENT, "incidents")
+    X(LOST_SESSION, "lost-sessions") X(INCIDENT, "incidents") X(BATCH, "batches")
 /* clang-format on */
 #define CTL_KIND_ENUM(id, word) CTL_KIND_##id,
 enum ctl_kind { CTL_KINDS(CTL_KIND_ENUM) CTL_KIND_COUNT };
@@ -126,6 +126,7 @@ ctl_run ctl_restart, ctl_reload, ctl_stop, ctl_version;                         
 ctl_run ctl_drain, ctl_undrain, ctl_upgrade;                                     /* upkeep.c     */
 ctl_run ctl_doctor;                                                              /* doctor.c     */
 ctl_run ctl_help;                                                                /* help.c       */
+ctl_run ctl_batches, ctl_batch, ctl_batch_run, ctl_validate;                     /* batches.c */
 ctl_run ctl_completion, ctl_words;                                               /* completion.c */
 
 /* help.c: of one verb, or of all (NULL); as JSON with --json. */
@@ -141,8 +142,11 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
                      FILE *out);                                                        /* status.c   */
 void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out); /* status.c   */
 void ctl_show_advice(const json_t *status, const struct ctl_style *style, FILE *out);   /* advice.c   */
-void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
-                       FILE *out);                                                          /* sessions.c */
+void ctl_show_sessions(
+    const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
+    FILE *out); /* Of the completed ones: how long they were estimated to take, and took; and how good that is. */
+void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, FILE *out);
+/* sessions.c */
 void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);     /* sessions.c */
 void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out); /* incidents.c */
 void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);   /* incidents.c */

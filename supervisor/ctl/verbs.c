@@ -51,6 +51,7 @@ static const struct ctl_option sessions_options[] = {
     OPTION("status", 's', "STATUS", "only those in this status", .kind = CTL_KIND_CHOICE,
            .choices = "queued running paused completed failed cancelled"),
     OPTION("limit", 'n', "N", "at most so many, newest first (20)"),
+    OPTION("estimates", 0, NULL, "how long completed ones were estimated to take, and took"),
     END_OF_OPTIONS,
 };
 static const struct ctl_option wait_options[] = {
@@ -195,6 +196,34 @@ const struct ctl_verb ctl_verbs[] = {
      .more = "Under the same id: what the session has finished stays done, its errors stay listed, and its images are "
              "those that it "
              "would have made."},
+    {.name = "batches", .arguments = "", .run = ctl_batches, .help = "batches, newest first", .more = ""},
+    {.name = "batch",
+     .arguments = "ID [pause|resume|cancel|delete]",
+     .words_min = 1,
+     .words_max = 2,
+     .kind = CTL_KIND_BATCH,
+     .run = ctl_batch,
+     .help = "one batch with its items, or control it",
+     .more = "Deleting forgets a batch that does not run; its sessions and images stay."},
+    {.name = "batch-run",
+     .arguments = "FILE",
+     .words_min = 1,
+     .words_max = 1,
+     .kind = CTL_KIND_FILE,
+     .run = ctl_batch_run,
+     .help = "create and execute a batch, and wait for its end",
+     .more = "FILE holds the request of batch.create as JSON; - reads it from standard input. Ctrl-C leaves the batch "
+             "alone."},
+    {.name = "validate",
+     .arguments = "FILE",
+     .words_min = 1,
+     .words_max = 1,
+     .kind = CTL_KIND_FILE,
+     .run = ctl_validate,
+     .help = "all that is wrong with a request, and what it takes",
+     .more = "FILE holds the request of workflow.execute as JSON; - reads it from standard input. Exit status 1 if it "
+             "would "
+             "not be accepted."},
     {.name = "workflows",
      .arguments = "[ID]",
      .words_max = 1,

@@ -18,6 +18,12 @@
 #include <string.h>
 #include <sys/random.h>
 
+enum purpose {
+    ACCEPT, /* it becomes a session                                    */
+    TRY,    /* only to be validated: what it takes is to be told, too  */
+    CHECK,  /* only what is wrong with it                              */
+};
+
 /* A request on its way to acceptance, while the model domain is asked. */
 struct application {
     struct hep_engine *engine;
@@ -26,7 +32,9 @@ struct application {
     json_t *canonical; /* under its own names, with what the definition's steps say */
     json_t *problems;  /* all that is wrong, problem.h                           */
     bool is_own;       /* the workflow came with the request                     */
-    bool is_trial;     /* only to be validated                                   */
+    enum purpose purpose;
+    char batch[HEP_SESSION_ID_MAX]; /* that it is an item of, "" = none                 */
+    int item;
     int priority;
     char *key;
     hep_engine_answer *answer;
@@ -61,14 +69,14 @@ static void application_fail(struct application *a, const struct hep_error *erro
     if (json_array_size(a->problems) == 0)
         hep_problem_add_error(a->problems, "", &said);
     json_t *reply = NULL;
-    if (a->is_trial) {
+    if (a->purpose != ACCEPT) {
         reply = json_pack("{s:b, s:O}", "valid", 0, "problems", a->problems);
         if (a->workflow)
             json_object_set_new(reply, "workflow", hep_workflow_describe(a->workflow));
     } else if (json_array_size(a->problems) > 1) {
         reply = json_pack("{s:O}", "problems", a->problems);
     }
-    a->answer(a->context, a->is_trial ? HEP_OK : said.code, reply, a->is_trial ? NULL : &said);
+    a->answer(a->context, a->purpose != ACCEPT ? HEP_OK : said.code, reply, a->purpose != ACCEPT ? NULL : &said);
     application_free(a);
 }
 
@@ -88,14 +96,13 @@ static bool end_with_problems(struct application *a)
     return true;
 }
 
-/* "s" and 17 letters of time and chance: sorts by age, never repeats. */
-static void make_id(char id[HEP_SESSION_ID_MAX])
+void hep_make_id(char kind, char id[HEP_SESSION_ID_MAX])
 {
     static const char letters[] = "0123456789abcdefghjkmnpqrstvwxyz";
     uint64_t time = (uint64_t)hep_wall_ms(), chance = 0;
     if (getrandom(&chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         chance = (uint64_t)hep_now_us() * UINT64_C(0x9e3779b97f4a7c15);
-    id[0] = 's';
+    id[0] = kind;
     for (int i = 9; i > 0; i--, time >>= 5)
         id[i] = letters[time & 31];
     for (int i = 17; i > 9; i--, chance >>= 5)
@@ -103,8 +110,7 @@ static void make_id(char id[HEP_SESSION_ID_MAX])
     id[18] = '\0';
 }
 
-/* A seed of 32 bits, so that every client can hold it in a number. */
-static uint64_t choose_seed(void)
+uint64_t hep_choose_seed(void)
 {
     uint32_t seed = 0;
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
@@ -143,7 +149,7 @@ static bool answer_known(struct application *a)
 {
     struct known known = {.application = a};
     struct hep_error error = {0};
-    if (a->is_trial || !a->key ||
+    if (a->purpose != ACCEPT || !a->key ||
         hep_store_get_key(a->engine->store, a->key, see_known, &known, &error) == HEP_E_NOT_FOUND)
         return false;
     if (error.code == HEP_OK && !known.reply) {
@@ -184,27 +190,32 @@ static bool model_is_there(const struct hep_engine *engine, const struct hep_ses
     return false;
 }
 
-/* The models that steps say they need. */
+/* required: array of names or references; step: who needs them, "" = the workflow. */
+static void check_required(struct application *a, struct hep_session *session, const json_t *required, const char *step)
+{
+    json_t *names = NULL, *name;
+    size_t index;
+    struct hep_error error;
+    if (!required)
+        return;
+    if (hep_session_fill(session, required, &names, &error) != HEP_OK)
+        hep_problem_add_error(a->problems, step, &error);
+    json_array_foreach(names, index, name) if (!model_is_there(a->engine, session, name))
+    {
+        hep_fail_field(&error, HEP_E_NOT_FOUND, "model", "%s%s needs the model \"%.80s\", which is not there",
+                       step[0] ? "step " : "the workflow", step, json_string_value(name));
+        hep_hint(&error, "see `heptctl models`");
+        hep_problem_add_error(a->problems, step, &error);
+    }
+    json_decref(names);
+}
+
+/* The models that the workflow and its steps say they need. */
 static void check_models(struct application *a, struct hep_session *session)
 {
-    for (size_t i = 0; i < session->workflow->step_count; i++) {
-        const struct hep_workflow_step *step = &session->workflow->steps[i];
-        json_t *required = NULL, *name;
-        size_t index;
-        struct hep_error error;
-        if (!step->required_models)
-            continue;
-        if (hep_session_fill(session, step->required_models, &required, &error) != HEP_OK)
-            hep_problem_add_error(a->problems, step->id, &error);
-        json_array_foreach(required, index, name) if (!model_is_there(a->engine, session, name))
-        {
-            hep_fail_field(&error, HEP_E_NOT_FOUND, "model", "step %s needs the model \"%.80s\", which is not there",
-                           step->id, json_string_value(name));
-            hep_hint(&error, "see `heptctl models`");
-            hep_problem_add_error(a->problems, step->id, &error);
-        }
-        json_decref(required);
-    }
+    check_required(a, session, session->workflow->required_models, "");
+    for (size_t i = 0; i < session->workflow->step_count; i++)
+        check_required(a, session, session->workflow->steps[i].required_models, session->workflow->steps[i].id);
 }
 
 /* A session that nobody knows yet; NULL with problems noted. */
@@ -214,7 +225,7 @@ static struct hep_session *make_session(struct application *a, json_t *info)
     struct hep_parameter_scope scope = {.model_info = info,
                                         .schedulers = hep_catalog_schedulers(engine->catalog),
                                         .model = info ? hep_json_str(info, "name", "") : NULL,
-                                        .seed = choose_seed()};
+                                        .seed = hep_choose_seed()};
     json_t *configuration = NULL;
     if (hep_parameters_fill(a->workflow->parameters, a->workflow->parameter_count, a->canonical, &scope, &configuration,
                             a->problems, NULL) != HEP_OK)
@@ -225,11 +236,13 @@ static struct hep_session *make_session(struct application *a, json_t *info)
         hep_problem_add(a->problems, "", "", HEP_E_NO_MEMORY, "no memory for a session");
         return NULL;
     }
-    make_id(result->id);
+    hep_make_id('s', result->id);
     result->seq = engine->last_seq + 1;
     result->state = HEP_SESSION_QUEUED;
     result->priority = a->priority;
     result->key = a->key ? strdup(a->key) : NULL;
+    snprintf(result->batch, sizeof result->batch, "%s", a->batch);
+    result->item = a->item;
     result->request = json_incref(a->request);
     result->configuration = configuration;
     result->model = json_incref(info);
@@ -279,6 +292,12 @@ static void on_tried(void *context, json_t *resources, const struct hep_error *e
     application_end(a, reply);
 }
 
+static void end_checked(struct application *a, struct hep_session *session)
+{
+    hep_session_free(session);
+    application_end(a, json_pack("{s:b, s:O}", "valid", 1, "problems", a->problems));
+}
+
 static void decide(struct application *a, json_t *info)
 {
     if (answer_known(a)) /* the same key may have come twice while the model domain was asked */
@@ -286,10 +305,12 @@ static void decide(struct application *a, json_t *info)
     struct hep_session *session = make_session(a, info);
     if (!session)
         end_with_problems(a);
-    else if (a->is_trial)
+    else if (a->purpose == ACCEPT)
+        accept_session(a, session);
+    else if (a->purpose == TRY)
         hep_session_try(session, on_tried, a);
     else
-        accept_session(a, session);
+        end_checked(a, session);
 }
 
 static void on_model(void *context, json_t *info, const struct hep_error *error)
@@ -399,7 +420,7 @@ static void check_request(struct application *a, json_t *given)
 }
 
 static struct application *make_application(struct hep_engine *engine, const struct hep_engine_request *request,
-                                            bool is_trial, hep_engine_answer *answer, void *context)
+                                            enum purpose purpose, hep_engine_answer *answer, void *context)
 {
     struct hep_error error;
     struct application *a = calloc(1, sizeof *a);
@@ -410,11 +431,13 @@ static struct application *make_application(struct hep_engine *engine, const str
     }
     *a = (struct application){.engine = engine,
                               .priority = request->priority,
-                              .is_trial = is_trial,
+                              .purpose = purpose,
+                              .item = request->item,
                               .problems = json_array(),
                               .answer = answer,
                               .context = context};
     a->key = request->key && request->key[0] ? strdup(request->key) : NULL;
+    snprintf(a->batch, sizeof a->batch, "%s", request->batch ? request->batch : "");
     return a;
 }
 
@@ -423,7 +446,7 @@ static void apply(struct application *a, const struct hep_engine_request *reques
     struct hep_error error = {0};
     json_t *given = NULL;
     enum hep_status status = HEP_OK;
-    if (!a->is_trial)
+    if (a->purpose == ACCEPT)
         HEP_TRY_DONE(status, may_accept(a->engine, a, &error));
     HEP_TRY_DONE(status, take_workflow(a, request, &given, &error));
     if (answer_known(a)) {
@@ -449,7 +472,7 @@ done:
 void hep_engine_execute(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
                         void *context)
 {
-    struct application *a = make_application(engine, request, false, answer, context);
+    struct application *a = make_application(engine, request, ACCEPT, answer, context);
     if (a)
         apply(a, request);
 }
@@ -457,7 +480,15 @@ void hep_engine_execute(struct hep_engine *engine, const struct hep_engine_reque
 void hep_engine_validate(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
                          void *context)
 {
-    struct application *a = make_application(engine, request, true, answer, context);
+    struct application *a = make_application(engine, request, TRY, answer, context);
+    if (a)
+        apply(a, request);
+}
+
+void hep_engine_check(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                      void *context)
+{
+    struct application *a = make_application(engine, request, CHECK, answer, context);
     if (a)
         apply(a, request);
 }

@@ -6,6 +6,7 @@
 #define HEP_SUPERVISOR_ENGINE_CORE_H
 
 #include "common/operation.h"
+#include "supervisor/engine/batch.h"
 #include "supervisor/engine/catalog.h"
 #include "supervisor/engine/dispatch.h"
 #include "supervisor/engine/engine.h"
@@ -57,6 +58,11 @@ struct hep_engine {
     struct hep_engine_domain domains[HEP_ROLE_COUNT];
     struct hep_session *sessions; /* not ended, or ended and not yet wound up; by seq             */
     int64_t last_seq;             /* of sessions                                                  */
+    struct hep_batch *batches;    /* not ended, oldest first                                      */
+    json_t *manager;              /* last word of the batch manager; NULL = none yet              */
+    int begun_by_priority;        /* sessions since one was begun for its age                     */
+    int64_t available_told;       /* free memory that inference was told last                     */
+    uint64_t memory_told_to;      /* generation of the process that was told                      */
 
     bool draining;
     bool held;                          /* by the operator: nothing begins, nothing is asked            */
@@ -111,12 +117,17 @@ struct hep_engine_request {
     int priority;
     const char *key;            /* Idempotency-Key; NULL or "" = none                                */
     enum hep_permission caller; /* what definition may ask for                                       */
+    const char *batch;          /* batch that it is an item of; NULL = none                                      */
+    int item;
 };
 
 /* Accepts a request: {session_id, status, created, queue_position}; the row is durable before the answer. On failure
    reply is {problems: […]} (problem.h) where more than one is known. */
 void hep_engine_execute(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
                         void *context);
+/* All that is wrong with it: {valid, problems}. */
+void hep_engine_check(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                      void *context);
 /* Whether it would be accepted, and what it would take: {valid, problems, workflow: as it would run, configuration,
    resources, estimated_duration_ms}. Nothing is stored. Its model is loaded, to know the memory exactly. */
 void hep_engine_validate(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
@@ -147,6 +158,23 @@ int hep_engine_hold(struct hep_engine *engine, bool held);
 /* status: NULL = any. cursor: "" = from the newest. *reply: {sessions:[…], next_cursor?} */
 enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit,
                                 json_t **reply, struct hep_error *error);
+/* batch_api.c: keeps a batch {workflow_id, configuration, items, ranges, batch_config}, borrowed, whose every item has
+   been checked: {batch_id, status, created, total_items}. On failure as hep_engine_execute; problems have their item.
+ */
+void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int priority, const char *key,
+                             hep_engine_answer *answer, void *context);
+enum hep_status hep_engine_get_batch(struct hep_engine *engine, const char *id, json_t **view, struct hep_error *error);
+enum hep_status hep_engine_list_batches(struct hep_engine *engine, const char *status, const char *cursor, int limit,
+                                        json_t **reply, struct hep_error *error);
+/* action: execute, pause, resume, cancel. Durable when it returns OK. */
+enum hep_status hep_engine_control_batch(struct hep_engine *engine, const char *id, const char *action, json_t **reply,
+                                         struct hep_error *error);
+/* NOT_NOW while it goes on. Its sessions stay. */
+enum hep_status hep_engine_delete_batch(struct hep_engine *engine, const char *id, struct hep_error *error);
+/* accept.c: kind and 17 letters of time and chance: sorts by age, never repeats. */
+void hep_make_id(char kind, char id[HEP_SESSION_ID_MAX]);
+/* accept.c: a seed of 32 bits, so that every client can hold it in a number. */
+uint64_t hep_choose_seed(void);
 json_t *hep_engine_status(struct hep_engine *engine); /* status.c; new reference */
 
 #endif

@@ -22,6 +22,7 @@
 
 enum {
     SESSIONS_MAX = 4,
+    BEGUN_FOR_AGE = 8,
     SESSIONS_KEPT = 10000,
     TRIM_EVERY = 100,
     STORE_RETRY_MS = 1000,
@@ -50,21 +51,43 @@ static struct hep_session *next_in_queue(const struct hep_engine *engine, const 
     return best;
 }
 
+/* However many come with a higher priority, one of BEGUN_FOR_AGE is the oldest that waits. */
+static struct hep_session *begins_for_its_age(const struct hep_engine *engine)
+{
+    struct hep_session *oldest = engine->sessions; /* by age */
+    while (oldest && (oldest->state != HEP_SESSION_QUEUED || oldest->batch[0]))
+        oldest = oldest->next;
+    return engine->begun_by_priority >= BEGUN_FOR_AGE ? oldest : NULL;
+}
+
+static bool begin(struct hep_engine *engine, struct hep_session *session)
+{
+    bool is_oldest = true;
+    if (engine->draining || engine->held || hep_session_room(session) != HEP_ROOM_NOW)
+        return false;
+    for (const struct hep_session *s = engine->sessions; s != session; s = s->next)
+        is_oldest = is_oldest && s->state != HEP_SESSION_QUEUED;
+    engine->begun_by_priority = is_oldest ? 0 : engine->begun_by_priority + 1;
+    hep_session_take(session, HEP_SESSION_EVENT_BEGIN, NULL);
+    return true;
+}
+
 void hep_engine_admit(struct hep_engine *engine)
 {
     int running = 0;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        running += s->state == HEP_SESSION_RUNNING;
-    struct hep_session *session = next_in_queue(engine, NULL), *next;
-    for (; session && running < engine->sessions_max && !engine->draining && !engine->held; session = next) {
-        enum hep_room room = hep_session_room(session);
+        running += s->state == HEP_SESSION_RUNNING && !s->batch[0];
+    struct hep_session *session = begins_for_its_age(engine), *next;
+    if (session && running < engine->sessions_max && begin(engine, session))
+        running++;
+    for (session = next_in_queue(engine, NULL); session; session = next) {
         next = next_in_queue(engine, session);
-        if (room == HEP_ROOM_SOON)
+        if (!session->batch[0] && running >= engine->sessions_max)
+            continue; /* a batch counts its own */
+        if (hep_session_room(session) == HEP_ROOM_SOON)
             return;
-        if (room == HEP_ROOM_NOW) {
-            hep_session_take(session, HEP_SESSION_EVENT_BEGIN, NULL);
-            running++;
-        }
+        if (begin(engine, session))
+            running += !session->batch[0];
     }
 }
 
@@ -81,7 +104,8 @@ static bool has_changes(const struct hep_engine *engine)
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         if (is_dirty(s))
             return true;
-    return hep_events_pending_durable(engine->events) || hep_incidents_pending(&engine->incidents);
+    return hep_batches_dirty(engine) || hep_events_pending_durable(engine->events) ||
+           hep_incidents_pending(&engine->incidents);
 }
 
 /* Steps on the way are work: after a power cut, which empties the arenas too, they are done again. */
@@ -90,6 +114,8 @@ static enum hep_store_safety safety_of(const struct hep_engine *engine)
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         if (s->dirt == HEP_SESSION_PROMISED)
             return HEP_STORE_POWER_SAFE;
+    if (hep_batches_dirty(engine))
+        return HEP_STORE_POWER_SAFE;
     return hep_events_must_reserve(engine->events) ? HEP_STORE_POWER_SAFE : HEP_STORE_PROCESS_SAFE;
 }
 
@@ -98,6 +124,8 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
     enum hep_status status = hep_store_begin(engine->store, safety_of(engine), error);
     for (struct hep_session *s = engine->sessions; s && status == HEP_OK; s = s->next)
         status = hep_session_save(s, error);
+    if (status == HEP_OK)
+        status = hep_batches_save(engine, error);
     if (status == HEP_OK)
         status = hep_events_store(engine->events, error);
     if (status == HEP_OK)
@@ -118,6 +146,7 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
     hep_incidents_saved(&engine->incidents);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_saved(s);
+    hep_batches_saved(engine);
     return HEP_OK;
 }
 
@@ -152,6 +181,31 @@ static void carry_out(struct hep_engine *engine)
     }
 }
 
+static bool denoises(const struct hep_session *session)
+{
+    return session->state == HEP_SESSION_RUNNING && session->errand && !session->measuring &&
+           hep_errand_is_sent(session->errand) && session->workflow->steps[session->step].role == HEP_ROLE_INFERENCE;
+}
+
+/* Who waits for cores with a higher priority than everybody who denoises gets them at the next step: those end their
+   call there, with what they have committed, and ask again behind him. */
+static void yield_to_urgent(struct hep_engine *engine)
+{
+    int priority;
+    if (!hep_dispatch_waits_for_cores(engine->dispatch, &priority))
+        return;
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        if (denoises(s) && s->priority >= priority)
+            return;
+    for (struct hep_session *s = engine->sessions; s; s = s->next)
+        if (denoises(s) && !s->yielding && !s->stopping) {
+            s->yielding = true;
+            hep_engine_tell(engine, HEP_ROLE_INFERENCE, "control", s->id,
+                            json_pack("{s:s, s:s}", "session", s->id, "action", "pause"));
+        }
+    hep_dispatch_pump(engine->dispatch);
+}
+
 enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *error)
 {
     if (engine->settling || !engine->events)
@@ -162,6 +216,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     for (int round = 0; round < SETTLE_ROUNDS; round++) {
         struct hep_error reason = {0};
         if (engine->proc) {
+            hep_batches_advance(engine);
             hep_engine_admit(engine);
             for (struct hep_session *s = engine->sessions; s; s = s->next)
                 hep_session_advance(s);
@@ -184,6 +239,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
             break;
     }
     hep_dispatch_pump(engine->dispatch); /* a session's step is there only once it is stored */
+    yield_to_urgent(engine);
     engine->settling = false;
     hep_log_leave(&before);
     if (told && engine->changed)
@@ -355,6 +411,20 @@ static void reconcile(struct hep_engine *engine, json_t *reservations)
     hep_dispatch_pump(engine->dispatch);
 }
 
+/* The batch manager follows what others take and give back. A change of a hundredth is none. */
+static void tell_memory(struct hep_engine *engine, int64_t available)
+{
+    int64_t change = available - engine->available_told;
+    bool is_new = engine->domains[HEP_ROLE_INFERENCE].generation != engine->memory_told_to;
+    if (available <= 0 || !engine->batches || !hep_proc_is_ready(engine->proc, HEP_ROLE_INFERENCE) ||
+        (!is_new && (change < 0 ? -change : change) < engine->available_told / 100))
+        return;
+    engine->available_told = available;
+    engine->memory_told_to = engine->domains[HEP_ROLE_INFERENCE].generation;
+    hep_engine_tell(engine, HEP_ROLE_INFERENCE, "memory", "", json_pack("{s:I}", "free_bytes", (json_int_t)available));
+    hep_dispatch_pump(engine->dispatch);
+}
+
 static void on_measured(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     struct hep_engine *engine = context;
@@ -398,8 +468,12 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
         return;
     engine->domains[role].report_ms = hep_now_ms();
     hep_metrics_report(engine->metrics, role, report);
-    if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0)
+    if (role == HEP_ROLE_INFERENCE && strcmp(kind, "status") == 0)
+        hep_batches_see_manager(engine, json_object_get(report, "inference"));
+    if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0) {
         reconcile(engine, json_object_get(report, "reservations"));
+        tell_memory(engine, hep_json_int(report, "available_bytes", 0));
+    }
     if (role == HEP_ROLE_DEVICE && json_is_false(json_object_get(report, "rates_settled")) && has_time(engine))
         measure(engine);
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
@@ -486,6 +560,7 @@ static enum hep_status load_sessions(struct hep_engine *engine, struct hep_error
     HEP_TRY(hep_store_live_sessions(engine->store, load_live, engine, error));
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         resume_session(s);
+    HEP_TRY(hep_batches_load(engine, error));
     HEP_CRASH_POINT("start.before_sweep");
     HEP_TRY(hep_segment_sweep(engine->instance, keeps_segment, engine, &swept, error));
     HEP_CRASH_POINT("start.after_sweep");
@@ -621,6 +696,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_catalog_destroy(engine->catalog);
     while (engine->sessions)
         hep_engine_drop_session(engine, engine->sessions);
+    hep_batches_free(engine);
     hep_loop_cancel(engine->store_timer);
     hep_events_destroy(engine->events);
     hep_router_destroy(engine->router);
@@ -630,6 +706,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_store_close(engine->store);
     json_decref(engine->rates);
     hep_metrics_destroy(engine->metrics);
+    json_decref(engine->manager);
     free(engine->instance);
     free(engine->state_dir);
     free(engine->output_dir);

@@ -124,14 +124,17 @@ void hep_metrics_ready(struct hep_metrics *metrics, enum hep_role role)
 
 void hep_metrics_report(struct hep_metrics *metrics, enum hep_role role, const json_t *report)
 {
-    const json_t *rows = json_object_get(json_object_get(report, "inference"), "runs_by_rows"),
+    const json_t *sizes = json_object_get(json_object_get(report, "inference"), "group_sizes"),
                  *http = json_object_get(report, "http");
     if (strcmp(hep_json_str(report, "kind", ""), "status") != 0)
         return;
     carry(&metrics->domains[role].cpu_ms, hep_json_int(report, "cpu_ms", 0));
     carry(&metrics->domains[role].reports_dropped, hep_json_int(report, "reports_dropped", 0));
-    for (size_t i = 0; role == HEP_ROLE_INFERENCE && i < HEP_METRICS_ROWS_MAX; i++)
-        carry(&metrics->rows[i], (int64_t)json_integer_value(json_array_get(rows, i)));
+    for (int rows = 1; role == HEP_ROLE_INFERENCE && rows <= HEP_METRICS_ROWS_MAX; rows++) {
+        char name[8];
+        snprintf(name, sizeof name, "%d", rows);
+        carry(&metrics->rows[rows - 1], hep_json_int(sizes, name, 0));
+    }
     if (role != HEP_ROLE_COMMUNICATION)
         return;
     carry(&metrics->http_requests, hep_json_int(http, "requests", 0));

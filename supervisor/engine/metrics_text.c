@@ -294,11 +294,11 @@ static void put_bytes(const struct scrape *s, const char *kind, double bytes)
 static void memory(const struct scrape *s)
 {
     const json_t *sum = json_object_get(s->status, "memory"),
-                 *machine = json_object_get(json_object_get(domain_row(s, HEP_ROLE_DEVICE), "detail"), "memory");
+                 *machine = json_object_get(domain_row(s, HEP_ROLE_DEVICE), "detail");
     put_bytes(s, "budget", (double)hep_json_int(sum, "budget_bytes", 0));
     put_bytes(s, "planned", (double)hep_json_int(sum, "sessions_bytes", 0));
     put_bytes(s, "used", used_bytes(s));
-    if (machine) /* the device domain has reported */
+    if (json_object_get(machine, "available_bytes")) /* the device domain has reported */
         put_bytes(s, "free", (double)hep_json_int(machine, "available_bytes", 0));
 }
 

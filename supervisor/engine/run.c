@@ -201,6 +201,15 @@ static void step_done(struct hep_session *session, json_t *data, int64_t sent_ms
                                (json_int_t)(step->duration_us / 1000)));
 }
 
+/* It has given way to a more urgent one, and is asked again behind it. */
+static void yield(struct hep_session *session)
+{
+    step_back(session, session->step);
+    hep_engine_event(session->engine, session, "session.step", false,
+                     json_pack("{s:s, s:s, s:i}", "step", workflow_step(session, session->step)->id, "status",
+                               "yielded", "attempt", session->steps[session->step].attempt));
+}
+
 static void say_timeout(const struct hep_session *session, struct hep_error *error)
 {
     const struct hep_workflow_step *what = workflow_step(session, session->step);
@@ -215,9 +224,9 @@ static void on_step_end(void *context, enum hep_status status, json_t *reply, co
     struct hep_session *session = context;
     struct hep_error error = {0};
     int64_t sent_ms = session->errand ? hep_errand_sent_ms(session->errand) : hep_now_ms();
-    bool timed_out = session->timed_out;
+    bool timed_out = session->timed_out, yielded = session->yielding;
     session->errand = NULL;
-    session->stopping = session->timed_out = false;
+    session->stopping = session->timed_out = session->yielding = false;
     hep_loop_cancel(hep_take(&session->limit));
     HEP_CRASH_POINT("step.answered");
     if (hep_session_is_ended(session->state)) {
@@ -233,7 +242,10 @@ static void on_step_end(void *context, enum hep_status status, json_t *reply, co
             error = *said;
         if (timed_out && error.code == HEP_E_CANCELLED)
             say_timeout(session, &error);
-        hep_session_trouble(session, session->step, &error);
+        if (yielded && error.code == HEP_E_NOT_NOW)
+            yield(session);
+        else
+            hep_session_trouble(session, session->step, &error);
     }
     hep_engine_settle(session->engine, NULL);
 }

@@ -108,6 +108,8 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
         session->engine->ended_since_trim++;
         cancel_steps(session);
     }
+    if (hep_session_is_ended(session->state) || event == HEP_SESSION_EVENT_RETRY)
+        hep_batch_session_changed(session);
     hep_log(session->state == HEP_SESSION_FAILED ? HEP_WARNING : HEP_INFO, "session.state",
             "session=%s from=%s to=%s event=%s", session->id, state_names[from], state_names[session->state],
             event_names[event]);
@@ -218,6 +220,8 @@ static struct hep_store_session row_of(const struct hep_session *session)
         .state = state_names[session->state],
         .priority = session->priority,
         .key = session->key,
+        .batch = session->batch[0] ? session->batch : NULL,
+        .item = session->item,
         .request = session->request,
         .configuration = session->configuration,
         .model = session->model,
@@ -326,6 +330,8 @@ enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_sto
     result->state = state;
     result->priority = row->priority;
     result->key = row->key ? strdup(row->key) : NULL;
+    snprintf(result->batch, sizeof result->batch, "%s", row->batch ? row->batch : "");
+    result->item = row->item;
     result->request = json_incref(row->request);
     result->configuration = json_incref(row->configuration);
     result->model = json_incref(row->model);

@@ -86,7 +86,9 @@ struct hep_session {
     int64_t seq; /* age                                                                */
     enum hep_session_state state;
     int priority;
-    char *key; /* Idempotency-Key or NULL                                            */
+    char *key;                      /* Idempotency-Key or NULL                                            */
+    char batch[HEP_SESSION_ID_MAX]; /* batch that it is of, "" = none; and which item of it          */
+    int item;
     struct hep_workflow *workflow;
     json_t *request, *configuration, *model, *plan, *results, *errors, *error; /* as in struct hep_store_session */
     char note[256];
@@ -102,6 +104,7 @@ struct hep_session {
     int step;                     /* index that errand or outgoing is for                               */
     bool measuring;               /* errand is of the measure pass                                      */
     bool stopping;                /* inference has been told to stop it                                 */
+    bool yielding;                /* and to pause it, for a more urgent one                             */
     bool room;                    /* its memory is counted among the sessions that run                  */
     bool lacks_shm;               /* it waits for room in /dev/shm                                      */
     enum hep_role lost;           /* waits for the obituary of this domain; HEP_ROLE_NONE               */

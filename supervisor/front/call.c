@@ -14,9 +14,9 @@
 
 /* What a caller who may only look may ask of the supervisor and of domains. To add one: a row. */
 static const char *const read_only[] = {
-    "workflow.list", "workflow.get", "session.list",    "session.get",       "session.wait",
-    "status.get",    "domain.list",  "domain.describe", "events.poll",       "device.list",
-    "model.list",    "model.info",   "scheduler.list",  "device.get_memory", "metrics.get",
+    "workflow.list", "workflow.get", "session.list",   "session.get",       "session.wait", "batch.list",
+    "batch.get",     "status.get",   "domain.list",    "domain.describe",   "events.poll",  "device.list",
+    "model.list",    "model.info",   "scheduler.list", "device.get_memory", "metrics.get",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 

@@ -202,10 +202,11 @@ static const struct {
     {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan",
      "scheduler title evaluations"},
     {HEP_ROLE_INFERENCE, "generate", true, true,
-     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority fingerprint "
-     ">state >latents",
+     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority rows_max "
+     "memory_threshold fingerprint >state >latents",
      "rows step_ms"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
+    {HEP_ROLE_INFERENCE, "memory", true, false, "free_bytes", ""},
     {HEP_ROLE_MODEL, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_DEVICE, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_CONDITIONING, "cancel", false, false, "session request", "calls"},
@@ -279,7 +280,7 @@ struct request {
     void *context;
     int step, steps;        /* of generate */
     struct fake_rule *rule; /* NULL = none */
-    bool cancelled;
+    bool cancelled, paused;
 };
 struct hep_proc {
     struct fake *fake;
@@ -446,8 +447,8 @@ static void report_step(struct request *r)
 /* One denoising step; true if generate has more to do (or has ended otherwise). */
 static bool generate_step(struct request *r)
 {
-    if (r->cancelled) {
-        reply_error(r, HEP_E_CANCELLED);
+    if (r->cancelled || r->paused) {
+        reply_error(r, r->cancelled ? HEP_E_CANCELLED : HEP_E_NOT_NOW);
         return true;
     }
     if (r->step < r->steps) {
@@ -461,6 +462,17 @@ static bool generate_step(struct request *r)
         return true;
     }
     return false;
+}
+
+/* Its rows end at the next boundary; what is committed is kept. */
+static void pause_rows(const struct request *r)
+{
+    json_t *data = json_object_get(r->message, "data");
+    for (struct request *other = r->proc->requests; other; other = other->next)
+        if (other != r && strcmp(text_of(other, "session"), hep_json_str(data, "session", "")) == 0 &&
+            strcmp(text_of(other, "type"), "inference.generate") == 0 &&
+            strcmp(hep_json_str(data, "action", ""), "pause") == 0)
+            other->paused = true;
 }
 
 /* The exact call that is named, of the session that is named. */
@@ -502,6 +514,8 @@ static void fire(void *context)
         return;
     if (strstr(type, ".cancel"))
         cancel(r);
+    if (strcmp(type, "inference.control") == 0)
+        pause_rows(r);
     request_end(r, HEP_OK,
                 json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 1, "data",
                           measuring ? measure(type, data) : answer_data(fake, type, data)),
@@ -629,6 +643,32 @@ static json_t *in_hand_of(const struct hep_proc *proc, enum hep_role role)
             json_array_append_new(
                 list, json_pack("{s:s, s:s}", "session", text_of(r, "session"), "operation", text_of(r, "type")));
     return list;
+}
+
+/* A step of a session: no measure, and no word beside it. */
+static bool is_step(const struct request *r)
+{
+    static const char *const words[] = {".cancel", ".control", ".memory", ".release"};
+    for (size_t i = 0; i < HEP_COUNT_OF(words); i++)
+        if (strstr(text_of(r, "type"), words[i]))
+            return false;
+    return text_of(r, "session")[0] && !hep_json_bool(r->message, "measure", false);
+}
+
+int fake_in_hand(const char *session)
+{
+    int count = 0;
+    for (const struct request *r = the_proc->requests; r; r = r->next)
+        count += is_step(r) && strcmp(text_of(r, "session"), session) == 0;
+    return count;
+}
+
+int fake_strays(const struct fake *fake)
+{
+    int count = 0;
+    for (const struct request *r = the_proc->requests; r; r = r->next)
+        count += is_step(r) && !hep_engine_find(fake->engine, text_of(r, "session"));
+    return count;
 }
 
 bool fake_is_busy(enum hep_role role)

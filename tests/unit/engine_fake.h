@@ -71,6 +71,10 @@ const char *fake_execute(struct fake *fake, const char *configuration, int prior
    reference, the answer; NULL = there is none. */
 enum hep_status fake_request(struct fake *fake, const char *request, bool validate, json_t **reply,
                              struct hep_error *error);
+/* Requests of a session that the domains have in hand, without measures and what only tells them something. */
+int fake_in_hand(const char *session);
+/* Sessions that such requests belong to, and that are none of the engine's. */
+int fake_strays(const struct fake *fake);
 bool fake_is_busy(enum hep_role role);                    /* a request is in hand there */
 json_t *fake_get(struct fake *fake, const char *session); /* session.get */
 int64_t fake_now(const struct fake *fake);                /* ms of its clock */

@@ -468,6 +468,43 @@ START_TEST(priority_then_age_decides)
 }
 END_TEST
 
+/* Denoising steps that the first did before the second began to denoise. */
+static int steps_before_the_urgent(int priority)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"long\", \"steps\": 500}", 0, NULL, id, NULL);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    fake_execute(&fake, "{\"prompt\": \"urgent\", \"steps\": 3}", priority, NULL, other, NULL);
+    int steps = 0;
+    for (int turn = 0; turn < 20000; turn++) {
+        const struct hep_session *urgent = hep_engine_find(fake.engine, other),
+                                 *slow = hep_engine_find(fake.engine, id);
+        if (!urgent || urgent->state == HEP_SESSION_COMPLETED)
+            break;
+        steps = slow ? slow->steps[4].position : 500;
+        fake_turn(&fake);
+    }
+    expect_completed(other);
+    expect_completed(id);
+    return steps;
+}
+
+START_TEST(an_urgent_session_gets_the_cores_at_the_next_step)
+{
+    int steps = steps_before_the_urgent(5);
+    ck_assert_msg(steps < 60, "%d of 500 steps", steps);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_uint_eq(json_array_size(json_object_get(view, "errors")), 0); /* giving way is no error */
+    json_decref(view);
+}
+END_TEST
+
+START_TEST(one_of_the_same_priority_waits_for_the_cores)
+{
+    ck_assert_int_eq(steps_before_the_urgent(0), 500);
+}
+END_TEST
+
 START_TEST(a_session_near_its_end_gets_the_cores_first)
 {
     fake_start(&fake, NULL);
@@ -799,6 +836,75 @@ START_TEST(no_two_domains_share_a_core_under_random_deaths)
 }
 END_TEST
 
+static void see_state(void *context, const struct hep_store_session *row)
+{
+    snprintf(context, 24, "%s", row->state);
+}
+
+/* What a session says of itself, what its row says, and what the domains have in hand are one thing. */
+static void expect_agreement(uint64_t seed, int turn)
+{
+    ck_assert_msg(fake_strays(&fake) == 0, "seed %" PRIu64 ", turn %d: a domain works for nobody", seed, turn);
+    for (const struct hep_session *s = fake.engine->sessions; s; s = s->next) {
+        const char *said = hep_session_state_name(s->state);
+        char row[24] = "";
+        int in_hand = fake_in_hand(s->id), sent = s->errand && !s->measuring && hep_errand_is_sent(s->errand) ? 1 : 0,
+            running = 0;
+        for (size_t i = 0; i < s->workflow->step_count; i++)
+            running += s->steps[i].state == HEP_STEP_RUNNING;
+        ck_assert_int_eq(hep_store_get_session(fake.engine->store, s->id, see_state, row, NULL), HEP_OK);
+        ck_assert_msg(strcmp(row, said) == 0, "seed %" PRIu64 ", turn %d: %s is %s, its row says %s", seed, turn, s->id,
+                      said, row);
+        ck_assert_msg(in_hand == sent, "seed %" PRIu64 ", turn %d: %s (%s) has sent %d, %d are in hand", seed, turn,
+                      s->id, said, sent, in_hand);
+        ck_assert_msg(running <= 1 && (!sent || running == 1 || s->state != HEP_SESSION_RUNNING),
+                      "seed %" PRIu64 ", turn %d: %s (%s) has %d steps that run", seed, turn, s->id, said, running);
+    }
+}
+
+static void random_act(uint64_t *seed)
+{
+    static const char *const actions[] = {"pause", "resume", "cancel", "resume", "resume"};
+    char session[HEP_SESSION_ID_MAX];
+    switch (fake_random(seed) % 40) {
+    case 0:
+        fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 9}", (int)(fake_random(seed) % 3), NULL, session, NULL);
+        break;
+    case 1:
+    case 2:
+        for (const struct hep_session *s = fake.engine->sessions; s; s = s->next)
+            if (fake_random(seed) % 3 == 0) {
+                control(s->id, actions[fake_random(seed) % HEP_COUNT_OF(actions)]);
+                break;
+            }
+        break;
+    case 3:
+        fake_kill(&fake, (enum hep_role)(fake_random(seed) % HEP_ROLE_COUNT));
+        break;
+    case 4:
+        if (fake_random(seed) % 8 == 0) {
+            fake_crash(&fake);
+            fake_start(&fake, NULL);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+START_TEST(session_state_and_execution_state_agree_at_every_turn)
+{
+    const char *given = getenv("HEP_TEST_SEED");
+    uint64_t first = given ? strtoull(given, NULL, 10) : 104729 * (uint64_t)(_i + 1), seed = first;
+    fake_start(&fake, NULL);
+    for (int turn = 0; turn < 2500; turn++) {
+        random_act(&seed);
+        fake_turn(&fake);
+        expect_agreement(first, turn);
+    }
+}
+END_TEST
+
 START_TEST(a_large_machine_decodes_while_it_denoises)
 {
     fake.cores = 16;
@@ -932,6 +1038,8 @@ int main(void)
     tcase_add_test(cases, a_cancel_is_durable_at_once);
     tcase_add_test(cases, a_paused_session_goes_on_where_it_was);
     tcase_add_test(cases, priority_then_age_decides);
+    tcase_add_test(cases, an_urgent_session_gets_the_cores_at_the_next_step);
+    tcase_add_test(cases, one_of_the_same_priority_waits_for_the_cores);
     tcase_add_test(cases, a_session_near_its_end_gets_the_cores_first);
     tcase_add_test(cases, an_arena_larger_than_shm_fails_at_once_and_blocks_nobody);
     tcase_add_test(cases, weights_count_beside_the_arena);
@@ -947,6 +1055,7 @@ int main(void)
     tcase_add_test(cases, a_drained_engine_begins_nothing);
     tcase_add_test(cases, a_full_disk_refuses_requests_and_loses_nothing);
     tcase_add_test(cases, no_two_domains_share_a_core_under_random_deaths);
+    tcase_add_loop_test(cases, session_state_and_execution_state_agree_at_every_turn, 0, 6);
     tcase_add_test(cases, a_large_machine_decodes_while_it_denoises);
     tcase_add_test(cases, what_an_answer_leads_to_is_logged_with_its_request);
     tcase_add_test(cases, events_have_numbers_that_never_go_back);

@@ -408,6 +408,32 @@ START_TEST(a_valid_request_is_told_what_it_takes)
 }
 END_TEST
 
+START_TEST(a_workflow_reserves_what_it_says_that_it_needs)
+{
+    fake.memory_limit = 100 << 20;
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(ask("{" APPLE
+                         ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 50000000, \"models\": "
+                         "[\"${model}\"]}, \"steps\": [" GENERATE "]}}",
+                         true),
+                     HEP_OK);
+    ck_assert(hep_json_bool(reply, "valid", false));
+    ck_assert_int_eq(hep_json_int(json_object_get(reply, "resources"), "memory_bytes", 0), 50000000);
+    ck_assert_int_eq(ask("{" APPLE
+                         ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 500000000, \"models\": "
+                         "[\"nobody\"], \"moons\": 1}, \"steps\": [" GENERATE "]}}",
+                         true),
+                     HEP_OK);
+    ck_assert(has_problem(json_object_get(reply, "problems"), "UNKNOWN_FIELD", NULL, "moons"));
+    ck_assert_int_eq(ask("{" APPLE
+                         ", \"workflow\": {\"resource_requirements\": {\"models\": [\"nobody\"]}, \"steps\": [" GENERATE
+                         "]}}",
+                         true),
+                     HEP_OK);
+    ck_assert(has_problem(json_object_get(reply, "problems"), "NOT_FOUND", NULL, "model"));
+}
+END_TEST
+
 START_TEST(a_request_that_can_never_fit_is_told_so)
 {
     fake.memory_limit = 1000;
@@ -544,6 +570,7 @@ int main(void)
     tcase_add_test(all, all_problems_are_told_at_once);
     tcase_add_test(all, references_that_lead_nowhere_are_told_with_their_step);
     tcase_add_test(all, a_valid_request_is_told_what_it_takes);
+    tcase_add_test(all, a_workflow_reserves_what_it_says_that_it_needs);
     tcase_add_test(all, a_request_that_can_never_fit_is_told_so);
     tcase_add_test(all, validating_while_the_model_domain_dies_is_an_answer);
     tcase_add_test(all, an_estimate_learns_from_what_was_done);

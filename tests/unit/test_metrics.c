@@ -236,9 +236,8 @@ static void report(enum hep_role role, const char *text)
 START_TEST(counters_go_on_when_a_process_is_replaced)
 {
     struct hep_metrics *metrics = fake.engine->metrics;
-    static const char rows[] =
-        "{\"kind\":\"status\",\"cpu_ms\":%d,\"reports_dropped\":%d,\"inference\":{\"runs_by_rows\":"
-        "[%d,0,0,%d]}}";
+    static const char rows[] = "{\"kind\":\"status\",\"cpu_ms\":%d,\"reports_dropped\":%d,\"inference\":"
+                               "{\"group_sizes\":{\"1\":%d,\"4\":%d}}}";
     char text[256];
     snprintf(text, sizeof text, rows, 1000, 3, 10, 5);
     report(HEP_ROLE_INFERENCE, text);
@@ -263,7 +262,7 @@ START_TEST(counters_go_on_when_a_process_is_replaced)
     ck_assert_now("heptad_http_refused_total", 3);
     static const char *const wrong[] = {
         "{\"kind\":\"status\",\"cpu_ms\":\"x\",\"inference\":[],\"reports_dropped\":-5}",
-        "{\"kind\":\"status\",\"inference\":{\"runs_by_rows\":{\"a\":1}}}", "{\"kind\":\"progress\",\"cpu_ms\":99999}"};
+        "{\"kind\":\"status\",\"inference\":{\"group_sizes\":[1,2]}}", "{\"kind\":\"progress\",\"cpu_ms\":99999}"};
     for (size_t i = 0; i < HEP_COUNT_OF(wrong); i++)
         report(HEP_ROLE_INFERENCE, wrong[i]);
     ck_assert_now("heptad_process_cpu_seconds_total{domain=\"inference\"}", 1.75);

@@ -151,13 +151,13 @@ json_t *instructor_status(struct hep_instructor *self)
     pthread_mutex_unlock(&self->lock);
     const char *state = atomic_load(&self->draining) ? "draining" : json_array_size(hand) ? "busy" : "ready";
     json_t *status = json_pack(
-        "{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
+        "{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
         hep_role_name(self->spec->role), "state", state, "pid", (int)getpid(), "generation",
         (json_int_t)self->options.generation, "uptime_ms", (json_int_t)((hep_now_us() - self->started_us) / 1000),
         "progress", (json_int_t)atomic_load(&self->progress), "queue", queued, "rss_bytes", (json_int_t)resident,
         "shared_bytes", (json_int_t)shared, "shm_bytes", (json_int_t)hep_resolver_stats(self->resolver).bytes, "cpu_ms",
-        (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats, "confinement",
-        confinement_json(self));
+        (json_int_t)(hep_process_cpu_us() / 1000), "reports_dropped", (json_int_t)report_dropped(&self->report),
+        "in_hand", hand, "operations", stats, "confinement", confinement_json(self));
     if (self->spec->status)
         self->spec->status(self, status);
     return status;

@@ -83,6 +83,24 @@ static struct operation_stats *stats_of(const struct hep_call *call)
                          : &call->self->stats[call->row - call->self->spec->operations];
 }
 
+/* What a session had done at level debug, what went wrong with it at level info; others' at level debug, or a client
+   could fill the log. */
+static void log_end(const struct hep_call *call, const struct hep_error *error)
+{
+    char quoted[HEP_ERROR_MESSAGE_MAX];
+    int64_t ms = (hep_now_us() - call->started_us) / 1000;
+    const char *kind = call->measure ? " measure=yes" : "";
+    if (call->builtin)
+        return;
+    if (!error)
+        hep_log(HEP_DEBUG, "operation.done", "operation=%s attempt=%d ms=%" PRId64 "%s", call->row->name, call->attempt,
+                ms, kind);
+    else
+        hep_log(call->session[0] ? HEP_INFO : HEP_DEBUG, "operation.failed",
+                "operation=%s attempt=%d ms=%" PRId64 "%s code=%s message=%s", call->row->name, call->attempt, ms, kind,
+                hep_status_name(error->code), hep_log_quote(error->message, quoted, sizeof quoted));
+}
+
 static void leave_hand(struct hep_call *call, const struct hep_error *error)
 {
     struct hep_instructor *self = call->self;
@@ -102,6 +120,7 @@ static void leave_hand(struct hep_call *call, const struct hep_error *error)
                  error->message);
     }
     pthread_mutex_unlock(&self->lock);
+    log_end(call, error);
     atomic_fetch_add(&self->progress, 1);
     report_send(&self->report,
                 json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "kind", "end", "request_id", call->request_id,
@@ -186,7 +205,7 @@ static void execute_measure(struct hep_call *call)
     answer(call, outputs_to_json(&plan), NULL);
 }
 
-void call_execute(struct hep_call *call)
+static void execute(struct hep_call *call)
 {
     struct hep_error error = {0};
     call->started_us = hep_now_us();
@@ -203,7 +222,15 @@ void call_execute(struct hep_call *call)
         hep_call_finish(call, status, &error);
 }
 
-void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
+/* The call may be gone before the thread is done with it: what was before is kept apart. */
+void call_execute(struct hep_call *call)
+{
+    struct hep_log_context before = hep_call_log(call);
+    execute(call);
+    hep_log_leave(&before);
+}
+
+static void finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
 {
     struct hep_error failure;
     HEP_CRASH_POINT("call.after_handler");
@@ -219,6 +246,13 @@ void hep_call_finish(struct hep_call *call, enum hep_status status, const struct
     }
     leave_hand(call, NULL);
     answer(call, data, NULL);
+}
+
+void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_log_context before = hep_call_log(call);
+    finish(call, status, error);
+    hep_log_leave(&before);
 }
 
 enum hep_status hep_call_defer(struct hep_call *call)
@@ -310,7 +344,7 @@ bool call_is_heavy(const struct hep_call *call)
     return call->row && call->row->heavy;
 }
 
-void call_run(struct hep_call *call)
+static void run(struct hep_call *call)
 {
     struct hep_error error = {0};
     struct hep_instructor *self = call->self;
@@ -322,6 +356,13 @@ void call_run(struct hep_call *call)
         call_execute(call);
     else if (!call_refuse_ended(call))
         worker_push(self, call);
+}
+
+void call_run(struct hep_call *call)
+{
+    struct hep_log_context before = hep_call_log(call);
+    run(call);
+    hep_log_leave(&before);
 }
 
 bool call_refuse_ended(struct hep_call *call)
@@ -355,6 +396,11 @@ int calls_cancel(struct hep_instructor *self, const char *session, const char *r
     pthread_mutex_unlock(&self->lock);
     hep_instructor_wake(self); /* deferred calls are answered by work() */
     return count;
+}
+
+struct hep_log_context hep_call_log(const struct hep_call *call)
+{
+    return hep_log_enter(call->session, call->request_id);
 }
 
 /* ---- what handlers ask ---------------------------------------------------------------------------------------------

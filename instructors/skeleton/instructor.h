@@ -16,6 +16,7 @@
 #ifndef HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
 #define HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
 
+#include "common/log.h"
 #include "common/operation.h"
 #include "common/roles.h"
 
@@ -99,6 +100,11 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
    `cancel`, any thread, at any time). DOMAIN_DOWN: the process drains. Two atomic reads: check at every boundary. */
 enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error);
 bool hep_call_cancelled(const struct hep_call *call); /* hep_call_check() is not OK */
+
+/* From now on the lines that this thread logs are about the call: they have its session= and request=. A handler and
+   hep_call_finish() are called so; work() does it for the deferred calls that it works on (of several together: for
+   one). Returns what was before, for hep_log_leave(); the call may have ended by then. */
+struct hep_log_context hep_call_log(const struct hep_call *call);
 
 /* The handler keeps the call and answers later with hep_call_finish(); it returns what this function returns. The
    request struct and its mappings stay valid until then. */

@@ -39,7 +39,8 @@ struct report {
         size_t bytes;
     } held[HELD_REPORTS_MAX];
     int held_count;
-    bool losing; /* said so already; until all is sent again */
+    bool losing;      /* said so already; until all is sent again */
+    uint64_t dropped; /* reports that nobody will get             */
 };
 
 /* Counts of one operation, guarded by hep_instructor.lock. */
@@ -128,6 +129,7 @@ json_t *instructor_description(struct hep_instructor *self);
 void report_init(struct report *report, int fd);
 void report_send(struct report *report, json_t *packet, bool must_arrive); /* takes packet */
 void report_flush(struct report *report);
+uint64_t report_dropped(struct report *report);
 /* confinement.c */
 enum hep_status confinement_begin(struct hep_instructor *self, struct hep_error *error); /* while there is one thread */
 enum hep_status confinement_serve(struct hep_instructor *self, struct hep_error *error); /* before the first request  */

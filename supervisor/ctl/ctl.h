@@ -116,6 +116,8 @@ ctl_run ctl_generate;                                                           
 ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume, ctl_retry; /* sessions.c */
 ctl_run ctl_wait;                                                                /* follow.c     */
 ctl_run ctl_status, ctl_domains;                                                 /* status.c     */
+ctl_run ctl_top;                                                                 /* top.c        */
+ctl_run ctl_trace;                                                               /* trace.c      */
 ctl_run ctl_incidents;                                                           /* incidents.c  */
 ctl_run ctl_models, ctl_workflows;                                               /* models.c     */
 ctl_run ctl_events, ctl_logs;                                                    /* events.c     */
@@ -155,6 +157,8 @@ void ctl_show_operations(const json_t *reply, const char *domain, const struct c
                          FILE *out);                                                        /* operations.c */
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out); /* operations.c */
 void ctl_show_reload(const json_t *reply, const struct ctl_style *style, FILE *out);        /* daemon.c     */
+/* sessions.c: "2026-01-31T12:34:56.789Z" → milliseconds since 1970; −1 if it is no time. */
+int64_t ctl_time_ms(const char *text);
 /* The lines of now that are not at the end of before already; both arrays of texts. Index of the first new one.
    events.c */
 size_t ctl_new_lines(const json_t *before, const json_t *now, bool *lost);

@@ -19,8 +19,7 @@ static enum ctl_colour colour_of(const char *status)
     return strcmp(status, "running") == 0 || strcmp(status, "paused") == 0 ? CTL_YELLOW : CTL_PLAIN;
 }
 
-/* "2026-01-31T12:34:56.789Z" → milliseconds since 1970; −1 if it is no time. */
-static int64_t parse_time(const char *text)
+int64_t ctl_time_ms(const char *text)
 {
     struct tm parts = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
@@ -34,7 +33,7 @@ static void add_session(struct ctl_table *table, const json_t *session, int64_t 
 {
     char age[24] = "", took[24] = "", progress[32] = "";
     const char *status = hep_json_str(session, "status", "?");
-    int64_t created = parse_time(hep_json_str(session, "created", "")),
+    int64_t created = ctl_time_ms(hep_json_str(session, "created", "")),
             elapsed = hep_json_int(session, "elapsed_ms", 0);
     if (created >= 0)
         ctl_duration_short(now_ms - created, age, sizeof age);

@@ -279,6 +279,17 @@ enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep
     return HEP_E_DOMAIN_DOWN;
 }
 
+/* The names come from the tables only: what nobody knows is "unknown". */
+void hep_engine_count_refused(struct hep_engine *engine, const char *type, enum hep_status code)
+{
+    size_t length = strcspn(type, ".");
+    enum hep_role role = hep_role_from_prefix(type, length);
+    const json_t *row =
+        role != HEP_ROLE_NONE && type[length] ? hep_router_operation(engine->router, role, type + length + 1) : NULL;
+    hep_metrics_own(engine->metrics, role != HEP_ROLE_NONE ? (int)role : HEP_METRICS_UNKNOWN,
+                    hep_json_str(row, "name", "unknown"), code);
+}
+
 /* ---- passing on -------------------------------------------------------------------------------------------------- */
 struct passage {
     enum hep_role role;
@@ -356,6 +367,7 @@ void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, 
         status = submit_passage(engine, &route, fields, session, answer, context, &error);
     json_decref(fields);
     if (status != HEP_OK) {
+        hep_engine_count_refused(engine, type, status);
         answer(context, status, NULL, &error);
         return;
     }

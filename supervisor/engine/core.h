@@ -13,6 +13,7 @@
 #include "supervisor/engine/estimate.h"
 #include "supervisor/engine/events.h"
 #include "supervisor/engine/incidents.h"
+#include "supervisor/engine/metrics.h"
 #include "supervisor/engine/router.h"
 #include "supervisor/engine/session.h"
 #include "supervisor/engine/store.h"
@@ -50,6 +51,7 @@ struct hep_engine {
     struct hep_store *store;
     struct hep_incidents incidents;
     struct hep_events *events;
+    struct hep_metrics *metrics;
     struct hep_workflows *workflows;
     struct hep_router *router;
     struct hep_dispatch *dispatch;
@@ -138,6 +140,8 @@ void hep_engine_validate(struct hep_engine *engine, const struct hep_engine_requ
 /* Passes a request on to a domain. data is borrowed. Errors by the router, DOMAIN_DOWN, and the domain's own. */
 void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
                      const char *session, hep_engine_answer *answer, void *context);
+/* Counts a request that nobody was asked: refused with this code, whatever its type. */
+void hep_engine_count_refused(struct hep_engine *engine, const char *type, enum hep_status code);
 /* DOMAIN_DOWN with all that is known: the domain, its state and cause, the operation, when it is tried again. */
 enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep_role role, const char *operation,
                                        struct hep_error *error);

@@ -211,6 +211,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     if (engine->settling || !engine->events)
         return HEP_OK;
     engine->settling = true;
+    struct hep_log_context before = hep_log_enter("", ""); /* whoever called: this is about all */
     bool told = false;
     for (int round = 0; round < SETTLE_ROUNDS; round++) {
         struct hep_error reason = {0};
@@ -240,6 +241,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     hep_dispatch_pump(engine->dispatch); /* a session's step is there only once it is stored */
     yield_to_urgent(engine);
     engine->settling = false;
+    hep_log_leave(&before);
     if (told && engine->changed)
         engine->changed(engine->changed_context);
     if (error)
@@ -254,6 +256,7 @@ void hep_engine_event(struct hep_engine *engine, struct hep_session *session, co
         fields = json_object();
     if (session)
         json_object_set_new(fields, "session", json_string(session->id));
+    hep_metrics_event(engine->metrics, session, name);
     uint64_t seq = hep_events_add(engine->events, name, durable, fields);
     if (session)
         session->change_seq = seq;
@@ -361,6 +364,7 @@ static void on_ready(void *context, enum hep_role role, uint64_t generation, jso
 {
     struct hep_engine *engine = context;
     engine->domains[role] = (struct hep_engine_domain){generation, hep_now_ms()};
+    hep_metrics_ready(engine->metrics, role);
     hep_router_learn(engine->router, role, operations);
     hep_catalog_on_ready(engine->catalog, role);
     if (role == HEP_ROLE_DEVICE) {
@@ -378,6 +382,7 @@ static void on_died(void *context, enum hep_role role, uint64_t generation, json
     struct hep_engine *engine = context;
     (void)generation;
     engine->domains[role].report_ms = 0;
+    hep_metrics_died(engine->metrics, role, obituary);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_on_death(s, role, obituary);
     hep_engine_event(engine, NULL, "domain.died", true,
@@ -472,6 +477,7 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     if (generation != engine->domains[role].generation)
         return;
     engine->domains[role].report_ms = hep_now_ms();
+    hep_metrics_report(engine->metrics, role, report);
     if (role == HEP_ROLE_INFERENCE && strcmp(kind, "status") == 0)
         hep_batches_see_manager(engine, json_object_get(report, "inference"));
     if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0) {
@@ -504,6 +510,7 @@ static void on_state(void *context, enum hep_role role, const char *from, const 
     struct hep_engine *engine = context;
     bool routine = (strcmp(from, "ready") == 0 && strcmp(to, "busy") == 0) ||
                    (strcmp(from, "busy") == 0 && strcmp(to, "ready") == 0);
+    hep_metrics_state(engine->metrics, role, to);
     if (routine)
         return;
     hep_engine_event(engine, NULL, "domain.state", false,
@@ -631,6 +638,9 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the engine");
     result->loop = loop;
     result->created_ms = hep_now_ms();
+    result->metrics = hep_metrics_create();
+    if (!result->metrics)
+        HEP_TRY_DONE(status, hep_fail(error, HEP_E_NO_MEMORY, "no memory for the metrics"));
     HEP_TRY_DONE(status, take_options(result, options, error));
     if (snprintf(path, sizeof path, "%s/heptad.db", result->state_dir) >= (int)sizeof path)
         HEP_TRY_DONE(status, hep_fail(error, HEP_E_BAD_CONFIG, "the path of the state folder is too long"));
@@ -640,7 +650,7 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
     HEP_TRY_DONE(status, hep_engine_load_workflows(result, error));
     HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
     HEP_TRY_DONE(status, hep_router_create(&result->router, error));
-    HEP_TRY_DONE(status, hep_dispatch_create(loop, &result->dispatch, error));
+    HEP_TRY_DONE(status, hep_dispatch_create(loop, result->metrics, &result->dispatch, error));
     HEP_TRY_DONE(status, hep_catalog_create(result->dispatch, &result->catalog, error));
     HEP_TRY_DONE(status, load_sessions(result, error));
     *engine = hep_take(&result);
@@ -710,6 +720,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_estimates_destroy(engine->estimates);
     hep_store_close(engine->store);
     json_decref(engine->rates);
+    hep_metrics_destroy(engine->metrics);
     json_decref(engine->manager);
     free(engine->instance);
     free(engine->state_dir);

@@ -19,7 +19,7 @@ static const char *const read_only[] = {
     "status.get",         "domain.list",       "domain.describe",     "events.poll",    "device.list",
     "device.get",         "device.get_memory", "device.capabilities", "model.list",     "model.info",
     "conditioning.info",  "scheduler.list",    "scheduler.info",      "inference.info", "postprocessing.info",
-    "communication.wait", "batch.list",        "batch.get",
+    "communication.wait", "batch.list",        "batch.get",           "metrics.get",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 
@@ -74,6 +74,37 @@ void hep_front_refuse(struct hep_rpc_request *request, const struct hep_error *e
     send_reply(&call, error->code, NULL, error);
 }
 
+/* A domain's prefix is ours for those operations only that our table has. */
+static const struct hep_front_table *own_table(const char *type)
+{
+    size_t length = strcspn(type, ".");
+    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++) {
+        if (strncmp(table->prefix, type, length) != 0 || table->prefix[length])
+            continue;
+        if (hep_role_from_prefix(type, length) == HEP_ROLE_NONE ||
+            (type[length] && hep_operation_find(table->operations, type + length + 1)))
+            return table;
+    }
+    return NULL;
+}
+
+/* By the name that the table has, never by what the caller wrote. */
+static void count(const struct hep_call *call, enum hep_status status)
+{
+    const struct hep_front_table *table = own_table(call->type);
+    const char *dot = strchr(call->type, '.');
+    const struct hep_operation *row = table && dot ? hep_operation_find(table->operations, dot + 1) : NULL;
+    char name[HEP_NAME_MAX];
+    if (call->passed)
+        return;
+    if (!row) {
+        hep_engine_count_refused(call->front->engine, call->type, status);
+        return;
+    }
+    snprintf(name, sizeof name, "%s.%s", table->prefix, row->name);
+    hep_metrics_own(call->front->engine->metrics, HEP_METRICS_SUPERVISOR, name, status);
+}
+
 /* Sends the answer and takes the call off the front's list. */
 static void conclude(struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
 {
@@ -85,6 +116,7 @@ static void conclude(struct hep_call *call, enum hep_status status, json_t *data
     front->call_count--;
     if (status != HEP_OK)
         hep_log(HEP_DEBUG, "front.refused", "type=%s code=%s", call->type, hep_status_name(status));
+    count(call, status);
     send_reply(call, status, data, error);
     if (call->connection)
         hep_control_calls(call->connection, -1);
@@ -168,20 +200,6 @@ void hep_front_forget(struct hep_front *front, struct hep_connection *connection
 static void on_passed(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     hep_call_end(context, status, reply, error);
-}
-
-/* A domain's prefix is ours for those operations only that our table has. */
-static const struct hep_front_table *own_table(const char *type)
-{
-    size_t length = strcspn(type, ".");
-    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++) {
-        if (strncmp(table->prefix, type, length) != 0 || table->prefix[length])
-            continue;
-        if (hep_role_from_prefix(type, length) == HEP_ROLE_NONE ||
-            (type[length] && hep_operation_find(table->operations, type + length + 1)))
-            return table;
-    }
-    return NULL;
 }
 
 /* The operation's own name, which an alias stands for; name itself if it is not known. */
@@ -298,7 +316,7 @@ static void ask(struct hep_call *call, json_t *message)
     } else if (strchr(call->type, '.') && hep_role_from_prefix(call->type, strcspn(call->type, ".")) == HEP_ROLE_NONE) {
         status = unknown_prefix(call->type, &error);
     } else {
-        call->deferred = true;
+        call->deferred = call->passed = true;
         hep_engine_pass(call->front->engine, call->type, data, call->caller.permission,
                         hep_json_str(message, "session", ""), on_passed, call);
     }
@@ -350,8 +368,10 @@ void hep_front_request(struct hep_front *front, json_t *message, struct hep_call
     if (status == HEP_OK && (front->call_count > HEP_CALLS_MAX || mine > HEP_CONNECTION_CALLS_MAX))
         status = hep_fail(&error, HEP_E_BUSY, "%d requests are in hand",
                           mine > HEP_CONNECTION_CALLS_MAX ? mine - 1 : front->call_count - 1);
+    struct hep_log_context before = hep_log_enter(hep_json_str(message, "session", ""), call->request_id);
     if (status != HEP_OK)
         hep_call_end(call, status, NULL, &error);
     else
         ask(call, message);
+    hep_log_leave(&before);
 }

@@ -36,6 +36,7 @@ struct hep_call {
     char type[HEP_NAME_MAX * 2];        /* "session.get"                                              */
     char request_id[HEP_NAME_MAX * 2];  /* as it came                                                 */
     enum hep_error_format error_format; /* as the caller wants errors                                */
+    bool passed;                        /* a domain is asked: it is counted where that ends          */
     bool deferred;                      /* will be answered later                                     */
     bool asking;                        /* its operation is being called: it is freed after that      */
     bool ended;                         /* answered                                                   */
@@ -49,6 +50,7 @@ struct hep_call {
     int limit;
     int64_t wait_ms;      /* of a job that is waited for                                                   */
     struct hep_mail mail; /* of communication.wait                                                         */
+    bool follows;         /* of events.poll: it waits for what comes */
 };
 
 struct hep_front {
@@ -106,7 +108,8 @@ void hep_control_close(struct hep_front *front);
 void hep_control_send(struct hep_connection *connection, const void *frame, size_t bytes);
 int hep_control_calls(struct hep_connection *connection, int change); /* adds change to its requests in hand */
 
-/* logtail.c: the last lines of a file, an array of texts. */
-enum hep_status hep_log_tail(const char *path, int lines, json_t **array, struct hep_error *error);
+/* logtail.c: the last lines of a file, an array of texts, oldest first; session "" = all lines, else only those that
+   say session=ID of it. */
+enum hep_status hep_log_tail(const char *path, int lines, const char *session, json_t **array, struct hep_error *error);
 
 #endif

@@ -66,13 +66,13 @@ static const struct hep_field wait_says[] = {
 
 /* ---- pages --------------------------------------------------------------------------------------------------------
  */
-json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit,
+json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit, bool follows,
                        bool (*wants)(const json_t *event, const void *context), const void *context)
 {
     json_t *page = json_array();
     size_t used = 0;
     for (;;) {
-        json_t *list = hep_events_after(events, *after, wants ? PAGE_EVENTS : limit), *event;
+        json_t *list = hep_events_after(events, *after, wants ? PAGE_EVENTS : limit, follows), *event;
         size_t index, count = json_array_size(list);
         json_array_foreach(list, index, event)
         {
@@ -164,7 +164,7 @@ static enum hep_status publish(struct hep_call *call, const void *request_, void
 /* Who said the message of this number; a new reference. */
 static enum hep_status find_message(struct hep_events *events, int64_t id, json_t **message, struct hep_error *error)
 {
-    json_t *list = hep_events_after(events, (uint64_t)id - 1, 1), *found = json_array_get(list, 0);
+    json_t *list = hep_events_after(events, (uint64_t)id - 1, 1, false), *found = json_array_get(list, 0);
     bool there = hep_json_int(found, "seq", 0) == id && strcmp(hep_json_str(found, "name", ""), MESSAGE_EVENT) == 0;
     *message = there ? json_incref(found) : NULL;
     json_decref(list);
@@ -210,7 +210,7 @@ static bool check_mail(struct hep_call *call)
     struct hep_events *events = call->front->engine->events;
     if (call->check && hep_events_last(events) <= call->after_seq)
         return false;
-    json_t *page = hep_event_page(events, &call->after_seq, call->limit, is_wanted, &call->mail);
+    json_t *page = hep_event_page(events, &call->after_seq, call->limit, false, is_wanted, &call->mail);
     if (call->check && json_array_size(page) == 0) {
         json_decref(page);
         return false;

@@ -14,6 +14,7 @@ const struct hep_front_table hep_front_tables[] = {
     {"config", hep_config_operations, "the configuration", NULL},
     {"log", hep_log_operations, "the log", NULL},
     {"daemon", hep_daemon_operations, "the daemon itself", NULL},
+    {"metrics", hep_metrics_operations, "counts and gauges for a monitoring system", NULL},
     {"device", hep_device_operations, "", NULL},
     {"inference", hep_job_operations, "", hep_job_gather},
     {"communication", hep_message_operations, "", NULL},

@@ -25,6 +25,7 @@ extern const struct hep_operation hep_workflow_operations[];
 extern const struct hep_operation hep_session_operations[];
 extern const struct hep_operation hep_batch_operations[];
 extern const struct hep_operation hep_status_operations[];
+extern const struct hep_operation hep_metrics_operations[];
 extern const struct hep_operation hep_domain_operations[];
 extern const struct hep_operation hep_events_operations[];
 extern const struct hep_operation hep_config_operations[];
@@ -36,9 +37,9 @@ extern const struct hep_operation hep_job_operations[];
 extern const struct hep_operation hep_message_operations[];
 json_t *hep_job_gather(json_t *data); /* {prompt, wait, …} → {configuration: {prompt, …}, wait, …} */
 
-/* Events after *after that wants (NULL: all), at most limit and as many as a reply holds; *after becomes the number of
-   the last one that was looked at. New reference. */
-json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit,
+/* Events after *after that wants (NULL: all), at most limit and as many as a reply holds; follows as hep_events_after;
+   *after becomes the number of the last one that was looked at. New reference. */
+json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit, bool follows,
                        bool (*wants)(const json_t *event, const void *context), const void *context);
 
 #endif

@@ -12,6 +12,20 @@ foreach(name first_image names upkeep kill_inference bad_input http_sessions bat
     set_tests_properties(e2e_${name} PROPERTIES ${HEP_ALONE})
   endif()
 endforeach()
+# What watches the daemon: metrics, one session's log lines, its trace, heptctl top.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_watching COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/watching.py --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_watching PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
+endif()
+# What the supervisor takes: at most 2 % of a core at 50 steps a second, 20 ms for a page of ten thousand sessions.
+add_executable(paced_inference ${CMAKE_SOURCE_DIR}/tests/support/paced_inference.c)
+target_link_libraries(paced_inference PRIVATE hep_skeleton)
+set_target_properties(paced_inference PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+add_test(NAME e2e_supervisor_cost COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/supervisor_cost.py --bin ${CMAKE_BINARY_DIR}/bin
+  --paced ${CMAKE_BINARY_DIR}/tests/paced_inference --check --seconds 8
+  --only one_session --only ten_thousand_sessions)
+set_tests_properties(e2e_supervisor_cost PROPERTIES TIMEOUT 120 LABELS "e2e;release-only" ${HEP_ALONE})
+
 # The Debian package, in roots of its own: nothing of it meets the other tests.
 foreach(name package package_systemd)
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)

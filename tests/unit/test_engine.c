@@ -918,6 +918,36 @@ START_TEST(a_large_machine_decodes_while_it_denoises)
 }
 END_TEST
 
+/* ---- the log ----------------------------------------------------------------------------------------------------- */
+START_TEST(what_an_answer_leads_to_is_logged_with_its_request)
+{
+    char line[4096] = "";
+    FILE *log = tmpfile();
+    fake_rule(&fake, (struct fake_rule){.type = "inference.generate", .count = 1, .code = HEP_E_UNSUPPORTED});
+    fake_start(&fake, NULL);
+    hep_log_init("test", HEP_INFO);
+    hep_log_set_fd(fileno(log));
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    expect_completed(other);
+    hep_log_init("test", HEP_LOG_LEVEL_COUNT);
+    hep_log_set_fd(STDERR_FILENO);
+    rewind(log);
+    int failed = 0, of_nobody = 0;
+    while (fgets(line, sizeof line, log)) {
+        bool is_first = hep_log_line_is_of(line, strcspn(line, "\n"), id),
+             is_other = hep_log_line_is_of(line, strcspn(line, "\n"), other);
+        failed += is_first && strstr(line, " session.failed ") && strstr(line, " request=e");
+        of_nobody += strstr(line, " session.") && !is_first && !is_other;
+        /* settling is about all sessions: no request of one of them is in another's line */
+        ck_assert_msg(!strstr(line, "to=running") || !strstr(line, "request="), "%s", line);
+    }
+    fclose(log);
+    ck_assert_int_eq(failed, 1);
+    ck_assert_int_eq(of_nobody, 0);
+}
+END_TEST
+
 /* ---- events, status ---------------------------------------------------------------------------------------------- */
 START_TEST(events_have_numbers_that_never_go_back)
 {
@@ -925,7 +955,7 @@ START_TEST(events_have_numbers_that_never_go_back)
     fake_execute(&fake, apple, 0, NULL, id, NULL);
     expect_completed(id);
     uint64_t last = hep_events_last(fake.engine->events);
-    json_t *list = hep_events_after(fake.engine->events, 0, 10000), *event;
+    json_t *list = hep_events_after(fake.engine->events, 0, 10000, false), *event;
     size_t index;
     int64_t before = 0;
     bool completed = false;
@@ -941,10 +971,10 @@ START_TEST(events_have_numbers_that_never_go_back)
     fake_start(&fake, NULL);
     fake_run(&fake, 20);
     ck_assert_uint_gt(hep_events_last(fake.engine->events), last);
-    list = hep_events_after(fake.engine->events, last, 10);
+    list = hep_events_after(fake.engine->events, last, 10, false);
     ck_assert_int_gt(hep_json_int(json_array_get(list, 0), "seq", 0), (int64_t)last);
     json_decref(list);
-    list = hep_events_after(fake.engine->events, 0, 3); /* what the ring has lost comes from the store */
+    list = hep_events_after(fake.engine->events, 0, 3, false); /* what the ring has lost comes from the store */
     ck_assert_int_lt(hep_json_int(json_array_get(list, 0), "seq", 0), (int64_t)last);
     json_decref(list);
 }
@@ -1027,6 +1057,7 @@ int main(void)
     tcase_add_test(cases, no_two_domains_share_a_core_under_random_deaths);
     tcase_add_loop_test(cases, session_state_and_execution_state_agree_at_every_turn, 0, 6);
     tcase_add_test(cases, a_large_machine_decodes_while_it_denoises);
+    tcase_add_test(cases, what_an_answer_leads_to_is_logged_with_its_request);
     tcase_add_test(cases, events_have_numbers_that_never_go_back);
     tcase_add_test(cases, ready_means_every_domain);
     suite_add_tcase(suite, cases);

@@ -38,7 +38,7 @@ extern const struct hep_operation hep_message_operations[];
 json_t *hep_job_gather(json_t *data); /* {prompt, wait, …} → {configuration: {prompt, …}, wait, …} */
 
 /* Events after *after that wants (NULL: all), at most limit and as many as a reply holds; follows as hep_events_after;
-   *after becomes the number of the last one that was looked at. New reference. */
+ *after becomes the number of the last one that was looked at. New reference. */
 json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit, bool follows,
                        bool (*wants)(const json_t *event, const void *context), const void *context);
 

@@ -1,61 +1,32 @@
 /*
- * heptad-model's operations: which models there are, what they are, publishing and removing their weights. To add one:
- * fields, row, handler, a line in the golden description, a test.
+ * heptad-model's operations: which models there are, what they are, publishing their weights (removing them: memory.c).
+ * To add one: fields, row, handler, a line in the golden description, a test.
  */
-#include "instructors/model/cache.h"
 #include "instructors/model/inspect.h"
-#include "instructors/skeleton/instructor.h"
+#include "instructors/model/state.h"
 
 #include "common/log.h"
 #include "nn/cpu/isa.h"
 #include "nn/graph/plan.h"
 
 #include <stdio.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* All of it but view belongs to the worker thread; every operation here is heavy. */
-struct model_state {
-    struct catalogue catalogue;
-    struct cache cache;
-    struct model_view {
-        atomic_int found, usable, components, pins;
-        atomic_uint_fast64_t packed, evicted, bytes, budget_bytes;
-    } view;               /* for get_status, on the loop thread */
-    enum hep_dtype dtype; /* what "auto" means: the configuration's dtype, or this machine's best */
-};
 
 /* ---- requests and replies
  * --------------------------------------------------------------------------------------------- */
 struct no_fields {
     char unused;
 };
-struct name_request {
-    struct hep_str model;
-};
 struct load_request {
     struct hep_str model, component, dtype, session;
-};
-struct optimize_request {
-    uint64_t bytes;
-};
-struct optimize_reply {
-    uint64_t freed_bytes, bytes;
-    json_t *freed, *held;
-};
-struct release_request {
-    struct hep_str session;
 };
 struct json_reply {
     json_t *value;
 };
 struct scan_reply {
     int32_t found;
-};
-struct unload_reply {
-    uint64_t freed_bytes;
 };
 struct info_reply {
     struct hep_str name, family, dtype, path, prediction_type;
@@ -78,10 +49,6 @@ static const struct hep_field name_fields[] = {
     HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
 };
-static const struct hep_field unload_fields[] = {
-    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
-              .help = "name of the model; every one that no session holds if empty"),
-};
 static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
@@ -92,15 +59,8 @@ static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
               .help = "session that holds the model until model.release"),
 };
-static const struct hep_field release_fields[] = {
-    HEP_FIELD(STR, release_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
-              .help = "session that needs its models no more"),
-};
 static const struct hep_field scan_reply_fields[] = {
     HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "model folders found, unusable ones included"),
-};
-static const struct hep_field unload_reply_fields[] = {
-    HEP_FIELD(U64, unload_reply, freed_bytes, REQUIRED, .help = "bytes of shared memory that were given up"),
 };
 static const struct hep_field list_reply_fields[] = {
     {.name = "models",
@@ -152,20 +112,6 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(REF, load_reply, vae, OPTIONAL, .help = "published weights"),
     HEP_FIELD(REF, load_reply, scheduler, OPTIONAL, .help = "published configuration"),
 };
-static const struct hep_field optimize_fields[] = {
-    HEP_FIELD(U64, optimize_request, bytes, OPTIONAL,
-              .help = "stop when so much has been given up; 0 = everything that no session holds"),
-};
-static const struct hep_field optimize_reply_fields[] = {
-    HEP_FIELD(U64, optimize_reply, freed_bytes, REQUIRED,
-              .help = "of shared memory that were given up; who still has it mapped gives it back with the next "
-                      "network that it opens, or at cleanup"),
-    HEP_FIELD(JSON, optimize_reply, freed, REQUIRED,
-              .help = "model, component, dtype, bytes of each, the longest unused first"),
-    HEP_FIELD(U64, optimize_reply, bytes, REQUIRED, .help = "of published weights that stay"),
-    HEP_FIELD(JSON, optimize_reply, held, REQUIRED, .help = "names of the models that sessions hold"),
-};
-
 /* ---- handlers
  * ----------------------------------------------------------------------------------------------------------- */
 static struct model_state *state_of(struct hep_call *call)
@@ -178,8 +124,7 @@ static void tell_progress(void *context, const char *note)
     hep_call_progress(context, 0, 0, note);
 }
 
-/* After everything that changes what get_status shows. */
-static void show(struct model_state *state)
+void model_show(struct model_state *state)
 {
     const struct cache *cache = &state->cache;
     int usable = 0;
@@ -263,7 +208,7 @@ static enum hep_status model_scan(struct hep_call *call, const void *request, vo
     int found;
     (void)request;
     HEP_TRY(catalogue_scan(&state_of(call)->catalogue, tell_progress, call, &found, error));
-    show(state_of(call));
+    model_show(state_of(call));
     ((struct scan_reply *)reply)->found = found;
     return HEP_OK;
 }
@@ -385,7 +330,7 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
     enum hep_status status = load_model(call, entry, dtype, reply, &failure);
     catalogue_note_load(&state->catalogue, entry->name, &failure);
-    show(state);
+    model_show(state);
     if (status != HEP_OK) {
         if (error)
             *error = failure;
@@ -398,65 +343,6 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     reply->latent_channels = entry->latent_channels;
     reply->vae_scale_factor = entry->vae_scale_factor;
     reply->defaults = defaults_to_json(&entry->defaults);
-    return HEP_OK;
-}
-
-/* A model whose folder is gone or broken by now can be unloaded as well. */
-static enum hep_status model_unload(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    const char *name = ((const struct name_request *)request)->model.data;
-    struct model_state *state = state_of(call);
-    const struct catalogue_entry *entry;
-    if (name[0] && !cache_is_loaded(&state->cache, name))
-        HEP_TRY(catalogue_find(&state->catalogue, name, &entry, error));
-    if (name[0] && cache_is_pinned(&state->cache, name))
-        return hep_fail_field(error, HEP_E_NOT_NOW, "model", "model %s is in use by a session", name);
-    ((struct unload_reply *)reply)->freed_bytes = cache_unload(&state->cache, name[0] ? name : NULL);
-    show(state);
-    return HEP_OK;
-}
-
-static void note_evicted(void *context, const struct cache_entry *entry)
-{
-    json_array_append_new(context, json_pack("{s:s, s:s, s:s, s:I}", "model", entry->about.model, "component",
-                                             entry->about.component, "dtype", hep_dtype_name(entry->about.dtype),
-                                             "bytes", (json_int_t)entry->ref.shape.dims[0]));
-}
-
-static json_t *held_models(const struct cache *cache)
-{
-    json_t *names = json_array(), *seen = json_object();
-    for (int i = 0; i < cache->pin_count; i++) {
-        const char *model = cache->pins[i].model;
-        if (!json_object_get(seen, model))
-            json_array_append_new(names, json_string(model));
-        json_object_set_new(seen, model, json_true());
-    }
-    json_decref(seen);
-    return names;
-}
-
-static enum hep_status model_optimize_memory(struct hep_call *call, const void *request, void *reply_,
-                                             struct hep_error *error)
-{
-    struct cache *cache = &state_of(call)->cache;
-    struct optimize_reply *reply = reply_;
-    (void)error;
-    reply->freed = json_array();
-    reply->freed_bytes =
-        cache_evict(cache, ((const struct optimize_request *)request)->bytes, note_evicted, reply->freed);
-    reply->bytes = cache->bytes;
-    reply->held = held_models(cache);
-    show(state_of(call));
-    return HEP_OK;
-}
-
-static enum hep_status model_release(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    (void)reply;
-    (void)error;
-    cache_release(&state_of(call)->cache, ((const struct release_request *)request)->session.data);
-    show(state_of(call));
     return HEP_OK;
 }
 
@@ -555,7 +441,7 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
         free(state);
         return status;
     }
-    show(state);
+    model_show(state);
     hep_log(HEP_INFO, "model.started", "models=%d adopted=%d removed=%d isa=%s dtype=%s", found, adopted, removed,
             hep_isa_name(hep_isa_level()), hep_dtype_name(state->dtype));
     *result = state;
@@ -606,7 +492,7 @@ static const struct hep_operation operations[] = {
                   .help = "publish a model's weights, packed for this machine"),
     {.name = "release",
      .handler = model_release,
-     .request = release_fields,
+     .request = model_release_fields,
      .request_count = 1,
      .request_size = sizeof(struct release_request),
      .heavy = true,
@@ -615,12 +501,12 @@ static const struct hep_operation operations[] = {
      .deadline_ms = 5000,
      .pure = true,
      .help = "a session needs its models no more"},
-    HEP_OPERATION("unload", model_unload, name_request, unload_fields, unload_reply, unload_reply_fields, .heavy = true,
-                  .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 5000,
+    HEP_OPERATION("unload", model_unload, name_request, model_unload_fields, unload_reply, model_unload_reply_fields,
+                  .heavy = true, .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 5000,
                   .aliases = HEP_ALIASES(HEP_ALIAS("unload_model")),
                   .help = "remove a model's weights from shared memory"),
-    HEP_OPERATION("optimize_memory", model_optimize_memory, optimize_request, optimize_fields, optimize_reply,
-                  optimize_reply_fields, .heavy = true, .leaseless = true, .permission = HEP_OPERATOR,
+    HEP_OPERATION("optimize_memory", model_optimize_memory, optimize_request, model_optimize_fields, optimize_reply,
+                  model_optimize_reply_fields, .heavy = true, .leaseless = true, .permission = HEP_OPERATOR,
                   .deadline_ms = 5000, .help = "give up weights that no session holds, the longest unused first"),
     HEP_UNBUILT("load_lora", "LoRA files cannot be loaded", "`heptctl models` lists what can be",
                 .help = "load a LoRA"),

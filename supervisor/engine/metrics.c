@@ -131,7 +131,7 @@ void hep_metrics_report(struct hep_metrics *metrics, enum hep_role role, const j
     carry(&metrics->domains[role].cpu_ms, hep_json_int(report, "cpu_ms", 0));
     carry(&metrics->domains[role].reports_dropped, hep_json_int(report, "reports_dropped", 0));
     for (int rows = 1; role == HEP_ROLE_INFERENCE && rows <= HEP_METRICS_ROWS_MAX; rows++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "%d", rows);
         carry(&metrics->rows[rows - 1], hep_json_int(sizes, name, 0));
     }

@@ -650,6 +650,7 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
     HEP_TRY_DONE(status, hep_engine_load_workflows(result, error));
     HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
     HEP_TRY_DONE(status, hep_router_create(&result->router, error));
+    result->metrics->router = result->router;
     HEP_TRY_DONE(status, hep_dispatch_create(loop, result->metrics, &result->dispatch, error));
     HEP_TRY_DONE(status, hep_catalog_create(result->dispatch, &result->catalog, error));
     HEP_TRY_DONE(status, load_sessions(result, error));

@@ -53,6 +53,13 @@ static struct hep_metrics_operation *find(struct hep_metrics *metrics, int domai
     return is_last ? add(metrics, domain, name) : find(metrics, HEP_METRICS_UNKNOWN, "other");
 }
 
+/* An operation's own name, whichever it was asked by. */
+static const char *own_name(const struct hep_metrics *metrics, enum hep_role role, const char *asked)
+{
+    bool known = metrics->router && role != HEP_ROLE_NONE;
+    return hep_json_str(known ? hep_router_operation(metrics->router, role, asked) : NULL, "name", asked);
+}
+
 static enum hep_status result_of(enum hep_status status, const json_t *reply)
 {
     if (status != HEP_OK || hep_json_bool(reply, "success", false))
@@ -67,7 +74,7 @@ void hep_metrics_answered(struct hep_metrics *metrics, const json_t *message, en
     const char *type = hep_json_str(message, "type", ""), *name = strchr(type, '.');
     enum hep_role role = hep_role_from_prefix(type, strcspn(type, "."));
     enum hep_status result = result_of(status, reply);
-    struct hep_metrics_operation *operation = name ? find(metrics, (int)role, name + 1) : NULL;
+    struct hep_metrics_operation *operation = name ? find(metrics, (int)role, own_name(metrics, role, name + 1)) : NULL;
     if (!operation)
         return;
     if (hep_json_bool(message, "measure", false)) {

@@ -156,6 +156,13 @@ static enum hep_status read_string(const struct hep_field *field, json_t *value,
                        text.data, list);
         return HEP_E_OUT_OF_RANGE;
     }
+    if (text.length > 0 && !hep_text_is(field->format, text.data)) {
+        hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s is \"%.60s\"; it must be %s", field->name, text.data,
+                       hep_text_format_what(field->format));
+        if (field->format == HEP_TEXT_TIME)
+            hep_hint(error, "correct it; in the query of a URL + is written %%2B");
+        return HEP_E_BAD_FIELD;
+    }
     *to = text;
     return HEP_OK;
 }
@@ -480,6 +487,8 @@ static json_t *describe_limits(json_t *object, const struct hep_field *field)
         json_object_set_new(object, text ? "max_bytes" : "max", describe_number(field, field->max));
     if (field->multiple_of > 1)
         json_object_set_new(object, "multiple_of", json_integer(field->multiple_of));
+    if (field->format != HEP_TEXT_ANY)
+        json_object_set_new(object, "format", json_string(hep_text_format_name(field->format)));
     if (field->choices) {
         json_t *choices = json_array();
         for (const char *const *choice = field->choices; *choice; choice++)

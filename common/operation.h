@@ -10,6 +10,7 @@
 #define HEP_COMMON_OPERATION_H
 
 #include "common/tensor.h"
+#include "common/text_format.h"
 
 #include <jansson.h>
 
@@ -50,12 +51,13 @@ struct hep_field {
     double min, max;           /* inclusive; numbers: value, strings: bytes; both 0 = no limit       */
     bool has_above;            /* numbers: value must be greater than .above                         */
     double above;
-    int32_t multiple_of;        /* integers: 0 = any                                                  */
-    const char *const *choices; /* strings: NULL-terminated list of allowed values, NULL = any        */
-    enum hep_access access;     /* references: what the operation does with the tensor                */
-    enum hep_dtype dtype;       /* references: required dtype, HEP_DTYPE_UNDEF = any                  */
-    int rank;                   /* references: required rank, 0 = any                                 */
-    const char *help;           /* one line, with units                                               */
+    int32_t multiple_of;         /* integers: 0 = any                                                  */
+    const char *const *choices;  /* strings: NULL-terminated list of allowed values, NULL = any        */
+    enum hep_text_format format; /* strings that are not empty: what they must look like              */
+    enum hep_access access;      /* references: what the operation does with the tensor                */
+    enum hep_dtype dtype;        /* references: required dtype, HEP_DTYPE_UNDEF = any                  */
+    int rank;                    /* references: required rank, 0 = any                                 */
+    const char *help;            /* one line, with units                                               */
 };
 #define HEP_FIELD(kind, structure, member, how, ...)                                                                   \
     {                                                                                                                  \

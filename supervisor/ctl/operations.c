@@ -60,6 +60,7 @@ static char *rules_of(const json_t *field)
                  {"max_bytes", "max bytes"},
                  {"multiple_of", "multiple of"},
                  {"choices", "one of"},
+                 {"format", "format"},
                  {"rank", "rank"}};
     char *text = ctl_format("%s", "");
     if (hep_json_bool(field, "required", false))

@@ -134,7 +134,7 @@ struct session_request {
     struct hep_str session_id;
 };
 struct list_request {
-    struct hep_str status, cursor;
+    struct hep_str status, workflow_id, created_after, created_before, cursor;
     int32_t limit;
 };
 struct control_request {
@@ -154,7 +154,13 @@ static const char *const action_choices[] = {"pause", "resume", "cancel", "prior
 static const struct hep_field session_fields[] = {SESSION_ID(session_request)};
 static const struct hep_field list_fields[] = {
     HEP_FIELD(STR, list_request, status, OPTIONAL, .choices = status_choices, .help = "only those; \"\" = all"),
-    HEP_FIELD(STR, list_request, cursor, OPTIONAL, .max = 24,
+    HEP_FIELD(STR, list_request, workflow_id, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "only of this workflow; \"\" = all"),
+    HEP_FIELD(STR, list_request, created_after, OPTIONAL, .format = HEP_TEXT_TIME, .max = 40,
+              .help = "only those accepted then or later: RFC 3339, or ms since 1970 as digits"),
+    HEP_FIELD(STR, list_request, created_before, OPTIONAL, .format = HEP_TEXT_TIME, .max = 40,
+              .help = "only those accepted before then"),
+    HEP_FIELD(STR, list_request, cursor, OPTIONAL, .format = HEP_TEXT_NUMBER, .max = 18,
               .help = "next_cursor of the page before; \"\" = from the newest"),
     HEP_FIELD(I32, list_request, limit, DEFAULTED, .fallback = 50, .min = 1, .max = 500, .help = "sessions of a page"),
 };
@@ -171,7 +177,7 @@ static const struct hep_field wait_fields[] = {
               .help = "answer after so long in any case, ms"),
 };
 static const struct hep_field list_says[] = {SAYS(JSON, "sessions", "as session.get without details; prompt is cut"),
-                                             SAYS(STR, "next_cursor", "for the next page, if there is one")};
+                                             SAYS(STR, "next_cursor", "of the next page, if there is one")};
 static const struct hep_field control_says[] = {SAYS(STR, "session_id", "name of the session"),
                                                 SAYS(STR, "status", "after it")};
 static const struct hep_field deleted_says[] = {SAYS(STR, "session_id", "name of the session")};
@@ -181,8 +187,13 @@ static enum hep_status session_list(struct hep_call *call, const void *request_,
     const struct list_request *request = request_;
     json_t *list;
     (void)reply;
-    HEP_TRY(
-        hep_engine_list(call->front->engine, request->status.data, request->cursor.data, request->limit, &list, error));
+    const struct hep_engine_filter wanted = {.status = request->status.data,
+                                             .workflow_id = request->workflow_id.data,
+                                             .created_after = request->created_after.data,
+                                             .created_before = request->created_before.data,
+                                             .cursor = request->cursor.data,
+                                             .limit = request->limit};
+    HEP_TRY(hep_engine_list(call->front->engine, &wanted, &list, error));
     hep_call_answer(call, list);
     return HEP_OK;
 }

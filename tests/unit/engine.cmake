@@ -1,6 +1,9 @@
 # The engine and the front on domains without processes: engine_fake.c stands in for hep_proc.
 set(here ${CMAKE_CURRENT_LIST_DIR})
 hep_test(test_engine SOURCES ${here}/test_engine.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
+hep_test(test_listing SOURCES ${here}/test_listing.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
+target_compile_definitions(test_listing PRIVATE HEP_TEST_SLOW=${HEP_TEST_SLOW})
 hep_test(test_front SOURCES ${here}/test_front.c ${here}/engine_fake.c LIBS hep_front LABELS unit)
 hep_test(test_workflow SOURCES ${here}/test_workflow.c LIBS hep_engine LABELS unit)
 hep_test(test_store SOURCES ${here}/test_store.c LIBS hep_engine LABELS unit)
+hep_test(test_events SOURCES ${here}/test_events.c LIBS hep_engine LABELS unit)

@@ -461,6 +461,31 @@ START_TEST(events_come_in_order_by_their_numbers)
 }
 END_TEST
 
+START_TEST(events_of_a_session_are_waited_for_while_others_come)
+{
+    char id[HEP_SESSION_ID_MAX], data[160];
+    int fd = dial();
+    fake_run(&fake, 1000);
+    fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL);
+    snprintf(data, sizeof data, "{\"session_id\": \"%s\", \"types\": \"session.state\", \"wait_ms\": 60000}", id);
+    send_request(fd, "mine", "events.poll", data);
+    send_request(fd, "none", "events.poll", "{\"session_id\": \"none\", \"wait_ms\": 2000}");
+    json_t *reply = take_reply(fd, true, NULL), *mine = json_object_get(json_object_get(reply, "data"), "events");
+    ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "mine");
+    ck_assert_uint_eq(json_array_size(mine), 1);
+    ck_assert_str_eq(hep_json_str(json_array_get(mine, 0), "to", ""), "completed");
+    json_decref(reply);
+    reply = take_reply(fd, true, NULL);
+    ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "none");
+    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "data"), "events")), 0);
+    ck_assert_int_gt(hep_json_int(json_object_get(reply, "data"), "last_seq", 0),
+                     10); /* those of others were looked at */
+    json_decref(reply);
+    expect_code(fd, "events.poll", "{\"types\": \"a,,b\"}", "BAD_FIELD");
+    close(fd);
+}
+END_TEST
+
 /* ---- what peers do ----------------------------------------------------------------------------------------------- */
 static const struct {
     const char *name;
@@ -834,6 +859,7 @@ int main(void)
     tcase_add_test(cases, a_wait_ends_with_a_change_while_others_are_answered);
     tcase_add_test(cases, a_wait_ends_with_its_time);
     tcase_add_test(cases, events_come_in_order_by_their_numbers);
+    tcase_add_test(cases, events_of_a_session_are_waited_for_while_others_come);
     tcase_add_loop_test(cases, a_malformed_frame_drops_its_connection_only, 0, (int)HEP_COUNT_OF(malformed));
     tcase_add_test(cases, a_frame_that_is_too_large_drops_its_connection);
     tcase_add_test(cases, a_message_of_a_wrong_form_is_answered);

@@ -81,8 +81,9 @@ START_TEST(routes_reach_the_supervisor_and_bring_its_answer)
     response = ask(&door, "POST", "/api/processing/workflows/execute", "Idempotency-Key: k1\r\n",
                    "{\"workflow_id\":\"txt2img\"}");
     ck_assert_int_eq(response.status, 202);
-    ck_assert_str_eq(response.body, "{\"session_id\":\"s-1\",\"status\":\"queued\",\"asked\":{\"workflow_id\":"
-                                    "\"txt2img\",\"idempotency_key\":\"k1\"}}");
+    ck_assert_str_eq(response.body,
+                     "{\"session_id\":\"s-1\",\"status\":\"queued\",\"created\":true,\"asked\":{\"workflow_id\":"
+                     "\"txt2img\",\"idempotency_key\":\"k1\"}}");
     ck_assert_ptr_nonnull(strstr(response.head, "Location: /api/processing/sessions/s-1\r\n"));
     response_clear(&response);
     ck_assert_int_eq(atomic_load(&front_requests), 3);

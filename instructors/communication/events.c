@@ -94,17 +94,20 @@ static bool wants(const struct subscriber *subscriber, const json_t *event)
 
 static bool is_about(const struct subscriber *subscriber, const json_t *event)
 {
-    return !subscriber->session[0] || strcmp(hep_json_str(event, "session", ""), subscriber->session) == 0;
+    return !subscriber->kind[0] || strcmp(hep_json_str(event, subscriber->kind, ""), subscriber->name) == 0;
 }
 
-/* The last event of a session: into one of the states that it does not leave. */
-static bool is_end(const json_t *event)
+/* The last event of what it is about: into one of the states that end it. */
+static bool is_end(const struct subscriber *subscriber, const json_t *event)
 {
     static const char *const ends[] = {"completed", "failed", "cancelled"};
-    const char *to = hep_json_str(event, "to", "");
+    const char *to = hep_json_str(event, "to", ""), *name = hep_json_str(event, "name", "");
+    size_t length = strlen(subscriber->kind);
+    if (length == 0 || strncmp(name, subscriber->kind, length) != 0 || strcmp(name + length, ".state") != 0)
+        return false;
     for (size_t i = 0; i < HEP_COUNT_OF(ends); i++)
         if (strcmp(to, ends[i]) == 0)
-            return strcmp(hep_json_str(event, "name", ""), "session.state") == 0;
+            return true;
     return false;
 }
 
@@ -140,11 +143,11 @@ void subscriber_start_over(struct subscriber *subscriber, int64_t seq)
     subscriber->last = seq;
 }
 
-/* A session's stream from its beginning begins with its acceptance, or that is gone. */
+/* A session's stream from its beginning begins with its acceptance, or that is gone. (A batch's are silent.) */
 static void look_for_beginning(struct subscriber *subscriber, const json_t *event)
 {
     bool begins = strcmp(hep_json_str(event, "name", ""), "session.accepted") == 0;
-    if (!subscriber->session[0] || subscriber->resumes || subscriber->told_lost || subscriber->silent)
+    if (!subscriber->kind[0] || subscriber->resumes || subscriber->told_lost || subscriber->silent)
         return;
     subscriber->told_lost = true;
     if (!begins)
@@ -167,7 +170,7 @@ void subscriber_give(struct subscriber *subscriber, struct event_text *text, boo
     }
     if (text->seq >= 0 && !subscriber->ended)
         subscriber->last = text->seq;
-    if (subscriber->session[0] && text->seq >= 0 && is_end(text->event))
+    if (text->seq >= 0 && is_end(subscriber, text->event))
         subscriber_end(subscriber);
 }
 
@@ -185,7 +188,7 @@ void subscriber_reached(struct subscriber *subscriber, int64_t seq)
 static void keep_alive(struct subscriber *subscriber)
 {
     char text[64];
-    bool filters = subscriber->types[0] || subscriber->session[0];
+    bool filters = subscriber->types[0] || subscriber->kind[0];
     int bytes = filters && subscriber->last >= 0
                     ? snprintf(text, sizeof text, "%sid: %" PRId64 "\n\n", comment, subscriber->last)
                     : snprintf(text, sizeof text, "%s\n", comment);
@@ -245,6 +248,7 @@ enum hep_status event_hub_subscribe(struct event_hub *hub, const struct event_wi
                                   .resumes = wish->resumes,
                                   .over = wish->over,
                                   .silent = wish->silent,
+                                  .kind = wish->kind ? wish->kind : "",
                                   .types = types,
                                   .until_ms = wish->until_ms,
                                   .written_ms = hep_now_ms(),
@@ -252,7 +256,7 @@ enum hep_status event_hub_subscribe(struct event_hub *hub, const struct event_wi
                                   .wake = wake_up,
                                   .gone = wish->gone,
                                   .context = context};
-    snprintf(result->session, sizeof result->session, "%s", wish->session ? wish->session : "");
+    snprintf(result->name, sizeof result->name, "%s", wish->name ? wish->name : "");
     pthread_mutex_lock(&hub->lock);
     enum hep_status status = admit(hub, result, error);
     if (status == HEP_OK)

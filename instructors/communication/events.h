@@ -22,13 +22,14 @@ typedef void subscriber_signal(void *context);
 
 /* What a subscriber wants. Texts are copied. */
 struct event_wish {
-    int64_t after;       /* number of the last event that it has; < 0 = only what happens from now on             */
-    bool resumes;        /* after is a number that the client has named: what is lost since then is told to it    */
-    const char *session; /* only of this session, and the stream ends behind the event of its end; "" or NULL = all */
-    bool over;           /* that session has ended already: the stream ends with what there is                    */
-    const char *types;   /* HEP_TEXT_NAMES; "" or NULL = all                                                      */
-    int64_t until_ms;    /* monotonic: the stream ends then in any case; 0 = never                                */
-    bool silent;         /* gets no text, costs no place: only the end is of interest. It counts as asleep        */
+    int64_t after;     /* number of the last event that it has; < 0 = only what happens from now on             */
+    bool resumes;      /* after is a number that the client has named: what is lost since then is told to it    */
+    const char *kind;  /* "session" or "batch": only events of that of this name, and the stream ends behind the */
+    const char *name;  /* event of its end; NULL = all                                                           */
+    bool over;         /* it has ended already: the stream ends with what there is                              */
+    const char *types; /* HEP_TEXT_NAMES; "" or NULL = all                                                      */
+    int64_t until_ms;  /* monotonic: the stream ends then in any case; 0 = never                                */
+    bool silent;       /* gets no text, costs no place: only the end is of interest. It counts as asleep        */
     bool (*gone)(void *context); /* of a silent one: asked now and then whether anybody still waits; NULL = yes   */
 };
 

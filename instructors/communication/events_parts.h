@@ -19,7 +19,8 @@ struct subscriber {
     struct subscriber *next;
     int64_t last; /* < 0 = where the hub will be when it knows                                    */
     bool resumes, over, silent;
-    char session[HEP_SESSION_ID_MAX], *types;
+    const char *kind; /* "" = of everything                                                        */
+    char name[HEP_SESSION_ID_MAX], *types;
     int64_t until_ms;
     struct question *history; /* asked for it; NULL = none                                        */
     bool checked;             /* it has been answered once                                        */

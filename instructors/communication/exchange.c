@@ -40,6 +40,16 @@ enum exchange_state exchange_refuse(struct exchange *exchange, const struct hep_
     return EXCHANGE_ANSWERED;
 }
 
+enum exchange_state exchange_fail(struct exchange *exchange)
+{
+    exchange_refuse(exchange, &exchange->error);
+    if (exchange->reply) {
+        json_decref(exchange->answer);
+        exchange->answer = hep_take(&exchange->reply);
+    }
+    return EXCHANGE_ANSWERED;
+}
+
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
 /* A thread of the rpc layer: keep the answer, let the connection go on. */
 static void answered(void *context, enum hep_status status, json_t *data, const struct hep_error *error)
@@ -74,7 +84,7 @@ static enum exchange_state say_operation(struct exchange *exchange)
 {
     const struct route *route = exchange->match.route;
     if (exchange->said != HEP_OK)
-        return exchange_refuse(exchange, &exchange->error);
+        return exchange_fail(exchange);
     json_t *reply = hep_take(&exchange->reply);
     exchange_say(exchange, route->status ? route->status : MHD_HTTP_OK, reply ? reply : json_object());
     return exchange_wait(exchange);
@@ -89,7 +99,7 @@ static enum exchange_state say_image(struct exchange *exchange)
 {
     struct hep_error error = {0};
     if (exchange->said != HEP_OK)
-        return exchange_refuse(exchange, &exchange->error);
+        return exchange_fail(exchange);
     const json_t *session = exchange->reply, *files = json_object_get(json_object_get(session, "results"), "files");
     const char *n = hep_json_str(exchange->match.data, "n", "");
     char *end;
@@ -130,7 +140,7 @@ static int64_t longest_wait(const json_t *domains)
 static enum exchange_state say_ready(struct exchange *exchange)
 {
     if (exchange->said != HEP_OK)
-        return exchange_refuse(exchange, &exchange->error);
+        return exchange_fail(exchange);
     const json_t *status = exchange->reply;
     bool ready = strcmp(hep_json_str(status, "state", ""), "ready") == 0;
     exchange->retry_after = ready ? 0 : seconds_of(longest_wait(json_object_get(status, "domains")));

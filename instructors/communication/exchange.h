@@ -45,8 +45,8 @@ struct exchange {
 
     /* what the supervisor said last */
     enum hep_status said;
-    struct hep_error error; /* if said is not OK  */
-    json_t *reply;          /* its data; owned    */
+    struct hep_error error; /* if said is not OK                                   */
+    json_t *reply;          /* its data, or its error with all that is in it; owned */
 
     /* the answer */
     int status;
@@ -64,8 +64,9 @@ struct exchange {
     /* of one that waits for its session */
     json_t *accepted; /* the answer if the session does not end in time; owned */
     int accepted_status;
-    char session[HEP_SESSION_ID_MAX];
-    int64_t wait_until_ms;
+    const struct waitable *waitable;  /* what it waits for …                             */
+    char session[HEP_SESSION_ID_MAX]; /* … and its name; also of who listens to a session */
+    int64_t wait_until_ms, wait_after;
     bool waits; /* it is counted among those who do */
     struct subscriber *waiter;
 
@@ -81,6 +82,8 @@ exchange_step exchange_begin;
 enum exchange_state exchange_ask(struct exchange *exchange, const char *type, json_t *data, exchange_step *then);
 /* exchange.c: the answer is this error. */
 enum exchange_state exchange_refuse(struct exchange *exchange, const struct hep_error *error);
+/* exchange.c: the answer is the error that the supervisor said. */
+enum exchange_state exchange_fail(struct exchange *exchange);
 /* exchange.c: the answer is this; taken. */
 enum exchange_state exchange_say(struct exchange *exchange, int status, json_t *answer);
 const char *exchange_header(void *exchange_connection, const char *name);

@@ -85,9 +85,9 @@ static void deliver(struct pending *pending, json_t *message)
 {
     struct hep_error error = {0};
     bool success = hep_json_bool(message, "success", false);
-    json_t *data = success ? json_incref(json_object_get(message, "data")) : NULL;
+    json_t *data = json_incref(json_object_get(message, success ? "data" : "error"));
     if (!success)
-        hep_error_from_json(json_object_get(message, "error"), &error);
+        hep_error_from_json(data, &error);
     if (!success && error.code == HEP_OK)
         error.code = HEP_E_INTERNAL;
     json_decref(message);

@@ -8,6 +8,7 @@
 #include "instructors/communication/events_parts.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { POLL_WAIT_MS = 10000, ANSWER_MS = 5000, POLL_LIMIT = 256, HISTORY_LIMIT = 64, RETRY_MS = 1000 };
@@ -64,8 +65,10 @@ static void ask(struct event_hub *hub, enum question_kind kind, struct subscribe
 static void ask_history(struct event_hub *hub, struct subscriber *subscriber)
 {
     json_t *request = json_pack("{s:I, s:i}", "after_seq", (json_int_t)subscriber->last, "limit", HISTORY_LIMIT);
-    if (subscriber->session[0]) /* its few events are looked through here */
-        json_object_set_new(request, "session_id", json_string(subscriber->session));
+    if (strcmp(subscriber->kind, "session") == 0) /* its few events are looked through here */
+        json_object_set_new(request, "session_id", json_string(subscriber->name));
+    else if (subscriber->kind[0])
+        json_object_set_new(request, "types", json_sprintf("%s.state", subscriber->kind));
     else
         json_object_set_new(request, "types", json_string(subscriber->types));
     ask(hub, HISTORY, subscriber, request, ANSWER_MS);

@@ -38,10 +38,9 @@ json_t *routed_answer(struct exchange *exchange, json_t *answer)
 static enum exchange_state say_reply(struct exchange *exchange)
 {
     if (exchange->said != HEP_OK)
-        return exchange_refuse(exchange, &exchange->error);
+        return exchange_fail(exchange);
     json_t *reply = hep_take(&exchange->reply);
-    bool began = json_is_true(json_object_get(reply, "created")); /* a session, which the answer names */
-    exchange_say(exchange, began ? MHD_HTTP_ACCEPTED : MHD_HTTP_OK, reply ? reply : json_object());
+    exchange_say(exchange, route_status(hep_json_str(exchange->match.data, "type", "")), reply ? reply : json_object());
     return exchange_wait(exchange);
 }
 

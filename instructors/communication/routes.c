@@ -13,10 +13,12 @@
 #define WORKFLOWS "/api/processing/workflows"
 #define SESSIONS  "/api/processing/sessions"
 #define SESSION   SESSIONS "/{session_id}"
+#define BATCHES   "/api/processing/batches"
+#define BATCH     BATCHES "/{batch_id}"
 
 static const struct hep_field waits[] = {
     HEP_FIELD(I32, route_options, wait, DEFAULTED, .max = HEP_HTTP_WAIT_MAX_S,
-              .help = "answer when the session that it begins has ended, at the latest after so many seconds"),
+              .help = "answer when the session or batch that it begins has ended, at the latest after so many seconds"),
 };
 static const struct hep_field ends[] = {
     HEP_FIELD(I32, route_options, seconds, DEFAULTED, .max = HEP_HTTP_STREAM_MAX_S,
@@ -36,14 +38,20 @@ const struct route routes[] = {
     {.method = "GET", .path = "/api/models", .operation = "model.list", .help = "models and their defaults"},
     {.method = "GET", .path = "/api/schedulers", .operation = "scheduler.list", .help = "diffusion schedulers"},
 
-    {.method = "POST", .path = "/api/processing/request", .kind = ROUTE_REQUEST, BODY(routed_fields), .location = SESSION,
-     OWN(waits), .help = "one request in the form that processes send each other; what a client may ask"},
+    {.method = "POST", .path = "/api/processing/request", .kind = ROUTE_REQUEST, BODY(routed_fields),
+     .location = SESSION " " BATCH, OWN(waits), .help = "one request in the form that processes send each other; what a client may ask"},
 
     {.method = "GET", .path = WORKFLOWS, .operation = "workflow.list", .help = "workflow templates"},
     {.method = "POST", .path = WORKFLOWS "/execute", .operation = "workflow.execute", .status = 202, .takes_body = true,
      .key = "idempotency_key", .location = SESSION, OWN(waits),
      .help = "make images; answers when the request is durable, or with ?wait= when its session has ended"},
+    {.method = "POST", .path = WORKFLOWS "/validate", .operation = "workflow.validate", .takes_body = true,
+     .help = "all that is wrong with a request, and what it would take"},
     {.method = "GET", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.get", .help = "one template"},
+    {.method = "PUT", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.put", .takes_body = true,
+     .help = "keep a workflow of the operator's own"},
+    {.method = "DELETE", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.delete",
+     .help = "forget one that was put"},
 
     {.method = "GET", .path = SESSIONS, .operation = "session.list",
      .query = "status workflow_id created_after created_before limit:i cursor", .help = "sessions, newest first"},
@@ -56,6 +64,17 @@ const struct route routes[] = {
     {.method = "GET", .path = SESSION "/events", .kind = ROUTE_SESSION_EVENTS, .operation = "events.poll",
      .query = "after_seq:i types", OWN(ends),
      .help = "the session's events from its beginning to its end (text/event-stream)"},
+
+    {.method = "GET", .path = BATCHES, .operation = "batch.list", .query = "status limit:i cursor",
+     .help = "batches, newest first"},
+    {.method = "POST", .path = BATCHES "/create", .operation = "batch.create", .status = 201, .takes_body = true,
+     .key = "idempotency_key", .location = BATCH, .help = "keep a batch; nothing runs yet"},
+    {.method = "GET", .path = BATCH, .operation = "batch.get", .help = "one batch, with its items"},
+    {.method = "POST", .path = BATCH "/execute", .operation = "batch.execute", .status = 202, .takes_body = true,
+     .location = BATCH, OWN(waits), .help = "begin a batch; answers when that is durable, or with ?wait= when it has ended"},
+    {.method = "POST", .path = BATCH "/control", .operation = "batch.control", .takes_body = true,
+     .help = "pause, resume, cancel"},
+    {.method = "DELETE", .path = BATCH, .operation = "batch.delete", .help = "forget a batch that does not run"},
 };
 /* clang-format on */
 const size_t routes_count = HEP_COUNT_OF(routes);
@@ -204,16 +223,30 @@ enum hep_status route_options(const struct route_match *match, struct route_opti
 }
 
 /* ---- where it is ------------------------------------------------------------------------------------------------- */
-bool route_location(const struct route *route, const json_t *answer, char *to, size_t size)
+/* One of the words of route->location. */
+static bool fill_location(const char *word, const json_t *answer, char *to, size_t size)
 {
-    const char *open = route->location ? strchr(route->location, '{') : NULL;
+    const char *open = strchr(word, '{');
     char name[HEP_NAME_MAX];
-    if (!open)
-        return false;
     snprintf(name, sizeof name, "%.*s", (int)strcspn(open + 1, "}"), open + 1);
     const char *said = hep_json_str(answer, name, "");
-    if (!said[0])
-        return false;
-    int length = snprintf(to, size, "%.*s%s", (int)(open - route->location), route->location, said);
-    return length > 0 && (size_t)length < size;
+    int length = snprintf(to, size, "%.*s%s", (int)(open - word), word, said);
+    return said[0] && length > 0 && (size_t)length < size;
+}
+
+bool route_location(const struct route *route, const json_t *answer, char *to, size_t size)
+{
+    for (const char *word = route->location ? route->location : ""; *word; word = next_word(word))
+        if (fill_location(word, answer, to, size))
+            return true;
+    to[0] = '\0';
+    return false;
+}
+
+int route_status(const char *operation)
+{
+    for (size_t i = 0; i < routes_count; i++)
+        if (routes[i].kind == ROUTE_OPERATION && strcmp(routes[i].operation, operation) == 0 && routes[i].status)
+            return routes[i].status;
+    return 200;
 }

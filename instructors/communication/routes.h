@@ -34,7 +34,8 @@ struct route {
     size_t body_count;
     bool takes_body;      /* a JSON object as body; without `body` its members become data                */
     const char *key;      /* member of data that the header Idempotency-Key fills, NULL = none            */
-    const char *location; /* of what the answer names: "/api/…/{session_id}"; NULL = no such header       */
+    const char *location; /* of what the answer names: "/api/…/{session_id}"; the first of these that it does,
+                             space separated; NULL = no such header                                       */
     const char *help;
 };
 extern const struct route routes[];
@@ -58,5 +59,7 @@ enum hep_status route_query(struct route_match *match, const char *name, const c
 enum hep_status route_options(const struct route_match *match, struct route_options *options, struct hep_error *error);
 /* The path of what answer names, by route->location; false: the route has none, or answer does not say a name. */
 bool route_location(const struct route *route, const json_t *answer, char *to, size_t size);
+/* The status of success that an operation has on a route of its own; 200 if it has none. */
+int route_status(const char *operation);
 
 #endif

@@ -104,7 +104,7 @@ enum exchange_state exchange_events(struct exchange *exchange)
 /* ---- of one session ---------------------------------------------------------------------------------------------- */
 static enum exchange_state listen_to(struct exchange *exchange, bool over)
 {
-    struct event_wish wish = {.over = over, .session = exchange->session};
+    struct event_wish wish = {.over = over, .kind = "session", .name = exchange->session};
     struct hep_error error = {0};
     if (find_wish(exchange, &wish, &error) != HEP_OK)
         return exchange_refuse(exchange, &error);
@@ -118,7 +118,7 @@ static enum exchange_state listen_to(struct exchange *exchange, bool over)
 static enum exchange_state say_rest(struct exchange *exchange)
 {
     if (exchange->said != HEP_OK)
-        return exchange_refuse(exchange, &exchange->error);
+        return exchange_fail(exchange);
     if (json_array_size(json_object_get(exchange->reply, "events")) > 0)
         return listen_to(exchange, true);
     exchange->status = MHD_HTTP_NO_CONTENT;
@@ -131,7 +131,7 @@ static enum exchange_state see_session(struct exchange *exchange)
     struct event_wish wish = {.after = 0};
     struct hep_error error = {0};
     if (exchange->said != HEP_OK)
-        return exchange_refuse(exchange, &exchange->error);
+        return exchange_fail(exchange);
     if (find_wish(exchange, &wish, &error) != HEP_OK)
         return exchange_refuse(exchange, &error);
     if (!session_has_ended(exchange->reply) || !wish.resumes)

@@ -12,6 +12,13 @@
 #include <string.h>
 #include <strings.h>
 
+/* What an answer may name and what can be waited for. To add one: a row. */
+static const struct waitable {
+    const char *member; /* of the answer                         */
+    const char *kind;   /* of its events, see struct event_wish  */
+    const char *get;    /* the operation that shows it           */
+} waitables[] = {{"session_id", "session", "session.get"}, {"batch_id", "batch", "batch.get"}};
+
 int prefer_wait(const char *prefer)
 {
     for (const char *at = prefer ? prefer : ""; *at; at += strcspn(at, ","), at += *at == ',') {
@@ -44,7 +51,7 @@ static enum exchange_state say_accepted(struct exchange *exchange)
     return exchange_say(exchange, exchange->accepted_status, hep_take(&exchange->accepted));
 }
 
-/* It has waited long enough, or the session has ended. */
+/* It has waited long enough, or what it waits for has ended. */
 static enum exchange_state see_again(struct exchange *exchange)
 {
     return exchange->said == HEP_OK && session_has_ended(exchange->reply) ? say_ended(exchange)
@@ -59,10 +66,16 @@ void exchange_wait_no_more(struct exchange *exchange)
     exchange->waits = false;
 }
 
+static enum exchange_state look(struct exchange *exchange, exchange_step *then)
+{
+    return exchange_ask(exchange, exchange->waitable->get,
+                        json_pack("{s:s}", exchange->waitable->member, exchange->session), then);
+}
+
 static enum exchange_state woken(struct exchange *exchange)
 {
     exchange_wait_no_more(exchange);
-    return exchange_ask(exchange, "session.get", json_pack("{s:s}", "session_id", exchange->session), see_again);
+    return look(exchange, see_again);
 }
 
 static void wake(void *context)
@@ -79,11 +92,12 @@ static bool has_left(void *context)
     return poll(&end, 1, 0) > 0;
 }
 
-/* From the number of the session's last change on: its end cannot have been missed. */
+/* From a number on that is older than what was seen of it: its end cannot have been missed. */
 static enum exchange_state sleep_until_it_ends(struct exchange *exchange)
 {
-    struct event_wish wish = {.after = hep_json_int(exchange->reply, "seq", 0),
-                              .session = exchange->session,
+    struct event_wish wish = {.after = exchange->wait_after,
+                              .kind = exchange->waitable->kind,
+                              .name = exchange->session,
                               .until_ms = exchange->wait_until_ms,
                               .silent = true,
                               .gone = has_left};
@@ -103,14 +117,34 @@ static enum exchange_state see_first(struct exchange *exchange)
     return session_has_ended(exchange->reply) ? say_ended(exchange) : sleep_until_it_ends(exchange);
 }
 
+/* Where "now" is, and only then whether it has ended already. */
+static enum exchange_state see_now(struct exchange *exchange)
+{
+    if (exchange->said != HEP_OK)
+        return say_accepted(exchange);
+    exchange->wait_after = hep_json_int(exchange->reply, "last_seq", 0);
+    return look(exchange, see_first);
+}
+
+static const struct waitable *named_in(const json_t *answer)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(waitables); i++)
+        if (json_is_string(json_object_get(answer, waitables[i].member)))
+            return &waitables[i];
+    return NULL;
+}
+
 enum exchange_state exchange_wait(struct exchange *exchange)
 {
-    const char *session = hep_json_str(exchange->answer, "session_id", "");
-    if (exchange->options.wait <= 0 || exchange->failed || !session[0] || strlen(session) >= sizeof exchange->session)
+    exchange->waitable = exchange->options.wait > 0 && !exchange->failed ? named_in(exchange->answer) : NULL;
+    if (!exchange->waitable)
         return EXCHANGE_ANSWERED;
-    snprintf(exchange->session, sizeof exchange->session, "%s", session);
+    const char *name = hep_json_str(exchange->answer, exchange->waitable->member, "");
+    if (!name[0] || strlen(name) >= sizeof exchange->session)
+        return EXCHANGE_ANSWERED;
+    snprintf(exchange->session, sizeof exchange->session, "%s", name);
     exchange->wait_until_ms = hep_now_ms() + INT64_C(1000) * exchange->options.wait;
     exchange->accepted = hep_take(&exchange->answer);
     exchange->accepted_status = exchange->status;
-    return exchange_ask(exchange, "session.get", json_pack("{s:s}", "session_id", exchange->session), see_first);
+    return exchange_ask(exchange, "events.poll", json_pack("{s:i}", "after_seq", -1), see_now);
 }

@@ -324,6 +324,9 @@ static void add_status(struct hep_instructor *self, json_t *into)
             json_object_set_new(reservations, one->session, json_integer((json_int_t)one->bytes));
     }
     json_object_set_new(into, "reservations", reservations);
+    struct device_memory memory;
+    if (device_memory_read("", &memory, NULL) == HEP_OK)
+        json_object_set_new(into, "available_bytes", json_integer((json_int_t)memory.available));
     json_object_set_new(into, "rates_settled", json_boolean(rates_of(state).settled));
 }
 

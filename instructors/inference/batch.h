@@ -18,8 +18,9 @@ struct generate_request {
     struct hep_tensor_ref unet, conditioning, pooled, plan, state, latents;
     double guidance_scale;
     uint64_t seed;
+    double memory_threshold;
     struct hep_str rng, fingerprint;
-    int32_t width, height, vae_scale_factor, count, priority;
+    int32_t width, height, vae_scale_factor, count, priority, rows_max;
 };
 struct generate_reply {
     int32_t rows, evaluations, resumed_from, redone_rows;
@@ -37,6 +38,9 @@ struct job {
     struct hep_scheduler_plan plan;
     struct hep_slots slots;
     int32_t priority;
+    int32_t rows_max;         /* company of its rows, itself included                   */
+    double memory_threshold;  /* share of the free memory that a step with it may take  */
+    int passed_over;          /* boundaries at which others ran and none of its rows    */
     uint64_t age;             /* counts arrivals                                        */
     int64_t first_us;         /* when its first evaluation of this call began           */
     int32_t evaluated;        /* rows' evaluations in this call                         */
@@ -51,6 +55,9 @@ struct batch_view {
     atomic_uint_fast64_t evaluations; /* of rows, since the start             */
     atomic_uint_fast64_t activation_bytes;
     _Atomic double gflops;
+    atomic_uint_fast64_t groups[ROWS_TOGETHER_MAX + 1];  /* network calls with so many rows   */
+    atomic_int limited_by;                               /* enum group_limit of the last call */
+    atomic_uint_fast64_t step_bytes, step_bytes_allowed; /* of the last call                 */
 };
 
 struct batch {
@@ -59,6 +66,7 @@ struct batch {
     uint64_t age;
     int rows_max;          /* rows that run together at most                      */
     uint64_t memory_bytes; /* for activations, inputs and outputs of a group      */
+    uint64_t free_bytes;   /* of the machine, as last told; 0 = never told         */
     double gflops;         /* measured, over the last evaluations; 0 = none yet    */
     float *workspace;      /* inputs and outputs of the network for one group     */
     size_t workspace_floats;
@@ -79,10 +87,25 @@ enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_co
 enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config,
                            const struct row_shape *shape, int64_t samples, struct hep_plan **plan,
                            struct hep_error *error);
-/* Rows of this shape that run together: at most wanted, rows_max and what memory allows. NO_MEMORY: not even one. */
+/* What kept a group from being larger. */
+enum group_limit {
+    GROUP_LIMIT_ROWS,       /* there are no more rows of this kind         */
+    GROUP_LIMIT_ROWS_MAX,   /* rows_max of the request, or inference.rows_max */
+    GROUP_LIMIT_MEMORY,     /* planned memory, against what is free        */
+    GROUP_LIMIT_OPERATIONS, /* one call would take too long                */
+    GROUP_LIMIT_COUNT
+};
+struct group_size {
+    int rows;
+    enum group_limit limited_by;
+    uint64_t bytes, allowed; /* of memory: what the call takes, what it may take */
+};
+/* Rows of this shape that run together: at most wanted, rows_max and what memory allows: its share of the free memory,
+   where that is known. One row runs if inference.memory holds it. NO_MEMORY: not even one. */
 enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network,
                                     const struct hep_unet_config *config, const struct row_shape *shape, int wanted,
-                                    int samples_per_row, int *rows, struct hep_error *error);
+                                    int rows_max, double memory_threshold, int samples_per_row, struct group_size *size,
+                                    struct hep_error *error);
 /* The shape of a row of so many pixels. OUT_OF_RANGE: a side that is no multiple of factor, or latents that no slot
    holds; names the field. UNSUPPORTED: not a UNet that makes an image from text. */
 enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor,

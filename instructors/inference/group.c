@@ -25,8 +25,14 @@ static bool can_run(const struct job *job)
     return false;
 }
 
+/* Whoever has been passed over at so many boundaries goes first once: no stream of others starves it. */
+enum { PASSED_OVER_MAX = 32 };
+
 static bool goes_before(const struct job *a, const struct job *b)
 {
+    bool a_waited = a->passed_over >= PASSED_OVER_MAX, b_waited = b->passed_over >= PASSED_OVER_MAX;
+    if (a_waited != b_waited)
+        return a_waited;
     return a->priority != b->priority ? a->priority > b->priority : a->age < b->age;
 }
 
@@ -46,9 +52,10 @@ static struct job *next_job(const struct batch *batch, const struct job *after)
     return best;
 }
 
+/* A job that wants less company than it would have is left out. */
 static void take_rows(struct group *group, struct job *job, int limit)
 {
-    for (int i = 0; i < job->row_count && group->count < limit; i++)
+    for (int i = 0; i < job->row_count && group->count < limit && group->count < job->rows_max; i++)
         if (job->rows[i].state == ROW_RUNNING && same_shape(&job->rows[i].shape, &group->shape)) {
             group->rows[group->count] = &job->rows[i];
             group->jobs[group->count++] = job;
@@ -64,6 +71,33 @@ static int runnable_rows(const struct batch *batch)
     return count;
 }
 
+/* Company for the rows of the first job; where a job is in the group, nobody's limit is passed. */
+static int limit_of(const struct group *group)
+{
+    int limit = group->size.rows;
+    for (int i = 0; i < group->count; i++)
+        limit = group->jobs[i]->rows_max < limit ? group->jobs[i]->rows_max : limit;
+    return limit;
+}
+
+static void count_passed_over(struct batch *batch, const struct group *group)
+{
+    for (struct job *job = batch->jobs; job; job = job->next) {
+        bool runs = false;
+        for (int i = 0; i < group->count; i++)
+            runs = runs || group->jobs[i] == job;
+        job->passed_over = runs || !can_run(job) ? 0 : job->passed_over + 1;
+    }
+}
+
+static void show_group(struct batch *batch, const struct group *group)
+{
+    atomic_fetch_add(&batch->view.groups[group->count], 1);
+    atomic_store(&batch->view.limited_by, (int)group->size.limited_by);
+    atomic_store(&batch->view.step_bytes, group->size.bytes);
+    atomic_store(&batch->view.step_bytes_allowed, group->size.allowed);
+}
+
 enum hep_status group_pick(struct batch *batch, struct group *group, struct job **first, struct hep_error *error)
 {
     memset(group, 0, sizeof *group);
@@ -73,13 +107,14 @@ enum hep_status group_pick(struct batch *batch, struct group *group, struct job 
     struct hep_instructor *self = hep_call_instructor((*first)->call);
     HEP_TRY(batch_unet(batch, self, &(*first)->request->unet, &group->network, &group->config, error));
     group->shape = (*first)->rows[0].shape;
-    int limit = 0, samples = row_is_guided(&(*first)->rows[0]) ? 2 : 1;
-    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch), samples,
-                                &limit, error));
-    for (struct job *job = *first; job && group->count < limit; job = next_job(batch, job))
+    int samples = row_is_guided(&(*first)->rows[0]) ? 2 : 1;
+    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch),
+                                (*first)->rows_max, (*first)->memory_threshold, samples, &group->size, error));
+    for (struct job *job = *first; job && group->count < limit_of(group); job = next_job(batch, job))
         if (strcmp(job->request->unet.segment, (*first)->request->unet.segment) == 0 &&
             row_is_guided(&job->rows[0]) == row_is_guided(&(*first)->rows[0]))
-            take_rows(group, job, limit);
+            take_rows(group, job, limit_of(group));
+    count_passed_over(batch, group);
     return HEP_OK;
 }
 
@@ -309,6 +344,7 @@ enum hep_status group_run(struct batch *batch, struct group *group, struct hep_e
     HEP_CRASH_POINT("inference.step.before_network");
     HEP_TRY(run_network(group, space, &layout, samples, plan, error));
     HEP_CRASH_POINT("inference.step.after_network");
+    show_group(batch, group);
     commit_rows(batch, group, space, &layout, states);
     double seconds = (double)(hep_now_us() - began) / 1e6, rate = plan->flops / 1e9 / (seconds > 0 ? seconds : 1e-6);
     batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;

@@ -9,6 +9,7 @@ struct group {
     struct hep_network *network;
     const struct hep_unet_config *config;
     struct row_shape shape;
+    struct group_size size; /* that it might have, and why no larger */
     int count;
     struct row *rows[ROWS_TOGETHER_MAX];
     struct job *jobs[ROWS_TOGETHER_MAX]; /* whose row it is */

@@ -79,20 +79,36 @@ enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_co
     return hep_network_ready(network, key, build, &context, plan, error);
 }
 
+/* What is free, and what this domain itself has taken for the calls before: it takes that again. */
+static uint64_t allowed_bytes(const struct batch *batch, double memory_threshold)
+{
+    uint64_t own = batch->workspace_floats * sizeof(float) + networks_bytes(&batch->networks);
+    double share = memory_threshold * (double)(batch->free_bytes + own);
+    if (batch->free_bytes == 0 || memory_threshold <= 0 || share >= (double)batch->memory_bytes)
+        return batch->memory_bytes;
+    return (uint64_t)share;
+}
+
 enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network,
                                     const struct hep_unet_config *config, const struct row_shape *shape, int wanted,
-                                    int samples_per_row, int *rows, struct hep_error *error)
+                                    int rows_max, double memory_threshold, int samples_per_row, struct group_size *size,
+                                    struct hep_error *error)
 {
-    int most = wanted < batch->rows_max ? wanted : batch->rows_max;
+    int most = wanted < rows_max ? wanted : rows_max;
+    *size = (struct group_size){.limited_by = wanted <= rows_max ? GROUP_LIMIT_ROWS : GROUP_LIMIT_ROWS_MAX,
+                                .allowed = allowed_bytes(batch, memory_threshold)};
     uint64_t needed = 0;
     for (int tried = most; tried > 0; tried--) {
         struct hep_network_cost cost;
         HEP_TRY(batch_cost(network, config, shape, (int64_t)tried * samples_per_row, &cost, error));
         needed = cost.peak_bytes + group_workspace_bytes(shape, tried, tried * samples_per_row);
-        if (needed <= batch->memory_bytes && (tried == 1 || cost.flops <= TOGETHER_FLOPS_MAX)) {
-            *rows = tried;
+        bool has_memory = needed <= (tried == 1 ? batch->memory_bytes : size->allowed);
+        if (has_memory && (tried == 1 || cost.flops <= TOGETHER_FLOPS_MAX)) {
+            size->rows = tried;
+            size->bytes = needed;
             return HEP_OK;
         }
+        size->limited_by = has_memory ? GROUP_LIMIT_OPERATIONS : GROUP_LIMIT_MEMORY;
     }
     hep_fail(error, HEP_E_NO_MEMORY,
              "one image of this size needs %" PRIu64 " bytes of activations, %" PRIu64 " are allowed", needed,
@@ -289,6 +305,8 @@ enum hep_status job_create(struct batch *batch, struct hep_call *call, struct jo
     made->request = hep_call_request(call);
     made->reply = hep_call_reply(call);
     made->priority = made->request->priority;
+    made->rows_max = made->request->rows_max > 0 ? made->request->rows_max : batch->rows_max;
+    made->memory_threshold = made->request->memory_threshold;
     enum hep_status status = open_job(batch, made, error);
     if (status != HEP_OK) {
         job_destroy(made);

@@ -6,6 +6,7 @@
 
 #include "nn/cpu/isa.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +27,12 @@ struct control_request {
 };
 struct control_reply {
     int32_t rows;
+};
+struct no_fields {
+    char unused;
+};
+struct memory_request {
+    uint64_t free_bytes;
 };
 
 #define SIZE_LIMITS .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX
@@ -54,6 +61,10 @@ static const struct hep_field generate_fields[] = {
               .help = "images"),
     HEP_FIELD(I32, generate_request, priority, DEFAULTED, .fallback = 0, .min = -1000, .max = 1000,
               .help = "higher goes first"),
+    HEP_FIELD(I32, generate_request, rows_max, DEFAULTED, .fallback = 0, .max = ROWS_TOGETHER_MAX,
+              .help = "rows that its rows run together with, themselves included; 0 = inference.rows_max"),
+    HEP_FIELD(F64, generate_request, memory_threshold, DEFAULTED, .fallback = 0, .max = 1,
+              .help = "share of the free memory that a step of more than one row may plan to take; 0 = all"),
     HEP_FIELD(REF, generate_request, state, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
               .help = "out: step slots of every row"),
     HEP_FIELD(REF, generate_request, latents, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
@@ -98,6 +109,9 @@ static const struct hep_field control_fields[] = {
               .help = "one image; -1 = all"),
     HEP_FIELD(I32, control_request, priority, OPTIONAL, .min = -1000, .max = 1000, .help = "for action priority"),
 };
+static const struct hep_field memory_fields[] = {
+    HEP_FIELD(U64, memory_request, free_bytes, REQUIRED, .help = "what the device domain says is free now"),
+};
 static const struct hep_field control_reply_fields[] = {
     HEP_FIELD(I32, control_reply, rows, REQUIRED, .help = "rows that it concerned"),
 };
@@ -118,12 +132,15 @@ static enum hep_status measure_generate(struct hep_call *call, const void *reque
     struct hep_network_cost cost;
     size_t state_bytes;
     uint32_t floats = 0;
-    int samples = request->guidance_scale > 1 ? 2 : 1, rows = 0;
+    int samples = request->guidance_scale > 1 ? 2 : 1, rows;
+    struct group_size size;
     HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(generate_shape(request, config, &shape, error));
     if (!row_state_floats(&shape, &floats) || !hep_slots_bytes((uint32_t)request->count, floats, &state_bytes))
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "the state of %d images is too large", request->count);
-    HEP_TRY(batch_rows_together(batch, network, config, &shape, request->count, samples, &rows, error));
+    HEP_TRY(
+        batch_rows_together(batch, network, config, &shape, request->count, batch->rows_max, 0, samples, &size, error));
+    rows = size.rows;
     HEP_TRY(batch_cost(network, config, &shape, (int64_t)rows * samples, &cost, error));
     hep_output_add(outputs, "state", HEP_U8, HEP_SHAPE((int64_t)state_bytes));
     hep_output_add(outputs, "latents", HEP_F32, HEP_SHAPE(request->count, shape.channels, shape.height, shape.width));
@@ -149,11 +166,14 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     const struct hep_unet_config *config;
     struct row_shape shape;
     struct hep_network_cost cost;
-    int samples = request->guidance_scale > 1 ? 2 : 1, rows = 0;
+    int samples = request->guidance_scale > 1 ? 2 : 1, rows;
+    struct group_size size;
     HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape,
                            error));
-    HEP_TRY(batch_rows_together(batch, network, config, &shape, request->count, samples, &rows, error));
+    HEP_TRY(
+        batch_rows_together(batch, network, config, &shape, request->count, batch->rows_max, 0, samples, &size, error));
+    rows = size.rows;
     HEP_TRY(batch_cost(network, config, &shape, (int64_t)rows * samples, &cost, error));
     reply->rows_together = rows;
     reply->peak_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
@@ -177,6 +197,13 @@ static enum hep_status control(struct hep_call *call, const void *request_, void
                              : strcmp(action, "pause") == 0 ? ROW_PAUSED
                                                             : ROW_RUNNING);
     ((struct control_reply *)reply)->rows = rows;
+    return HEP_OK;
+}
+
+static enum hep_status memory(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    (void)reply, (void)error;
+    batch_of(call)->free_bytes = ((const struct memory_request *)request)->free_bytes;
     return HEP_OK;
 }
 
@@ -220,6 +247,17 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true, .leaseless = true,
                   .help = "pause, resume or cancel rows, or change their priority, at the next step"),
+    {.name = "memory",
+     .handler = memory,
+     .request = memory_fields,
+     .request_count = HEP_COUNT_OF(memory_fields),
+     .request_size = sizeof(struct memory_request),
+     .reply_size = sizeof(struct no_fields),
+     .permission = HEP_INTERNAL,
+     .deadline_ms = 300000,
+     .heavy = true,
+     .leaseless = true,
+     .help = "how much memory is free: how many rows run together follows it at the next step"},
     {0},
 };
 
@@ -228,6 +266,26 @@ static void drop_networks(struct hep_instructor *self, json_t *freed)
 {
     json_object_set_new(freed, "activation_bytes",
                         json_integer((json_int_t)batch_trim(hep_instructor_state(self), self)));
+}
+
+static void show_groups(struct batch_view *view, json_t *into)
+{
+    static const char *const limits[GROUP_LIMIT_COUNT] = {[GROUP_LIMIT_ROWS] = "rows",
+                                                          [GROUP_LIMIT_ROWS_MAX] = "rows_max",
+                                                          [GROUP_LIMIT_MEMORY] = "memory",
+                                                          [GROUP_LIMIT_OPERATIONS] = "operations"};
+    json_t *sizes = json_object();
+    for (int rows = 1; rows <= ROWS_TOGETHER_MAX; rows++) {
+        char name[8];
+        uint64_t calls = atomic_load(&view->groups[rows]);
+        snprintf(name, sizeof name, "%d", rows);
+        if (calls > 0)
+            json_object_set_new(sizes, name, json_integer((json_int_t)calls));
+    }
+    json_object_set_new(into, "group_sizes", sizes);
+    json_object_set_new(into, "limited_by", json_string(limits[atomic_load(&view->limited_by)]));
+    json_object_set_new(into, "step_bytes", json_integer((json_int_t)atomic_load(&view->step_bytes)));
+    json_object_set_new(into, "step_bytes_allowed", json_integer((json_int_t)atomic_load(&view->step_bytes_allowed)));
 }
 
 /* Loop thread: reads the view only. */
@@ -242,6 +300,7 @@ static void show(struct hep_instructor *self, json_t *into)
                   batch->rows_max, "evaluations", (json_int_t)atomic_load(&view->evaluations), "activation_bytes",
                   (json_int_t)atomic_load(&view->activation_bytes), "memory_limit", (json_int_t)batch->memory_bytes,
                   "gflops", atomic_load(&view->gflops), "networks", atomic_load(&view->networks)));
+    show_groups(view, json_object_get(into, "inference"));
 }
 
 static const char *isa(void)

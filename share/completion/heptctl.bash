@@ -89,6 +89,31 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words paused-sessions) ;;
+  retry)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words lost-sessions) ;;
+  batches)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  batch)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words batches) ;;
+  batch-run)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
+  validate)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
+    ;;
   workflows)
     case $prev in
     esac
@@ -180,7 +205,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status models sessions session wait cancel pause resume workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

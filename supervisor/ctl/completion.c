@@ -253,10 +253,12 @@ static const struct source {
     {CTL_KIND_OPEN_SESSION, "session.list", "sessions", "session_id", "running queued paused"},
     {CTL_KIND_GOING_SESSION, "session.list", "sessions", "session_id", "running queued"},
     {CTL_KIND_PAUSED_SESSION, "session.list", "sessions", "session_id", "paused"},
+    {CTL_KIND_LOST_SESSION, "session.list", "sessions", "session_id", "failed cancelled"},
     {CTL_KIND_MODEL, "model.list", "models", "name", ""},
     {CTL_KIND_SCHEDULER, "scheduler.list", "schedulers", "name", ""},
     {CTL_KIND_OPERATION, "domain.describe", "operations", "type", ""},
     {CTL_KIND_WORKFLOW, "workflow.list", "workflows", "workflow_id", ""},
+    {CTL_KIND_BATCH, "batch.list", "batches", "batch_id", ""},
     {CTL_KIND_INCIDENT, "domain.incidents", "incidents", "incident", ""},
 };
 

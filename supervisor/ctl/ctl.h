@@ -25,7 +25,7 @@ enum {
     X(NONE, "") X(FILE, "") X(VERB, "verbs") X(DOMAIN, "domains") X(SESSION, "sessions") X(MODEL, "models")            \
     X(SCHEDULER, "schedulers") X(OPERATION, "operations") X(WORKFLOW, "workflows") X(CHOICE, "")                       \
     X(OPEN_SESSION, "open-sessions") X(GOING_SESSION, "going-sessions") X(PAUSED_SESSION, "paused-sessions")           \
-    X(INCIDENT, "incidents")
+    X(LOST_SESSION, "lost-sessions") X(INCIDENT, "incidents") X(BATCH, "batches")
 /* clang-format on */
 #define CTL_KIND_ENUM(id, word) CTL_KIND_##id,
 enum ctl_kind { CTL_KINDS(CTL_KIND_ENUM) CTL_KIND_COUNT };
@@ -115,19 +115,20 @@ void ctl_print_error(struct ctl *ctl, const struct hep_error *error);
 enum hep_status ctl_read_file(const char *path, char **text, size_t *bytes, struct hep_error *error);
 
 /* The verbs, by file. */
-ctl_run ctl_generate;                                                 /* generate.c   */
-ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume; /* sessions.c */
-ctl_run ctl_wait;                                                     /* follow.c     */
-ctl_run ctl_status, ctl_domains;                                      /* status.c     */
-ctl_run ctl_incidents;                                                /* incidents.c  */
-ctl_run ctl_models, ctl_workflows;                                    /* models.c     */
-ctl_run ctl_events, ctl_logs;                                         /* events.c     */
-ctl_run ctl_operations, ctl_call;                                     /* operations.c */
-ctl_run ctl_restart, ctl_reload, ctl_stop, ctl_version;               /* daemon.c     */
-ctl_run ctl_drain, ctl_undrain, ctl_upgrade;                          /* upkeep.c     */
-ctl_run ctl_doctor;                                                   /* doctor.c     */
-ctl_run ctl_help;                                                     /* help.c       */
-ctl_run ctl_completion, ctl_words;                                    /* completion.c */
+ctl_run ctl_generate;                                                            /* generate.c   */
+ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume, ctl_retry; /* sessions.c */
+ctl_run ctl_wait;                                                                /* follow.c     */
+ctl_run ctl_status, ctl_domains;                                                 /* status.c     */
+ctl_run ctl_incidents;                                                           /* incidents.c  */
+ctl_run ctl_models, ctl_workflows;                                               /* models.c     */
+ctl_run ctl_events, ctl_logs;                                                    /* events.c     */
+ctl_run ctl_operations, ctl_call;                                                /* operations.c */
+ctl_run ctl_restart, ctl_reload, ctl_stop, ctl_version;                          /* daemon.c     */
+ctl_run ctl_drain, ctl_undrain, ctl_upgrade;                                     /* upkeep.c     */
+ctl_run ctl_doctor;                                                              /* doctor.c     */
+ctl_run ctl_help;                                                                /* help.c       */
+ctl_run ctl_batches, ctl_batch, ctl_batch_run, ctl_validate;                     /* batches.c */
+ctl_run ctl_completion, ctl_words;                                               /* completion.c */
 
 /* help.c: of one verb, or of all (NULL); as JSON with --json. */
 void ctl_print_help(struct ctl *ctl, const struct ctl_verb *verb);

@@ -118,8 +118,7 @@ static void show_workflows(const json_t *workflows, const struct ctl_style *styl
     json_array_foreach((json_t *)(uintptr_t)workflows, index, workflow)
         json_array_foreach(json_object_get(workflow, "problems"), line, problem)
     {
-        char *text = ctl_format("%s: %s", hep_json_str(workflow, "file", "?"),
-                                json_is_string(problem) ? json_string_value(problem) : "?");
+        char *text = ctl_format("%s: %s", hep_json_str(workflow, "file", "?"), hep_json_str(problem, "message", "?"));
         ctl_wrap(out, text, 2, 0, style->width);
         free(text);
     }
@@ -166,7 +165,7 @@ void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FI
     json_array_foreach(json_object_get(workflow, "problems"), index, problem)
     {
         fputs("problem: ", out);
-        ctl_wrap(out, json_is_string(problem) ? json_string_value(problem) : "?", 2, 9, style->width);
+        ctl_wrap(out, hep_json_str(problem, "message", "?"), 2, 9, style->width);
     }
 }
 

@@ -1,6 +1,6 @@
 /*
- * `heptctl sessions | session | cancel | pause | resume`. Called by main and by tests. What a session looks like to a
- * person is decided here; how one is followed while it runs, in follow.c.
+ * `heptctl sessions | session | cancel | pause | resume | retry`. Called by main and by tests. What a session looks
+ * like to a person is decided here; how one is followed while it runs, in follow.c.
  */
 #include "common/clock.h"
 #include "common/text_format.h"
@@ -268,4 +268,9 @@ enum hep_status ctl_pause(struct ctl *ctl, struct hep_error *error)
 enum hep_status ctl_resume(struct ctl *ctl, struct hep_error *error)
 {
     return control(ctl, "resume", error);
+}
+
+enum hep_status ctl_retry(struct ctl *ctl, struct hep_error *error)
+{
+    return control(ctl, "retry", error);
 }

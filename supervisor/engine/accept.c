@@ -1,6 +1,7 @@
 /*
- * Accepting a request: workflow, names, model, values, then one row. Called by the front for workflow.execute. A
- * session exists for nobody before its row is committed; the answer comes after.
+ * Accepting a request: workflow, names, model, values, then one row. Called by the front for workflow.execute and,
+ * without the row, for workflow.validate. A session exists for nobody before its row is committed; the answer comes
+ * after.
  */
 #include "common/clock.h"
 #include "common/crash_point.h"
@@ -8,6 +9,8 @@
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
+#include "supervisor/engine/expand.h"
+#include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
 
 #include <stdio.h>
@@ -15,12 +18,23 @@
 #include <string.h>
 #include <sys/random.h>
 
+enum purpose {
+    ACCEPT, /* it becomes a session                                    */
+    TRY,    /* only to be validated: what it takes is to be told, too  */
+    CHECK,  /* only what is wrong with it                              */
+};
+
 /* A request on its way to acceptance, while the model domain is asked. */
 struct application {
     struct hep_engine *engine;
     struct hep_workflow *workflow;
-    json_t *request;   /* configuration as given */
-    json_t *canonical; /* under its own names    */
+    json_t *request;   /* configuration as given                                 */
+    json_t *canonical; /* under its own names, with what the definition's steps say */
+    json_t *problems;  /* all that is wrong, problem.h                           */
+    bool is_own;       /* the workflow came with the request                     */
+    enum purpose purpose;
+    char batch[HEP_SESSION_ID_MAX]; /* that it is an item of, "" = none                 */
+    int item;
     int priority;
     char *key;
     hep_engine_answer *answer;
@@ -37,27 +51,58 @@ static void explain(const struct application *a, struct hep_error *error)
                     a->workflow->id);
 }
 
-static void application_end(struct application *a, enum hep_status status, json_t *reply, const struct hep_error *error)
+static void application_free(struct application *a)
 {
-    struct hep_error said = error ? *error : (struct hep_error){0};
-    if (status != HEP_OK)
-        explain(a, &said);
-    a->answer(a->context, status, reply, &said);
     hep_workflow_release(a->workflow);
     json_decref(a->request);
     json_decref(a->canonical);
+    json_decref(a->problems);
     free(a->key);
     free(a);
 }
 
-/* "s" and 17 letters of time and chance: sorts by age, never repeats. */
-static void make_id(char id[HEP_SESSION_ID_MAX])
+/* The answer to a request that is not accepted; to one that is only validated, what is wrong is no failure. */
+static void application_fail(struct application *a, const struct hep_error *error)
+{
+    struct hep_error said = *error;
+    explain(a, &said);
+    if (json_array_size(a->problems) == 0)
+        hep_problem_add_error(a->problems, "", &said);
+    json_t *reply = NULL;
+    if (a->purpose != ACCEPT) {
+        reply = json_pack("{s:b, s:O}", "valid", 0, "problems", a->problems);
+        if (a->workflow)
+            json_object_set_new(reply, "workflow", hep_workflow_describe(a->workflow));
+    } else if (json_array_size(a->problems) > 1) {
+        reply = json_pack("{s:O}", "problems", a->problems);
+    }
+    a->answer(a->context, a->purpose != ACCEPT ? HEP_OK : said.code, reply, a->purpose != ACCEPT ? NULL : &said);
+    application_free(a);
+}
+
+static void application_end(struct application *a, json_t *reply)
+{
+    a->answer(a->context, HEP_OK, reply, NULL);
+    application_free(a);
+}
+
+/* Ends it with all its problems, if there are any. */
+static bool end_with_problems(struct application *a)
+{
+    struct hep_error error = {0};
+    if (hep_problem_first(a->problems, &error) == HEP_OK)
+        return false;
+    application_fail(a, &error);
+    return true;
+}
+
+void hep_make_id(char kind, char id[HEP_SESSION_ID_MAX])
 {
     static const char letters[] = "0123456789abcdefghjkmnpqrstvwxyz";
     uint64_t time = (uint64_t)hep_wall_ms(), chance = 0;
     if (getrandom(&chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         chance = (uint64_t)hep_now_us() * UINT64_C(0x9e3779b97f4a7c15);
-    id[0] = 's';
+    id[0] = kind;
     for (int i = 9; i > 0; i--, time >>= 5)
         id[i] = letters[time & 31];
     for (int i = 17; i > 9; i--, chance >>= 5)
@@ -65,8 +110,7 @@ static void make_id(char id[HEP_SESSION_ID_MAX])
     id[18] = '\0';
 }
 
-/* A seed of 32 bits, so that every client can hold it in a number. */
-static uint64_t choose_seed(void)
+uint64_t hep_choose_seed(void)
 {
     uint32_t seed = 0;
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
@@ -94,7 +138,8 @@ static void see_known(void *context, const struct hep_store_session *row)
 {
     struct known *known = context;
     const struct application *a = known->application;
-    if (strcmp(row->workflow_id, a->workflow->id) == 0 && json_equal(row->request, a->request))
+    if (strcmp(row->workflow_id, a->workflow->id) == 0 && json_equal(row->request, a->request) &&
+        (!a->is_own || json_equal(row->workflow, a->workflow->source)))
         known->reply = json_pack("{s:s, s:s, s:b, s:i}", "session_id", row->id, "status", row->state, "created", 0,
                                  "queue_position", 0);
 }
@@ -104,13 +149,17 @@ static bool answer_known(struct application *a)
 {
     struct known known = {.application = a};
     struct hep_error error = {0};
-    if (!a->key || hep_store_get_key(a->engine->store, a->key, see_known, &known, &error) == HEP_E_NOT_FOUND)
+    if (a->purpose != ACCEPT || !a->key ||
+        hep_store_get_key(a->engine->store, a->key, see_known, &known, &error) == HEP_E_NOT_FOUND)
         return false;
     if (error.code == HEP_OK && !known.reply) {
         hep_fail_field(&error, HEP_E_CONFLICT, "idempotency_key", "this key was used for another request");
         hep_hint(&error, "use a new key for a new request");
     }
-    application_end(a, error.code, known.reply, &error);
+    if (error.code == HEP_OK)
+        application_end(a, known.reply);
+    else
+        application_fail(a, &error);
     return true;
 }
 
@@ -129,83 +178,86 @@ static enum hep_status insert(struct hep_engine *engine, struct hep_session *ses
     return hep_store_commit(engine->store, error);
 }
 
-static enum hep_status check_models(const struct hep_engine *engine, struct hep_session *session,
-                                    struct hep_error *error)
+static bool model_is_there(const struct hep_engine *engine, const struct hep_session *session, const json_t *name)
 {
-    json_t *models = hep_catalog_models(engine->catalog), *model, *name;
-    size_t index, other;
-    for (size_t i = 0; models && i < session->workflow->step_count; i++) {
-        json_t *required = NULL;
-        if (!session->workflow->steps[i].required_models)
+    json_t *models = hep_catalog_models(engine->catalog), *model;
+    size_t index;
+    if (!models || !json_is_string(name) ||
+        strcmp(json_string_value(name), hep_json_str(session->model, "name", "")) == 0)
+        return true;
+    json_array_foreach(models, index,
+                       model) if (strcmp(hep_json_str(model, "name", ""), json_string_value(name)) == 0) return true;
+    return false;
+}
+
+/* The models that steps say they need. */
+static void check_models(struct application *a, struct hep_session *session)
+{
+    for (size_t i = 0; i < session->workflow->step_count; i++) {
+        const struct hep_workflow_step *step = &session->workflow->steps[i];
+        json_t *required = NULL, *name;
+        size_t index;
+        struct hep_error error;
+        if (!step->required_models)
             continue;
-        HEP_TRY(hep_session_fill(session, session->workflow->steps[i].required_models, &required, error));
-        json_array_foreach(required, index, name)
+        if (hep_session_fill(session, step->required_models, &required, &error) != HEP_OK)
+            hep_problem_add_error(a->problems, step->id, &error);
+        json_array_foreach(required, index, name) if (!model_is_there(a->engine, session, name))
         {
-            bool found =
-                !json_is_string(name) || strcmp(json_string_value(name), hep_json_str(session->model, "name", "")) == 0;
-            json_array_foreach(models, other, model) found =
-                found || strcmp(hep_json_str(model, "name", ""), json_string_value(name)) == 0;
-            if (!found) {
-                hep_fail_field(error, HEP_E_NOT_FOUND, "model", "step %s needs the model \"%.80s\", which is not there",
-                               session->workflow->steps[i].id, json_string_value(name));
-                json_decref(required);
-                return hep_hint(error, "see `heptctl models`"), HEP_E_NOT_FOUND;
-            }
+            hep_fail_field(&error, HEP_E_NOT_FOUND, "model", "step %s needs the model \"%.80s\", which is not there",
+                           step->id, json_string_value(name));
+            hep_hint(&error, "see `heptctl models`");
+            hep_problem_add_error(a->problems, step->id, &error);
         }
         json_decref(required);
     }
-    return HEP_OK;
 }
 
-static enum hep_status make_session(struct application *a, json_t *info, struct hep_session **session,
-                                    struct hep_error *error)
+/* A session that nobody knows yet; NULL with problems noted. */
+static struct hep_session *make_session(struct application *a, json_t *info)
 {
     struct hep_engine *engine = a->engine;
     struct hep_parameter_scope scope = {.model_info = info,
                                         .schedulers = hep_catalog_schedulers(engine->catalog),
                                         .model = info ? hep_json_str(info, "name", "") : NULL,
-                                        .seed = choose_seed()};
+                                        .seed = hep_choose_seed()};
     json_t *configuration = NULL;
-    HEP_TRY(hep_parameters_fill(a->workflow->parameters, a->workflow->parameter_count, a->canonical, &scope,
-                                &configuration, error));
+    if (hep_parameters_fill(a->workflow->parameters, a->workflow->parameter_count, a->canonical, &scope, &configuration,
+                            a->problems, NULL) != HEP_OK)
+        return NULL;
     struct hep_session *result = hep_session_create(engine, a->workflow);
     if (!result) {
         json_decref(configuration);
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a session");
+        hep_problem_add(a->problems, "", "", HEP_E_NO_MEMORY, "no memory for a session");
+        return NULL;
     }
-    make_id(result->id);
+    hep_make_id('s', result->id);
     result->seq = engine->last_seq + 1;
     result->state = HEP_SESSION_QUEUED;
     result->priority = a->priority;
     result->key = a->key ? strdup(a->key) : NULL;
+    snprintf(result->batch, sizeof result->batch, "%s", a->batch);
+    result->item = a->item;
     result->request = json_incref(a->request);
     result->configuration = configuration;
     result->model = json_incref(info);
     result->created = hep_wall_ms();
-    struct hep_error unstored = {0};
-    enum hep_status status = check_models(engine, result, error);
-    if (status == HEP_OK && (status = insert(engine, result, &unstored)) != HEP_OK) {
-        *error = unstored;
-        hep_engine_store_broke(engine, &unstored); /* nothing more is accepted until it works */
-    }
-    if (status != HEP_OK) {
+    check_models(a, result);
+    if (json_array_size(a->problems) > 0) {
         hep_session_free(result);
-        return status;
+        return NULL;
     }
-    *session = result;
-    return HEP_OK;
+    return result;
 }
 
-static void decide(struct application *a, json_t *info)
+static void accept_session(struct application *a, struct hep_session *session)
 {
     struct hep_engine *engine = a->engine;
-    struct hep_session *session = NULL;
-    struct hep_error error = {0};
-    if (answer_known(a)) /* the same key may have come twice while the model domain was asked */
-        return;
-    enum hep_status status = make_session(a, info, &session, &error);
-    if (status != HEP_OK) {
-        application_end(a, status, NULL, &error);
+    struct hep_error unstored = {0};
+    if (insert(engine, session, &unstored) != HEP_OK) {
+        hep_session_free(session);
+        hep_engine_store_broke(engine, &unstored); /* nothing more is accepted until it works */
+        application_fail(a, &unstored);
         return;
     }
     HEP_CRASH_POINT("accept.after_commit");
@@ -216,8 +268,44 @@ static void decide(struct application *a, json_t *info)
                      json_pack("{s:s, s:i}", "workflow_id", a->workflow->id, "priority", a->priority));
     json_t *reply = accepted_json(session, true);
     hep_engine_settle(engine, NULL);
-    application_end(a, HEP_OK, reply, NULL);
+    application_end(a, reply);
     HEP_CRASH_POINT("accept.replied");
+}
+
+/* What a request would take is known. */
+static void on_tried(void *context, json_t *resources, const struct hep_error *error, struct hep_session *session)
+{
+    struct application *a = context;
+    if (error)
+        hep_problem_add_error(a->problems, "", error);
+    json_t *reply = json_pack("{s:b, s:O, s:o, s:O, s:o}", "valid", error == NULL, "problems", a->problems, "workflow",
+                              hep_workflow_describe(a->workflow), "configuration", session->configuration, "resources",
+                              resources ? resources : json_object());
+    json_object_set(reply, "estimated_duration_ms", json_object_get(resources, "estimated_duration_ms"));
+    json_object_del(resources, "estimated_duration_ms");
+    hep_session_free(session);
+    application_end(a, reply);
+}
+
+static void end_checked(struct application *a, struct hep_session *session)
+{
+    hep_session_free(session);
+    application_end(a, json_pack("{s:b, s:O}", "valid", 1, "problems", a->problems));
+}
+
+static void decide(struct application *a, json_t *info)
+{
+    if (answer_known(a)) /* the same key may have come twice while the model domain was asked */
+        return;
+    struct hep_session *session = make_session(a, info);
+    if (!session)
+        end_with_problems(a);
+    else if (a->purpose == ACCEPT)
+        accept_session(a, session);
+    else if (a->purpose == TRY)
+        hep_session_try(session, on_tried, a);
+    else
+        end_checked(a, session);
 }
 
 static void on_model(void *context, json_t *info, const struct hep_error *error)
@@ -226,9 +314,12 @@ static void on_model(void *context, json_t *info, const struct hep_error *error)
     if (a->engine->draining && !error) {
         struct hep_error draining;
         hep_fail(&draining, HEP_E_NOT_NOW, "the daemon is ending");
-        application_end(a, HEP_E_NOT_NOW, NULL, &draining);
+        application_fail(a, &draining);
     } else if (error) {
-        application_end(a, error->code, NULL, error);
+        struct hep_error said = *error;
+        explain(a, &said);
+        hep_problem_add_error(a->problems, "", &said);
+        end_with_problems(a);
     } else {
         decide(a, info);
     }
@@ -264,19 +355,6 @@ static enum hep_status may_accept(const struct hep_engine *engine, const struct 
     return HEP_OK;
 }
 
-static enum hep_status check_template(const struct hep_engine *engine, const struct hep_workflow *workflow,
-                                      struct hep_error *error)
-{
-    json_t *problems = json_array();
-    enum hep_status status = HEP_OK;
-    hep_workflow_check_operations(workflow, engine->router, problems);
-    if (json_array_size(problems) > 0)
-        status = hep_fail_field(error, HEP_E_BAD_FILE, "workflow_id", "workflow %s cannot run: %s", workflow->id,
-                                json_string_value(json_array_get(problems, 0)));
-    json_decref(problems);
-    return status;
-}
-
 static const struct hep_parameter *model_parameter(const struct hep_workflow *workflow)
 {
     for (size_t i = 0; i < workflow->parameter_count; i++)
@@ -295,37 +373,117 @@ static enum hep_status ask_model(struct application *a, const struct hep_paramet
     return hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, on_model, a, error);
 }
 
-void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json_t *configuration, int priority,
-                        const char *key, hep_engine_answer *answer, void *context)
+/* The workflow that came with the request, completed. What its steps say of the configuration goes before what the
+   configuration says itself. */
+static enum hep_status take_definition(struct application *a, const struct hep_engine_request *request, json_t **given,
+                                       struct hep_error *error)
 {
-    struct hep_error error = {0};
+    struct hep_workflow *base = NULL;
+    json_t *source = NULL,
+           *named = json_is_object(request->definition) ? json_copy(request->definition) : json_object();
+    if (!json_object_get(named, "workflow_id") && request->workflow_id && request->workflow_id[0])
+        json_object_set_new(named, "workflow_id", json_string(request->workflow_id));
+    hep_workflows_find(a->engine->workflows, HEP_WORKFLOW_BASE, &base, NULL);
+    hep_workflow_expand(named, base, a->engine->router, request->caller, &source, given, a->problems);
+    json_decref(named);
+    a->is_own = true;
+    enum hep_status status = hep_workflow_parse(source, a->problems, &a->workflow, error);
+    json_decref(source);
+    json_object_update(*given, a->request);
+    return status;
+}
+
+static enum hep_status take_workflow(struct application *a, const struct hep_engine_request *request, json_t **given,
+                                     struct hep_error *error)
+{
+    const char *id = request->workflow_id && request->workflow_id[0] ? request->workflow_id : HEP_WORKFLOW_BASE;
     struct hep_workflow *workflow = NULL;
-    enum hep_status status;
+    a->request = request->configuration ? json_incref(request->configuration) : json_object();
+    if (request->definition)
+        return take_definition(a, request, given, error);
+    *given = json_incref(a->request);
+    HEP_TRY(hep_workflows_find(a->engine->workflows, id, &workflow, error));
+    a->workflow = hep_workflow_hold(workflow);
+    return HEP_OK;
+}
+
+/* Everything that can be said of the request without asking the model domain. */
+static void check_request(struct application *a, json_t *given)
+{
+    hep_workflow_check_operations(a->workflow, a->engine->router, a->problems);
+    hep_parameters_name(a->workflow->parameters, a->workflow->parameter_count, given, &a->canonical, a->problems, NULL);
+}
+
+static struct application *make_application(struct hep_engine *engine, const struct hep_engine_request *request,
+                                            enum purpose purpose, hep_engine_answer *answer, void *context)
+{
+    struct hep_error error;
     struct application *a = calloc(1, sizeof *a);
     if (!a) {
-        status = hep_fail(&error, HEP_E_NO_MEMORY, "no memory for a request");
-        answer(context, status, NULL, &error);
+        hep_fail(&error, HEP_E_NO_MEMORY, "no memory for a request");
+        answer(context, HEP_E_NO_MEMORY, NULL, &error);
+        return NULL;
+    }
+    *a = (struct application){.engine = engine,
+                              .priority = request->priority,
+                              .purpose = purpose,
+                              .item = request->item,
+                              .problems = json_array(),
+                              .answer = answer,
+                              .context = context};
+    a->key = request->key && request->key[0] ? strdup(request->key) : NULL;
+    snprintf(a->batch, sizeof a->batch, "%s", request->batch ? request->batch : "");
+    return a;
+}
+
+static void apply(struct application *a, const struct hep_engine_request *request)
+{
+    struct hep_error error = {0};
+    json_t *given = NULL;
+    enum hep_status status = HEP_OK;
+    if (a->purpose == ACCEPT)
+        HEP_TRY_DONE(status, may_accept(a->engine, a, &error));
+    HEP_TRY_DONE(status, take_workflow(a, request, &given, &error));
+    if (answer_known(a)) {
+        json_decref(given);
         return;
     }
-    *a = (struct application){.engine = engine, .priority = priority, .answer = answer, .context = context};
-    a->key = key && key[0] ? strdup(key) : NULL;
-    HEP_TRY_DONE(status, may_accept(engine, a, &error));
-    HEP_TRY_DONE(status, hep_workflows_find(engine->workflows, workflow_id, &workflow, &error));
-    a->workflow = hep_workflow_hold(workflow);
-    a->request = configuration ? json_incref(configuration) : json_object();
-    if (answer_known(a))
-        return;
-    HEP_TRY_DONE(status, check_template(engine, workflow, &error));
-    HEP_TRY_DONE(status, hep_parameters_name(workflow->parameters, workflow->parameter_count, a->request, &a->canonical,
-                                             &error));
-    const struct hep_parameter *parameter = model_parameter(workflow);
+    check_request(a, given);
+    json_decref(hep_take(&given));
+    const struct hep_parameter *parameter = model_parameter(a->workflow);
     if (!parameter) {
         decide(a, NULL);
         return;
     }
     HEP_TRY_DONE(status, ask_model(a, parameter, &error));
-    hep_engine_settle(engine, NULL); /* sends the question */
+    hep_engine_settle(a->engine, NULL); /* sends the question */
     return;
 done:
-    application_end(a, status, NULL, &error);
+    json_decref(given);
+    if (!end_with_problems(a))
+        application_fail(a, &error);
+}
+
+void hep_engine_execute(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                        void *context)
+{
+    struct application *a = make_application(engine, request, ACCEPT, answer, context);
+    if (a)
+        apply(a, request);
+}
+
+void hep_engine_validate(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                         void *context)
+{
+    struct application *a = make_application(engine, request, TRY, answer, context);
+    if (a)
+        apply(a, request);
+}
+
+void hep_engine_check(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                      void *context)
+{
+    struct application *a = make_application(engine, request, CHECK, answer, context);
+    if (a)
+        apply(a, request);
 }

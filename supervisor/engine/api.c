@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SOON_MS = 1000, BY_HAND_MS = 60000 /* nothing happens by itself: asking often helps nobody */ };
+
 /* ---- looking ----------------------------------------------------------------------------------------------------- */
 struct opening {
     struct hep_engine *engine;
@@ -115,6 +117,33 @@ static const struct {
 } actions[] = {
     {"pause", pause_session}, {"resume", resume_session}, {"cancel", cancel_session}, {"priority", prioritise_session}};
 
+/* An ended session goes on where it failed or was cancelled, under its own id and with what it has already made. */
+static enum hep_status retry_session(struct hep_engine *engine, const char *id, json_t **reply, struct hep_error *error)
+{
+    struct hep_session *session;
+    bool owned;
+    HEP_TRY(hep_engine_open(engine, id, &session, &owned, error));
+    if (!owned && hep_session_is_ended(session->state)) {
+        hep_fail(error, HEP_E_BUSY, "session %s is just ending", id);
+        error->retry_after_ms = SOON_MS;
+        return hep_hint(error, "ask again in a moment"), HEP_E_BUSY;
+    }
+    enum hep_status status = hep_session_retry(session, error);
+    if (status != HEP_OK) {
+        if (owned)
+            hep_session_free(session);
+        return status;
+    }
+    hep_engine_add_session(engine, session);
+    json_t *said = json_pack("{s:s, s:s}", "session_id", id, "status", hep_session_state_name(session->state));
+    status = hep_engine_settle(engine, error);
+    if (status == HEP_OK)
+        *reply = said;
+    else
+        json_decref(said);
+    return status;
+}
+
 static enum hep_status not_in_memory(struct hep_engine *engine, const char *id, const char *action,
                                      struct hep_error *error)
 {
@@ -129,6 +158,8 @@ static enum hep_status not_in_memory(struct hep_engine *engine, const char *id, 
 enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, const char *action, int priority,
                                    json_t **reply, struct hep_error *error)
 {
+    if (strcmp(action, "retry") == 0)
+        return retry_session(engine, id, reply, error);
     for (size_t i = 0; i < HEP_COUNT_OF(actions); i++) {
         if (strcmp(actions[i].name, action) != 0)
             continue;
@@ -147,7 +178,7 @@ enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, co
         return HEP_OK;
     }
     return hep_fail_field(error, HEP_E_BAD_FIELD, "action",
-                          "action is \"%.40s\", not one of pause, resume, cancel, priority", action);
+                          "action is \"%.40s\", not one of pause, resume, cancel, retry, priority", action);
 }
 
 enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, struct hep_error *error)
@@ -171,8 +202,6 @@ enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, str
 
 /* ---- a domain that is not there -----------------------------------------------------------------------------------
  */
-enum { SOON_MS = 1000, BY_HAND_MS = 60000 /* nothing happens by itself: asking often helps nobody */ };
-
 static json_t *row_of(json_t *domains, enum hep_role role)
 {
     size_t index;

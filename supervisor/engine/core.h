@@ -6,9 +6,11 @@
 #define HEP_SUPERVISOR_ENGINE_CORE_H
 
 #include "common/operation.h"
+#include "supervisor/engine/batch.h"
 #include "supervisor/engine/catalog.h"
 #include "supervisor/engine/dispatch.h"
 #include "supervisor/engine/engine.h"
+#include "supervisor/engine/estimate.h"
 #include "supervisor/engine/events.h"
 #include "supervisor/engine/incidents.h"
 #include "supervisor/engine/router.h"
@@ -32,11 +34,12 @@ struct hep_engine {
     struct hep_loop *loop;
     struct hep_proc *proc; /* NULL until attached                                          */
     struct hep_proc_events proc_events;
-    char *instance, *state_dir, *output_dir, *default_model;
-    uint64_t memory_bytes;     /* configured budget; 0 = device_limit                          */
-    uint64_t device_limit;     /* from device.get_memory; 0 = not known                        */
-    json_t *rates;             /* dtype → GFLOP/s of the device, from device.list; NULL = not known */
-    double gflops_seen;        /* best of the denoising steps so far                               */
+    char *instance, *state_dir, *output_dir, *default_model, *workflows_dir;
+    uint64_t memory_bytes; /* configured budget; 0 = device_limit                          */
+    uint64_t device_limit; /* from device.get_memory; 0 = not known                        */
+    json_t *rates;         /* dtype → GFLOP/s of the device, from device.list; NULL = not known */
+    double gflops_seen;    /* best of the denoising steps so far                               */
+    struct hep_estimates *estimates;
     int64_t evaluation_max_ms; /* of one run of a network for one image, at that rate              */
     void (*shm_room)(uint64_t *total, uint64_t *available); /* hep_shm_room; tests have their own  */
     int sessions_max, queue_max, sessions_kept;
@@ -55,6 +58,11 @@ struct hep_engine {
     int64_t last_seq;                     /* of sessions                                                  */
     json_t *loaded_source;                /* template of the session that was read from the store last …  */
     struct hep_workflow *loaded_workflow; /* … and what it says; both NULL before                 */
+    struct hep_batch *batches;            /* not ended, oldest first                                      */
+    json_t *manager;                      /* last word of the batch manager; NULL = none yet              */
+    int begun_by_priority;                /* sessions since one was begun for its age                     */
+    int64_t available_told;               /* free memory that inference was told last                     */
+    uint64_t memory_told_to;              /* generation of the process that was told                      */
 
     bool draining;
     bool held;                          /* by the operator: nothing begins, nothing is asked            */
@@ -97,22 +105,51 @@ void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *
                      json_t *data);
 
 /* ---- what the front asks ----------------------------------------------------------------------------------------- */
-/* Called once, maybe before the asking function returns. reply is taken by the callee, NULL on failure. */
+/* Called once, maybe before the asking function returns. reply is taken by the callee; on failure it is NULL, or
+   {problems} that belong to the error. */
 typedef void hep_engine_answer(void *context, enum hep_status status, json_t *reply, const struct hep_error *error);
 
-/* Accepts a request: {session_id, status, created, queue_position}; the row is durable before the answer. */
-void hep_engine_execute(struct hep_engine *engine, const char *workflow_id, json_t *configuration, int priority,
-                        const char *key, hep_engine_answer *answer, void *context);
+/* A request for work; all is borrowed. */
+struct hep_engine_request {
+    const char *workflow_id; /* a template, or the name of definition; NULL or "" = txt2img             */
+    json_t *definition;      /* a workflow of its own, as expand.h says; NULL = the template            */
+    json_t *configuration;   /* object, NULL = empty                                                    */
+    int priority;
+    const char *key;            /* Idempotency-Key; NULL or "" = none                                */
+    enum hep_permission caller; /* what definition may ask for                                       */
+    const char *batch;          /* batch that it is an item of; NULL = none                                      */
+    int item;
+};
+
+/* Accepts a request: {session_id, status, created, queue_position}; the row is durable before the answer. On failure
+   reply is {problems: […]} (problem.h) where more than one is known. */
+void hep_engine_execute(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                        void *context);
+/* All that is wrong with it: {valid, problems}. */
+void hep_engine_check(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                      void *context);
+/* Whether it would be accepted, and what it would take: {valid, problems, workflow: as it would run, configuration,
+   resources, estimated_duration_ms}. Nothing is stored. Its model is loaded, to know the memory exactly. */
+void hep_engine_validate(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                         void *context);
 /* Passes a request on to a domain. data is borrowed. Errors by the router, DOMAIN_DOWN, and the domain's own. */
 void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
                      const char *session, hep_engine_answer *answer, void *context);
 /* DOMAIN_DOWN with all that is known: the domain, its state and cause, the operation, when it is tried again. */
 enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep_role role, const char *operation,
                                        struct hep_error *error);
-/* action: pause, resume, cancel, priority. Durable when it returns OK. */
+/* action: pause, resume, cancel, retry, priority. Durable when it returns OK. */
 enum hep_status hep_engine_control(struct hep_engine *engine, const char *id, const char *action, int priority,
                                    json_t **reply, struct hep_error *error);
 enum hep_status hep_engine_delete(struct hep_engine *engine, const char *id, struct hep_error *error);
+/* templates.c: reads the folder and the store again; on an error what there was stays. */
+enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_error *error);
+/* templates.c: keeps an operator's workflow, borrowed, under this id; durable when it returns OK. What is wrong with it
+   is appended to problems (problem.h). CONFLICT: the folder has one of this id. */
+enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *id, json_t *source, json_t *problems,
+                                        struct hep_error *error);
+/* templates.c: NOT_FOUND; NOT_ALLOWED: it is of the folder. */
+enum hep_status hep_engine_delete_workflow(struct hep_engine *engine, const char *id, struct hep_error *error);
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);
 /* Holds everything at a step boundary, or lets it go on. Returns how many sessions are still on their way there. */
 int hep_engine_hold(struct hep_engine *engine, bool held);
@@ -126,6 +163,23 @@ struct hep_engine_filter {
 /* *reply: {sessions:[…], next_cursor?}; next_cursor is there when there are more. (listing.c) */
 enum hep_status hep_engine_list(struct hep_engine *engine, const struct hep_engine_filter *wanted, json_t **reply,
                                 struct hep_error *error);
+/* batch_api.c: keeps a batch {workflow_id, configuration, items, ranges, batch_config}, borrowed, whose every item has
+   been checked: {batch_id, status, created, total_items}. On failure as hep_engine_execute; problems have their item.
+ */
+void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int priority, const char *key,
+                             hep_engine_answer *answer, void *context);
+enum hep_status hep_engine_get_batch(struct hep_engine *engine, const char *id, json_t **view, struct hep_error *error);
+enum hep_status hep_engine_list_batches(struct hep_engine *engine, const char *status, const char *cursor, int limit,
+                                        json_t **reply, struct hep_error *error);
+/* action: execute, pause, resume, cancel. Durable when it returns OK. */
+enum hep_status hep_engine_control_batch(struct hep_engine *engine, const char *id, const char *action, json_t **reply,
+                                         struct hep_error *error);
+/* NOT_NOW while it goes on. Its sessions stay. */
+enum hep_status hep_engine_delete_batch(struct hep_engine *engine, const char *id, struct hep_error *error);
+/* accept.c: kind and 17 letters of time and chance: sorts by age, never repeats. */
+void hep_make_id(char kind, char id[HEP_SESSION_ID_MAX]);
+/* accept.c: a seed of 32 bits, so that every client can hold it in a number. */
+uint64_t hep_choose_seed(void);
 json_t *hep_engine_status(struct hep_engine *engine); /* status.c; new reference */
 
 #endif

@@ -41,6 +41,7 @@ struct hep_dispatch {
     int ordered[HEP_ROLE_COUNT]; /* of these, sessions'                                    */
     int alone[HEP_ROLE_COUNT];   /* of these, ones that must be alone                      */
     bool stopped;
+    const struct hep_errand *short_of_cores; /* the first such one of the last pump            */
 };
 
 enum hep_status hep_dispatch_create(struct hep_loop *loop, struct hep_dispatch **dispatch, struct hep_error *error)
@@ -91,6 +92,8 @@ static void list_insert(struct hep_dispatch *dispatch, struct hep_errand *errand
 
 static void list_remove(struct hep_dispatch *dispatch, struct hep_errand *errand)
 {
+    if (dispatch->short_of_cores == errand)
+        dispatch->short_of_cores = NULL;
     struct hep_errand **place = &dispatch->errands;
     while (*place != errand)
         place = &(*place)->next;
@@ -235,8 +238,17 @@ static bool has_cores(struct hep_dispatch *dispatch, struct pass *pass, struct h
         errand->leased = true;
         return true;
     }
+    if (!pass->short_of_cores)
+        dispatch->short_of_cores = errand;
     pass->short_of_cores = true;
     return false;
+}
+
+bool hep_dispatch_waits_for_cores(const struct hep_dispatch *dispatch, int *priority)
+{
+    if (dispatch->short_of_cores)
+        *priority = dispatch->short_of_cores->spec.priority;
+    return dispatch->short_of_cores != NULL;
 }
 
 static void give_lease_back(struct hep_errand *errand)
@@ -294,6 +306,7 @@ void hep_dispatch_pump(struct hep_dispatch *dispatch)
     if (!dispatch->proc || dispatch->stopped)
         return;
     struct pass pass = {.busy = has_heavy_of_two_domains(dispatch)};
+    dispatch->short_of_cores = NULL;
     for (struct hep_errand *errand = dispatch->errands, *next; errand; errand = next) {
         next = errand->next; /* consider() ends nothing: done comes from the loop */
         consider(dispatch, &pass, errand);

@@ -47,6 +47,8 @@ int64_t hep_errand_sent_ms(const struct hep_errand *errand);
 const char *hep_errand_request_id(const struct hep_errand *errand); /* "" until it is sent */
 /* Sends what can go now. */
 void hep_dispatch_pump(struct hep_dispatch *dispatch);
+/* After a pump: whether a heavy errand could go but for cores that other domains have; the priority of the first. */
+bool hep_dispatch_waits_for_cores(const struct hep_dispatch *dispatch, int *priority);
 /* After this nothing is sent any more. */
 void hep_dispatch_stop(struct hep_dispatch *dispatch);
 int hep_dispatch_waiting(const struct hep_dispatch *dispatch, enum hep_role role);

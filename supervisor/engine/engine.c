@@ -22,6 +22,7 @@
 
 enum {
     SESSIONS_MAX = 4,
+    BEGUN_FOR_AGE = 8,
     SESSIONS_KEPT = 10000,
     TRIM_EVERY = 100,
     STORE_RETRY_MS = 1000,
@@ -50,21 +51,43 @@ static struct hep_session *next_in_queue(const struct hep_engine *engine, const 
     return best;
 }
 
+/* However many come with a higher priority, one of BEGUN_FOR_AGE is the oldest that waits. */
+static struct hep_session *begins_for_its_age(const struct hep_engine *engine)
+{
+    struct hep_session *oldest = engine->sessions; /* by age */
+    while (oldest && (oldest->state != HEP_SESSION_QUEUED || oldest->batch[0]))
+        oldest = oldest->next;
+    return engine->begun_by_priority >= BEGUN_FOR_AGE ? oldest : NULL;
+}
+
+static bool begin(struct hep_engine *engine, struct hep_session *session)
+{
+    bool is_oldest = true;
+    if (engine->draining || engine->held || hep_session_room(session) != HEP_ROOM_NOW)
+        return false;
+    for (const struct hep_session *s = engine->sessions; s != session; s = s->next)
+        is_oldest = is_oldest && s->state != HEP_SESSION_QUEUED;
+    engine->begun_by_priority = is_oldest ? 0 : engine->begun_by_priority + 1;
+    hep_session_take(session, HEP_SESSION_EVENT_BEGIN, NULL);
+    return true;
+}
+
 void hep_engine_admit(struct hep_engine *engine)
 {
     int running = 0;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        running += s->state == HEP_SESSION_RUNNING;
-    struct hep_session *session = next_in_queue(engine, NULL), *next;
-    for (; session && running < engine->sessions_max && !engine->draining && !engine->held; session = next) {
-        enum hep_room room = hep_session_room(session);
+        running += s->state == HEP_SESSION_RUNNING && !s->batch[0];
+    struct hep_session *session = begins_for_its_age(engine), *next;
+    if (session && running < engine->sessions_max && begin(engine, session))
+        running++;
+    for (session = next_in_queue(engine, NULL); session; session = next) {
         next = next_in_queue(engine, session);
-        if (room == HEP_ROOM_SOON)
+        if (!session->batch[0] && running >= engine->sessions_max)
+            continue; /* a batch counts its own */
+        if (hep_session_room(session) == HEP_ROOM_SOON)
             return;
-        if (room == HEP_ROOM_NOW) {
-            hep_session_take(session, HEP_SESSION_EVENT_BEGIN, NULL);
-            running++;
-        }
+        if (begin(engine, session))
+            running += !session->batch[0];
     }
 }
 
@@ -81,7 +104,8 @@ static bool has_changes(const struct hep_engine *engine)
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         if (is_dirty(s))
             return true;
-    return hep_events_pending_durable(engine->events) || hep_incidents_pending(&engine->incidents);
+    return hep_batches_dirty(engine) || hep_events_pending_durable(engine->events) ||
+           hep_incidents_pending(&engine->incidents);
 }
 
 /* Steps on the way are work: after a power cut, which empties the arenas too, they are done again. */
@@ -90,6 +114,8 @@ static enum hep_store_safety safety_of(const struct hep_engine *engine)
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         if (s->dirt == HEP_SESSION_PROMISED)
             return HEP_STORE_POWER_SAFE;
+    if (hep_batches_dirty(engine))
+        return HEP_STORE_POWER_SAFE;
     return hep_events_must_reserve(engine->events) ? HEP_STORE_POWER_SAFE : HEP_STORE_PROCESS_SAFE;
 }
 
@@ -99,9 +125,13 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
     for (struct hep_session *s = engine->sessions; s && status == HEP_OK; s = s->next)
         status = hep_session_save(s, error);
     if (status == HEP_OK)
+        status = hep_batches_save(engine, error);
+    if (status == HEP_OK)
         status = hep_events_store(engine->events, error);
     if (status == HEP_OK)
         status = hep_incidents_save(&engine->incidents, error);
+    if (status == HEP_OK)
+        status = hep_estimates_save(engine->estimates, engine->store, error);
     if (status == HEP_OK && engine->ended_since_trim >= TRIM_EVERY) {
         status = hep_store_trim(engine->store, engine->sessions_kept, HEP_EVENTS_STORED, error);
         engine->ended_since_trim = 0;
@@ -116,6 +146,7 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
     hep_incidents_saved(&engine->incidents);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_saved(s);
+    hep_batches_saved(engine);
     return HEP_OK;
 }
 
@@ -150,6 +181,31 @@ static void carry_out(struct hep_engine *engine)
     }
 }
 
+static bool denoises(const struct hep_session *session)
+{
+    return session->state == HEP_SESSION_RUNNING && session->errand && !session->measuring &&
+           hep_errand_is_sent(session->errand) && session->workflow->steps[session->step].role == HEP_ROLE_INFERENCE;
+}
+
+/* Who waits for cores with a higher priority than everybody who denoises gets them at the next step: those end their
+   call there, with what they have committed, and ask again behind him. */
+static void yield_to_urgent(struct hep_engine *engine)
+{
+    int priority;
+    if (!hep_dispatch_waits_for_cores(engine->dispatch, &priority))
+        return;
+    for (const struct hep_session *s = engine->sessions; s; s = s->next)
+        if (denoises(s) && s->priority >= priority)
+            return;
+    for (struct hep_session *s = engine->sessions; s; s = s->next)
+        if (denoises(s) && !s->yielding && !s->stopping) {
+            s->yielding = true;
+            hep_engine_tell(engine, HEP_ROLE_INFERENCE, "control", s->id,
+                            json_pack("{s:s, s:s}", "session", s->id, "action", "pause"));
+        }
+    hep_dispatch_pump(engine->dispatch);
+}
+
 enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *error)
 {
     if (engine->settling || !engine->events)
@@ -159,6 +215,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     for (int round = 0; round < SETTLE_ROUNDS; round++) {
         struct hep_error reason = {0};
         if (engine->proc) {
+            hep_batches_advance(engine);
             hep_engine_admit(engine);
             for (struct hep_session *s = engine->sessions; s; s = s->next)
                 hep_session_advance(s);
@@ -181,6 +238,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
             break;
     }
     hep_dispatch_pump(engine->dispatch); /* a session's step is there only once it is stored */
+    yield_to_urgent(engine);
     engine->settling = false;
     if (told && engine->changed)
         engine->changed(engine->changed_context);
@@ -348,6 +406,20 @@ static void reconcile(struct hep_engine *engine, json_t *reservations)
     hep_dispatch_pump(engine->dispatch);
 }
 
+/* The batch manager follows what others take and give back. A change of a hundredth is none. */
+static void tell_memory(struct hep_engine *engine, int64_t available)
+{
+    int64_t change = available - engine->available_told;
+    bool is_new = engine->domains[HEP_ROLE_INFERENCE].generation != engine->memory_told_to;
+    if (available <= 0 || !engine->batches || !hep_proc_is_ready(engine->proc, HEP_ROLE_INFERENCE) ||
+        (!is_new && (change < 0 ? -change : change) < engine->available_told / 100))
+        return;
+    engine->available_told = available;
+    engine->memory_told_to = engine->domains[HEP_ROLE_INFERENCE].generation;
+    hep_engine_tell(engine, HEP_ROLE_INFERENCE, "memory", "", json_pack("{s:I}", "free_bytes", (json_int_t)available));
+    hep_dispatch_pump(engine->dispatch);
+}
+
 static void on_measured(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     struct hep_engine *engine = context;
@@ -390,8 +462,12 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     if (generation != engine->domains[role].generation)
         return;
     engine->domains[role].report_ms = hep_now_ms();
-    if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0)
+    if (role == HEP_ROLE_INFERENCE && strcmp(kind, "status") == 0)
+        hep_batches_see_manager(engine, json_object_get(report, "inference"));
+    if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0) {
         reconcile(engine, json_object_get(report, "reservations"));
+        tell_memory(engine, hep_json_int(report, "available_bytes", 0));
+    }
     if (role == HEP_ROLE_DEVICE && json_is_false(json_object_get(report, "rates_settled")) && has_time(engine))
         measure(engine);
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
@@ -477,6 +553,7 @@ static enum hep_status load_sessions(struct hep_engine *engine, struct hep_error
     HEP_TRY(hep_store_live_sessions(engine->store, load_live, engine, error));
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         resume_session(s);
+    HEP_TRY(hep_batches_load(engine, error));
     HEP_CRASH_POINT("start.before_sweep");
     HEP_TRY(hep_segment_sweep(engine->instance, keeps_segment, engine, &swept, error));
     HEP_CRASH_POINT("start.after_sweep");
@@ -509,7 +586,9 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
     engine->state_dir = strdup(options->state_dir);
     engine->output_dir = strdup(options->output_dir);
     engine->default_model = strdup(options->default_model ? options->default_model : "");
-    if (!engine->instance || !engine->state_dir || !engine->output_dir || !engine->default_model)
+    engine->workflows_dir = strdup(options->workflows_dir);
+    if (!engine->instance || !engine->state_dir || !engine->output_dir || !engine->default_model ||
+        !engine->workflows_dir)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the engine");
     engine->memory_bytes = options->memory_bytes;
     engine->shm_room = hep_shm_room;
@@ -543,7 +622,8 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
         HEP_TRY_DONE(status, hep_fail(error, HEP_E_BAD_CONFIG, "the path of the state folder is too long"));
     HEP_TRY_DONE(status, hep_store_open(path, &result->store, error));
     HEP_TRY_DONE(status, hep_incidents_init(&result->incidents, result->store, error));
-    HEP_TRY_DONE(status, hep_workflows_load(options->workflows_dir, &result->workflows, error));
+    HEP_TRY_DONE(status, hep_estimates_create(result->store, &result->estimates, error));
+    HEP_TRY_DONE(status, hep_engine_load_workflows(result, error));
     HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
     HEP_TRY_DONE(status, hep_router_create(&result->router, error));
     HEP_TRY_DONE(status, hep_dispatch_create(loop, &result->dispatch, error));
@@ -560,6 +640,14 @@ void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc)
     engine->proc = proc;
     hep_dispatch_attach(engine->dispatch, proc);
     hep_engine_settle(engine, NULL);
+}
+
+enum hep_status hep_engine_reload(struct hep_engine *engine, struct hep_error *error)
+{
+    HEP_TRY(hep_engine_load_workflows(engine, error));
+    hep_engine_event(engine, NULL, "workflows.reloaded", false, NULL);
+    hep_engine_settle(engine, NULL);
+    return HEP_OK;
 }
 
 void hep_engine_drain(struct hep_engine *engine)
@@ -600,16 +688,20 @@ void hep_engine_destroy(struct hep_engine *engine)
         hep_engine_drop_session(engine, engine->sessions);
     hep_workflow_release(engine->loaded_workflow);
     json_decref(engine->loaded_source);
+    hep_batches_free(engine);
     hep_loop_cancel(engine->store_timer);
     hep_events_destroy(engine->events);
     hep_router_destroy(engine->router);
     hep_workflows_destroy(engine->workflows);
     hep_incidents_clear(&engine->incidents);
+    hep_estimates_destroy(engine->estimates);
     hep_store_close(engine->store);
     json_decref(engine->rates);
+    json_decref(engine->manager);
     free(engine->instance);
     free(engine->state_dir);
     free(engine->output_dir);
     free(engine->default_model);
+    free(engine->workflows_dir);
     free(engine);
 }

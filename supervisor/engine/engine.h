@@ -48,6 +48,8 @@ void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc);
 /* The first line of the status, which names what is not well: "ready", "degraded: inference restarting in 200 ms
  * (SEGV)" */
 void hep_engine_line(const struct hep_engine *engine, char *line, size_t size);
+/* Reads the folder of workflows again: BAD_CONFIG if it cannot be read, and then what there was stays. */
+enum hep_status hep_engine_reload(struct hep_engine *engine, struct hep_error *error);
 /* From now on no request is accepted and no step begun; steps in hand may end. What they leave goes on at the next
  * start. */
 void hep_engine_drain(struct hep_engine *engine);

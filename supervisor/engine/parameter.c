@@ -8,6 +8,7 @@
 #include "common/limits.h"
 #include "common/name.h"
 #include "common/wire.h"
+#include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
 
 #include <errno.h>
@@ -38,16 +39,6 @@ static bool is_text(enum hep_parameter_type type)
 }
 
 /* ---- declarations ------------------------------------------------------------------------------------------------ */
-__attribute__((format(printf, 2, 3))) static void problem(json_t *problems, const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    json_array_append_new(problems, json_string(text));
-}
-
 /* A limit is a number or a reference to the model. */
 static bool is_limit(const json_t *value)
 {
@@ -105,19 +96,20 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
             parameter->type = (enum hep_parameter_type)i;
     if (!name[0] || strlen(name) >= HEP_NAME_MAX ||
         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
-        problem(problems, "parameter \"%.60s\": a name is made of a-z 0-9 _", name);
+        hep_problem_add(problems, "", name, HEP_E_BAD_FIELD, "parameter \"%.60s\": a name is made of a-z 0-9 _", name);
     if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
-        problem(
-            problems,
+        hep_problem_add(
+            problems, "", name, HEP_E_BAD_FIELD,
             "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, scheduler",
             name, type ? type : "");
         return;
     }
-    json_object_foreach(declaration, key, value) if (!take_key(parameter, key, value))
-        problem(problems, "parameter %.60s: key \"%.40s\" is unknown, or not for type %s, or has a wrong value", name,
-                key, type);
+    json_object_foreach(declaration, key, value) if (!take_key(parameter, key, value)) hep_problem_add(
+        problems, "", name, HEP_E_UNKNOWN_FIELD,
+        "parameter %.60s: key \"%.40s\" is unknown, or not for type %s, or has a wrong value", name, key, type);
     if (parameter->required && parameter->fallback)
-        problem(problems, "parameter %.60s: required, so its default is never used", name);
+        hep_problem_add(problems, "", name, HEP_E_BAD_FIELD, "parameter %.60s: required, so its default is never used",
+                        name);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
@@ -145,32 +137,51 @@ static enum hep_status unknown_field(const struct hep_parameter *parameters, siz
     return hep_hint(error, "it has: %s", list), HEP_E_UNKNOWN_FIELD;
 }
 
+static enum hep_status take_value(const struct hep_parameter *parameters, size_t count, const char *key, json_t *value,
+                                  json_t *canonical, struct hep_error *error)
+{
+    const struct hep_parameter *parameter = parameter_named(parameters, count, key);
+    if (!parameter)
+        return unknown_field(parameters, count, key, error);
+    if (json_object_get(canonical, parameter->name))
+        return hep_fail_field(error, HEP_E_CONFLICT, key, "%s is given twice: \"%.60s\" is another name for it",
+                              parameter->name, key);
+    if (!json_is_null(value))
+        json_object_set(canonical, parameter->name, value);
+    return HEP_OK;
+}
+
+/* Notes a problem; *first becomes the first one's code, and error keeps it. */
+static void note_problem(const struct hep_error *problem, enum hep_status *first, json_t *problems,
+                         struct hep_error *error)
+{
+    if (problem->code == HEP_OK)
+        return;
+    hep_problem_add_error(problems, "", problem);
+    if (*first != HEP_OK)
+        return;
+    *first = problem->code;
+    if (error)
+        *error = *problem;
+}
+
 enum hep_status hep_parameters_name(const struct hep_parameter *parameters, size_t count, json_t *configuration,
-                                    json_t **canonical, struct hep_error *error)
+                                    json_t **canonical, json_t *problems, struct hep_error *error)
 {
     const char *key;
     json_t *value;
+    enum hep_status first = HEP_OK;
+    struct hep_error problem = {0};
+    *canonical = json_object();
     if (configuration && !json_is_object(configuration))
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "configuration", "configuration must be an object");
-    json_t *result = json_object();
+        hep_fail_field(&problem, HEP_E_BAD_FIELD, "configuration", "configuration must be an object");
+    note_problem(&problem, &first, problems, error);
     json_object_foreach(configuration, key, value)
     {
-        const struct hep_parameter *parameter = parameter_named(parameters, count, key);
-        enum hep_status status = HEP_OK;
-        if (!parameter)
-            status = unknown_field(parameters, count, key, error);
-        else if (json_object_get(result, parameter->name))
-            status = hep_fail_field(error, HEP_E_CONFLICT, key, "%s is given twice: \"%.60s\" is another name for it",
-                                    parameter->name, key);
-        else if (!json_is_null(value))
-            json_object_set(result, parameter->name, value);
-        if (status != HEP_OK) {
-            json_decref(result);
-            return status;
-        }
+        problem.code = take_value(parameters, count, key, value, *canonical, &problem);
+        note_problem(&problem, &first, problems, error);
     }
-    *canonical = result;
-    return HEP_OK;
+    return first;
 }
 
 /* ---- values ------------------------------------------------------------------------------------------------------ */
@@ -408,29 +419,32 @@ static enum hep_status missing_value(const struct hep_parameter *p, const struct
     return HEP_OK;
 }
 
-enum hep_status hep_parameters_fill(const struct hep_parameter *parameters, size_t count, json_t *canonical,
-                                    const struct hep_parameter_scope *scope, json_t **complete, struct hep_error *error)
+static enum hep_status fill_one(const struct hep_parameter *p, json_t *canonical,
+                                const struct hep_parameter_scope *scope, json_t *complete, struct hep_error *error)
 {
-    json_t *result = json_object(), *value = NULL, *checked = NULL;
-    enum hep_status status = HEP_OK;
-    for (size_t i = 0; i < count; i++) {
-        const struct hep_parameter *p = &parameters[i];
-        value = json_object_get(canonical, p->name);
-        if (value)
-            json_incref(value);
-        else
-            HEP_TRY_DONE(status, missing_value(p, scope, &value, error));
-        if (json_is_null(value)) {
-            json_decref(hep_take(&value));
-            continue;
-        }
-        HEP_TRY_DONE(status, read_value(p, value, scope, &checked, error));
-        json_object_set_new(result, p->name, hep_take(&checked));
-        json_decref(hep_take(&value));
-    }
-    *complete = json_incref(result);
-done:
+    json_t *given = json_object_get(canonical, p->name), *value = json_incref(given), *checked = NULL;
+    if (!given)
+        HEP_TRY(missing_value(p, scope, &value, error));
+    enum hep_status status = json_is_null(value) ? HEP_OK : read_value(p, value, scope, &checked, error);
+    if (checked)
+        json_object_set_new(complete, p->name, checked);
     json_decref(value);
-    json_decref(result);
     return status;
+}
+
+enum hep_status hep_parameters_fill(const struct hep_parameter *parameters, size_t count, json_t *canonical,
+                                    const struct hep_parameter_scope *scope, json_t **complete, json_t *problems,
+                                    struct hep_error *error)
+{
+    json_t *result = json_object();
+    enum hep_status first = HEP_OK;
+    for (size_t i = 0; i < count; i++) {
+        struct hep_error problem = {0};
+        problem.code = fill_one(&parameters[i], canonical, scope, result, &problem);
+        note_problem(&problem, &first, problems, error);
+    }
+    if (first == HEP_OK)
+        *complete = json_incref(result);
+    json_decref(result);
+    return first;
 }

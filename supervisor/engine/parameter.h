@@ -51,13 +51,15 @@ const char *hep_parameter_type_name(enum hep_parameter_type type);
 /* Reads one parameter's declaration. Problems (texts) are appended to problems, prefixed with the name. */
 void hep_parameter_parse(const char *name, json_t *declaration, struct hep_parameter *parameter, json_t *problems);
 /* A configuration (object or NULL) under the parameters' own names: aliases are replaced, nulls dropped. New reference
-   in *canonical. UNKNOWN_FIELD; CONFLICT if a name and its alias are both there; BAD_FIELD if it is no object. */
+   in *canonical. UNKNOWN_FIELD; CONFLICT if a name and its alias are both there; BAD_FIELD if it is no object. Every
+   problem is appended to problems (problem.h), the first is in error; what is right is in *canonical nonetheless. */
 enum hep_status hep_parameters_name(const struct hep_parameter *parameters, size_t count, json_t *configuration,
-                                    json_t **canonical, struct hep_error *error);
+                                    json_t **canonical, json_t *problems, struct hep_error *error);
 /* Checks a canonical configuration and fills in what is missing. New reference in *complete: a member for each
-   parameter that has a value. MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, TOO_LARGE, each with the field's name. */
+   parameter that has a value. MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, TOO_LARGE, each with the field's name. Problems
+   as above; with one, *complete is not given. */
 enum hep_status hep_parameters_fill(const struct hep_parameter *parameters, size_t count, json_t *canonical,
-                                    const struct hep_parameter_scope *scope, json_t **complete,
+                                    const struct hep_parameter_scope *scope, json_t **complete, json_t *problems,
                                     struct hep_error *error);
 /* "${model.path}" in info: the member of that path, or for "default_x" the member x of defaults. Borrowed, NULL = none.
  */

@@ -40,6 +40,14 @@ static double evaluations_of(const struct hep_session *session)
     return hep_json_num(session->configuration, "num_inference_steps", 1);
 }
 
+double hep_session_total_flops(const struct hep_session *session)
+{
+    double total = 0;
+    for (size_t i = 0; i < session->workflow->step_count; i++)
+        total += hep_session_flops(session, (int)i);
+    return total;
+}
+
 double hep_session_flops(const struct hep_session *session, int step)
 {
     const struct hep_workflow_step *what = &session->workflow->steps[step];
@@ -131,24 +139,45 @@ static enum hep_status take_measure(struct hep_session *session, int index, json
     return HEP_OK;
 }
 
+/* What the answer says: OK with its data in the plan, or what went wrong. */
+static enum hep_status read_measure(struct hep_session *session, enum hep_status status, json_t *reply,
+                                    const struct hep_error *said, struct hep_error *error)
+{
+    if (status != HEP_OK) {
+        *error = *said;
+        return status;
+    }
+    if (hep_json_bool(reply, "success", false))
+        return take_measure(session, session->step, json_object_get(reply, "data"), error);
+    hep_error_from_json(json_object_get(reply, "error"), error);
+    return error->code;
+}
+
 static void on_measured(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
 {
     struct hep_session *session = context;
     struct hep_error error = {0};
+    bool answered = status == HEP_OK && hep_json_bool(reply, "success", false);
     session->errand = NULL;
     session->measuring = false;
-    if (hep_session_is_ended(session->state)) {
-        /* nobody needs it any more */
-    } else if (status == HEP_E_OUTCOME_UNKNOWN) {
-        hep_session_lose(session, session->step, said);
-    } else if (status != HEP_OK) {
-        hep_session_trouble(session, session->step, said);
-    } else if (!hep_json_bool(reply, "success", false)) {
-        hep_error_from_json(json_object_get(reply, "error"), &error);
-        hep_session_trouble(session, session->step, &error);
-    } else if (take_measure(session, session->step, json_object_get(reply, "data"), &error) != HEP_OK) {
-        hep_session_fail(session, &error, NULL);
+    if (hep_session_is_ended(session->state)) { /* nobody needs it any more */
+        hep_engine_settle(session->engine, NULL);
+        return;
     }
+    enum hep_status outcome = read_measure(session, status, reply, said, &error);
+    if (session->trial) {
+        if (outcome == HEP_OK)
+            hep_trial_go_on(session);
+        else
+            hep_trial_fail(session, &error);
+        return;
+    }
+    if (status == HEP_E_OUTCOME_UNKNOWN)
+        hep_session_lose(session, session->step, said);
+    else if (outcome != HEP_OK && answered)
+        hep_session_fail(session, &error, NULL); /* it is not understood */
+    else if (outcome != HEP_OK)
+        hep_session_trouble(session, session->step, &error);
     hep_engine_settle(session->engine, NULL);
 }
 
@@ -173,29 +202,36 @@ static enum hep_status ask_measure(struct hep_session *session, int index, struc
     return hep_dispatch_submit(session->engine->dispatch, &spec, &session->errand, error);
 }
 
-bool hep_session_measure(struct hep_session *session)
+/* Whether the step writes tensors, and is wanted. */
+static enum hep_status is_measured(struct hep_session *session, const struct hep_workflow_step *step, bool *measured,
+                                   struct hep_error *error)
 {
-    struct hep_error error = {0};
+    *measured = false;
+    if (planned_step(session, step->id) || !hep_json_bool(operation_of(session, step), "measures", false))
+        return HEP_OK;
+    return hep_session_wants(session, step, true, measured, error);
+}
+
+enum hep_status hep_session_measure(struct hep_session *session, bool *waits, struct hep_error *error)
+{
+    bool measured;
+    *waits = true;
     if (!session->plan)
         session->plan = json_pack("{s:{}}", "steps");
     for (int i = 0; i < (int)session->workflow->step_count; i++) {
         const struct hep_workflow_step *step = &session->workflow->steps[i];
-        if (session->plan && planned_step(session, step->id))
-            continue;
         if (!hep_router_knows(session->engine->router, step->role)) {
             hep_session_note(session, "waits for the domain %s", hep_role_name(step->role));
-            return true; /* its READY advances the session again */
+            return HEP_OK; /* its READY advances the session again */
         }
-        if (!hep_json_bool(operation_of(session, step), "measures", false))
-            continue;
-        if (ask_measure(session, i, &error) != HEP_OK) {
-            hep_session_trouble(session, i, &error);
-            return false;
-        }
-        return true;
+        session->step = i;
+        HEP_TRY(is_measured(session, step, &measured, error));
+        if (measured)
+            return ask_measure(session, i, error);
     }
     plan_complete(session);
-    return false;
+    *waits = false;
+    return HEP_OK;
 }
 
 /* ---- the arena --------------------------------------------------------------------------------------------------- */

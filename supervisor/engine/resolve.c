@@ -3,6 +3,7 @@
  * and the message of a step. Called by run.c and plan.c. Changes nothing.
  */
 #include "common/wire.h"
+#include "supervisor/engine/condition.h"
 #include "supervisor/engine/core.h"
 #include "supervisor/engine/reference.h"
 
@@ -22,6 +23,13 @@ static json_t *session_value(const struct hep_session *session, const char *fiel
         return json_integer(session->priority);
     if (strcmp(field, "version") == 0)
         return json_string(HEP_VERSION);
+    int rows;
+    double memory_threshold;
+    bool is_of_batch = hep_batch_limits(session, &rows, &memory_threshold);
+    if (strcmp(field, "rows_max") == 0)
+        return is_of_batch ? json_integer(rows) : json_null();
+    if (strcmp(field, "memory_threshold") == 0)
+        return is_of_batch ? json_real(memory_threshold) : json_null();
     return json_sprintf("%s/%s", session->engine->output_dir, session->id);
 }
 
@@ -33,6 +41,8 @@ static json_t *step_value(const struct hep_session *session, const char *path, s
         hep_fail(error, HEP_E_BAD_FILE, "${%s} names nothing", path); /* the loader has refused such templates */
         return NULL;
     }
+    if (session->steps[index].state == HEP_STEP_SKIPPED || session->steps[index].state == HEP_STEP_FAILED)
+        return json_null(); /* its place in the arena holds nothing */
     json_t *output = hep_session_output(session, session->workflow->steps[index].id, path + length + 1);
     return or_null(output ? output : hep_reference_follow(session->steps[index].result, path + length + 1));
 }
@@ -51,6 +61,35 @@ static json_t *lookup(void *context, const char *path, struct hep_error *error)
     if (hep_reference_is(path, "model", &rest))
         return or_null(hep_model_info_follow(session->model, rest));
     return step_value(session, path, error);
+}
+
+struct step_search {
+    const struct hep_session *session;
+    bool found;
+};
+
+static enum hep_status is_step_path(void *context, const char *path, struct hep_error *error)
+{
+    struct step_search *search = context;
+    size_t length = strcspn(path, ".");
+    (void)error;
+    if (path[length] && hep_workflow_step_index(search->session->workflow, path, length) >= 0)
+        search->found = true;
+    return HEP_OK;
+}
+
+enum hep_status hep_session_wants(struct hep_session *session, const struct hep_workflow_step *step, bool planning,
+                                  bool *wanted, struct hep_error *error)
+{
+    struct step_search search = {session, false};
+    *wanted = true;
+    if (!step->when)
+        return HEP_OK;
+    hep_reference_walk(step->when, is_step_path, &search, NULL);
+    if (planning && search.found)
+        return HEP_OK;
+    enum hep_status status = hep_condition_holds(step->when, lookup, session, wanted, error);
+    return status == HEP_OK ? HEP_OK : hep_prefix(error, "step %s: when", step->id);
 }
 
 enum hep_status hep_session_fill(struct hep_session *session, const json_t *value, json_t **filled,

@@ -20,7 +20,7 @@ enum { SHM_LEAST = 1 << 20 /* no session's arena is smaller than about a third o
 /* Operations per second of the device in the type that the session's model was loaded for. What was measured while the
    machine was busy is too little, so the best that is known counts. Before anything has been measured, what no
    processor of so many cores exceeds. */
-static double rate_of(const struct hep_session *session)
+double hep_session_rate(const struct hep_session *session)
 {
     const struct hep_engine *engine = session->engine;
     const char *dtype = "f32";
@@ -46,7 +46,7 @@ void hep_session_learn_rate(struct hep_session *session, int index)
 /* One run of a network is what a person waits for to see the bar move, and others to get their turn. */
 static enum hep_status check_pace(const struct hep_session *session, struct hep_error *error)
 {
-    double rate = rate_of(session), limit = (double)session->engine->evaluation_max_ms / 1000;
+    double rate = hep_session_rate(session), limit = (double)session->engine->evaluation_max_ms / 1000;
     int64_t width = hep_json_int(session->configuration, "width", 0),
             height = hep_json_int(session->configuration, "height", 0);
     const char *id;
@@ -177,39 +177,73 @@ void hep_session_lacks_shm(struct hep_session *session, const struct hep_error *
     hep_session_wait_for(session, again_ms);
 }
 
-bool hep_session_claim_room(struct hep_session *session)
+enum hep_fit hep_session_fit(struct hep_session *session, struct hep_error *error)
 {
-    struct hep_engine *engine = session->engine;
+    const struct hep_engine *engine = session->engine;
     uint64_t budget = hep_engine_budget(engine), need = hep_session_memory(session), others = memory_of_others(session);
     uint64_t wanted = wanted_of(session), total = 0, available = 0;
+    if (budget > 0 && need > budget) {
+        hep_fail(error, HEP_E_NO_MEMORY, "it needs %" PRIu64 " MiB, all sessions together may take %" PRIu64 " MiB",
+                 need >> 20, budget >> 20);
+        return HEP_FIT_NEVER;
+    }
+    if (check_pace(session, error) != HEP_OK)
+        return HEP_FIT_NEVER;
+    engine->shm_room(&total, &available);
+    if (total > 0 && wanted > 0 && wanted + weights_of(session) > total) {
+        never_fits(session, total, error);
+        return HEP_FIT_NEVER;
+    }
+    if (budget > 0 && others + need > budget) {
+        hep_fail(error, HEP_E_NO_MEMORY, "it needs %" PRIu64 " MiB, %" PRIu64 " MiB of %" PRIu64 " are taken",
+                 need >> 20, others >> 20, budget >> 20);
+        return HEP_FIT_WHEN_OTHERS_END;
+    }
+    if (total > 0 && wanted > available) {
+        hep_fail(error, HEP_E_NO_SHM, "it needs %" PRIu64 " KiB, /dev/shm has %" PRIu64 " KiB free of %" PRIu64,
+                 wanted >> 10, available >> 10, total >> 10);
+        return HEP_FIT_WHEN_SHM_IS_FREE;
+    }
+    return HEP_FIT_NOW;
+}
+
+bool hep_session_claim_room(struct hep_session *session)
+{
     struct hep_error error = {0};
     if (session->room && session->arena_there)
         return true;
-    if (budget > 0 && need > budget) {
-        hep_fail(&error, HEP_E_NO_MEMORY, "it needs %" PRIu64 " MiB, all sessions together may take %" PRIu64 " MiB",
-                 need >> 20, budget >> 20);
+    switch (hep_session_fit(session, &error)) {
+    case HEP_FIT_NOW:
+        session->room = true;
+        json_object_set_new(session->plan, "estimated_duration_ms", json_integer(hep_session_estimate_ms(session)));
+        hep_session_touch(session, HEP_SESSION_CHANGED);
+        return true;
+    case HEP_FIT_NEVER:
         return refuse(session, &error);
-    }
-    if (check_pace(session, &error) != HEP_OK)
-        return refuse(session, &error);
-    if (budget > 0 && others + need > budget) {
-        hep_session_note(session,
-                         "waits for memory: it needs %" PRIu64 " MiB, %" PRIu64 " MiB of %" PRIu64 " are taken",
-                         need >> 20, others >> 20, budget >> 20);
+    case HEP_FIT_WHEN_OTHERS_END:
+        hep_session_note(session, "waits for memory: %.200s", error.message);
         return give_way(session);
-    }
-    engine->shm_room(&total, &available);
-    if (total > 0 && wanted > 0 && wanted + weights_of(session) > total) {
-        never_fits(session, total, &error);
-        return refuse(session, &error);
-    }
-    if (total > 0 && wanted > available) {
+    case HEP_FIT_WHEN_SHM_IS_FREE:
         session->lacks_shm = true;
-        hep_session_note(
-            session, "waits for shared memory: it needs %" PRIu64 " KiB, /dev/shm has %" PRIu64 " KiB free of %" PRIu64,
-            wanted >> 10, available >> 10, total >> 10);
+        hep_session_note(session, "waits for shared memory: %.200s", error.message);
         return give_way(session);
     }
-    session->room = true;
-    return true;
+    return false;
+}
+
+json_t *hep_session_resources(struct hep_session *session, enum hep_fit fit)
+{
+    static const char *const names[] = {[HEP_FIT_NOW] = "now",
+                                        [HEP_FIT_WHEN_OTHERS_END] = "when_others_end",
+                                        [HEP_FIT_WHEN_SHM_IS_FREE] = "when_shm_is_free",
+                                        [HEP_FIT_NEVER] = "never"};
+    const struct hep_engine *engine = session->engine;
+    uint64_t total = 0, available = 0;
+    engine->shm_room(&total, &available);
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "fits", names[fit], "memory_bytes",
+                     (json_int_t)hep_session_memory(session), "arena_bytes", (json_int_t)arena_bytes(session),
+                     "weights_bytes", (json_int_t)weights_of(session), "budget_bytes",
+                     (json_int_t)hep_engine_budget(engine), "taken_bytes", (json_int_t)memory_of_others(session),
+                     "shm_total_bytes", (json_int_t)total, "shm_free_bytes", (json_int_t)available, "flops",
+                     hep_session_total_flops(session));
 }

@@ -44,7 +44,7 @@ static bool is_needed(const struct hep_session *session, int index)
 {
     const char *id = workflow_step(session, index)->id;
     for (size_t i = (size_t)index + 1; i < session->workflow->step_count; i++) {
-        if (session->steps[i].state == HEP_STEP_DONE)
+        if (hep_step_is_over(&session->steps[i]))
             continue;
         if (hep_step_refers_to(&session->workflow->steps[i], id) || hep_session_flops(session, (int)i) > 0)
             return true;
@@ -56,17 +56,32 @@ static bool must_renew(const struct hep_session *session, int index)
 {
     const struct hep_workflow_step *what = workflow_step(session, index);
     struct hep_engine *engine = session->engine;
-    return what->renew && session->steps[index].generation != engine->domains[what->role].generation &&
+    return what->renew && session->steps[index].state == HEP_STEP_DONE &&
+           session->steps[index].generation != engine->domains[what->role].generation &&
            hep_proc_is_ready(engine->proc, what->role) && is_needed(session, index);
 }
 
-/* Index of the step to ask, -1 if all are done. */
+/* Index of the step to ask, -1 if all are over. */
 static int next_step(struct hep_session *session)
 {
     for (size_t i = 0; i < session->workflow->step_count; i++)
-        if (session->steps[i].state != HEP_STEP_DONE || must_renew(session, (int)i))
+        if (!hep_step_is_over(&session->steps[i]) || must_renew(session, (int)i))
             return (int)i;
     return -1;
+}
+
+static void skip_step(struct hep_session *session, int index, const char *why)
+{
+    struct hep_session_step *step = &session->steps[index];
+    const struct hep_workflow_step *what = workflow_step(session, index);
+    step->state = HEP_STEP_SKIPPED;
+    step->ended = hep_wall_ms();
+    step->dirty = true;
+    json_decref(step->result);
+    step->result = json_pack("{s:s}", "skipped", why);
+    hep_engine_event(session->engine, session, "session.step", true,
+                     json_pack("{s:s, s:s, s:s, s:s}", "step", what->id, "status", "skipped", "domain",
+                               hep_role_name(what->role), "why", why));
 }
 
 static void step_back(struct hep_session *session, int index)
@@ -130,21 +145,34 @@ void hep_session_advance(struct hep_session *session)
         return;
     }
     const struct hep_workflow_step *what = workflow_step(session, index);
+    struct hep_error error;
+    bool wanted;
+    if (hep_session_wants(session, what, false, &wanted, &error) != HEP_OK) {
+        hep_session_fail(session, &error, NULL);
+        return;
+    }
+    if (!wanted) {
+        skip_step(session, index, "its condition does not hold");
+        hep_session_advance(session); /* at most as deep as there are steps */
+        return;
+    }
     if (!hep_router_knows(engine->router, what->role)) {
         hep_session_note(session, "waits for the domain %s", hep_role_name(what->role));
         return;
     }
     if (!hep_router_operation(engine->router, what->role, what->operation)) {
-        struct hep_error error;
         hep_fail(&error, HEP_E_UNKNOWN_OPERATION, "step %s: %s has no operation \"%s\"", what->id,
                  hep_role_name(what->role), what->operation);
         hep_session_fail(session, &error, NULL);
         return;
     }
     if (hep_step_needs_plan(session, what)) {
-        if (!hep_session_is_planned(session) && (hep_session_measure(session) || !hep_session_is_planned(session)))
+        bool waits = false;
+        if (!hep_session_is_planned(session) && hep_session_measure(session, &waits, &error) != HEP_OK) {
+            hep_session_trouble(session, session->step, &error);
             return;
-        if (!hep_session_claim_room(session))
+        }
+        if (waits || !hep_session_claim_room(session))
             return;
     }
     prepare_step(session, index);
@@ -159,12 +187,13 @@ static void step_done(struct hep_session *session, json_t *data, int64_t sent_ms
     step->ended = hep_wall_ms();
     step->duration_us = (hep_now_ms() - sent_ms) * 1000;
     step->started = step->ended - step->duration_us / 1000;
-    step->retries = 0;
+    step->retries = step->tries = 0;
     step->generation = session->engine->domains[what->role].generation;
     step->dirty = true;
     json_decref(step->result);
     step->result = data ? json_incref(data) : json_object();
     hep_session_learn_rate(session, session->step);
+    hep_session_learn_time(session, session->step);
     hep_session_note(session, "%s", "");
     hep_engine_event(session->engine, session, "session.step", true,
                      json_pack("{s:s, s:s, s:s, s:i, s:I}", "step", what->id, "status", "done", "domain",
@@ -172,13 +201,33 @@ static void step_done(struct hep_session *session, json_t *data, int64_t sent_ms
                                (json_int_t)(step->duration_us / 1000)));
 }
 
+/* It has given way to a more urgent one, and is asked again behind it. */
+static void yield(struct hep_session *session)
+{
+    step_back(session, session->step);
+    hep_engine_event(session->engine, session, "session.step", false,
+                     json_pack("{s:s, s:s, s:i}", "step", workflow_step(session, session->step)->id, "status",
+                               "yielded", "attempt", session->steps[session->step].attempt));
+}
+
+static void say_timeout(const struct hep_session *session, struct hep_error *error)
+{
+    const struct hep_workflow_step *what = workflow_step(session, session->step);
+    hep_fail(error, HEP_E_TIMEOUT, "step %s was in hand for more than its timeout_ms, %" PRId64, what->id,
+             what->timeout_ms);
+    hep_hint(error, "give the step more time in the workflow, or ask for less");
+    hep_final(error);
+}
+
 static void on_step_end(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
 {
     struct hep_session *session = context;
     struct hep_error error = {0};
     int64_t sent_ms = session->errand ? hep_errand_sent_ms(session->errand) : hep_now_ms();
+    bool timed_out = session->timed_out, yielded = session->yielding;
     session->errand = NULL;
-    session->stopping = false;
+    session->stopping = session->timed_out = session->yielding = false;
+    hep_loop_cancel(hep_take(&session->limit));
     HEP_CRASH_POINT("step.answered");
     if (hep_session_is_ended(session->state)) {
         /* cancelled meanwhile: nobody needs it */
@@ -191,9 +240,32 @@ static void on_step_end(void *context, enum hep_status status, json_t *reply, co
             hep_error_from_json(json_object_get(reply, "error"), &error);
         else
             error = *said;
-        hep_session_trouble(session, session->step, &error);
+        if (timed_out && error.code == HEP_E_CANCELLED)
+            say_timeout(session, &error);
+        if (yielded && error.code == HEP_E_NOT_NOW)
+            yield(session);
+        else
+            hep_session_trouble(session, session->step, &error);
     }
     hep_engine_settle(session->engine, NULL);
+}
+
+/* The step has been in hand for its timeout_ms: it is told to end. Until it has been sent, its time does not run. */
+static void on_limit(void *context)
+{
+    struct hep_session *session = context;
+    session->limit = NULL;
+    if (!session->errand)
+        return;
+    int64_t sent_ms = hep_errand_sent_ms(session->errand),
+            timeout_ms = workflow_step(session, session->step)->timeout_ms;
+    int64_t left = sent_ms ? sent_ms + timeout_ms - hep_now_ms() : timeout_ms;
+    if (left > 0) {
+        session->limit = hep_loop_after(session->engine->loop, left, on_limit, session);
+        return;
+    }
+    session->timed_out = true;
+    hep_session_stop(session);
 }
 
 void hep_session_submit(struct hep_session *session)
@@ -214,6 +286,8 @@ void hep_session_submit(struct hep_session *session)
     spec.message = hep_take(&session->outgoing);
     if (hep_dispatch_submit(session->engine->dispatch, &spec, &session->errand, &error) != HEP_OK)
         hep_session_trouble(session, session->step, &error);
+    else if (what->timeout_ms)
+        session->limit = hep_loop_after(session->engine->loop, what->timeout_ms, on_limit, session);
 }
 
 /* ---- trouble ----------------------------------------------------------------------------------------------------- */
@@ -234,6 +308,8 @@ static void on_timer(void *context)
 {
     struct hep_session *session = context;
     session->timer = NULL;
+    if (session->lost != HEP_ROLE_NONE) /* there is no obituary: the process lives */
+        hep_session_keep_error(session, session->step, session->steps[session->step].error);
     session->lost = HEP_ROLE_NONE;
     hep_engine_settle(session->engine, NULL);
 }
@@ -244,12 +320,23 @@ void hep_session_wait_for(struct hep_session *session, int64_t ms)
     session->timer = hep_loop_after(session->engine->loop, ms, on_timer, session);
 }
 
-static void keep_error(struct hep_session_step *step, const struct hep_error *error)
+/* As the step's last error. */
+static void note_error(struct hep_session *session, int index, const struct hep_error *error)
 {
+    struct hep_session_step *step = &session->steps[index];
     json_decref(step->error);
     step->error = hep_error_to_json(error);
     json_object_set_new(step->error, "attempt", json_integer(step->attempt));
     step->dirty = true;
+}
+
+/* And among all of the session. obituary: of the death behind it, NULL = there was none. */
+static void keep_error(struct hep_session *session, int index, const struct hep_error *error, json_t *obituary)
+{
+    note_error(session, index, error);
+    if (obituary)
+        json_object_set(session->steps[index].error, "obituary", obituary);
+    hep_session_keep_error(session, index, session->steps[index].error);
 }
 
 /* A reference does not hold any more: the arena is gone, or weights were published anew. Does the steps again that give
@@ -279,11 +366,48 @@ static int64_t backoff_ms(int retries, int64_t first_ms)
     return wait < BACKOFF_MAX_MS ? wait : BACKOFF_MAX_MS;
 }
 
+static void ask_again(struct hep_session *session, int index, const struct hep_error *error, int64_t wait_ms)
+{
+    hep_session_note(session, "step %s is asked again: %.150s", workflow_step(session, index)->id, error->message);
+    hep_session_wait_for(session, wait_ms);
+}
+
+/* Skips what refers to a step that gives nothing, and what refers to that. */
+static void skip_dependents(struct hep_session *session, int index)
+{
+    char why[HEP_NAME_MAX + 32];
+    snprintf(why, sizeof why, "step %.60s gives nothing", workflow_step(session, index)->id);
+    for (int i = index + 1; i < (int)session->workflow->step_count; i++)
+        if (!hep_step_is_over(&session->steps[i]) &&
+            hep_step_refers_to(workflow_step(session, i), workflow_step(session, index)->id)) {
+            skip_step(session, i, why);
+            skip_dependents(session, i);
+        }
+}
+
+/* The step cannot be done: what follows is what its on_error says. details are taken. */
+static void give_up(struct hep_session *session, int index, const struct hep_error *error, json_t *details)
+{
+    const struct hep_workflow_step *what = workflow_step(session, index);
+    struct hep_session_step *step = &session->steps[index];
+    step->state = HEP_STEP_FAILED;
+    step->ended = hep_wall_ms();
+    step->dirty = true;
+    if (what->on_error == HEP_ON_ERROR_FAIL) {
+        hep_session_fail(session, error, details);
+        return;
+    }
+    json_decref(details);
+    hep_session_note(session, "step %s failed, the session goes on: %.150s", what->id, error->message);
+    if (what->on_error == HEP_ON_ERROR_SKIP)
+        skip_dependents(session, index);
+}
+
 void hep_session_trouble(struct hep_session *session, int index, const struct hep_error *error)
 {
     struct hep_session_step *step = &session->steps[index];
     step_back(session, index);
-    keep_error(step, error);
+    keep_error(session, index, error, NULL);
     hep_engine_event(session->engine, session, "session.step", true,
                      json_pack("{s:s, s:s, s:i, s:o}", "step", workflow_step(session, index)->id, "status", "error",
                                "attempt", step->attempt, "error", hep_error_to_json(error)));
@@ -299,18 +423,20 @@ void hep_session_trouble(struct hep_session *session, int index, const struct he
         if (patience[i].code != error->code || (patience[i].tries && step->retries >= patience[i].tries))
             continue;
         int64_t wait = backoff_ms(step->retries++, patience[i].first_ms);
-        hep_session_note(session, "step %s is asked again: %.150s", workflow_step(session, index)->id, error->message);
-        hep_session_wait_for(session, wait);
+        ask_again(session, index, error, wait);
         return;
     }
-    step->state = HEP_STEP_FAILED;
-    hep_session_fail(session, error, NULL);
+    if (step->tries + 1 < workflow_step(session, index)->retry_attempts) {
+        ask_again(session, index, error, backoff_ms(step->tries++, workflow_step(session, index)->retry_delay_ms));
+        return;
+    }
+    give_up(session, index, error, NULL);
 }
 
 void hep_session_lose(struct hep_session *session, int index, const struct hep_error *error)
 {
     step_back(session, index);
-    keep_error(&session->steps[index], error);
+    note_error(session, index, error); /* the obituary says more */
     session->step = index;
     session->lost = workflow_step(session, index)->role;
     hep_session_wait_for(session, OBITUARY_DUE_MS);
@@ -341,8 +467,7 @@ void hep_session_on_death(struct hep_session *session, enum hep_role role, json_
              hep_json_str(obituary, "signal", hep_json_str(obituary, "cause", "unknown")), what->id, step->attempt);
     snprintf(error.domain, sizeof error.domain, "%s", hep_role_name(role));
     snprintf(error.operation, sizeof error.operation, "%s", what->operation);
-    keep_error(step, &error);
-    json_object_set(step->error, "obituary", obituary);
+    keep_error(session, session->step, &error, obituary);
     if (!is_suspect(session, obituary))
         return;
     step->crashes = step->position > step->crash_position ? 1 : step->crashes + 1;
@@ -351,13 +476,12 @@ void hep_session_on_death(struct hep_session *session, enum hep_role role, json_
                      hep_json_str(obituary, "signal", hep_json_str(obituary, "cause", "unknown")), what->id);
     if (step->crashes < HEP_STEP_CRASHES_MAX)
         return;
-    step->state = HEP_STEP_FAILED;
     hep_fail(&error, HEP_E_OUTCOME_UNKNOWN, "step %s killed the domain %s %d times", what->id, hep_role_name(role),
              step->crashes);
     hep_hint(&error, "the obituary says how it died; `heptctl logs` has its last words");
     snprintf(error.domain, sizeof error.domain, "%s", hep_role_name(role));
     snprintf(error.operation, sizeof error.operation, "%s", what->operation);
-    hep_session_fail(session, &error, json_pack("{s:O, s:b}", "obituary", obituary, "retryable", false));
+    give_up(session, session->step, &error, json_pack("{s:O, s:b}", "obituary", obituary, "retryable", false));
 }
 
 void hep_session_on_progress(struct hep_session *session, enum hep_role role, int inner, int inner_steps)

@@ -24,20 +24,21 @@ static const char *const event_names[HEP_SESSION_EVENT_COUNT] = {
     HEP_SESSION_EVENTS(EVENT_NAME)
 #undef EVENT_NAME
 };
-static const char *const step_state_names[HEP_STEP_STATE_COUNT] = {"pending", "running", "done", "failed", "cancelled"};
+static const char *const step_state_names[HEP_STEP_STATE_COUNT] = {"pending", "running",   "done",
+                                                                   "failed",  "cancelled", "skipped"};
 
 /* What follows what; a zero is an event that the state does not have. To add a state: a column in HEP_SESSION_STATES
    and a row here. */
 #define TO(state) (HEP_SESSION_##state + 1)
 /* clang-format off */
 static const unsigned char transitions[HEP_SESSION_STATE_COUNT][HEP_SESSION_EVENT_COUNT] = {
-    /*                          begin        no_room     pause       resume      cancel         finish         fail       */
-    [HEP_SESSION_QUEUED]    = {TO(RUNNING),  0,          TO(PAUSED), 0,          TO(CANCELLED), 0,             TO(FAILED)},
-    [HEP_SESSION_RUNNING]   = {0,            TO(QUEUED), TO(PAUSED), 0,          TO(CANCELLED), TO(COMPLETED), TO(FAILED)},
-    [HEP_SESSION_PAUSED]    = {0,            0,          0,          TO(QUEUED), TO(CANCELLED), 0,             TO(FAILED)},
+    /*                          begin        no_room     pause       resume      cancel         finish         fail        retry     */
+    [HEP_SESSION_QUEUED]    = {TO(RUNNING),  0,          TO(PAUSED), 0,          TO(CANCELLED), 0,             TO(FAILED), 0},
+    [HEP_SESSION_RUNNING]   = {0,            TO(QUEUED), TO(PAUSED), 0,          TO(CANCELLED), TO(COMPLETED), TO(FAILED), 0},
+    [HEP_SESSION_PAUSED]    = {0,            0,          0,          TO(QUEUED), TO(CANCELLED), 0,             TO(FAILED), 0},
     [HEP_SESSION_COMPLETED] = {0},
-    [HEP_SESSION_FAILED]    = {0},
-    [HEP_SESSION_CANCELLED] = {0},
+    [HEP_SESSION_FAILED]    = {0,            0,          0,          0,          0,             0,             0,          TO(QUEUED)},
+    [HEP_SESSION_CANCELLED] = {0,            0,          0,          0,          0,             0,             0,          TO(QUEUED)},
 };
 /* clang-format on */
 
@@ -62,6 +63,11 @@ enum hep_session_state hep_session_state_from_name(const char *name)
 bool hep_session_is_ended(enum hep_session_state state)
 {
     return state >= HEP_SESSION_COMPLETED;
+}
+
+bool hep_step_is_over(const struct hep_session_step *step)
+{
+    return step->state == HEP_STEP_DONE || step->state == HEP_STEP_SKIPPED || step->state == HEP_STEP_FAILED;
 }
 
 void hep_session_touch(struct hep_session *session, enum hep_session_dirt dirt)
@@ -92,7 +98,7 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
         return hep_fail(error, HEP_E_NOT_NOW, "session %s is %s: it cannot take \"%s\"", session->id, state_names[from],
                         event_names[event]);
     session->state = (enum hep_session_state)(transitions[from][event] - 1);
-    bool asked = from == HEP_SESSION_PAUSED || session->state == HEP_SESSION_PAUSED;
+    bool asked = from == HEP_SESSION_PAUSED || session->state == HEP_SESSION_PAUSED || event == HEP_SESSION_EVENT_RETRY;
     hep_session_touch(session,
                       asked || hep_session_is_ended(session->state) ? HEP_SESSION_PROMISED : HEP_SESSION_CHANGED);
     if (session->state == HEP_SESSION_RUNNING && !session->started)
@@ -102,6 +108,8 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
         session->engine->ended_since_trim++;
         cancel_steps(session);
     }
+    if (hep_session_is_ended(session->state) || event == HEP_SESSION_EVENT_RETRY)
+        hep_batch_session_changed(session);
     hep_log(session->state == HEP_SESSION_FAILED ? HEP_WARNING : HEP_INFO, "session.state",
             "session=%s from=%s to=%s event=%s", session->id, state_names[from], state_names[session->state],
             event_names[event]);
@@ -109,6 +117,43 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
                      json_pack("{s:s, s:s, s:s}", "from", state_names[from], "to", state_names[session->state], "why",
                                event_names[event]));
     return HEP_OK;
+}
+
+enum hep_status hep_session_retry(struct hep_session *session, struct hep_error *error)
+{
+    HEP_TRY(hep_session_take(session, HEP_SESSION_EVENT_RETRY, error));
+    for (size_t i = 0; i < session->workflow->step_count; i++) {
+        struct hep_session_step *step = &session->steps[i];
+        if (step->state == HEP_STEP_DONE)
+            continue;
+        json_decref(step->result);
+        *step = (struct hep_session_step){.attempt = step->attempt, .error = step->error, .dirty = true};
+    }
+    hep_session_check_arena(session);
+    json_decref(hep_take(&session->error));
+    json_decref(hep_take(&session->results));
+    session->ended = 0;
+    hep_session_note(session, "%s", "");
+    return HEP_OK;
+}
+
+void hep_session_keep_error(struct hep_session *session, int step, const json_t *error)
+{
+    const struct hep_workflow_step *what = &session->workflow->steps[step];
+    json_t *kept = json_copy((json_t *)(uintptr_t)error);
+    char time[32];
+    if (!session->errors)
+        session->errors = json_array();
+    json_object_set_new(kept, "step", json_string(what->id));
+    json_object_set_new(kept, "time", json_string(hep_wall_text(hep_wall_ms(), time, sizeof time)));
+    if (!json_object_get(kept, "domain"))
+        json_object_set_new(kept, "domain", json_string(hep_role_name(what->role)));
+    if (!json_object_get(kept, "operation"))
+        json_object_set_new(kept, "operation", json_string(what->operation));
+    json_array_append_new(session->errors, kept);
+    while (json_array_size(session->errors) > HEP_SESSION_ERRORS_MAX)
+        json_array_remove(session->errors, 0);
+    hep_session_touch(session, HEP_SESSION_CHANGED);
 }
 
 void hep_session_note(struct hep_session *session, const char *format, ...)
@@ -150,6 +195,7 @@ void hep_session_free(struct hep_session *session)
         json_decref(session->steps[i].error);
     }
     hep_loop_cancel(session->timer);
+    hep_loop_cancel(session->limit);
     free(session->steps);
     hep_workflow_release(session->workflow);
     json_decref(session->request);
@@ -157,6 +203,7 @@ void hep_session_free(struct hep_session *session)
     json_decref(session->model);
     json_decref(session->plan);
     json_decref(session->results);
+    json_decref(session->errors);
     json_decref(session->error);
     json_decref(session->outgoing);
     free(session->key);
@@ -173,12 +220,15 @@ static struct hep_store_session row_of(const struct hep_session *session)
         .state = state_names[session->state],
         .priority = session->priority,
         .key = session->key,
+        .batch = session->batch[0] ? session->batch : NULL,
+        .item = session->item,
         .request = session->request,
         .configuration = session->configuration,
         .model = session->model,
         .workflow = session->workflow->source,
         .plan = session->plan,
         .results = session->results,
+        .errors = session->errors,
         .error = session->error,
         .note = session->note,
         .arena_generation = session->arena_generation,
@@ -296,11 +346,14 @@ enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_sto
     result->state = state;
     result->priority = row->priority;
     result->key = row->key ? strdup(row->key) : NULL;
+    snprintf(result->batch, sizeof result->batch, "%s", row->batch ? row->batch : "");
+    result->item = row->item;
     result->request = json_incref(row->request);
     result->configuration = json_incref(row->configuration);
     result->model = json_incref(row->model);
     result->plan = json_incref(row->plan);
     result->results = json_incref(row->results);
+    result->errors = json_incref(row->errors);
     result->error = json_incref(row->error);
     result->arena_generation = row->arena_generation;
     result->created = row->created;

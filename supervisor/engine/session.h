@@ -28,7 +28,8 @@ struct hep_engine;
     X(RESUME, "resume")                                                                                                \
     X(CANCEL, "cancel")                                                                                                \
     X(FINISH, "finish") /* the last step is done                             */                                        \
-    X(FAIL, "fail")     /* a step cannot be done                             */
+    X(FAIL, "fail")     /* a step cannot be done                             */                                        \
+    X(RETRY, "retry")   /* what was not done is to be tried once more        */
 
 enum hep_session_state {
 #define HEP_SESSION_STATE_ID(id, name) HEP_SESSION_##id,
@@ -48,16 +49,18 @@ enum hep_step_state {
     HEP_STEP_DONE,
     HEP_STEP_FAILED,
     HEP_STEP_CANCELLED, /* in hand when its session ended; result: {step, steps} that it had reached */
+    HEP_STEP_SKIPPED,   /* its condition does not hold, or what it refers to could not be done       */
     HEP_STEP_STATE_COUNT
 };
 
-enum { HEP_STEP_CRASHES_MAX = 3, HEP_STEP_REDOS_MAX = 5 };
+enum { HEP_STEP_CRASHES_MAX = 3, HEP_STEP_REDOS_MAX = 5, HEP_SESSION_ERRORS_MAX = 100 /* kept of one session */ };
 
 struct hep_session_step {
     enum hep_step_state state;
     int attempt;                    /* how often it was asked                                                     */
     int crashes;                    /* deaths with it in hand, without progress between                           */
     int retries;                    /* errors that may pass, since the last success                               */
+    int tries;                      /* errors that its own retry answered                                         */
     int redos;                      /* how often its result was lost                                              */
     int position;                   /* furthest inner step (of denoising) that was reported                       */
     int crash_position;             /* position at the last death                                                 */
@@ -83,9 +86,11 @@ struct hep_session {
     int64_t seq; /* age                                                                */
     enum hep_session_state state;
     int priority;
-    char *key; /* Idempotency-Key or NULL                                            */
+    char *key;                      /* Idempotency-Key or NULL                                            */
+    char batch[HEP_SESSION_ID_MAX]; /* batch that it is of, "" = none; and which item of it          */
+    int item;
     struct hep_workflow *workflow;
-    json_t *request, *configuration, *model, *plan, *results, *error; /* as in struct hep_store_session  */
+    json_t *request, *configuration, *model, *plan, *results, *errors, *error; /* as in struct hep_store_session */
     char note[256];
     int64_t arena_generation;
     bool arena_there; /* a segment of this generation exists                                */
@@ -99,12 +104,16 @@ struct hep_session {
     int step;                     /* index that errand or outgoing is for                               */
     bool measuring;               /* errand is of the measure pass                                      */
     bool stopping;                /* inference has been told to stop it                                 */
+    bool yielding;                /* and to pause it, for a more urgent one                             */
     bool room;                    /* its memory is counted among the sessions that run                  */
     bool lacks_shm;               /* it waits for room in /dev/shm                                      */
     enum hep_role lost;           /* waits for the obituary of this domain; HEP_ROLE_NONE               */
     struct hep_loop_timer *timer; /* until the next try                                                 */
+    struct hep_loop_timer *limit; /* until the step in hand has had its timeout_ms; NULL = none         */
+    bool timed_out;               /* it has                                                             */
     int finals_in_hand;           /* final steps on their way                                           */
     bool finals_sent;
+    struct hep_trial *trial;  /* it is only tried; NULL = it is a real one                          */
     int64_t step_began_ms;    /* monotonic: first inner step of the attempt in hand                 */
     int step_began_at;        /* inner step then                                                    */
     int64_t progress_told_ms; /* monotonic: last session.progress event                             */
@@ -132,6 +141,12 @@ enum hep_status hep_session_insert(struct hep_session *session, struct hep_error
 void hep_session_touch(struct hep_session *session, enum hep_session_dirt dirt);
 /* Takes the event by the table. NOT_NOW (nothing has changed) if the state does not have it. */
 enum hep_status hep_session_take(struct hep_session *session, enum hep_session_event event, struct hep_error *error);
+/* Whether nothing is to be done any more for this step: done, skipped, or failed without ending the session. */
+bool hep_step_is_over(const struct hep_session_step *step);
+/* Of an ended session that is not in memory: what was not done is pending again, what went wrong stays in errors. */
+enum hep_status hep_session_retry(struct hep_session *session, struct hep_error *error);
+/* Keeps an error among those of the session, oldest first; the newest HEP_SESSION_ERRORS_MAX stay. */
+void hep_session_keep_error(struct hep_session *session, int step, const json_t *error);
 /* Sets note (printf), which the person sees in the session. */
 __attribute__((format(printf, 2, 3))) void hep_session_note(struct hep_session *session, const char *format, ...);
 
@@ -158,6 +173,9 @@ void hep_session_on_progress(struct hep_session *session, enum hep_role role, in
    be unplaced, what is not known yet is left out. */
 enum hep_status hep_session_resolve(struct hep_session *session, const struct hep_workflow_step *step, bool measuring,
                                     json_t **data, struct hep_error *error);
+/* resolve.c: whether the step is to be done. planning: what depends on the results of steps is taken to be. */
+enum hep_status hep_session_wants(struct hep_session *session, const struct hep_workflow_step *step, bool planning,
+                                  bool *wanted, struct hep_error *error);
 /* resolve.c: any value with references. */
 enum hep_status hep_session_fill(struct hep_session *session, const json_t *value, json_t **filled,
                                  struct hep_error *error);
@@ -170,9 +188,9 @@ bool hep_step_refers_to(const struct hep_workflow_step *step, const char *id);
 /* plan.c: whether the step must wait for the plan, and whether there is one. */
 bool hep_step_needs_plan(const struct hep_session *session, const struct hep_workflow_step *step);
 bool hep_session_is_planned(const struct hep_session *session);
-/* plan.c: asks the next measure (or waits for a domain to be known): true. False when all are in, and then the plan is
-   complete, or when there was trouble. */
-bool hep_session_measure(struct hep_session *session);
+/* plan.c: asks the next measure, or waits for a domain to be known: *waits. Not when all are in: then the plan is
+   complete. On an error session->step is the step that could not be measured. */
+enum hep_status hep_session_measure(struct hep_session *session, bool *waits, struct hep_error *error);
 /* plan.c: lays the arena out and creates it if it is not there. NO_SHM and others. */
 enum hep_status hep_session_place(struct hep_session *session, struct hep_error *error);
 void hep_session_unplace(struct hep_session *session); /* unlinks the arena */
@@ -182,8 +200,20 @@ void hep_session_check_arena(struct hep_session *session);
 uint64_t hep_session_memory(const struct hep_session *session);
 /* plan.c: floating point operations of a step, of all its evaluations. 0 = light, or not known yet. */
 double hep_session_flops(const struct hep_session *session, int step);
+/* plan.c: of all its steps. */
+double hep_session_total_flops(const struct hep_session *session);
 /* plan.c: reference to what a step writes; borrowed, NULL = it writes no such field. */
 json_t *hep_session_output(const struct hep_session *session, const char *step_id, const char *field);
+
+/* trial.c: plans a session that is in no list and in no store, as if it were to run: loads its model, measures its
+   steps. done is called once, maybe at once, with what it would take (hep_session_resources; NULL if it could not be
+   planned) and an error unless it would be accepted; the session is the caller's again. */
+typedef void hep_session_tried(void *context, json_t *resources, const struct hep_error *error,
+                               struct hep_session *session);
+void hep_session_try(struct hep_session *session, hep_session_tried *done, void *context);
+/* trial.c: of a session that is being tried: its measure has ended, or failed. */
+void hep_trial_go_on(struct hep_session *session);
+void hep_trial_fail(struct hep_session *session, const struct hep_error *error);
 
 /* Whether a queued session may begin. */
 enum hep_room {
@@ -192,6 +222,20 @@ enum hep_room {
     HEP_ROOM_LATER, /* nothing of ours is in its way, so others may go first; its timer looks again            */
 };
 enum hep_room hep_session_room(struct hep_session *session); /* room.c */
+/* room.c: floating point operations per second of the device in the type that its model is loaded for. */
+double hep_session_rate(const struct hep_session *session);
+/* Whether a planned session fits, beside those that run. */
+enum hep_fit {
+    HEP_FIT_NOW,
+    HEP_FIT_WHEN_OTHERS_END,
+    HEP_FIT_WHEN_SHM_IS_FREE,
+    HEP_FIT_NEVER, /* or it would take too long */
+};
+/* room.c: error says what is in its way, unless it fits now. */
+enum hep_fit hep_session_fit(struct hep_session *session, struct hep_error *error);
+/* room.c: {fits, memory_bytes, arena_bytes, weights_bytes, budget_bytes, taken_bytes, shm_total_bytes, shm_free_bytes,
+   flops} of a planned session. New reference. */
+json_t *hep_session_resources(struct hep_session *session, enum hep_fit fit);
 /* room.c: takes its place once it has been planned. False: it has failed, or is back in the queue. */
 bool hep_session_claim_room(struct hep_session *session);
 /* room.c: how fast a denoising step that is done was. */
@@ -201,6 +245,11 @@ void hep_session_lacks_shm(struct hep_session *session, const struct hep_error *
 /* run.c: nothing is asked and it does not begin until ms have passed. */
 void hep_session_wait_for(struct hep_session *session, int64_t ms);
 
+/* estimate.c: how long a planned session takes from its first step to its end, ms, alone on this machine: by what its
+   operations took before, else by the device's rate. 0 if it is not planned. */
+int64_t hep_session_estimate_ms(const struct hep_session *session);
+/* estimate.c: how long a step that is done took. */
+void hep_session_learn_time(struct hep_session *session, int index);
 /* view.c: 0 … 1, and ms to the end (-1 = not known). */
 double hep_session_progress(const struct hep_session *session);
 int64_t hep_session_eta_ms(const struct hep_session *session);

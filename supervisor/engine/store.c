@@ -34,6 +34,12 @@ enum { STORE_APPLICATION = 0x48455054 }; /* "HEPT" */
     "UPDATE events SET session=json_extract(data, '$.session');" EVENTS_INDEX                                          \
     "INSERT OR REPLACE INTO kv(key, value) SELECT '" HEP_STORE_EVENTS_KEPT                                             \
     "', min(seq) FROM events HAVING min(seq)>0;"
+#define BATCHES_TABLE                                                                                                  \
+    "CREATE TABLE batches(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workflow_id TEXT NOT NULL,"  \
+    " state TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT UNIQUE, request TEXT NOT NULL, items TEXT NOT NULL,"    \
+    " refused TEXT, created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0);"  \
+    "CREATE INDEX sessions_by_batch ON sessions(batch, item) WHERE batch IS NOT NULL;"
+#define WORKFLOWS_TABLE "CREATE TABLE workflows(id TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;"
 
 static const char schema[] =
     "CREATE TABLE sessions(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workflow_id TEXT NOT NULL,"
@@ -41,23 +47,24 @@ static const char schema[] =
     "model TEXT,"
     " workflow TEXT NOT NULL, plan TEXT, results TEXT, error TEXT, note TEXT NOT NULL DEFAULT '',"
     " arena_generation INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0,"
-    " ended INTEGER NOT NULL DEFAULT 0);" SESSION_INDEXES
+    " ended INTEGER NOT NULL DEFAULT 0, errors TEXT, batch TEXT, item INTEGER NOT NULL DEFAULT 0);" SESSION_INDEXES
     "CREATE TABLE steps(session TEXT NOT NULL REFERENCES sessions(id) ON DELETE CASCADE, step INTEGER NOT NULL,"
     " id TEXT NOT NULL, domain TEXT NOT NULL, operation TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,"
     " crashes INTEGER NOT NULL, result TEXT, error TEXT, queued INTEGER NOT NULL, started INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, duration_us INTEGER NOT NULL, PRIMARY KEY(session, step)) WITHOUT ROWID;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL,"
-    " session TEXT);" EVENTS_INDEX INCIDENTS_TABLE
+    " session TEXT);" EVENTS_INDEX INCIDENTS_TABLE WORKFLOWS_TABLE BATCHES_TABLE
     "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 #define SESSION_COLUMNS                                                                                                \
     "seq, id, workflow_id, state, priority, key, request, configuration, model, workflow, plan, results, error, note," \
-    " arena_generation, created, started, ended"
+    " arena_generation, created, started, ended, errors, batch, item"
+#define BATCH_COLUMNS "seq, id, workflow_id, state, priority, key, request, items, refused, created, started, ended"
 /* What a line of a list needs: not what was asked for, nor what the model was; progress comes from the plan. */
 #define LISTED_COLUMNS                                                                                                 \
     "seq, id, workflow_id, state, priority, NULL, NULL, configuration, NULL, workflow,"                                \
     " CASE state WHEN 'completed' THEN NULL ELSE plan END, results, error, note, arena_generation, created, started,"  \
-    " ended"
+    " ended, NULL, batch, item"
 #define LISTED_ROWS "seq<?1 AND created>=?3 AND created<?4 ORDER BY seq DESC LIMIT ?2"
 #define STEP_NAMES  "session, step, id, domain, operation, state, attempt, crashes,"
 #define STEP_TIMES  "queued, started, ended, duration_us FROM steps WHERE session=?1 ORDER BY step"
@@ -69,9 +76,9 @@ static const char schema[] =
     X(COMMIT, "COMMIT")                                                                                                \
     X(ROLLBACK, "ROLLBACK")                                                                                            \
     X(ADD_SESSION, "INSERT INTO sessions(" SESSION_COLUMNS                                                             \
-                   ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18)")                         \
+                   ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)")             \
     X(CHANGE_SESSION, "UPDATE sessions SET state=?2, priority=?3, plan=?4, results=?5, error=?6, note=?7,"             \
-                      " arena_generation=?8, started=?9, ended=?10 WHERE id=?1")                                       \
+                      " arena_generation=?8, started=?9, ended=?10, errors=?11 WHERE id=?1")                           \
     X(PUT_STEP,                                                                                                        \
       "INSERT OR REPLACE INTO steps(session, step, id, domain, operation, state, attempt, crashes, result, error,"     \
       " queued, started, ended, duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")                  \
@@ -102,6 +109,18 @@ static const char schema[] =
     X(EVENTS, "SELECT seq, name, data FROM events WHERE seq>?1 ORDER BY seq LIMIT ?2")                                 \
     X(EVENTS_OF, "SELECT seq, name, data FROM events WHERE session=?3 AND seq>?1 ORDER BY seq LIMIT ?2")               \
     X(VALUE, "SELECT value FROM kv WHERE key=?1")                                                                      \
+    X(ADD_BATCH, "INSERT INTO batches(" BATCH_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")              \
+    X(CHANGE_BATCH, "UPDATE batches SET state=?2, priority=?3, refused=?4, started=?5, ended=?6 WHERE id=?1")          \
+    X(DELETE_BATCH, "DELETE FROM batches WHERE id=?1")                                                                 \
+    X(LEAVE_BATCH, "UPDATE sessions SET batch=NULL WHERE batch=?1")                                                    \
+    X(BATCHES, "SELECT " BATCH_COLUMNS " FROM batches WHERE seq<?1 AND (?3 IS NULL OR state=?3) AND"                   \
+               " (?4 IS NULL OR id=?4) ORDER BY seq DESC LIMIT ?2")                                                    \
+    X(BATCH_KEY, "SELECT " BATCH_COLUMNS " FROM batches WHERE key=?1")                                                 \
+    X(BATCH_SESSIONS, "SELECT " SESSION_COLUMNS " FROM sessions WHERE batch=?1 ORDER BY item")                         \
+    X(PUT_WORKFLOW, "INSERT OR REPLACE INTO workflows(id, source) VALUES(?1,?2)")                                      \
+    X(DELETE_WORKFLOW, "DELETE FROM workflows WHERE id=?1")                                                            \
+    X(WORKFLOWS, "SELECT id, source FROM workflows ORDER BY id")                                                       \
+    X(VALUES, "SELECT key, value FROM kv WHERE substr(key, 1, length(?1))=?1 ORDER BY key")                            \
     X(COUNTS, "SELECT state, count(*) FROM sessions GROUP BY state")
 
 enum statement {
@@ -169,7 +188,10 @@ static enum hep_status pragma_value(struct hep_store *store, const char *sql, in
 
 /* What leads from each version to the next. */
 static const char *const migrations[HEP_STORE_VERSION] = {
-    [1] = INCIDENTS_TABLE, [2] = "DROP INDEX sessions_by_state;" SESSION_INDEXES EVENTS_OF_SESSIONS};
+    [1] = INCIDENTS_TABLE,
+    [2] = "ALTER TABLE sessions ADD COLUMN errors TEXT; ALTER TABLE sessions ADD COLUMN batch TEXT;"
+          "ALTER TABLE sessions ADD COLUMN item INTEGER NOT NULL DEFAULT 0;" WORKFLOWS_TABLE BATCHES_TABLE,
+    [3] = "DROP INDEX sessions_by_state;" SESSION_INDEXES EVENTS_OF_SESSIONS};
 
 static enum hep_status migrate(struct hep_store *store, int64_t version, struct hep_error *error)
 {
@@ -347,6 +369,9 @@ enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_
     sqlite3_bind_int64(s, 16, row->created);
     sqlite3_bind_int64(s, 17, row->started);
     sqlite3_bind_int64(s, 18, row->ended);
+    bind_json(s, 19, row->errors);
+    bind_text(s, 20, row->batch);
+    sqlite3_bind_int(s, 21, row->item);
     return finish(store, ADD_SESSION, "cannot add a session", error);
 }
 
@@ -364,6 +389,7 @@ enum hep_status hep_store_change_session(struct hep_store *store, const struct h
     sqlite3_bind_int64(s, 8, row->arena_generation);
     sqlite3_bind_int64(s, 9, row->started);
     sqlite3_bind_int64(s, 10, row->ended);
+    bind_json(s, 11, row->errors);
     return finish(store, CHANGE_SESSION, "cannot change a session", error);
 }
 
@@ -404,6 +430,65 @@ enum hep_status hep_store_put_value(struct hep_store *store, const char *key, in
     bind_text(store->statements[PUT_VALUE], 1, key);
     sqlite3_bind_int64(store->statements[PUT_VALUE], 2, value);
     return finish(store, PUT_VALUE, "cannot store a value", error);
+}
+
+enum hep_status hep_store_add_batch(struct hep_store *store, const struct hep_store_batch *row, int64_t *seq,
+                                    struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[ADD_BATCH];
+    bind_text(s, 2, row->id); /* seq is given by the table */
+    bind_text(s, 3, row->workflow_id);
+    bind_text(s, 4, row->state);
+    sqlite3_bind_int(s, 5, row->priority);
+    bind_text(s, 6, row->key);
+    bind_json(s, 7, row->request);
+    bind_json(s, 8, row->items);
+    bind_json(s, 9, row->refused);
+    sqlite3_bind_int64(s, 10, row->created);
+    sqlite3_bind_int64(s, 11, row->started);
+    sqlite3_bind_int64(s, 12, row->ended);
+    HEP_TRY(finish(store, ADD_BATCH, "cannot add a batch", error));
+    *seq = sqlite3_last_insert_rowid(store->db);
+    return HEP_OK;
+}
+
+enum hep_status hep_store_change_batch(struct hep_store *store, const struct hep_store_batch *row,
+                                       struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[CHANGE_BATCH];
+    bind_text(s, 1, row->id);
+    bind_text(s, 2, row->state);
+    sqlite3_bind_int(s, 3, row->priority);
+    bind_json(s, 4, row->refused);
+    sqlite3_bind_int64(s, 5, row->started);
+    sqlite3_bind_int64(s, 6, row->ended);
+    return finish(store, CHANGE_BATCH, "cannot change a batch", error);
+}
+
+enum hep_status hep_store_delete_batch(struct hep_store *store, const char *id, struct hep_error *error)
+{
+    bind_text(store->statements[LEAVE_BATCH], 1, id);
+    HEP_TRY(finish(store, LEAVE_BATCH, "cannot delete a batch", error));
+    bind_text(store->statements[DELETE_BATCH], 1, id);
+    HEP_TRY(finish(store, DELETE_BATCH, "cannot delete a batch", error));
+    if (sqlite3_changes(store->db) > 0)
+        return HEP_OK;
+    hep_fail_field(error, HEP_E_NOT_FOUND, "batch_id", "there is no batch \"%.60s\"", id);
+    return hep_hint(error, "see `heptctl batches`, or GET /api/processing/batches"), HEP_E_NOT_FOUND;
+}
+
+enum hep_status hep_store_put_workflow(struct hep_store *store, const char *id, const json_t *source,
+                                       struct hep_error *error)
+{
+    bind_text(store->statements[PUT_WORKFLOW], 1, id);
+    bind_json(store->statements[PUT_WORKFLOW], 2, source);
+    return finish(store, PUT_WORKFLOW, "cannot store a workflow", error);
+}
+
+enum hep_status hep_store_delete_workflow(struct hep_store *store, const char *id, struct hep_error *error)
+{
+    bind_text(store->statements[DELETE_WORKFLOW], 1, id);
+    return finish(store, DELETE_WORKFLOW, "cannot delete a workflow", error);
 }
 
 static enum hep_status no_session(const char *id, struct hep_error *error)
@@ -467,6 +552,9 @@ static void see_session(struct hep_store *store, sqlite3_stmt *s, hep_store_see_
         .created = sqlite3_column_int64(s, 15),
         .started = sqlite3_column_int64(s, 16),
         .ended = sqlite3_column_int64(s, 17),
+        .errors = column_json(s, 18),
+        .batch = (const char *)sqlite3_column_text(s, 19),
+        .item = sqlite3_column_int(s, 20),
     };
     see(context, &row);
     json_decref(row.request);
@@ -475,6 +563,7 @@ static void see_session(struct hep_store *store, sqlite3_stmt *s, hep_store_see_
     json_decref(row.workflow);
     json_decref(row.plan);
     json_decref(row.results);
+    json_decref(row.errors);
     json_decref(row.error);
 }
 
@@ -630,6 +719,91 @@ enum hep_status hep_store_incidents(struct hep_store *store, const char *domain,
     if (status == HEP_OK)
         *list = hep_take(&rows);
     json_decref(rows);
+    return status;
+}
+
+static enum hep_status read_batches(struct hep_store *store, enum statement which, hep_store_see_batch *see,
+                                    void *context, struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[which];
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        struct hep_store_batch row = {
+            .seq = sqlite3_column_int64(s, 0),
+            .id = (const char *)sqlite3_column_text(s, 1),
+            .workflow_id = (const char *)sqlite3_column_text(s, 2),
+            .state = (const char *)sqlite3_column_text(s, 3),
+            .priority = sqlite3_column_int(s, 4),
+            .key = (const char *)sqlite3_column_text(s, 5),
+            .request = column_json(s, 6),
+            .items = column_json(s, 7),
+            .refused = column_json(s, 8),
+            .created = sqlite3_column_int64(s, 9),
+            .started = sqlite3_column_int64(s, 10),
+            .ended = sqlite3_column_int64(s, 11),
+        };
+        see(context, &row);
+        json_decref(row.request);
+        json_decref(row.items);
+        json_decref(row.refused);
+    }
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read batches", error);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    return status;
+}
+
+enum hep_status hep_store_batches(struct hep_store *store, const char *id, const char *state, int64_t before, int limit,
+                                  hep_store_see_batch *see, void *context, struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[BATCHES];
+    sqlite3_bind_int64(s, 1, before);
+    sqlite3_bind_int(s, 2, limit);
+    bind_text(s, 3, state);
+    bind_text(s, 4, id);
+    return read_batches(store, BATCHES, see, context, error);
+}
+
+enum hep_status hep_store_batch_by_key(struct hep_store *store, const char *key, hep_store_see_batch *see,
+                                       void *context, struct hep_error *error)
+{
+    bind_text(store->statements[BATCH_KEY], 1, key);
+    return read_batches(store, BATCH_KEY, see, context, error);
+}
+
+enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, hep_store_see_session *see,
+                                         void *context, struct hep_error *error)
+{
+    bind_text(store->statements[BATCH_SESSIONS], 1, batch);
+    return read_sessions(store, BATCH_SESSIONS, see, context, NULL, error);
+}
+
+enum hep_status hep_store_workflows(struct hep_store *store, hep_store_see_workflow *see, void *context,
+                                    struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[WORKFLOWS];
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        json_t *source = column_json(s, 1);
+        see(context, (const char *)sqlite3_column_text(s, 0), source);
+        json_decref(source);
+    }
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read workflows", error);
+    sqlite3_reset(s);
+    return status;
+}
+
+enum hep_status hep_store_values(struct hep_store *store, const char *prefix, hep_store_see_value *see, void *context,
+                                 struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[VALUES];
+    int code;
+    bind_text(s, 1, prefix);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW)
+        see(context, (const char *)sqlite3_column_text(s, 0), sqlite3_column_int64(s, 1));
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read values", error);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
     return status;
 }
 

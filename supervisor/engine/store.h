@@ -10,7 +10,7 @@
 #include <jansson.h>
 
 enum {
-    HEP_STORE_VERSION = 3,    /* of the schema                 */
+    HEP_STORE_VERSION = 4,    /* of the schema                 */
     HEP_STORE_INCIDENTS = 500 /* the newest so many are kept   */
 };
 
@@ -24,16 +24,33 @@ struct hep_store_session {
     const char *state;               /* name of enum hep_session_state                                    */
     int priority;                    /* higher goes first                                                 */
     const char *key;                 /* Idempotency-Key, NULL = none; unique                              */
+    const char *batch;               /* batch that it is of, NULL = none                                  */
+    int item;                        /* of that batch                                                     */
     json_t *request;                 /* configuration as it was asked for                                 */
     json_t *configuration;           /* complete: what runs                                               */
     json_t *model;                   /* reply of model.info at acceptance                                 */
     json_t *workflow;                /* the template it was accepted with                                 */
     json_t *plan;                    /* arena and costs, NULL before the measure pass                     */
     json_t *results;                 /* NULL before the end                                               */
+    json_t *errors;                  /* array of all that went wrong, oldest first; NULL = nothing has    */
     json_t *error;                   /* NULL unless failed                                                */
     const char *note;                /* what a person should know: "the arena was gone: …"; may be ""     */
     int64_t arena_generation;        /* of the last arena made, 0 = none yet                              */
     int64_t created, started, ended; /* wall ms; 0 = not yet                                       */
+};
+
+/* A batch's row. When read, borrowed as a session's. */
+struct hep_store_batch {
+    int64_t seq; /* age                                                              */
+    const char *id;
+    const char *workflow_id;
+    const char *state; /* name of enum hep_batch_state                                     */
+    int priority;
+    const char *key;                 /* Idempotency-Key, NULL = none; unique                             */
+    json_t *request;                 /* as it was asked for                                              */
+    json_t *items;                   /* array: the configuration of each                                 */
+    json_t *refused;                 /* {item: error} of those that never became a session               */
+    int64_t created, started, ended; /* wall ms; 0 = not yet                                             */
 };
 
 /* A step's row, unique by (session, step). */
@@ -88,7 +105,7 @@ enum hep_status hep_store_commit(struct hep_store *store, struct hep_error *erro
 void hep_store_rollback(struct hep_store *store);
 
 /* Adds a session (CONFLICT if its id or key is there), or changes what may change of it: state, priority, plan,
-   results, error, note, arena_generation, started, ended. */
+   results, errors, error, note, arena_generation, started, ended. */
 enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_store_session *row,
                                       struct hep_error *error);
 enum hep_status hep_store_change_session(struct hep_store *store, const struct hep_store_session *row,
@@ -98,6 +115,18 @@ enum hep_status hep_store_put_step(struct hep_store *store, const struct hep_sto
 enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const json_t *data,
                                     struct hep_error *error);
 enum hep_status hep_store_put_value(struct hep_store *store, const char *key, int64_t value, struct hep_error *error);
+/* Adds a batch (CONFLICT if its id or key is there; *seq: its age), or changes what may change of it: state, priority,
+   refused, started, ended. */
+enum hep_status hep_store_add_batch(struct hep_store *store, const struct hep_store_batch *row, int64_t *seq,
+                                    struct hep_error *error);
+enum hep_status hep_store_change_batch(struct hep_store *store, const struct hep_store_batch *row,
+                                       struct hep_error *error);
+/* Removes it; its sessions stay, and are of no batch then. NOT_FOUND. */
+enum hep_status hep_store_delete_batch(struct hep_store *store, const char *id, struct hep_error *error);
+/* A workflow that an operator has put there, under its id. */
+enum hep_status hep_store_put_workflow(struct hep_store *store, const char *id, const json_t *source,
+                                       struct hep_error *error);
+enum hep_status hep_store_delete_workflow(struct hep_store *store, const char *id, struct hep_error *error);
 /* Removes a session with its steps; NOT_FOUND. */
 enum hep_status hep_store_delete_session(struct hep_store *store, const char *id, struct hep_error *error);
 /* Keeps the newest ended sessions and events only. */
@@ -127,6 +156,24 @@ enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, co
 /* Newest first, incident < before, of one domain (NULL: of all): the obituaries with incident and time_ms. New list. */
 enum hep_status hep_store_incidents(struct hep_store *store, const char *domain, int64_t before, int limit,
                                     json_t **list, struct hep_error *error);
+typedef void hep_store_see_batch(void *context, const struct hep_store_batch *row);
+/* Newest first, seq < before; state NULL = any; id NULL = any. */
+enum hep_status hep_store_batches(struct hep_store *store, const char *id, const char *state, int64_t before, int limit,
+                                  hep_store_see_batch *see, void *context, struct hep_error *error);
+/* The batch that this Idempotency-Key made; see is called once, or not at all. */
+enum hep_status hep_store_batch_by_key(struct hep_store *store, const char *key, hep_store_see_batch *see,
+                                       void *context, struct hep_error *error);
+/* Sessions of a batch, by item. */
+enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, hep_store_see_session *see,
+                                         void *context, struct hep_error *error);
+/* All workflows that operators have put there. */
+typedef void hep_store_see_workflow(void *context, const char *id, json_t *source);
+enum hep_status hep_store_workflows(struct hep_store *store, hep_store_see_workflow *see, void *context,
+                                    struct hep_error *error);
+/* Every value whose key begins with prefix. */
+typedef void hep_store_see_value(void *context, const char *key, int64_t value);
+enum hep_status hep_store_values(struct hep_store *store, const char *prefix, hep_store_see_value *see, void *context,
+                                 struct hep_error *error);
 int64_t hep_store_value(struct hep_store *store, const char *key, int64_t fallback);
 /* {queued: n, running: n, …} over all rows. New reference; NULL on an error. */
 json_t *hep_store_counts(struct hep_store *store);

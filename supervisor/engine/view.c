@@ -21,14 +21,6 @@ static double weight_of(const struct hep_session *session, size_t step, double t
     return flops > 0 ? flops : light_share * total;
 }
 
-static double total_flops(const struct hep_session *session)
-{
-    double total = 0;
-    for (size_t i = 0; i < session->workflow->step_count; i++)
-        total += hep_session_flops(session, (int)i);
-    return total;
-}
-
 static bool is_in_hand(const struct hep_session *session)
 {
     return session->errand && !session->measuring && hep_errand_is_sent(session->errand);
@@ -37,7 +29,7 @@ static bool is_in_hand(const struct hep_session *session)
 static double fraction_of(const struct hep_session *session, size_t index)
 {
     const struct hep_session_step *step = &session->steps[index];
-    if (step->state == HEP_STEP_DONE)
+    if (hep_step_is_over(step))
         return 1;
     return step->inner_steps > 0 ? (double)step->inner / step->inner_steps : 0;
 }
@@ -52,7 +44,7 @@ static bool will_be_planned(const struct hep_session *session)
 
 double hep_session_progress(const struct hep_session *session)
 {
-    double total = total_flops(session), sum = 0, done = 0;
+    double total = hep_session_total_flops(session), sum = 0, done = 0;
     if (session->state == HEP_SESSION_COMPLETED)
         return 1;
     if (will_be_planned(session))
@@ -103,8 +95,15 @@ static json_t *step_to_json(const struct hep_session *session, size_t index)
                   step->attempt, "crashes", step->crashes, "queued_ms",
                   (json_int_t)(step->queued ? step->queued - session->created : 0), "started_ms",
                   (json_int_t)(started ? started - session->created : 0), "duration_ms", (json_int_t)duration);
+    json_t *planned = json_object_get(json_object_get(session->plan, "steps"), what->id);
+    if (planned)
+        json_object_set_new(row, "memory_bytes", json_integer(hep_json_int(planned, "memory_bytes", 0)));
+    if (step->ended)
+        json_object_set_new(row, "ended_ms", json_integer((json_int_t)(step->ended - session->created)));
     if (step->error)
         json_object_set(row, "error", step->error);
+    if (step->state == HEP_STEP_SKIPPED)
+        json_object_set(row, "skipped", json_object_get(step->result, "skipped"));
     return row;
 }
 
@@ -123,7 +122,7 @@ static json_t *domains_to_json(const struct hep_session *session)
 static int current_step(const struct hep_session *session)
 {
     size_t done = 0;
-    while (done < session->workflow->step_count && session->steps[done].state == HEP_STEP_DONE)
+    while (done < session->workflow->step_count && hep_step_is_over(&session->steps[done]))
         done++;
     return (int)done;
 }
@@ -148,17 +147,11 @@ static int queue_position(const struct hep_session *session)
 
 static void put_details(const struct hep_session *session, json_t *object)
 {
-    json_t *steps = json_array(), *errors = json_array();
-    for (size_t i = 0; i < session->workflow->step_count; i++) {
+    json_t *steps = json_array();
+    for (size_t i = 0; i < session->workflow->step_count; i++)
         json_array_append_new(steps, step_to_json(session, i));
-        if (session->steps[i].error) {
-            json_t *error = json_copy(session->steps[i].error);
-            json_object_set_new(error, "step", json_string(session->workflow->steps[i].id));
-            json_array_append_new(errors, error);
-        }
-    }
     json_object_set_new(object, "steps", steps);
-    json_object_set_new(object, "errors", errors);
+    json_object_set_new(object, "errors", session->errors ? json_incref(session->errors) : json_array());
     json_object_set_new(object, "domains", domains_to_json(session));
     json_object_set(object, "configuration", session->configuration);
     if (hep_session_memory(session))
@@ -194,6 +187,8 @@ json_t *hep_session_to_json(const struct hep_session *session, bool whole)
     put_denoising(session, object);
     if (eta >= 0)
         json_object_set_new(object, "eta_ms", json_integer(eta));
+    if (json_object_get(session->plan, "estimated_duration_ms"))
+        json_object_set(object, "estimated_duration_ms", json_object_get(session->plan, "estimated_duration_ms"));
     if (session->state == HEP_SESSION_QUEUED)
         json_object_set_new(object, "queue_position", json_integer(queue_position(session)));
     if (session->note[0])

@@ -8,9 +8,21 @@
 #include "common/roles.h"
 #include "supervisor/engine/parameter.h"
 
-enum { HEP_WORKFLOW_STEPS_MAX = 32, HEP_WORKFLOW_PARAMETERS_MAX = 64 };
+enum {
+    HEP_WORKFLOW_STEPS_MAX = 32,
+    HEP_WORKFLOW_PARAMETERS_MAX = 64,
+    HEP_WORKFLOW_RETRIES_MAX = 20,
+    HEP_WORKFLOW_DELAY_MAX_MS = 600000
+};
 
 struct hep_router;
+
+/* What follows when a step cannot be done. */
+enum hep_workflow_on_error {
+    HEP_ON_ERROR_FAIL,     /* the session fails                                                     */
+    HEP_ON_ERROR_SKIP,     /* so are the steps that refer to it, and those that refer to them       */
+    HEP_ON_ERROR_CONTINUE, /* the session goes on; references to it give nothing                    */
+};
 
 struct hep_workflow_step {
     const char *id;     /* names it in references: a-z 0-9 _                                                  */
@@ -18,7 +30,12 @@ struct hep_workflow_step {
     const char *operation;
     json_t *parameters;      /* object: the request's data, with references; never NULL                            */
     json_t *required_models; /* array of names or references, NULL = none                                          */
+    json_t *when;            /* condition.h: it is skipped unless this holds; NULL = always done                   */
     bool renew;              /* its effect lives in the domain's process: asked again of each new process          */
+    enum hep_workflow_on_error on_error;
+    int64_t timeout_ms;     /* from when it is in hand; then it is ended with TIMEOUT; 0 = the operation's own    */
+    int retry_attempts;     /* tries in all, for errors that do not pass by themselves; 1 = none                  */
+    int64_t retry_delay_ms; /* before the second; each further one waits twice as long                            */
 };
 
 /* Immutable once parsed; counted, because sessions outlive a reload. */
@@ -42,6 +59,10 @@ enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_
                                    struct hep_error *error);
 struct hep_workflow *hep_workflow_hold(struct hep_workflow *workflow);
 void hep_workflow_release(struct hep_workflow *workflow); /* NULL is accepted */
+/* The template that a request without a workflow means, and that a generating step stands for. */
+#define HEP_WORKFLOW_BASE "txt2img"
+/* Whether a workflow may be called so: a-z 0-9 _ -. */
+bool hep_workflow_is_id(const char *text);
 /* Index of the step with this id, or -1. */
 int hep_workflow_step_index(const struct hep_workflow *workflow, const char *id, size_t length);
 /* Compares the steps with the operations that the domains have reported so far: unknown operations, unknown and missing
@@ -51,15 +72,24 @@ void hep_workflow_check_operations(const struct hep_workflow *workflow, const st
 /* {workflow_id, name, help, version, parameters:{…}, steps:[…]} for workflow.get. New reference. */
 json_t *hep_workflow_describe(const struct hep_workflow *workflow);
 
-/* All templates of a folder. */
+/* All templates: those of a folder, and those that operators have put into the store. */
 struct hep_workflows;
 /* BAD_CONFIG if the folder cannot be read. */
 enum hep_status hep_workflows_load(const char *folder, struct hep_workflows **workflows, struct hep_error *error);
 void hep_workflows_destroy(struct hep_workflows *workflows); /* NULL is accepted */
+/* Adds one that is not of the folder, or replaces such a one; holds it. CONFLICT: the folder has one of this id.
+   TOO_LARGE: there are HEP_WORKFLOWS_MAX. */
+enum hep_status hep_workflows_put(struct hep_workflows *workflows, struct hep_workflow *workflow,
+                                  struct hep_error *error);
+/* NOT_FOUND; NOT_ALLOWED: it is of the folder. */
+enum hep_status hep_workflows_check_own(const struct hep_workflows *workflows, const char *id, struct hep_error *error);
+/* Takes away one that is not of the folder; errors as above. */
+enum hep_status hep_workflows_remove(struct hep_workflows *workflows, const char *id, struct hep_error *error);
 /* Borrowed; NOT_FOUND, or BAD_FILE with the first problem if its file has mistakes. */
 enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const char *id,
                                    struct hep_workflow **workflow, struct hep_error *error);
-/* [{workflow_id, name, help, version, file, usable, problems?}] new reference. */
+/* [{workflow_id, name, help, version, file, own, usable, problems?}] new reference; own: not of the folder, file is "".
+ */
 json_t *hep_workflows_list(const struct hep_workflows *workflows);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
 #include "supervisor/engine/router.h"
 
@@ -17,7 +18,7 @@
 #include <string.h>
 
 struct entry {
-    char file[256];                /* name in the folder                     */
+    char file[256];                /* name in the folder; "" = it is not of the folder */
     struct hep_workflow *workflow; /* NULL if it has problems                */
     json_t *problems;              /* array of texts, empty if it is usable  */
 };
@@ -57,22 +58,20 @@ static void load_file(struct hep_workflows *workflows, const char *folder, const
     snprintf(path, sizeof path, "%s/%s", folder, name);
     entry->problems = json_array();
     if (read_file(path, &source, &error) != HEP_OK)
-        json_array_append_new(entry->problems, json_string(error.message));
+        hep_problem_add_error(entry->problems, "", &error);
     else
         hep_workflow_parse(source, entry->problems, &entry->workflow, &error);
     json_decref(source);
     for (size_t i = 0; entry->workflow && i + 1 < workflows->count; i++)
         if (workflows->entries[i].workflow && strcmp(workflows->entries[i].workflow->id, entry->workflow->id) == 0) {
-            json_array_append_new(entry->problems, json_sprintf("workflow_id %s stands in %s too", entry->workflow->id,
-                                                                workflows->entries[i].file));
+            hep_problem_add(entry->problems, "", "workflow_id", HEP_E_CONFLICT, "workflow_id %s stands in %s too",
+                            entry->workflow->id, workflows->entries[i].file);
             hep_workflow_release(hep_take(&entry->workflow));
         }
-    size_t index;
-    json_t *text;
     char quoted[400];
-    json_array_foreach(entry->problems, index, text)
+    for (size_t i = 0; i < json_array_size(entry->problems); i++)
         hep_log(HEP_WARNING, "workflow.refused", "file=%s problem=%s", path,
-                hep_log_quote(json_string_value(text), quoted, sizeof quoted));
+                hep_log_quote(hep_problem_text(entry->problems, i), quoted, sizeof quoted));
 }
 
 static int is_template(const struct dirent *entry)
@@ -126,7 +125,7 @@ enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const 
         }
         if (!entry->workflow && strcmp(entry->file, file) == 0)
             return hep_fail_field(error, HEP_E_BAD_FILE, "workflow_id", "%s cannot be used: %s", file,
-                                  json_string_value(json_array_get(entry->problems, 0)));
+                                  hep_problem_text(entry->problems, 0));
     }
     hep_fail_field(error, HEP_E_NOT_FOUND, "workflow_id", "there is no workflow \"%.60s\"", id);
     return hep_hint(error, "see `heptctl workflows`"), HEP_E_NOT_FOUND;
@@ -138,16 +137,71 @@ json_t *hep_workflows_list(const struct hep_workflows *workflows)
     for (size_t i = 0; i < workflows->count; i++) {
         const struct entry *entry = &workflows->entries[i];
         const struct hep_workflow *w = entry->workflow;
-        char id[256];
-        snprintf(id, sizeof id, "%.*s", (int)(strlen(entry->file) - 5), entry->file);
-        json_t *row =
-            json_pack("{s:s, s:s, s:s, s:i, s:s, s:b}", "workflow_id", w ? w->id : id, "name", w ? w->name : id, "help",
-                      w ? w->help : "", "version", w ? w->version : 0, "file", entry->file, "usable", w != NULL);
+        char id[256] = "";
+        if (!w)
+            snprintf(id, sizeof id, "%.*s", (int)(strlen(entry->file) - 5), entry->file);
+        json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b, s:b}", "workflow_id", w ? w->id : id, "name",
+                                w ? w->name : id, "help", w ? w->help : "", "version", w ? w->version : 0, "file",
+                                entry->file, "own", !entry->file[0], "usable", w != NULL);
         if (!w)
             json_object_set(row, "problems", entry->problems);
         json_array_append_new(list, row);
     }
     return list;
+}
+
+/* Index of the entry of this id, or -1. */
+static int entry_of(const struct hep_workflows *workflows, const char *id)
+{
+    for (size_t i = 0; i < workflows->count; i++)
+        if (workflows->entries[i].workflow && strcmp(workflows->entries[i].workflow->id, id) == 0)
+            return (int)i;
+    return -1;
+}
+
+enum hep_status hep_workflows_put(struct hep_workflows *workflows, struct hep_workflow *workflow,
+                                  struct hep_error *error)
+{
+    int index = entry_of(workflows, workflow->id);
+    if (index >= 0 && workflows->entries[index].file[0]) {
+        hep_fail_field(error, HEP_E_CONFLICT, "workflow_id", "workflow %s is a file of the operator's folder, %s",
+                       workflow->id, workflows->entries[index].file);
+        return hep_hint(error, "choose another workflow_id, or change the file and `heptctl reload`"), HEP_E_CONFLICT;
+    }
+    if (index < 0 && workflows->count >= HEP_WORKFLOWS_MAX)
+        return hep_fail(error, HEP_E_TOO_LARGE, "there are %d workflows, more are not kept", HEP_WORKFLOWS_MAX);
+    if (index < 0) {
+        index = (int)workflows->count++;
+        workflows->entries[index] = (struct entry){.problems = json_array()};
+    }
+    hep_workflow_release(workflows->entries[index].workflow);
+    workflows->entries[index].workflow = hep_workflow_hold(workflow);
+    return HEP_OK;
+}
+
+enum hep_status hep_workflows_check_own(const struct hep_workflows *workflows, const char *id, struct hep_error *error)
+{
+    int index = entry_of(workflows, id);
+    if (index < 0) {
+        hep_fail_field(error, HEP_E_NOT_FOUND, "workflow_id", "there is no workflow \"%.60s\"", id);
+        return hep_hint(error, "see `heptctl workflows`"), HEP_E_NOT_FOUND;
+    }
+    if (workflows->entries[index].file[0]) {
+        hep_fail_field(error, HEP_E_NOT_ALLOWED, "workflow_id", "workflow %s is a file of the operator's folder, %s",
+                       id, workflows->entries[index].file);
+        return hep_hint(error, "remove the file, then `heptctl reload`"), HEP_E_NOT_ALLOWED;
+    }
+    return HEP_OK;
+}
+
+enum hep_status hep_workflows_remove(struct hep_workflows *workflows, const char *id, struct hep_error *error)
+{
+    HEP_TRY(hep_workflows_check_own(workflows, id, error));
+    struct entry *entry = &workflows->entries[entry_of(workflows, id)];
+    hep_workflow_release(entry->workflow);
+    json_decref(entry->problems);
+    *entry = workflows->entries[--workflows->count];
+    return HEP_OK;
 }
 
 /* ---- against the domains ----------------------------------------------------------------------------------------- */
@@ -162,7 +216,8 @@ static json_t *field_named(json_t *fields, const char *name)
 struct check {
     const struct hep_workflow *workflow;
     const struct hep_router *router;
-    const char *step;
+    const char *step;  /* id of the step in hand      */
+    const char *field; /* its key that is looked into */
     json_t *problems;
 };
 
@@ -183,9 +238,9 @@ static enum hep_status check_reply(void *context, const char *path, struct hep_e
     bool found = field_named(json_object_get(operation, "reply"), field) ||
                  strcmp(hep_json_str(written, "access", ""), "write") == 0;
     if (operation && !found)
-        json_array_append_new(check->problems,
-                              json_sprintf("step %s: ${%s}: %s.%s has no \"%s\" in its reply", check->step, path,
-                                           hep_role_name(step->role), step->operation, field));
+        hep_problem_add(check->problems, check->step, check->field, HEP_E_NOT_FOUND,
+                        "step %s: ${%s}: %s.%s has no \"%s\" in its reply", check->step, path,
+                        hep_role_name(step->role), step->operation, field);
     return HEP_OK;
 }
 
@@ -198,18 +253,21 @@ static void check_step(struct check *check, const struct hep_workflow_step *step
     {
         json_t *field = field_named(fields, key);
         if (!field)
-            json_array_append_new(check->problems, json_sprintf("step %s: %s.%s has no field \"%s\"", step->id,
-                                                                hep_role_name(step->role), step->operation, key));
+            hep_problem_add(check->problems, step->id, key, HEP_E_UNKNOWN_FIELD, "step %s: %s.%s has no field \"%s\"",
+                            step->id, hep_role_name(step->role), step->operation, key);
         else if (strcmp(hep_json_str(field, "access", ""), "write") == 0)
-            json_array_append_new(check->problems,
-                                  json_sprintf("step %s: \"%s\" is placed by the engine", step->id, key));
+            hep_problem_add(check->problems, step->id, key, HEP_E_BAD_FIELD, "step %s: \"%s\" is placed by the engine",
+                            step->id, key);
     }
-    json_array_foreach(fields, index, value) if (hep_json_bool(value, "required", false) &&
-                                                 strcmp(hep_json_str(value, "access", ""), "write") != 0 &&
-                                                 !json_object_get(step->parameters, hep_json_str(value, "name", "")))
-        json_array_append_new(check->problems,
-                              json_sprintf("step %s: %s.%s needs the field \"%s\"", step->id, hep_role_name(step->role),
-                                           step->operation, hep_json_str(value, "name", "")));
+    json_array_foreach(fields, index, value)
+    {
+        const char *name = hep_json_str(value, "name", "");
+        if (hep_json_bool(value, "required", false) && strcmp(hep_json_str(value, "access", ""), "write") != 0 &&
+            !json_object_get(step->parameters, name))
+            hep_problem_add(check->problems, step->id, name, HEP_E_MISSING_FIELD,
+                            "step %s: %s.%s needs the field \"%s\"", step->id, hep_role_name(step->role),
+                            step->operation, name);
+    }
 }
 
 void hep_workflow_check_operations(const struct hep_workflow *workflow, const struct hep_router *router,
@@ -217,16 +275,19 @@ void hep_workflow_check_operations(const struct hep_workflow *workflow, const st
 {
     for (size_t i = 0; i < workflow->step_count; i++) {
         const struct hep_workflow_step *step = &workflow->steps[i];
-        struct check check = {workflow, router, step->id, problems};
+        struct check check = {workflow, router, step->id, "parameters", problems};
         json_t *operation = hep_router_operation(router, step->role, step->operation);
         if (!hep_router_knows(router, step->role))
             continue;
         if (!operation) {
-            json_array_append_new(problems, json_sprintf("step %s: %s has no operation \"%s\"", step->id,
-                                                         hep_role_name(step->role), step->operation));
+            hep_problem_add(problems, step->id, "operation", HEP_E_UNKNOWN_OPERATION,
+                            "step %s: %s has no operation \"%s\"", step->id, hep_role_name(step->role),
+                            step->operation);
             continue;
         }
         check_step(&check, step, operation);
         hep_reference_walk(step->parameters, check_reply, &check, NULL);
+        check.field = "when";
+        hep_reference_walk(step->when, check_reply, &check, NULL);
     }
 }

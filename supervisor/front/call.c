@@ -14,9 +14,9 @@
 
 /* What a caller who may only look may ask of the supervisor and of domains. To add one: a row. */
 static const char *const read_only[] = {
-    "workflow.list", "workflow.get", "session.list",    "session.get",       "session.wait",
-    "status.get",    "domain.list",  "domain.describe", "events.poll",       "device.list",
-    "model.list",    "model.info",   "scheduler.list",  "device.get_memory",
+    "workflow.list", "workflow.get", "session.list",   "session.get",       "session.wait", "batch.list",
+    "batch.get",     "status.get",   "domain.list",    "domain.describe",   "events.poll",  "device.list",
+    "model.list",    "model.info",   "scheduler.list", "device.get_memory",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 
@@ -41,6 +41,8 @@ static json_t *reply_json(const struct hep_call *call, enum hep_status status, j
         json_object_set_new(reply, "data", data ? json_incref(data) : json_object());
     else
         json_object_set_new(reply, "error", error_json(call, error));
+    if (status != HEP_OK && json_object_get(data, "problems"))
+        json_object_set(json_object_get(reply, "error"), "problems", json_object_get(data, "problems"));
     return reply;
 }
 

@@ -7,6 +7,7 @@
 const struct hep_front_table hep_front_tables[] = {
     {"workflow", hep_workflow_operations, "templates of work, and accepting it"},
     {"session", hep_session_operations, "accepted requests"},
+    {"batch", hep_batch_operations, "many requests at once"},
     {"status", hep_status_operations, "the whole daemon"},
     {"domain", hep_domain_operations, "the seven processes"},
     {"events", hep_events_operations, "what has happened"},

@@ -23,6 +23,7 @@ struct nothing {
 /* Each ends with an empty row. */
 extern const struct hep_operation hep_workflow_operations[];
 extern const struct hep_operation hep_session_operations[];
+extern const struct hep_operation hep_batch_operations[];
 extern const struct hep_operation hep_status_operations[];
 extern const struct hep_operation hep_domain_operations[];
 extern const struct hep_operation hep_events_operations[];

@@ -14,15 +14,17 @@ static const struct hep_field session_says[] = {
     SAYS(I32, "denoising_steps", "denoising steps in all"),
     SAYS(F64, "progress", "0 to 1, by floating point operations"),
     SAYS(I64, "eta_ms", "estimated time to the end, ms"),
+    SAYS(I64, "estimated_duration_ms", "from its first step to its end, as it was estimated when it was planned"),
     SAYS(I32, "queue_position", "of a queued one, from 1"),
     SAYS(I32, "priority", "higher goes first"),
     SAYS(STR, "note", "what a person should know about it now"),
     SAYS(JSON, "configuration", "complete: with every default filled in"),
     SAYS(JSON, "domains", "per domain, the state of the session's step there"),
     SAYS(JSON, "steps",
-         "id, domain, operation, status, attempt, queued_ms, started_ms (since it was created), duration_ms"),
+         "id, domain, operation, status, attempt, queued_ms, started_ms, ended_ms (since it was created), duration_ms, "
+         "memory_bytes (planned)"),
     SAYS(JSON, "results", "files: path, bytes, sha256, width, height, format, seed of each image"),
-    SAYS(JSON, "errors", "what went wrong on the way, with obituaries"),
+    SAYS(JSON, "errors", "all that went wrong on the way, oldest first, with time, step, attempt, cause and obituary"),
     SAYS(JSON, "error", "why it failed"),
     SAYS(STR, "created", "time of acceptance"),
     SAYS(STR, "started", "time of its first step"),
@@ -35,29 +37,55 @@ static const struct hep_field session_says[] = {
 struct workflow_request {
     struct hep_str workflow_id;
 };
+struct put_request {
+    struct hep_str workflow_id;
+    json_t *workflow;
+};
 struct execute_request {
     struct hep_str workflow_id, idempotency_key;
-    json_t *configuration;
+    json_t *workflow, *steps, *configuration;
     int32_t priority;
 };
 static const struct hep_field workflow_fields[] = {
     HEP_FIELD(STR, workflow_request, workflow_id, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1,
               .help = "name of the workflow"),
 };
+/* What is to be done: a template, or a workflow that comes with the request. */
+#define WORK_FIELDS(type)                                                                                              \
+    HEP_FIELD(STR, type, workflow_id, DEFAULTED, .fallback_text = HEP_WORKFLOW_BASE, .max = HEP_NAME_MAX - 1,          \
+              .help = "name of the workflow"),                                                                         \
+        HEP_FIELD(JSON, type, workflow, OPTIONAL,                                                                      \
+                  .help = "an object: a workflow of the request's own; what a generating step implies is added"),      \
+        HEP_FIELD(JSON, type, steps, OPTIONAL, .help = "an array: as workflow, its steps alone"),                      \
+        HEP_FIELD(JSON, type, configuration, OPTIONAL,                                                                 \
+                  .help = "an object: the workflow's parameters, see workflow.get")
 static const struct hep_field execute_fields[] = {
-    HEP_FIELD(STR, execute_request, workflow_id, DEFAULTED, .fallback_text = "txt2img", .max = HEP_NAME_MAX - 1,
-              .help = "name of the workflow"),
-    HEP_FIELD(JSON, execute_request, configuration, REQUIRED,
-              .help = "an object: the workflow's parameters, see workflow.get"),
+    WORK_FIELDS(execute_request),
     HEP_FIELD(I32, execute_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),
     HEP_FIELD(STR, execute_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX,
               .help = "the same key and request again gives the same session"),
 };
+static const struct hep_field validate_fields[] = {WORK_FIELDS(execute_request)};
 static const struct hep_field execute_says[] = {
     SAYS(STR, "session_id", "name of the session"), SAYS(STR, "status", "queued"),
     SAYS(BOOL, "created", "false if the idempotency key was known"), SAYS(I32, "queue_position", "from 1")};
+static const struct hep_field put_fields[] = {
+    HEP_FIELD(STR, put_request, workflow_id, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1, .help = "its name"),
+    HEP_FIELD(JSON, put_request, workflow, REQUIRED, .help = "an object: the template, as a file of workflows.dir"),
+};
+static const struct hep_field put_says[] = {SAYS(STR, "workflow_id", "name of the workflow")};
+static const struct hep_field validate_says[] = {
+    SAYS(BOOL, "valid", "workflow.execute would accept it"),
+    SAYS(JSON, "problems", "all that is wrong: code, message, hint, and step and field where there is one"),
+    SAYS(JSON, "workflow", "as it would run, with the steps that were added"),
+    SAYS(JSON, "configuration", "complete: with every default filled in"),
+    SAYS(JSON, "resources",
+         "fits (now, when_others_end, when_shm_is_free, never), waits_for, memory_bytes (arena and largest operation), "
+         "arena_bytes, weights_bytes, budget_bytes, taken_bytes, shm_total_bytes, shm_free_bytes, flops"),
+    SAYS(I64, "estimated_duration_ms", "alone, from its first step to its end")};
 static const struct hep_field workflows_says[] = {
-    SAYS(JSON, "workflows", "workflow_id, name, help, version, file, usable, problems of each")};
+    SAYS(JSON, "workflows",
+         "workflow_id, name, help, version, file, own (put by an operator, not a file), usable, problems of each")};
 static const struct hep_field workflow_says[] = {
     SAYS(STR, "workflow_id", "name"),
     SAYS(STR, "name", "for people"),
@@ -88,19 +116,83 @@ static enum hep_status workflow_get(struct hep_call *call, const void *request_,
     return HEP_OK;
 }
 
+/* As it was said to be wrong: the answer to a workflow that is not kept. */
+static enum hep_status workflow_put(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct put_request *request = request_;
+    json_t *problems = json_array();
+    (void)reply;
+    if (hep_engine_put_workflow(call->front->engine, request->workflow_id.data, request->workflow, problems, error) ==
+        HEP_OK) {
+        hep_call_answer(call, json_pack("{s:s}", "workflow_id", request->workflow_id.data));
+        json_decref(problems);
+        return HEP_OK;
+    }
+    call->deferred = true;
+    hep_call_end(call, error->code, json_pack("{s:o}", "problems", problems), error);
+    return HEP_OK;
+}
+
+static enum hep_status workflow_delete(struct hep_call *call, const void *request_, void *reply,
+                                       struct hep_error *error)
+{
+    const struct workflow_request *request = request_;
+    (void)reply;
+    HEP_TRY(hep_engine_delete_workflow(call->front->engine, request->workflow_id.data, error));
+    hep_call_answer(call, json_pack("{s:s}", "workflow_id", request->workflow_id.data));
+    return HEP_OK;
+}
+
 static void on_executed(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     hep_call_end(context, status, reply, error);
 }
 
+/* *definition: the request's own workflow, a new reference, NULL if it names a template. */
+static enum hep_status read_work(const struct hep_call *call, const struct execute_request *request,
+                                 json_t **definition, struct hep_engine_request *work, struct hep_error *error)
+{
+    if (request->workflow && request->steps)
+        return hep_fail_field(error, HEP_E_CONFLICT, "steps",
+                              "steps stand in workflow, or in the request, not in both");
+    if (request->workflow && !json_is_object(request->workflow))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "workflow", "workflow must be an object");
+    if (request->workflow)
+        *definition = json_incref(request->workflow);
+    else if (request->steps)
+        *definition = json_pack("{s:O}", "steps", request->steps);
+    *work = (struct hep_engine_request){.workflow_id = request->workflow_id.data,
+                                        .definition = *definition,
+                                        .configuration = request->configuration,
+                                        .priority = request->priority,
+                                        .key = request->idempotency_key.data,
+                                        .caller = call->caller.permission};
+    return HEP_OK;
+}
+
 static enum hep_status workflow_execute(struct hep_call *call, const void *request_, void *reply,
                                         struct hep_error *error)
 {
-    const struct execute_request *request = request_;
-    (void)reply, (void)error;
+    struct hep_engine_request work;
+    json_t *definition = NULL;
+    (void)reply;
+    HEP_TRY(read_work(call, request_, &definition, &work, error));
     call->deferred = true;
-    hep_engine_execute(call->front->engine, request->workflow_id.data, request->configuration, request->priority,
-                       request->idempotency_key.data, on_executed, call);
+    hep_engine_execute(call->front->engine, &work, on_executed, call);
+    json_decref(definition);
+    return HEP_OK;
+}
+
+static enum hep_status workflow_validate(struct hep_call *call, const void *request_, void *reply,
+                                         struct hep_error *error)
+{
+    struct hep_engine_request work;
+    json_t *definition = NULL;
+    (void)reply;
+    HEP_TRY(read_work(call, request_, &definition, &work, error));
+    call->deferred = true;
+    hep_engine_validate(call->front->engine, &work, on_executed, call);
+    json_decref(definition);
     return HEP_OK;
 }
 
@@ -119,6 +211,27 @@ const struct hep_operation hep_workflow_operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,
      .help = "one workflow: its parameters and steps"},
+    {.name = "put",
+     .handler = workflow_put,
+     REQUEST(put_request, put_fields),
+     REPLY(put_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "keep a workflow of the operator's own, or replace it"},
+    {.name = "delete",
+     .handler = workflow_delete,
+     REQUEST(workflow_request, workflow_fields),
+     REPLY(put_says),
+     .permission = HEP_OPERATOR,
+     .deadline_ms = 1000,
+     .help = "forget one that was put; sessions that run it go on"},
+    {.name = "validate",
+     .handler = workflow_validate,
+     REQUEST(execute_request, validate_fields),
+     REPLY(validate_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 60000,
+     .help = "whether a request would be accepted, all that is wrong with it, and what it would take"},
     {.name = "execute",
      .handler = workflow_execute,
      REQUEST(execute_request, execute_fields),
@@ -148,7 +261,7 @@ struct wait_request {
 };
 static const char *const status_choices[] = {"",          "queued", "running",   "paused",
                                              "completed", "failed", "cancelled", NULL};
-static const char *const action_choices[] = {"pause", "resume", "cancel", "priority", NULL};
+static const char *const action_choices[] = {"pause", "resume", "cancel", "retry", "priority", NULL};
 #define SESSION_ID(type)                                                                                               \
     HEP_FIELD(STR, type, session_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1, .help = "name of the session")
 static const struct hep_field session_fields[] = {SESSION_ID(session_request)};

@@ -156,6 +156,12 @@ static enum hep_status read_again(struct hep_server *server, json_t **reply, str
     hep_waiting_note(&server->waiting, changed, domains, hep_now_ms());
     json_decref(domains);
     hep_proc_reload(server->proc);
+    if (hep_engine_reload(server->engine, error) != HEP_OK) {
+        hep_log(HEP_ERROR_LEVEL, "workflows.refused", "reason=%s effect=\"the old ones stay\"",
+                hep_log_quote(error->message, reason, sizeof reason));
+        json_decref(changed);
+        return error->code;
+    }
     *reply = json_pack("{s:s, s:o}", "file", hep_config_file(server->config), "changes", changed);
     return HEP_OK;
 }

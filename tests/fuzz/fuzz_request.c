@@ -46,10 +46,10 @@ static void as_configuration(json_t *value)
     struct hep_parameter_scope scope = {.model_info = info, .schedulers = schedulers, .model = "emoji", .seed = 5};
     json_t *canonical = NULL, *complete = NULL;
     enum hep_status status =
-        hep_parameters_name(txt2img->parameters, txt2img->parameter_count, value, &canonical, &error);
+        hep_parameters_name(txt2img->parameters, txt2img->parameter_count, value, &canonical, NULL, &error);
     if (status == HEP_OK)
-        status =
-            hep_parameters_fill(txt2img->parameters, txt2img->parameter_count, canonical, &scope, &complete, &error);
+        status = hep_parameters_fill(txt2img->parameters, txt2img->parameter_count, canonical, &scope, &complete, NULL,
+                                     &error);
     if (status == HEP_OK)
         check_accepted(complete);
     else

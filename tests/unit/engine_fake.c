@@ -202,10 +202,11 @@ static const struct {
     {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan",
      "scheduler title evaluations"},
     {HEP_ROLE_INFERENCE, "generate", true, true,
-     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority fingerprint "
-     ">state >latents",
+     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority rows_max "
+     "memory_threshold fingerprint >state >latents",
      "rows step_ms"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
+    {HEP_ROLE_INFERENCE, "memory", true, false, "free_bytes", ""},
     {HEP_ROLE_MODEL, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_DEVICE, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_CONDITIONING, "cancel", false, false, "session request", "calls"},
@@ -279,7 +280,7 @@ struct request {
     void *context;
     int step, steps;        /* of generate */
     struct fake_rule *rule; /* NULL = none */
-    bool cancelled;
+    bool cancelled, paused;
 };
 struct hep_proc {
     struct fake *fake;
@@ -446,8 +447,8 @@ static void report_step(struct request *r)
 /* One denoising step; true if generate has more to do (or has ended otherwise). */
 static bool generate_step(struct request *r)
 {
-    if (r->cancelled) {
-        reply_error(r, HEP_E_CANCELLED);
+    if (r->cancelled || r->paused) {
+        reply_error(r, r->cancelled ? HEP_E_CANCELLED : HEP_E_NOT_NOW);
         return true;
     }
     if (r->step < r->steps) {
@@ -461,6 +462,17 @@ static bool generate_step(struct request *r)
         return true;
     }
     return false;
+}
+
+/* Its rows end at the next boundary; what is committed is kept. */
+static void pause_rows(const struct request *r)
+{
+    json_t *data = json_object_get(r->message, "data");
+    for (struct request *other = r->proc->requests; other; other = other->next)
+        if (other != r && strcmp(text_of(other, "session"), hep_json_str(data, "session", "")) == 0 &&
+            strcmp(text_of(other, "type"), "inference.generate") == 0 &&
+            strcmp(hep_json_str(data, "action", ""), "pause") == 0)
+            other->paused = true;
 }
 
 /* The exact call that is named, of the session that is named. */
@@ -502,6 +514,8 @@ static void fire(void *context)
         return;
     if (strstr(type, ".cancel"))
         cancel(r);
+    if (strcmp(type, "inference.control") == 0)
+        pause_rows(r);
     request_end(r, HEP_OK,
                 json_pack("{s:s, s:b, s:o}", "request_id", text_of(r, "request_id"), "success", 1, "data",
                           measuring ? measure(type, data) : answer_data(fake, type, data)),
@@ -776,6 +790,7 @@ struct fake_rule *fake_rule(struct fake *fake, struct fake_rule rule)
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 struct answered {
+    json_t *reply;
     bool there;
     enum hep_status status;
     char id[HEP_SESSION_ID_MAX];
@@ -790,7 +805,38 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
     snprintf(answered->id, sizeof answered->id, "%s", hep_json_str(reply, "session_id", ""));
     if (error)
         answered->error = *error;
-    json_decref(reply);
+    answered->reply = reply;
+}
+
+/* Asks, and turns until the answer is there. */
+static void ask(struct fake *fake, const struct hep_engine_request *request, bool validate, struct answered *answered)
+{
+    for (int turn = 0; turn < 100 && !fake->engine->domains[HEP_ROLE_MODEL].generation; turn++)
+        fake_turn(fake);
+    if (validate)
+        hep_engine_validate(fake->engine, request, on_answer, answered);
+    else
+        hep_engine_execute(fake->engine, request, on_answer, answered);
+    for (int turn = 0; !answered->there && turn < 100000; turn++)
+        fake_turn(fake);
+    ck_assert(answered->there);
+}
+
+enum hep_status fake_request(struct fake *fake, const char *request, bool validate, json_t **reply,
+                             struct hep_error *error)
+{
+    struct answered answered = {0};
+    json_t *json = json_loads(request, 0, NULL);
+    ck_assert_msg(json != NULL, "%s", request);
+    const struct hep_engine_request asked = {.workflow_id = hep_json_str(json, "workflow_id", ""),
+                                             .definition = json_object_get(json, "workflow"),
+                                             .configuration = json_object_get(json, "configuration"),
+                                             .caller = HEP_CLIENT};
+    ask(fake, &asked, validate, &answered);
+    json_decref(json);
+    *reply = answered.reply;
+    *error = answered.error;
+    return answered.status;
 }
 
 const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key,
@@ -799,13 +845,9 @@ const char *fake_execute(struct fake *fake, const char *configuration, int prior
     struct answered answered = {0};
     json_t *json = json_loads(configuration, 0, NULL);
     ck_assert_ptr_nonnull(json);
-    for (int turn = 0; turn < 100 && !fake->engine->domains[HEP_ROLE_MODEL].generation; turn++)
-        fake_turn(fake);
-    hep_engine_execute(fake->engine, "txt2img", json, priority, key, on_answer, &answered);
-    for (int turn = 0; !answered.there && turn < 100000; turn++)
-        fake_turn(fake);
-    ck_assert(answered.there);
+    ask(fake, &(struct hep_engine_request){.configuration = json, .priority = priority, .key = key}, false, &answered);
     json_decref(json);
+    json_decref(answered.reply);
     snprintf(id, HEP_SESSION_ID_MAX, "%s", answered.id);
     if (error)
         *error = answered.error;

@@ -67,6 +67,10 @@ struct fake_rule *fake_rule(struct fake *fake, struct fake_rule rule);
 /* workflow.execute of txt2img; the id, or "" with error. */
 const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key,
                          char id[HEP_SESSION_ID_MAX], struct hep_error *error);
+/* workflow.execute, or workflow.validate, of {workflow_id, workflow, configuration}, by a client. *reply: a new
+   reference, the answer; NULL = there is none. */
+enum hep_status fake_request(struct fake *fake, const char *request, bool validate, json_t **reply,
+                             struct hep_error *error);
 bool fake_is_busy(enum hep_role role);                    /* a request is in hand there */
 json_t *fake_get(struct fake *fake, const char *session); /* session.get */
 int64_t fake_now(const struct fake *fake);                /* ms of its clock */

@@ -32,6 +32,7 @@ static struct poll {
 } polls[HEP_OPERATIONS_IN_FLIGHT_MAX];
 static int poll_count;
 static json_t *running; /* {session: number of its last event} */
+static char ended_batch[HEP_SESSION_ID_MAX];
 
 static void reply(struct hep_rpc_request *request, json_t *message)
 {
@@ -197,8 +198,28 @@ static void serve_status(struct hep_rpc_request *request)
                                       "last_event", last, "domains", "next_try_ms", 200, "next_try_ms", 2100));
 }
 
-/* Sessions: none, hang, slow, busy, down, big; images of the others: 0 is a.png, 1 lies outside, 2 is gone, 3 has no
- * path. */
+void front_end_batch(const char *batch, const char *to)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(ended_batch, sizeof ended_batch, "%s", batch);
+    add_event(json_pack("{s:s, s:s, s:s}", "name", "batch.state", "batch", batch, "to", to));
+    pthread_mutex_unlock(&lock);
+}
+
+static void serve_batch(struct hep_rpc_request *request, const json_t *data)
+{
+    const char *id = hep_json_str(data, "batch_id", "");
+    pthread_mutex_lock(&lock);
+    bool ended = strcmp(id, ended_batch) == 0;
+    pthread_mutex_unlock(&lock);
+    json_t *view = json_pack("{s:s, s:n}", "batch_id", id, "ended");
+    if (ended)
+        json_object_set_new(view, "ended", json_string("2026-01-31T12:00:00.000Z"));
+    reply_data(request, view);
+}
+
+/* Sessions: none, wrong, hang, slow, busy, down, big; images of the others: 0 is a.png, 1 lies outside, 2 is gone, 3
+ * has no path. */
 static void serve_session(struct hep_rpc_request *request, const json_t *data)
 {
     char path[160], gone[160];
@@ -209,6 +230,11 @@ static void serve_session(struct hep_rpc_request *request, const json_t *data)
     }
     if (strcmp(id, "busy") == 0) {
         reply_error(request, HEP_E_BUSY, "");
+        return;
+    }
+    if (strcmp(id, "wrong") == 0) {
+        reply(request, json_pack("{s:b, s:{s:s, s:s, s:s, s:b, s:[{s:s}]}}", "success", 0, "error", "code", "BAD_FIELD",
+                                 "message", "m", "hint", "h", "retryable", 0, "problems", "step", "one"));
         return;
     }
     if (strcmp(id, "down") == 0) {
@@ -255,6 +281,11 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     else if (strcmp(type, "workflow.execute") == 0)
         reply_data(request, json_pack("{s:s, s:s, s:b, s:O}", "session_id", "s-1", "status", "queued", "created", 1,
                                       "asked", data));
+    else if (strcmp(type, "batch.execute") == 0)
+        reply_data(request,
+                   json_pack("{s:O, s:s}", "batch_id", json_object_get(data, "batch_id"), "status", "running"));
+    else if (strcmp(type, "batch.get") == 0)
+        serve_batch(request, data);
     else if (strcmp(type, "daemon.stop") == 0)
         reply_error(request, HEP_E_NOT_ALLOWED, "");
     else
@@ -274,6 +305,7 @@ void door_start(struct door *door, struct http_options options)
     snprintf(state, sizeof state, "ready");
     event_count = poll_count = kept_since = all_since = 0;
     running = json_object();
+    ended_batch[0] = '\0';
     snprintf(door->front_path, sizeof door->front_path, "%s/front.sock", door->folder);
     ck_assert_int_eq(mkdir(door->images, 0700), 0);
     if (!options.address)

@@ -32,6 +32,7 @@ void front_set_state(const char *state); /* of status.get; "" = it does not answ
 /* The session runs from here on (others have ended); its end is an event. */
 void front_begin_session(const char *session);
 void front_end_session(const char *session, const char *state);
+void front_end_batch(const char *batch, const char *state); /* none has ended before */
 
 struct response {
     int status;      /* 0 = the connection ended without an answer */

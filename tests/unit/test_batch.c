@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -317,18 +318,19 @@ START_TEST(less_memory_makes_smaller_groups_with_the_same_bytes)
     struct hep_network *network;
     const struct hep_unet_config *config;
     struct row_shape shape;
-    int rows = 0;
+    struct group_size size = {0};
     add_ok(all);
     ck_assert_int_eq(work(1000), STEPS);
     copy_latents(all, many);
     ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &config, error));
     ck_assert_ok(generate_shape(&some->request, config, &shape, error));
     for (batch.memory_bytes = 1 << 16;
-         batch_rows_together(&batch, network, config, &shape, 4, 2, &rows, NULL) != HEP_OK || rows < 2;)
+         batch_rows_together(&batch, network, config, &shape, 4, 4, 0, 2, &size, NULL) != HEP_OK || size.rows < 2;)
         batch.memory_bytes += batch.memory_bytes / 4;
-    ck_assert_int_lt(rows, 4);
+    ck_assert_int_lt(size.rows, 4);
+    ck_assert_int_eq(size.limited_by, GROUP_LIMIT_MEMORY);
     add_ok(some);
-    ck_assert_int_eq(work(1000), STEPS * ((4 + rows - 1) / rows));
+    ck_assert_int_eq(work(1000), STEPS * ((4 + size.rows - 1) / size.rows));
     expect_done(some);
     copy_latents(some, few);
     ck_assert_mem_eq(many, few, sizeof many);
@@ -340,6 +342,101 @@ START_TEST(less_memory_makes_smaller_groups_with_the_same_bytes)
     drop(all);
     drop(some);
     drop(none);
+}
+END_TEST
+
+/* Planned memory of so many rows. */
+static uint64_t bytes_of(struct asked *asked, int rows)
+{
+    struct hep_network *network;
+    const struct hep_unet_config *config;
+    struct row_shape shape;
+    struct group_size size;
+    ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &config, error));
+    ck_assert_ok(generate_shape(&asked->request, config, &shape, error));
+    ck_assert_ok(batch_rows_together(&batch, network, config, &shape, rows, rows, 0, 2, &size, error));
+    ck_assert_int_eq(size.rows, rows);
+    return size.bytes;
+}
+
+START_TEST(a_group_follows_the_free_memory_and_no_step_passes_its_share)
+{
+    float many[8 * ELEMENTS], varying[8 * ELEMENTS];
+    struct asked *whole = ask("whole", 1, 8), *asked = ask("asked", 1, 8);
+    whole->request.rows_max = asked->request.rows_max = 8;
+    add_ok(whole);
+    ck_assert_int_eq(work(1000), STEPS);
+    copy_latents(whole, many);
+    asked->request.memory_threshold = 0.5;
+    uint64_t three = bytes_of(asked, 3), eight = bytes_of(asked, 8);
+    add_ok(asked);
+    int sizes[3] = {0};
+    for (int boundary = 0; batch.jobs; boundary++) {
+        int before = evaluations(), phase = boundary < 1 ? 0 : boundary < 4 ? 1 : 2;
+        batch_trim(&batch, &model.self);                       /* nothing of what is free is our own */
+        batch.free_bytes = phase == 1 ? 2 * three : 2 * eight; /* others take memory, and give it back */
+        batch_work(&batch);
+        ck_assert_uint_le(atomic_load(&batch.view.step_bytes), phase == 1 ? three : eight);
+        if (sizes[phase] == 0)
+            sizes[phase] = evaluations() - before;
+    }
+    ck_assert_int_eq(sizes[0], 8);
+    ck_assert_int_eq(sizes[1], 3);
+    ck_assert_int_gt(sizes[2], 3);
+    expect_done(asked);
+    copy_latents(asked, varying);
+    ck_assert_mem_eq(many, varying, sizeof many);
+    drop(whole);
+    drop(asked);
+}
+END_TEST
+
+START_TEST(nobody_has_more_company_than_he_wants)
+{
+    struct asked *many = ask("many", 1, 6), *pair = ask("pair", 9, 1);
+    many->request.rows_max = 8;
+    pair->request.rows_max = 2;
+    pair->request.priority = 1;
+    add_ok(many);
+    add_ok(pair);
+    int before = evaluations();
+    work(1);
+    ck_assert_int_eq(evaluations() - before, 2); /* the urgent one and one of the six */
+    work(STEPS);
+    expect_done(pair);
+    before = evaluations();
+    batch_work(&batch);
+    ck_assert_int_ge(evaluations() - before, 5);
+    work(1000);
+    expect_done(many);
+    drop(many);
+    drop(pair);
+}
+END_TEST
+
+START_TEST(a_stream_of_urgent_ones_starves_nobody)
+{
+    enum { STREAM = 60 };
+    struct asked *poor = ask("poor", 1, 1), *urgent[STREAM];
+    int count = 0;
+    batch.rows_max = 1;
+    poor->request.priority = -5;
+    add_ok(poor);
+    for (; count < STREAM && poor->call.finished == 0; count++) {
+        char name[24];
+        snprintf(name, sizeof name, "urgent%d", count);
+        urgent[count] = ask(name, (uint64_t)count, 1);
+        urgent[count]->request.priority = 5;
+        add_ok(urgent[count]);
+        if (count > 0)
+            work(STEPS); /* one more is always there */
+    }
+    expect_done(poor);
+    ck_assert_int_gt(count, 20); /* and pushes itself forward no more than that */
+    work(10000);
+    for (int i = 0; i < count; i++)
+        drop(urgent[i]);
+    drop(poor);
 }
 END_TEST
 
@@ -376,6 +473,9 @@ int main(void)
     tcase_add_test(tcase, a_cancelled_image_leaves_the_others_of_its_call);
     tcase_add_test(tcase, a_higher_priority_goes_first_then_the_older);
     tcase_add_test(tcase, less_memory_makes_smaller_groups_with_the_same_bytes);
+    tcase_add_test(tcase, a_group_follows_the_free_memory_and_no_step_passes_its_share);
+    tcase_add_test(tcase, nobody_has_more_company_than_he_wants);
+    tcase_add_test(tcase, a_stream_of_urgent_ones_starves_nobody);
     tcase_add_test(tcase, networks_are_dropped_between_two_steps_and_opened_again);
     return check_status_run("batch", tcase);
 }

@@ -182,9 +182,9 @@ START_TEST(a_number_that_is_not_finite_is_refused)
     ck_assert_int_eq(hep_workflows_find(fake.engine->workflows, "txt2img", &workflow, &error), HEP_OK);
     json_real_set(nan, 1e308); /* jansson takes no NaN: what is left is the range */
     json_object_set_new(configuration, "guidance_scale", nan);
-    ck_assert_int_eq(
-        hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration, &scope, &complete, &error),
-        HEP_E_OUT_OF_RANGE);
+    ck_assert_int_eq(hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration, &scope,
+                                         &complete, NULL, &error),
+                     HEP_E_OUT_OF_RANGE);
     ck_assert_str_eq(error.field, "guidance_scale");
     json_decref(configuration);
 }
@@ -465,6 +465,43 @@ START_TEST(priority_then_age_decides)
         at = strstr(at, wanted);
         ck_assert_msg(at != NULL, "%d of %s", i, fake.order);
     }
+}
+END_TEST
+
+/* Denoising steps that the first did before the second began to denoise. */
+static int steps_before_the_urgent(int priority)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"long\", \"steps\": 500}", 0, NULL, id, NULL);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    fake_execute(&fake, "{\"prompt\": \"urgent\", \"steps\": 3}", priority, NULL, other, NULL);
+    int steps = 0;
+    for (int turn = 0; turn < 20000; turn++) {
+        const struct hep_session *urgent = hep_engine_find(fake.engine, other),
+                                 *slow = hep_engine_find(fake.engine, id);
+        if (!urgent || urgent->state == HEP_SESSION_COMPLETED)
+            break;
+        steps = slow ? slow->steps[4].position : 500;
+        fake_turn(&fake);
+    }
+    expect_completed(other);
+    expect_completed(id);
+    return steps;
+}
+
+START_TEST(an_urgent_session_gets_the_cores_at_the_next_step)
+{
+    int steps = steps_before_the_urgent(5);
+    ck_assert_msg(steps < 60, "%d of 500 steps", steps);
+    json_t *view = fake_get(&fake, id);
+    ck_assert_uint_eq(json_array_size(json_object_get(view, "errors")), 0); /* giving way is no error */
+    json_decref(view);
+}
+END_TEST
+
+START_TEST(one_of_the_same_priority_waits_for_the_cores)
+{
+    ck_assert_int_eq(steps_before_the_urgent(0), 500);
 }
 END_TEST
 
@@ -905,6 +942,8 @@ int main(void)
     tcase_add_test(cases, a_cancel_is_durable_at_once);
     tcase_add_test(cases, a_paused_session_goes_on_where_it_was);
     tcase_add_test(cases, priority_then_age_decides);
+    tcase_add_test(cases, an_urgent_session_gets_the_cores_at_the_next_step);
+    tcase_add_test(cases, one_of_the_same_priority_waits_for_the_cores);
     tcase_add_test(cases, a_session_near_its_end_gets_the_cores_first);
     tcase_add_test(cases, an_arena_larger_than_shm_fails_at_once_and_blocks_nobody);
     tcase_add_test(cases, weights_count_beside_the_arena);

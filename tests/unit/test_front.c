@@ -230,7 +230,7 @@ START_TEST(each_hint_says_what_helps_there)
     expect_hint(fd, "session.get", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
     expect_hint(fd, "session.delete", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
     expect_hint(fd, "workflow.get", "{\"workflow_id\": \"nobody\"}", "`heptctl workflows`");
-    expect_hint(fd, "kitchen.cook", "{}", "communication; and heptad's own: workflow, session, status, domain,");
+    expect_hint(fd, "kitchen.cook", "{}", "communication; and heptad's own: workflow, session, batch, status, domain,");
     expect_hint(fd, "session.cook", "{}", "see `heptctl operations session`");
     static const char *const parameters[] = {"{\"configuration\": {\"prompt\": 1}}", "{\"configuration\": {}}",
                                              "{\"configuration\": {\"prompt\": \"x\", \"num_inference_steps\": 0}}"};
@@ -315,10 +315,22 @@ END_TEST
 
 START_TEST(every_answer_has_only_the_fields_that_its_table_names)
 {
-    static const char *const datas[][2] = {{"get", "{\"session_id\": \"%s\"}"},
-                                           {"wait", "{\"session_id\": \"%s\"}"},
-                                           {"execute", "{\"configuration\": {\"prompt\": \"x\"}}"}};
-    char id[HEP_SESSION_ID_MAX];
+    static const char *const datas[][2] = {
+        {"session.get", "{\"session_id\": \"%s\"}"},
+        {"session.wait", "{\"session_id\": \"%s\"}"},
+        {"workflow.get", "{\"workflow_id\": \"txt2img\"}"},
+        {"workflow.put", "{\"workflow_id\": \"w\", \"workflow\": {\"steps\": [{\"id\": \"a\", \"type\": \"device\", "
+                         "\"operation\": \"list\"}]}}"},
+        {"workflow.delete", "{\"workflow_id\": \"w\"}"},
+        {"workflow.validate", "{\"configuration\": {\"prompt\": \"x\"}}"},
+        {"workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}"},
+        {"batch.create", "{\"configuration\": {\"prompt\": \"x\"}}"},
+        {"batch.get", "{\"batch_id\": \"%s\"}"},
+        {"batch.execute", "{\"batch_id\": \"%s\"}"},
+        {"batch.control", "{\"batch_id\": \"%s\", \"action\": \"cancel\"}"},
+        {"batch.delete", "{\"batch_id\": \"%s\"}"},
+        {"domain.restart", "{\"domain\": \"device\"}"}};
+    char id[HEP_SESSION_ID_MAX], batch[HEP_SESSION_ID_MAX];
     int fd = dial();
     FILE *log = fopen(log_path, "w");
     fputs("one\ntwo\nthree\n", log);
@@ -326,19 +338,18 @@ START_TEST(every_answer_has_only_the_fields_that_its_table_names)
     fake_execute(&fake, "{\"prompt\": \"x\"}", 0, NULL, id, NULL);
     fake_run_until(&fake, id, HEP_SESSION_COMPLETED);
     fake_run(&fake, 200);
+    json_t *made = ask(fd, "batch.create", "{\"configuration\": {\"prompt\": \"x\"}}", NULL);
+    snprintf(batch, sizeof batch, "%s", hep_json_str(made, "batch_id", ""));
+    json_decref(made);
     for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
         for (const struct hep_operation *row = table->operations; row->name; row++) {
-            char type[64], data[128] = "{}";
+            char type[64], data[256] = "{}";
             const char *key;
             json_t *value;
             snprintf(type, sizeof type, "%s.%s", table->prefix, row->name);
             for (size_t i = 0; i < HEP_COUNT_OF(datas); i++)
-                if (strcmp(datas[i][0], row->name) == 0 && (strcmp(table->prefix, "session") == 0 || i == 2))
-                    snprintf(data, sizeof data, datas[i][1], id);
-            if (strcmp(type, "workflow.get") == 0)
-                snprintf(data, sizeof data, "{\"workflow_id\": \"txt2img\"}");
-            if (strcmp(type, "domain.restart") == 0)
-                snprintf(data, sizeof data, "{\"domain\": \"device\"}");
+                if (strcmp(datas[i][0], type) == 0)
+                    snprintf(data, sizeof data, datas[i][1], strncmp(type, "batch.", 6) == 0 ? batch : id);
             if (strcmp(type, "session.control") == 0 || strcmp(type, "session.delete") == 0)
                 continue; /* the session has ended, and is still needed */
             json_t *answer = ask(fd, type, data, NULL);

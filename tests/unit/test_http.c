@@ -240,6 +240,16 @@ START_TEST(the_supervisors_errors_arrive_with_their_status)
 }
 END_TEST
 
+START_TEST(an_error_arrives_with_all_that_the_supervisor_says)
+{
+    struct response response = ask(&door, "GET", "/api/processing/sessions/wrong", "", NULL);
+    ck_assert_int_eq(response.status, 400);
+    ck_assert_str_eq(response.body, "{\"error\":{\"code\":\"BAD_FIELD\",\"message\":\"m\",\"hint\":\"h\",\"retryable\":"
+                                    "false,\"problems\":[{\"step\":\"one\"}]}}");
+    response_clear(&response);
+}
+END_TEST
+
 START_TEST(strange_hosts_and_origins_are_refused)
 {
     expect("GET", "/healthz", "Host: evil.example\r\n", NULL, 403, "NOT_ALLOWED");
@@ -631,6 +641,7 @@ int main(void)
     tcase_add_test(cases, head_sends_the_headers_alone);
     tcase_add_test(cases, ready_is_what_the_supervisor_says);
     tcase_add_test(cases, the_supervisors_errors_arrive_with_their_status);
+    tcase_add_test(cases, an_error_arrives_with_all_that_the_supervisor_says);
     tcase_add_test(cases, strange_hosts_and_origins_are_refused);
     tcase_add_test(cases, a_token_is_asked_for_where_there_is_one);
     tcase_add_test(cases, images_are_sent_from_their_folder_only);

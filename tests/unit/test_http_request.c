@@ -123,6 +123,20 @@ START_TEST(work_is_accepted_and_may_be_waited_for)
 }
 END_TEST
 
+START_TEST(an_operation_has_the_status_and_the_place_of_its_own_route)
+{
+    struct response response =
+        ask(&door, "POST", path, "", "{\"type\":\"batch.execute\",\"data\":{\"batch_id\":\"b-1\"}}");
+    ck_assert_int_eq(response.status, 202);
+    ck_assert_ptr_nonnull(strstr(response.head, "\r\nLocation: /api/processing/batches/b-1\r\n"));
+    response_clear(&response);
+    response = ask(&door, "POST", path, "", "{\"type\":\"session.get\",\"data\":{\"session_id\":\"s-9\"}}");
+    ck_assert_int_eq(response.status, 200);
+    ck_assert(!strstr(response.head, "Location"));
+    response_clear(&response);
+}
+END_TEST
+
 START_TEST(a_key_is_the_operations_field)
 {
     struct response response = ask(&door, "POST", path, "Idempotency-Key: k 1\r\n", execute);
@@ -147,6 +161,7 @@ int main(void)
     tcase_add_test(cases, an_error_is_an_object_or_text_as_the_request_says);
     tcase_add_test(cases, a_wrong_request_is_refused_in_the_form_of_a_reply);
     tcase_add_test(cases, work_is_accepted_and_may_be_waited_for);
+    tcase_add_test(cases, an_operation_has_the_status_and_the_place_of_its_own_route);
     tcase_add_test(cases, a_key_is_the_operations_field);
     return check_status_run("http_request", cases);
 }

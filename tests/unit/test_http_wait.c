@@ -164,6 +164,29 @@ START_TEST(a_preference_is_heeded_and_the_query_goes_before_it)
 }
 END_TEST
 
+START_TEST(a_batch_is_waited_for_too)
+{
+    struct asked asked = {.headers = "", .path = "/api/processing/batches/b-1/execute?wait=20"};
+    ck_assert_int_eq(pthread_create(&asked.thread, NULL, ask_and_wait, &asked), 0);
+    wait_for_waiters(1);
+    usleep(50000);
+    front_end_batch("b-2", "completed");
+    front_end_session("b-1", "completed"); /* of another kind */
+    usleep(50000);
+    ck_assert_int_eq(counters().waiting, 1);
+    front_end_batch("b-1", "failed");
+    pthread_join(asked.thread, NULL);
+    ck_assert_int_eq(asked.response.status, 200);
+    ck_assert_str_eq(asked.response.body, "{\"batch_id\":\"b-1\",\"ended\":\"2026-01-31T12:00:00.000Z\"}");
+    ck_assert_ptr_nonnull(strstr(asked.response.head, "\r\nContent-Location: /api/processing/batches/b-1\r\n"));
+    response_clear(&asked.response);
+    struct response response = ask(&door, "POST", "/api/processing/batches/b-3/execute", "", "{}");
+    ck_assert_int_eq(response.status, 202);
+    ck_assert_ptr_nonnull(strstr(response.head, "\r\nLocation: /api/processing/batches/b-3\r\n"));
+    response_clear(&response);
+}
+END_TEST
+
 START_TEST(preferences_are_read_as_rfc_7240_says)
 {
     static const struct {
@@ -288,6 +311,7 @@ int main(void)
     tcase_add_test(cases, a_session_that_has_ended_before_is_not_waited_for);
     tcase_add_test(cases, time_that_is_up_gives_what_was_accepted);
     tcase_add_test(cases, a_preference_is_heeded_and_the_query_goes_before_it);
+    tcase_add_test(cases, a_batch_is_waited_for_too);
     tcase_add_test(cases, preferences_are_read_as_rfc_7240_says);
     tcase_add_test(cases, a_wrong_wait_is_refused_before_anything_is_begun);
     tcase_add_test(cases, many_who_wait_take_no_place_of_others);

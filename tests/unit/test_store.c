@@ -318,7 +318,7 @@ static void run_sql(const char *sql)
     sqlite3_close(db);
 }
 
-START_TEST(a_store_of_schema_2_is_brought_up_to_date_with_its_rows)
+START_TEST(a_store_of_schema_3_is_brought_up_to_date_with_its_rows)
 {
     add("one", "completed", 1);
     hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
@@ -327,7 +327,7 @@ START_TEST(a_store_of_schema_2_is_brought_up_to_date_with_its_rows)
     hep_store_commit(store, &error);
     run_sql("DROP INDEX sessions_by_state; DROP INDEX sessions_by_age; DROP INDEX sessions_by_workflow;"
             "CREATE INDEX sessions_by_state ON sessions(state, seq);"
-            "DROP INDEX events_by_session; ALTER TABLE events DROP COLUMN session; PRAGMA user_version=2");
+            "DROP INDEX events_by_session; ALTER TABLE events DROP COLUMN session; PRAGMA user_version=3");
     open_store();
     struct seen seen = {0};
     const struct hep_store_filter filter = {
@@ -410,7 +410,7 @@ int main(void)
     tcase_add_test(cases, only_what_must_survive_a_power_cut_waits_for_the_disk);
     tcase_add_test(cases, values_are_kept);
     tcase_add_test(cases, events_are_found_by_session_and_read_only_if_wanted);
-    tcase_add_test(cases, a_store_of_schema_2_is_brought_up_to_date_with_its_rows);
+    tcase_add_test(cases, a_store_of_schema_3_is_brought_up_to_date_with_its_rows);
     tcase_add_test(cases, a_newer_schema_is_refused);
     tcase_add_test(cases, another_programs_database_is_refused);
     tcase_add_test(cases, a_missing_table_is_refused);

@@ -1,5 +1,6 @@
 /* Workflow templates: what is refused at load and why, what a reference becomes, what the domains do not have. */
 #include "common/log.h"
+#include "common/wire.h"
 #include "supervisor/engine/reference.h"
 #include "supervisor/engine/router.h"
 #include "supervisor/engine/workflow.h"
@@ -83,7 +84,7 @@ START_TEST(a_wrong_template_is_refused_with_its_reason)
     enum hep_status status = hep_workflow_parse(source, problems, &workflow, &error);
     bool found = false;
     json_array_foreach(problems, index, text) found =
-        found || (templates[_i].problem && strstr(json_string_value(text), templates[_i].problem));
+        found || (templates[_i].problem && strstr(hep_json_str(text, "message", ""), templates[_i].problem));
     ck_assert_msg((status == HEP_OK) == (templates[_i].problem == NULL), "%s: %s", templates[_i].template,
                   error.message);
     ck_assert_msg(found == (templates[_i].problem != NULL), "%s: %s", templates[_i].template, error.message);

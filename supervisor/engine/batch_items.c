@@ -1,0 +1,214 @@
+/* What a batch request means: its configuration and its items. Called by batch_api.c; asks nobody. */
+#include "common/wire.h"
+#include "supervisor/engine/batch.h"
+#include "supervisor/engine/problem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- batch_config ------------------------------------------------------------------------------------------------ */
+enum kind { INTEGER, NUMBER, BOOLEAN };
+
+/* To add a member: a row, and a field of struct hep_batch_config. */
+static const struct member {
+    const char *name;
+    enum kind kind;
+    double fallback, min, max;
+    size_t offset;
+} members[] = {
+#define MEMBER(name, kind, fallback, min, max)                                                                         \
+    {                                                                                                                  \
+#name, kind, fallback, min, max, offsetof(struct hep_batch_config, name)                                       \
+    }
+    MEMBER(total_images, INTEGER, 0, 1, HEP_BATCH_ITEMS_MAX),
+    MEMBER(preferred_batch_size, INTEGER, 1, 1, HEP_BATCH_ROWS_MAX),
+    MEMBER(max_batch_size, INTEGER, 4, 1, HEP_BATCH_ROWS_MAX),
+    MEMBER(enable_dynamic_sizing, BOOLEAN, 1, 0, 1),
+    MEMBER(memory_threshold, NUMBER, 0.8, 0.05, 1),
+    MEMBER(parallel_processing, BOOLEAN, 0, 0, 1),
+    MEMBER(max_parallel_batches, INTEGER, 2, 1, HEP_BATCH_ROWS_MAX),
+#undef MEMBER
+};
+
+static void put(const struct member *member, struct hep_batch_config *config, double value)
+{
+    char *place = (char *)config + member->offset;
+    if (member->kind == INTEGER)
+        *(int *)(void *)place = (int)value;
+    else if (member->kind == NUMBER)
+        *(double *)(void *)place = value;
+    else
+        *(bool *)(void *)place = value != 0;
+}
+
+static void read_member(const struct member *member, const json_t *value, struct hep_batch_config *read,
+                        json_t *problems)
+{
+    static const char *const kinds[] = {"an integer", "a number", "true or false"};
+    bool fits = member->kind == INTEGER  ? json_is_integer(value)
+                : member->kind == NUMBER ? json_is_number(value)
+                                         : json_is_boolean(value);
+    double number = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
+    if (!fits)
+        hep_problem_add(problems, "", member->name, HEP_E_BAD_FIELD, "%s must be %s", member->name,
+                        kinds[member->kind]);
+    else if (!(number >= member->min && number <= member->max))
+        hep_problem_add(problems, "", member->name, HEP_E_OUT_OF_RANGE, "%s is %.10g, it is from %.10g to %.10g",
+                        member->name, number, member->min, member->max);
+    else
+        put(member, read, number);
+}
+
+void hep_batch_config_read(const json_t *config, struct hep_batch_config *read, json_t *problems)
+{
+    const char *key;
+    json_t *value;
+    for (size_t i = 0; i < HEP_COUNT_OF(members); i++)
+        put(&members[i], read, members[i].fallback);
+    if (config && !json_is_object(config))
+        hep_problem_add(problems, "", "batch_config", HEP_E_BAD_FIELD, "batch_config must be an object");
+    json_object_foreach((json_t *)(uintptr_t)config, key, value)
+    {
+        size_t i = 0;
+        while (i < HEP_COUNT_OF(members) && strcmp(members[i].name, key) != 0)
+            i++;
+        if (i == HEP_COUNT_OF(members))
+            hep_problem_add(problems, "", key, HEP_E_UNKNOWN_FIELD, "batch_config has no member \"%.60s\"", key);
+        else
+            read_member(&members[i], value, read, problems);
+    }
+    if (read->preferred_batch_size > read->max_batch_size)
+        hep_problem_add(problems, "", "preferred_batch_size", HEP_E_OUT_OF_RANGE,
+                        "preferred_batch_size is %d, max_batch_size %d", read->preferred_batch_size,
+                        read->max_batch_size);
+}
+
+json_t *hep_batch_config_to_json(const struct hep_batch_config *config)
+{
+    json_t *object = json_object();
+    for (size_t i = 0; i < HEP_COUNT_OF(members); i++) {
+        const char *place = (const char *)config + members[i].offset;
+        json_object_set_new(object, members[i].name,
+                            members[i].kind == INTEGER  ? json_integer(*(const int *)(const void *)place)
+                            : members[i].kind == NUMBER ? json_real(*(const double *)(const void *)place)
+                                                        : json_boolean(*(const bool *)(const void *)place));
+    }
+    return object;
+}
+
+/* ---- ranges ------------------------------------------------------------------------------------------------------ */
+/* The values of a range; NULL with a problem. */
+static json_t *values_of(const char *name, json_t *range, json_t *problems)
+{
+    double from = hep_json_num(range, "from", NAN), to = hep_json_num(range, "to", NAN),
+           step = hep_json_num(range, "step", 1);
+    bool whole = json_is_integer(json_object_get(range, "from")) &&
+                 (!json_object_get(range, "step") || json_is_integer(json_object_get(range, "step")));
+    if (json_is_array(range) && json_array_size(range) > 0)
+        return json_incref(range);
+    if (!json_is_object(range) || isnan(from) || isnan(to) || !(step > 0) || to < from ||
+        (to - from) / step >= HEP_BATCH_ITEMS_MAX) {
+        hep_problem_add(problems, "", name, HEP_E_BAD_FIELD,
+                        "a range is an array of values, or {from, to, step} with at most %d of them",
+                        HEP_BATCH_ITEMS_MAX);
+        return NULL;
+    }
+    json_t *values = json_array();
+    for (int i = 0; from + i * step <= to + step * 1e-9; i++)
+        json_array_append_new(values, whole ? json_integer((json_int_t)(from + i * step)) : json_real(from + i * step));
+    return values;
+}
+
+/* Every item of list once with each value. */
+static json_t *multiply(const json_t *list, const char *name, const json_t *values)
+{
+    json_t *product = json_array(), *item, *value;
+    size_t i, v;
+    json_array_foreach(list, i, item) json_array_foreach(values, v, value)
+    {
+        json_t *copy = json_copy(item);
+        json_object_set(copy, name, value);
+        json_array_append_new(product, copy);
+    }
+    return product;
+}
+
+/* ---- items ------------------------------------------------------------------------------------------------------- */
+static json_t *overlaid(const json_t *configuration, const json_t *items, json_t *problems)
+{
+    json_t *list = json_array(), *item;
+    size_t i;
+    if (items && (!json_is_array(items) || json_array_size(items) == 0 || json_array_size(items) > HEP_BATCH_ITEMS_MAX))
+        hep_problem_add(problems, "", "items", HEP_E_BAD_FIELD, "items is an array of 1 to %d objects",
+                        HEP_BATCH_ITEMS_MAX);
+    if (!items)
+        json_array_append_new(list, json_copy((json_t *)(uintptr_t)configuration));
+    json_array_foreach(items, i, item)
+    {
+        json_t *copy = json_copy((json_t *)(uintptr_t)configuration);
+        if (!json_is_object(item))
+            hep_problem_add(problems, "", "items", HEP_E_BAD_FIELD, "item %zu is no object", i);
+        json_object_update(copy, item);
+        json_array_append_new(list, copy);
+    }
+    return list;
+}
+
+/* An item without a seed gets one now, so that it is the same however often it is asked. The n-th repetition of an item
+   has its seed + n. */
+static void set_seed(json_t *item, uint64_t chosen, size_t index, size_t repetition)
+{
+    json_t *given = json_object_get(item, "seed");
+    const char *text = json_string_value(given);
+    uint64_t seed = json_is_integer(given) ? (uint64_t)json_integer_value(given) : text ? strtoull(text, NULL, 10) : 0;
+    bool chosen_by_us = !given || json_is_null(given) || (json_is_integer(given) && json_integer_value(given) == -1);
+    if (!chosen_by_us && repetition == 0)
+        return; /* as it was given, even if it is wrong: the workflow says so */
+    seed = chosen_by_us ? chosen + index : seed + repetition;
+    if (seed > INT64_MAX)
+        json_object_set_new(item, "seed", json_sprintf("%" PRIu64, seed));
+    else
+        json_object_set_new(item, "seed", json_integer((json_int_t)seed));
+}
+
+static json_t *repeat(const json_t *list, size_t total, uint64_t chosen_seed)
+{
+    json_t *repeated = json_array();
+    for (size_t i = 0, size = json_array_size(list); i < total && size > 0; i++) {
+        json_t *item = json_copy(json_array_get(list, i % size));
+        set_seed(item, chosen_seed, i, i / size);
+        json_array_append_new(repeated, item);
+    }
+    return repeated;
+}
+
+void hep_batch_items(const json_t *configuration, const json_t *items, const json_t *ranges,
+                     const struct hep_batch_config *config, uint64_t chosen_seed, json_t **list, json_t *problems)
+{
+    static const char too_many[] = "items and ranges make more than %d images";
+    json_t *empty = json_object(), *range, *made = overlaid(configuration ? configuration : empty, items, problems);
+    const char *name;
+    if (configuration && !json_is_object(configuration))
+        hep_problem_add(problems, "", "configuration", HEP_E_BAD_FIELD, "configuration must be an object");
+    if (ranges && !json_is_object(ranges))
+        hep_problem_add(problems, "", "ranges", HEP_E_BAD_FIELD, "ranges must be an object");
+    json_object_foreach((json_t *)(uintptr_t)ranges, name, range)
+    {
+        json_t *values = values_of(name, range, problems);
+        bool fits = json_array_size(values) * json_array_size(made) <= HEP_BATCH_ITEMS_MAX;
+        if (!fits)
+            hep_problem_add(problems, "", name, HEP_E_TOO_LARGE, too_many, HEP_BATCH_ITEMS_MAX);
+        json_t *product = values && fits ? multiply(made, name, values) : json_incref(made);
+        json_decref(made);
+        json_decref(values);
+        made = product;
+    }
+    size_t size = json_array_size(made), total = config->total_images > 0 ? (size_t)config->total_images : size;
+    if (total < size)
+        hep_problem_add(problems, "", "total_images", HEP_E_OUT_OF_RANGE,
+                        "items and ranges make %zu images, total_images is %zu", size, total);
+    *list = repeat(made, total, chosen_seed);
+    json_decref(made);
+    json_decref(empty);
+}

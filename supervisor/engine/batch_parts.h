@@ -1,0 +1,14 @@
+/* Between the files of a batch. */
+#ifndef HEP_SUPERVISOR_ENGINE_BATCH_PARTS_H
+#define HEP_SUPERVISOR_ENGINE_BATCH_PARTS_H
+
+#include "supervisor/engine/batch.h"
+
+/* batch.c: takes the event by the table. NOT_NOW (nothing has changed) if the state does not have it. */
+enum hep_status hep_batch_take(struct hep_batch *batch, enum hep_batch_event event, struct hep_error *error);
+/* batch.c: its row; borrowed. */
+struct hep_store_batch hep_batch_row(const struct hep_batch *batch);
+/* batch.c: what became of its items, from the store. */
+enum hep_status hep_batch_read_items(struct hep_batch *batch, struct hep_error *error);
+
+#endif

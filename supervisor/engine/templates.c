@@ -1,0 +1,92 @@
+/*
+ * The workflow templates that the engine has: read from the operator's folder at start and again at a reload, and put
+ * or deleted by an operator over the API, which the store keeps. A bad one stands in nobody's way.
+ */
+#include "common/log.h"
+#include "common/wire.h"
+#include "supervisor/engine/core.h"
+#include "supervisor/engine/problem.h"
+
+#include <string.h>
+
+struct adding {
+    struct hep_workflows *workflows;
+};
+
+static void add_stored(void *context, const char *id, json_t *source)
+{
+    struct adding *adding = context;
+    struct hep_workflow *workflow = NULL;
+    struct hep_error error = {0};
+    char reason[HEP_ERROR_MESSAGE_MAX];
+    if (hep_workflow_parse(source, NULL, &workflow, &error) != HEP_OK ||
+        hep_workflows_put(adding->workflows, workflow, &error) != HEP_OK)
+        hep_log(HEP_WARNING, "workflow.refused", "workflow=%.64s reason=%s", id,
+                hep_log_quote(error.message, reason, sizeof reason));
+    hep_workflow_release(workflow);
+}
+
+enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_error *error)
+{
+    struct hep_workflows *fresh = NULL;
+    HEP_TRY(hep_workflows_load(engine->workflows_dir, &fresh, error));
+    struct adding adding = {fresh};
+    enum hep_status status = hep_store_workflows(engine->store, add_stored, &adding, error);
+    if (status != HEP_OK) {
+        hep_workflows_destroy(fresh);
+        return status;
+    }
+    hep_workflows_destroy(engine->workflows); /* sessions hold those that they run */
+    engine->workflows = fresh;
+    return HEP_OK;
+}
+
+/* Stores it, or with source NULL its absence. */
+static enum hep_status store(struct hep_engine *engine, const char *id, json_t *source, struct hep_error *error)
+{
+    HEP_TRY(hep_store_begin(engine->store, HEP_STORE_POWER_SAFE, error));
+    enum hep_status status = source ? hep_store_put_workflow(engine->store, id, source, error)
+                                    : hep_store_delete_workflow(engine->store, id, error);
+    if (status == HEP_OK)
+        return hep_store_commit(engine->store, error);
+    hep_store_rollback(engine->store);
+    return status;
+}
+
+enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *id, json_t *source, json_t *problems,
+                                        struct hep_error *error)
+{
+    struct hep_workflow *workflow = NULL;
+    json_t *named = json_is_object(source) ? json_copy(source) : json_object();
+    if (!json_object_get(named, "workflow_id"))
+        json_object_set_new(named, "workflow_id", json_string(id));
+    enum hep_status status = hep_workflow_parse(named, problems, &workflow, error);
+    if (status == HEP_OK && strcmp(workflow->id, id) != 0)
+        hep_problem_add(problems, "", "workflow_id", HEP_E_CONFLICT, "it is put as %s and calls itself %s", id,
+                        workflow->id);
+    if (status == HEP_OK)
+        hep_workflow_check_operations(workflow, engine->router, problems);
+    if (json_array_size(problems) > 0)
+        status = hep_problem_first(problems, error);
+    if (status == HEP_OK)
+        status = hep_workflows_put(engine->workflows, workflow, error);
+    if (status == HEP_OK && (status = store(engine, id, named, error)) != HEP_OK)
+        hep_engine_load_workflows(engine, NULL); /* as it was */
+    json_decref(named);
+    hep_workflow_release(workflow);
+    if (status != HEP_OK)
+        return status;
+    hep_log(HEP_NOTICE, "workflow.put", "workflow=%s", id);
+    hep_engine_event(engine, NULL, "workflow.put", true, json_pack("{s:s}", "workflow_id", id));
+    return hep_engine_settle(engine, error);
+}
+
+enum hep_status hep_engine_delete_workflow(struct hep_engine *engine, const char *id, struct hep_error *error)
+{
+    HEP_TRY(hep_workflows_check_own(engine->workflows, id, error));
+    HEP_TRY(store(engine, id, NULL, error));
+    HEP_TRY(hep_workflows_remove(engine->workflows, id, error));
+    hep_log(HEP_NOTICE, "workflow.deleted", "workflow=%s", id);
+    hep_engine_event(engine, NULL, "workflow.deleted", true, json_pack("{s:s}", "workflow_id", id));
+    return hep_engine_settle(engine, error);
+}

@@ -1,0 +1,134 @@
+/*
+ * A session that is only tried: what it would take, exactly, without a row or an arena. Made by accept.c for
+ * workflow.validate; it is in none of the engine's lists and emits no events. Its model is loaded as for a real one,
+ * since only published weights can be planned with.
+ */
+#include "common/wire.h"
+#include "supervisor/engine/core.h"
+
+#include <stdlib.h>
+
+struct hep_trial {
+    hep_session_tried *done;
+    void *context;
+    int asked; /* index of the step in hand */
+};
+
+/* What its steps hold for it is given back. */
+static void release(struct hep_session *session)
+{
+    for (size_t i = 0; i < session->workflow->final_count; i++) {
+        const struct hep_workflow_step *final = &session->workflow->finals[i];
+        json_t *data = NULL;
+        bool is_held = false;
+        for (size_t step = 0; step < session->workflow->step_count; step++)
+            is_held = is_held || (session->workflow->steps[step].role == final->role && session->steps[step].result);
+        if (is_held && hep_session_resolve(session, final, true, &data, NULL) == HEP_OK)
+            hep_engine_tell(session->engine, final->role, final->operation, session->id, data);
+    }
+}
+
+static void end(struct hep_session *session, json_t *resources, const struct hep_error *error)
+{
+    struct hep_engine *engine = session->engine;
+    struct hep_trial *trial = hep_take(&session->trial);
+    release(session);
+    trial->done(trial->context, resources, error, session);
+    free(trial);
+    hep_engine_settle(engine, NULL);
+}
+
+void hep_trial_fail(struct hep_session *session, const struct hep_error *error)
+{
+    end(session, NULL, error);
+}
+
+static void judge(struct hep_session *session)
+{
+    struct hep_error error = {0};
+    enum hep_fit fit = hep_session_fit(session, &error);
+    json_t *resources = hep_session_resources(session, fit);
+    json_object_set_new(resources, "estimated_duration_ms", json_integer(hep_session_estimate_ms(session)));
+    if (fit != HEP_FIT_NEVER && fit != HEP_FIT_NOW)
+        json_object_set_new(resources, "waits_for", json_string(error.message));
+    end(session, resources, fit == HEP_FIT_NEVER ? &error : NULL);
+}
+
+/* A step that must be done before others can be measured: its result is what they refer to. */
+static bool comes_first(const struct hep_session *session, const struct hep_workflow_step *step)
+{
+    return step->renew && !hep_step_needs_plan(session, step);
+}
+
+static void on_answer(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
+{
+    struct hep_session *session = context;
+    struct hep_error error = {0};
+    session->errand = NULL;
+    if (status == HEP_OK && hep_json_bool(reply, "success", false)) {
+        json_t *data = json_object_get(reply, "data");
+        session->steps[session->trial->asked].result = data ? json_incref(data) : json_object();
+        session->steps[session->trial->asked].state = HEP_STEP_DONE;
+        hep_trial_go_on(session);
+        return;
+    }
+    if (status == HEP_OK)
+        hep_error_from_json(json_object_get(reply, "error"), &error);
+    hep_trial_fail(session, status == HEP_OK ? &error : said);
+}
+
+static enum hep_status ask(struct hep_session *session, int index, struct hep_error *error)
+{
+    const struct hep_workflow_step *step = &session->workflow->steps[index];
+    json_t *data = NULL;
+    HEP_TRY(hep_session_resolve(session, step, true, &data, error));
+    struct hep_errand_spec spec = {.role = step->role,
+                                   .heavy =
+                                       hep_router_needs_lease(session->engine->router, step->role, step->operation),
+                                   .priority = session->priority,
+                                   .age = (uint64_t)session->seq,
+                                   .message = hep_session_message(session, step, 1, data),
+                                   .done = on_answer,
+                                   .context = session};
+    session->trial->asked = index;
+    return hep_dispatch_submit(session->engine->dispatch, &spec, &session->errand, error);
+}
+
+void hep_trial_go_on(struct hep_session *session)
+{
+    struct hep_error error = {0};
+    for (int i = 0; i < (int)session->workflow->step_count; i++) {
+        const struct hep_workflow_step *step = &session->workflow->steps[i];
+        enum hep_status status = HEP_OK;
+        if (!hep_router_knows(session->engine->router, step->role)) {
+            status = hep_engine_refuse_down(session->engine, step->role, step->operation, &error);
+        } else if (session->steps[i].state == HEP_STEP_DONE || !comes_first(session, step)) {
+            continue;
+        } else if ((status = ask(session, i, &error)) == HEP_OK) {
+            hep_engine_settle(session->engine, NULL); /* sends it */
+            return;
+        }
+        hep_trial_fail(session, &error);
+        return;
+    }
+    bool waits;
+    if (hep_session_measure(session, &waits, &error) != HEP_OK)
+        hep_trial_fail(session, &error);
+    else if (waits)
+        hep_engine_settle(session->engine, NULL); /* sends it */
+    else
+        judge(session);
+}
+
+void hep_session_try(struct hep_session *session, hep_session_tried *done, void *context)
+{
+    struct hep_error error;
+    session->trial = calloc(1, sizeof *session->trial);
+    if (!session->trial) {
+        hep_fail(&error, HEP_E_NO_MEMORY, "no memory for a trial");
+        done(context, NULL, &error, session);
+        return;
+    }
+    *session->trial = (struct hep_trial){.done = done, .context = context};
+    hep_trial_go_on(session);
+}

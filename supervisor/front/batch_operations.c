@@ -1,0 +1,209 @@
+/* Many requests at once: batch.*. */
+#include "supervisor/front/operations.h"
+
+#include "common/wire.h"
+
+struct batch_request {
+    struct hep_str batch_id;
+};
+struct batch_list_request {
+    struct hep_str status, cursor;
+    int32_t limit;
+};
+struct batch_control_request {
+    struct hep_str batch_id, action;
+};
+struct create_request {
+    struct hep_str workflow_id, idempotency_key;
+    json_t *configuration, *items, *ranges, *batch_config;
+    int32_t priority;
+};
+
+static const char *const status_choices[] = {"",          "created", "running",   "paused",
+                                             "completed", "failed",  "cancelled", NULL};
+static const char *const action_choices[] = {"pause", "resume", "cancel", NULL};
+
+static const struct hep_field batch_fields[] = {
+    HEP_FIELD(STR, batch_request, batch_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "name of the batch"),
+};
+static const struct hep_field list_fields[] = {
+    HEP_FIELD(I32, batch_list_request, limit, DEFAULTED, .fallback = 50, .min = 1, .max = 200,
+              .help = "batches of one answer"),
+    HEP_FIELD(STR, batch_list_request, status, OPTIONAL, .choices = status_choices, .help = "only these"),
+    HEP_FIELD(STR, batch_list_request, cursor, OPTIONAL, .max = 24, .help = "next_cursor of the answer before"),
+};
+static const struct hep_field control_fields[] = {
+    HEP_FIELD(STR, batch_control_request, batch_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "name of the batch"),
+    HEP_FIELD(STR, batch_control_request, action, REQUIRED, .choices = action_choices,
+              .help = "what to do, at the next step boundary of what runs"),
+};
+static const struct hep_field create_fields[] = {
+    HEP_FIELD(STR, create_request, workflow_id, DEFAULTED, .fallback_text = HEP_WORKFLOW_BASE, .max = HEP_NAME_MAX - 1,
+              .help = "name of the workflow"),
+    HEP_FIELD(JSON, create_request, configuration, OPTIONAL, .help = "an object: what all items have in common"),
+    HEP_FIELD(JSON, create_request, items, OPTIONAL,
+              .help = "an array of objects: what each item has beside or instead of that"),
+    HEP_FIELD(JSON, create_request, ranges, OPTIONAL,
+              .help = "an object: per parameter an array of values, or {from, to, step}; every combination is an item"),
+    HEP_FIELD(JSON, create_request, batch_config, OPTIONAL,
+              .help =
+                  "an object: total_images (as many as items and ranges make; more are repetitions with the next "
+                  "seeds), preferred_batch_size 1 (without dynamic sizing), max_batch_size 4, enable_dynamic_sizing "
+                  "true, memory_threshold 0.8 (of the free memory), parallel_processing false, "
+                  "max_parallel_batches 2"),
+    HEP_FIELD(I32, create_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "of its sessions"),
+    HEP_FIELD(STR, create_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX - 16,
+              .help = "the same key and request again gives the same batch"),
+};
+
+static const struct hep_field batch_says[] = {
+    SAYS(STR, "batch_id", "name of the batch"),
+    SAYS(STR, "workflow_id", "workflow of its items"),
+    SAYS(STR, "status", "created, running, paused, completed, failed, cancelled"),
+    SAYS(I32, "priority", "of its sessions"),
+    SAYS(I32, "total_items", "images"),
+    SAYS(I32, "completed_items", "of these"),
+    SAYS(I32, "failed_items", "of these"),
+    SAYS(I32, "cancelled_items", "of these"),
+    SAYS(I32, "running_items", "of these, queued ones included"),
+    SAYS(I32, "waiting_items", "not begun yet"),
+    SAYS(I64, "cursor", "its place in lists"),
+    SAYS(F64, "progress", "0 to 1"),
+    SAYS(F64, "images_per_s", "since it began to run"),
+    SAYS(F64, "steps_per_s", "denoising steps of one image, at the end"),
+    SAYS(I64, "eta_ms", "estimated time to the end, ms"),
+    SAYS(JSON, "items",
+         "item, session_id, status, progress, denoising_step, denoising_steps, files, error of each begun one"),
+    SAYS(JSON, "manager",
+         "what the batch manager says: group_sizes (calls with so many rows), limited_by (rows, rows_max, memory, "
+         "operations), step_bytes and step_bytes_allowed of the last call"),
+    SAYS(I64, "peak_bytes", "largest step_bytes so far, as reported each second"),
+    SAYS(JSON, "batch_config", "with its defaults"),
+    SAYS(STR, "created", "time"),
+    SAYS(STR, "started", "time"),
+    SAYS(STR, "ended", "time"),
+};
+static const struct hep_field list_says[] = {SAYS(JSON, "batches", "as batch.get without items"),
+                                             SAYS(STR, "next_cursor", "of the page after; absent at the end")};
+static const struct hep_field created_says[] = {
+    SAYS(STR, "batch_id", "name of the batch"), SAYS(STR, "status", "as batch.get"),
+    SAYS(BOOL, "created", "false if the idempotency key was known"), SAYS(I32, "total_items", "images")};
+static const struct hep_field deleted_says[] = {SAYS(STR, "batch_id", "name of the batch")};
+
+static enum hep_status batch_list(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct batch_list_request *request = request_;
+    json_t *list = NULL;
+    (void)reply;
+    HEP_TRY(hep_engine_list_batches(call->front->engine, request->status.data, request->cursor.data, request->limit,
+                                    &list, error));
+    hep_call_answer(call, list);
+    return HEP_OK;
+}
+
+static enum hep_status batch_get(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct batch_request *request = request_;
+    json_t *view = NULL;
+    (void)reply;
+    HEP_TRY(hep_engine_get_batch(call->front->engine, request->batch_id.data, &view, error));
+    hep_call_answer(call, view);
+    return HEP_OK;
+}
+
+static void on_created(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    hep_call_end(context, status, reply, error);
+}
+
+static enum hep_status batch_create(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct create_request *request = request_;
+    (void)reply, (void)error;
+    json_t *asked = json_pack("{s:s, s:O*, s:O*, s:O*, s:O*}", "workflow_id", request->workflow_id.data,
+                              "configuration", request->configuration, "items", request->items, "ranges",
+                              request->ranges, "batch_config", request->batch_config);
+    call->deferred = true;
+    hep_engine_create_batch(call->front->engine, asked, request->priority, request->idempotency_key.data, on_created,
+                            call);
+    json_decref(asked);
+    return HEP_OK;
+}
+
+static enum hep_status act(struct hep_call *call, const char *id, const char *action, struct hep_error *error)
+{
+    json_t *said = NULL;
+    HEP_TRY(hep_engine_control_batch(call->front->engine, id, action, &said, error));
+    hep_call_answer(call, said);
+    return HEP_OK;
+}
+
+static enum hep_status batch_execute(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    (void)reply;
+    return act(call, ((const struct batch_request *)request_)->batch_id.data, "execute", error);
+}
+
+static enum hep_status batch_control(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct batch_control_request *request = request_;
+    (void)reply;
+    return act(call, request->batch_id.data, request->action.data, error);
+}
+
+static enum hep_status batch_delete(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct batch_request *request = request_;
+    (void)reply;
+    HEP_TRY(hep_engine_delete_batch(call->front->engine, request->batch_id.data, error));
+    hep_call_answer(call, json_pack("{s:s}", "batch_id", request->batch_id.data));
+    return HEP_OK;
+}
+
+const struct hep_operation hep_batch_operations[] = {
+    {.name = "list",
+     .handler = batch_list,
+     REQUEST(batch_list_request, list_fields),
+     REPLY(list_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "batches, newest first"},
+    {.name = "get",
+     .handler = batch_get,
+     REQUEST(batch_request, batch_fields),
+     REPLY(batch_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "one batch, with its items"},
+    {.name = "create",
+     .handler = batch_create,
+     REQUEST(create_request, create_fields),
+     REPLY(created_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 60000,
+     .help = "keep a batch whose every item has been checked; nothing runs yet"},
+    {.name = "execute",
+     .handler = batch_execute,
+     REQUEST(batch_request, batch_fields),
+     REPLY(created_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "begin a batch: its items become sessions, as many at a time as run together"},
+    {.name = "control",
+     .handler = batch_control,
+     REQUEST(batch_control_request, control_fields),
+     REPLY(created_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "pause, resume or cancel a batch with its sessions"},
+    {.name = "delete",
+     .handler = batch_delete,
+     REQUEST(batch_request, batch_fields),
+     REPLY(deleted_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "forget a batch that does not run; its sessions stay"},
+    {0},
+};

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# A batch on the real daemon: the bytes of its images are those of single requests, while processes are killed; a failed item
+# fails alone; control and deletion.
+source "$(dirname "$0")/lib.sh"
+start_daemon
+check "ready" wait_ready
+remember_prefix
+base=http://127.0.0.1:$(http_port)/api/processing
+post() { curl -s -m 20 -X POST "$base/$1" -d "$2"; }
+batch() { curl -s -m 20 "$base/batches/$1"; }
+ended() { for _ in $(seq 300); do case "$(batch "$1" | jq -r .status)" in completed | failed | cancelled) return 0 ;; esac; sleep 0.1; done; return 1; }
+
+common='"prompt":"a red apple","num_inference_steps":12'
+id=$(post batches/create "{\"configuration\":{$common,\"seed\":100},\"batch_config\":{\"total_images\":16,\"max_batch_size\":8}}" | jq -r .batch_id)
+check "it waits for its execute" equal "$(batch "$id" | jq -r .status)" created
+check "it begins" equal "$(post "batches/$id/execute" '{}' | jq -r .status)" running
+sleep 0.4
+for domain in inference postprocessing conditioning; do kill -9 "$(domain_pid "$domain")"; sleep 0.3; done
+check "it ends" ended "$id"
+check "every item is done" equal "$(batch "$id" | jq -c '[.status,.completed_items,.failed_items]')" '["completed",16,0]'
+batch "$id" | jq -r '.items[].files[0].sha256' >"$work/batch"
+for seed in $(seq 100 115); do post "workflows/execute" "{\"configuration\":{$common,\"seed\":$seed}}" | jq -r .session_id; done >"$work/ids"
+while read -r session; do ctl wait "$session" --json | jq -r '.results.files[0].sha256'; done <"$work/ids" >"$work/single"
+check "the bytes are those of single requests" cmp "$work/batch" "$work/single"
+
+bad=$(post batches/create "{\"configuration\":{$common},\"items\":[{\"seed\":1},{\"width\":63}]}" | jq -c '[.error.code,.error.field]')
+check "a wrong item is told before anything runs" equal "$bad" '["OUT_OF_RANGE","width"]'
+check "the same key is the same batch" equal \
+  "$(for _ in 1 2; do curl -s -H 'Idempotency-Key: k' "$base/batches/create" -d "{\"configuration\":{$common}}" | jq -r .batch_id; done | sort -u | wc -l)" 1
+long=$(post batches/create "{\"configuration\":{$common},\"batch_config\":{\"total_images\":200}}" | jq -r .batch_id)
+post "batches/$long/execute" '{}' >/dev/null
+check "one that runs is not deleted" equal "$(curl -s -X DELETE "$base/batches/$long" | jq -r .error.code)" NOT_NOW
+check "it is cancelled" equal "$(post "batches/$long/control" '{"action":"cancel"}' | jq -r .status)" cancelled
+check "and deleted" equal "$(curl -s -X DELETE "$base/batches/$long" | jq -r .batch_id)" "$long"
+check "and gone" equal "$(batch "$long" | jq -r .error.code)" NOT_FOUND
+check "stop" stop_daemon
+check "nothing is left" nothing_left
+done_with

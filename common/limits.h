@@ -3,7 +3,7 @@
 #define HEP_COMMON_LIMITS_H
 
 #define HEP_FRAME_MAX                (1u << 20)   /* one message on any socket                                  */
-#define HEP_FRAME_DEPTH_MAX          12           /* nesting of arrays and maps in a message; see docs/rpc.md   */
+#define HEP_FRAME_DEPTH_MAX          16           /* nesting of arrays and maps in a message; see docs/rpc.md   */
 #define HEP_FRAME_OBJECTS_MAX        65536        /* values in one message, keys counted; see docs/rpc.md       */
 #define HEP_REPORT_MAX               (128u << 10) /* one report of an instructor (SEQPACKET)                   */
 #define HEP_JSON_MAX                 (1u << 20)   /* one JSON text from a client                                */

@@ -187,6 +187,18 @@ static enum hep_status read_ref(const struct hep_field *field, json_t *value, st
     return HEP_OK;
 }
 
+static enum hep_status read_json(const struct hep_field *field, json_t *value, json_t **to, struct hep_error *error)
+{
+    static const char *const words[] = {
+        [HEP_FORM_OBJECT] = "an object", [HEP_FORM_LIST] = "an array", [HEP_FORM_MAP] = "an object"};
+    bool fits =
+        field->form == HEP_FORM_ANY || (field->form == HEP_FORM_LIST ? json_is_array(value) : json_is_object(value));
+    if (!fits)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s must be %s", field->name, words[field->form]);
+    *to = value;
+    return HEP_OK;
+}
+
 static enum hep_status read_field(const struct hep_field *field, json_t *value, char *member, struct hep_error *error)
 {
     int64_t number = 0;
@@ -215,8 +227,7 @@ static enum hep_status read_field(const struct hep_field *field, json_t *value, 
     case HEP_FIELD_REF:
         return read_ref(field, value, (struct hep_tensor_ref *)(void *)member, error);
     case HEP_FIELD_JSON:
-        *(json_t **)(void *)member = value;
-        return HEP_OK;
+        return read_json(field, value, (json_t **)(void *)member, error);
     }
     return hep_fail(error, HEP_E_INTERNAL, "field %s has no type", field->name);
 }
@@ -354,6 +365,8 @@ void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply)
             json_decref(hep_take(value));
         }
 }
+
+const struct hep_field hep_error_fields[] = {HEP_ERROR_ROWS, HEP_END_OF_FIELDS};
 
 /* ---- references and errors ----------------------------------------------------------------------------------------
  */
@@ -498,6 +511,25 @@ static json_t *describe_limits(json_t *object, const struct hep_field *field)
     return object;
 }
 
+static json_t *describe_fields(const struct hep_field *fields, size_t count);
+
+static void describe_inside(json_t *object, const struct hep_field *field)
+{
+    static const char *const names[] = {[HEP_FORM_OBJECT] = "object", [HEP_FORM_LIST] = "list", [HEP_FORM_MAP] = "map"};
+    if (field->nullable)
+        json_object_set_new(object, "nullable", json_true());
+    if (field->form == HEP_FORM_ANY)
+        return;
+    json_object_set_new(object, "form", json_string(names[field->form]));
+    size_t count = 0;
+    while (field->inside && field->inside[count].name)
+        count++;
+    if (field->inside)
+        json_object_set_new(object, "inside", describe_fields(field->inside, count));
+    if (field->open)
+        json_object_set_new(object, "open", json_true());
+}
+
 static json_t *describe_field(const struct hep_field *field)
 {
     json_t *object = json_object();
@@ -513,6 +545,7 @@ static json_t *describe_field(const struct hep_field *field)
         json_object_set_new(object, "default", fallback);
     }
     describe_limits(object, field);
+    describe_inside(object, field);
     if (field->type == HEP_FIELD_REF && field->access != HEP_ACCESS_NONE)
         json_object_set_new(object, "access", json_string(field->access == HEP_READ ? "read" : "write"));
     if (field->dtype != HEP_DTYPE_UNDEF)

@@ -2,6 +2,7 @@
 #include "common/crash_point.h"
 #include "common/wire.h"
 #include "supervisor/front/operations.h"
+#include "supervisor/front/says.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,8 +34,11 @@ static const struct hep_field tail_fields[] = {HEP_FIELD(I32, tail_request, line
 static const struct hep_field stop_fields[] = {HEP_FIELD(I32, stop_request, drain_ms, DEFAULTED, .fallback = -1,
                                                          .min = -1, .max = 600000,
                                                          .help = "time for what is in hand, ms; -1 = as configured")};
+static const struct hep_field event_says[] = {
+    SAYS(I64, "seq", "its number"), SAYS(I64, "time_ms", "since 1970"), SAYS(STR, "time", "RFC 3339"),
+    SAYS(STR, "name", "what happened; docs/store.md lists them"), HEP_END_OF_FIELDS};
 static const struct hep_field poll_says[] = {
-    SAYS(JSON, "events", "seq, time, time_ms, name and the event's own fields of each"),
+    SAYS(JSON, "events", "with the fields of their own", HEP_INSIDE(LIST, event_says), .open = true),
     SAYS(I64, "last_seq", "for the next events.poll: everything up to it has been looked at"),
     SAYS(I64, "kept_since", "from this seq on every event that is stored is still there"),
     SAYS(I64, "all_since", "from this seq on those that are not stored (of progress) are there too")};
@@ -47,7 +51,8 @@ static const struct hep_field reload_says[] = {SAYS(STR, "file", "that was read;
                                                     "key, from, to of each, and waits_for: \"\" (in force now), "
                                                     "\"heptad\", or whose next start it waits for: \"*\" "
                                                     "any domain, else their names")};
-static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
+static const struct hep_field tail_says[] = {
+    SAYS(JSON, "lines", "the last lines of the log, oldest first", HEP_INSIDE(LIST, hep_text_says))};
 static const struct hep_field drain_says[] = {
     SAYS(BOOL, "drained", "true: nothing new begins until daemon.undrain"),
     SAYS(I32, "running", "sessions that are on their way to a step boundary")};

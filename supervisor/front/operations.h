@@ -8,10 +8,8 @@
 struct described {
     char unused;
 };
-#define SAYS(kind, field, ...)                                                                                         \
-    {                                                                                                                  \
-        .name = field, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL, .offset = 0, .help = __VA_ARGS__            \
-    }
+#define SAYS(kind, field, ...)  HEP_SAYS(kind, field, REQUIRED, __VA_ARGS__) /* is always there */
+#define MAYBE(kind, field, ...) HEP_SAYS(kind, field, OPTIONAL, __VA_ARGS__) /* may be absent   */
 struct nothing {
     char unused;
 };

@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/front/call.h"
+#include "tests/support/reply_check.h"
 
 #include <check.h>
 #include <errno.h>
@@ -155,6 +156,24 @@ static json_t *take_reply(int fd, bool turn, bool *closed)
     return NULL;
 }
 
+static const struct hep_operation *row_of(const char *type)
+{
+    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++) {
+        size_t length = strlen(table->prefix);
+        if (strncmp(type, table->prefix, length) == 0 && type[length] == '.')
+            return hep_operation_find(table->operations, type + length + 1);
+    }
+    return NULL; /* a domain's */
+}
+
+/* Every answer of the supervisor's own is what its table says. */
+static void check_answer(const char *type, const json_t *answer)
+{
+    const struct hep_operation *row = answer ? row_of(type) : NULL;
+    const char *wrong = row ? reply_check(row->reply, row->reply_count, answer) : "";
+    ck_assert_msg(!wrong[0], "%s: %s", type, wrong);
+}
+
 /* {…data} of a request that must succeed, or the error's code. */
 static json_t *ask(int fd, const char *type, const char *data, const char **code)
 {
@@ -169,6 +188,7 @@ static json_t *ask(int fd, const char *type, const char *data, const char **code
         *code = name;
     else
         ck_assert_msg(answer != NULL, "%s: %s", type, hep_json_str(json_object_get(reply, "error"), "message", ""));
+    check_answer(type, answer);
     json_decref(reply);
     return answer;
 }
@@ -313,7 +333,7 @@ START_TEST(a_request_goes_to_its_domain_and_back)
 }
 END_TEST
 
-START_TEST(every_answer_has_only_the_fields_that_its_table_names)
+START_TEST(every_answer_is_what_its_table_says)
 {
     static const char *const datas[][2] = {
         {"session.get", "{\"session_id\": \"%s\"}"},
@@ -344,8 +364,6 @@ START_TEST(every_answer_has_only_the_fields_that_its_table_names)
     for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
         for (const struct hep_operation *row = table->operations; row->name; row++) {
             char type[64], data[256] = "{}";
-            const char *key;
-            json_t *value;
             snprintf(type, sizeof type, "%s.%s", table->prefix, row->name);
             for (size_t i = 0; i < HEP_COUNT_OF(datas); i++)
                 if (strcmp(datas[i][0], type) == 0)
@@ -353,13 +371,6 @@ START_TEST(every_answer_has_only_the_fields_that_its_table_names)
             if (strcmp(type, "session.control") == 0 || strcmp(type, "session.delete") == 0)
                 continue; /* the session has ended, and is still needed */
             json_t *answer = ask(fd, type, data, NULL);
-            json_object_foreach(answer, key, value)
-            {
-                bool named = strcmp(key, "cursor") == 0 && strcmp(table->prefix, "session") == 0;
-                for (size_t i = 0; i < row->reply_count; i++)
-                    named = named || strcmp(row->reply[i].name, key) == 0;
-                ck_assert_msg(named || strcmp(key, "memory_bytes") == 0, "%s says %s", type, key);
-            }
             ck_assert_int_ne(row->help[0], 0);
             json_decref(answer);
         }
@@ -864,7 +875,7 @@ int main(void)
     tcase_add_test(cases, a_request_goes_to_its_domain_and_back);
     tcase_add_test(cases, an_upgrade_is_answered_when_the_check_is_done_or_the_front_ends);
     tcase_add_test(cases, a_drained_daemon_holds_and_refuses_until_it_is_undrained);
-    tcase_add_test(cases, every_answer_has_only_the_fields_that_its_table_names);
+    tcase_add_test(cases, every_answer_is_what_its_table_says);
     tcase_add_test(cases, a_deleted_session_is_gone_and_a_running_one_is_not);
     tcase_add_test(cases, the_log_has_its_last_lines);
     tcase_add_test(cases, a_wait_ends_with_a_change_while_others_are_answered);

@@ -537,7 +537,7 @@ static void load_live(void *context, const struct hep_store_session *row)
     struct hep_engine *engine = context;
     struct hep_session *session = NULL;
     struct hep_error error = {0};
-    if (hep_session_load(engine, row, &session, &error) != HEP_OK) {
+    if (hep_session_load(engine, row, true, &session, &error) != HEP_OK) {
         hep_log(HEP_ERROR_LEVEL, "session.unreadable", "session=%.60s reason=\"%s\"", row->id, error.message);
         return;
     }
@@ -712,6 +712,8 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_catalog_destroy(engine->catalog);
     while (engine->sessions)
         hep_engine_drop_session(engine, engine->sessions);
+    hep_workflow_release(engine->loaded_workflow);
+    json_decref(engine->loaded_source);
     hep_batches_free(engine);
     hep_loop_cancel(engine->store_timer);
     hep_events_destroy(engine->events);

@@ -324,7 +324,9 @@ END_TEST
 
 START_TEST(events_that_a_reader_came_too_late_for_are_counted)
 {
+    const struct hep_event_filter glance = {"", "", false}, follower = {"", "", true};
     struct hep_events *events = fake.engine->events;
+    uint64_t reached;
     fake_run(&fake, 60);
     uint64_t begin = hep_events_last(events);
     hep_engine_event(fake.engine, NULL, "y", true, NULL); /* stored: it is not missed */
@@ -332,11 +334,11 @@ START_TEST(events_that_a_reader_came_too_late_for_are_counted)
     for (int i = 0; i < HEP_EVENTS_RING + 50; i++)
         hep_engine_event(fake.engine, NULL, "x", false, NULL);
     hep_engine_settle(fake.engine, NULL);
-    json_decref(hep_events_after(events, begin, 500, false)); /* looks back, follows nothing */
+    json_decref(hep_events_after(events, begin, &glance, 500, &reached)); /* looks back, follows nothing */
     ck_assert_uint_eq(hep_events_missed(events), 0);
-    json_decref(hep_events_after(events, begin, 500, true));
+    json_decref(hep_events_after(events, begin, &follower, 500, &reached));
     ck_assert_uint_eq(hep_events_missed(events), 50);
-    json_decref(hep_events_after(events, hep_events_last(events) - 100, 500, true));
+    json_decref(hep_events_after(events, hep_events_last(events) - 100, &follower, 500, &reached));
     ck_assert_uint_eq(hep_events_missed(events), 50);
     ck_assert_now("heptad_events_dropped_total{where=\"ring\",domain=\"supervisor\"}", 50);
 }

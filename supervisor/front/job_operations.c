@@ -32,8 +32,8 @@ static const struct hep_field job_says[] = {
     MAYBE(BOOL, "created", "false if the idempotency key was known; without `wait`"),
     MAYBE(I32, "queue_position", "from 1; without `wait`"),
     MAYBE(JSON, "results",
-         "under `wait`, with all else that session.get says: files: path, bytes, sha256, width, "
-         "height, format, seed of each image"),
+          "under `wait`, with all else that session.get says: files: path, bytes, sha256, width, "
+          "height, format, seed of each image"),
 };
 
 /* The workflow of each name. To add one: a row, and a row of the operations below. */

@@ -141,8 +141,10 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
 void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out); /* status.c   */
 void ctl_show_advice(const json_t *status, const struct ctl_style *style, FILE *out);   /* advice.c   */
 void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
-                       FILE *out);                                                          /* sessions.c */
-void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);     /* sessions.c */
+                       FILE *out);                                                      /* sessions.c */
+void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out); /* sessions.c */
+/* callback_url and webhooks of a session or batch; nothing if it has none. webhooks.c */
+void ctl_show_webhooks(const json_t *view, const struct ctl_style *style, FILE *out);
 void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out); /* incidents.c */
 void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);   /* incidents.c */
 void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);       /* models.c   */

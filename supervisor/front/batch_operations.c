@@ -14,7 +14,7 @@ struct batch_control_request {
     struct hep_str batch_id, action;
 };
 struct create_request {
-    struct hep_str workflow_id, idempotency_key;
+    struct hep_str workflow_id, idempotency_key, callback_url;
     json_t *configuration, *items, *ranges, *batch_config;
     int32_t priority;
 };
@@ -56,6 +56,9 @@ static const struct hep_field create_fields[] = {
     HEP_FIELD(I32, create_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "of its sessions"),
     HEP_FIELD(STR, create_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX - 16,
               .help = "the same key and request again gives the same batch"),
+    HEP_FIELD(STR, create_request, callback_url, OPTIONAL, .max = HEP_URL_MAX,
+              .help = "an http or https URL that is called when it has ended (docs/webhooks.md); its host must be in "
+                      "webhooks.hosts"),
 };
 
 static const struct hep_field batch_says[] = {
@@ -81,6 +84,8 @@ static const struct hep_field batch_says[] = {
          "operations), step_bytes and step_bytes_allowed of the last call"),
     SAYS(I64, "peak_bytes", "largest step_bytes so far, as reported each second"),
     SAYS(JSON, "batch_config", "with its defaults"),
+    SAYS(STR, "callback_url", "who is told of its end"),
+    SAYS(JSON, "webhooks", "those of it that are not delivered, as in session.get"),
     SAYS(STR, "created", "time"),
     SAYS(STR, "started", "time"),
     SAYS(STR, "ended", "time"),
@@ -125,6 +130,8 @@ static enum hep_status batch_create(struct hep_call *call, const void *request_,
     json_t *asked = json_pack("{s:s, s:O*, s:O*, s:O*, s:O*}", "workflow_id", request->workflow_id.data,
                               "configuration", request->configuration, "items", request->items, "ranges",
                               request->ranges, "batch_config", request->batch_config);
+    if (request->callback_url.length > 0)
+        json_object_set_new(asked, "callback_url", json_string(request->callback_url.data));
     call->deferred = true;
     hep_engine_create_batch(call->front->engine, asked, request->priority, request->idempotency_key.data, on_created,
                             call);

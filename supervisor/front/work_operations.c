@@ -26,6 +26,10 @@ static const struct hep_field session_says[] = {
     SAYS(JSON, "results", "files: path, bytes, sha256, width, height, format, seed of each image"),
     SAYS(JSON, "errors", "all that went wrong on the way, oldest first, with time, step, attempt, cause and obituary"),
     SAYS(JSON, "error", "why it failed"),
+    SAYS(STR, "callback_url", "who is told of its end"),
+    SAYS(JSON, "webhooks",
+         "those of it that are not delivered: delivery_id, event, status (waiting, failed), attempts, next_try_ms, "
+         "error"),
     SAYS(STR, "created", "time of acceptance"),
     SAYS(STR, "started", "time of its first step"),
     SAYS(STR, "ended", "time of its end"),
@@ -42,7 +46,7 @@ struct put_request {
     json_t *workflow;
 };
 struct execute_request {
-    struct hep_str workflow_id, idempotency_key;
+    struct hep_str workflow_id, idempotency_key, callback_url;
     json_t *workflow, *steps, *configuration;
     int32_t priority;
 };
@@ -64,6 +68,9 @@ static const struct hep_field execute_fields[] = {
     HEP_FIELD(I32, execute_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),
     HEP_FIELD(STR, execute_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX,
               .help = "the same key and request again gives the same session"),
+    HEP_FIELD(STR, execute_request, callback_url, OPTIONAL, .max = HEP_URL_MAX,
+              .help = "an http or https URL that is called when it has ended (docs/webhooks.md); its host must be in "
+                      "webhooks.hosts"),
 };
 static const struct hep_field validate_fields[] = {WORK_FIELDS(execute_request)};
 static const struct hep_field execute_says[] = {
@@ -166,6 +173,7 @@ static enum hep_status read_work(const struct hep_call *call, const struct execu
                                         .configuration = request->configuration,
                                         .priority = request->priority,
                                         .key = request->idempotency_key.data,
+                                        .callback_url = request->callback_url.data,
                                         .caller = call->caller.permission};
     return HEP_OK;
 }

@@ -6,3 +6,4 @@ hep_test(test_engine_batches SOURCES ${here}/test_engine_batches.c ${here}/engin
 hep_test(test_front SOURCES ${here}/test_front.c ${here}/engine_fake.c LIBS hep_front LABELS unit)
 hep_test(test_workflow SOURCES ${here}/test_workflow.c LIBS hep_engine LABELS unit)
 hep_test(test_store SOURCES ${here}/test_store.c LIBS hep_engine LABELS unit)
+hep_test(test_webhooks SOURCES ${here}/test_webhooks.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)

@@ -96,6 +96,16 @@ static struct MHD_Response *file_response(struct exchange *exchange)
     return NULL;
 }
 
+static struct MHD_Response *text_response(const struct exchange *exchange)
+{
+    const char *text = json_string_value(exchange->answer);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    if (response)
+        MHD_add_response_header(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+    return response;
+}
+
 static struct MHD_Response *json_response(const struct exchange *exchange)
 {
     char *text = json_dumps(exchange->answer, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -147,8 +157,8 @@ static enum MHD_Result respond(struct exchange *exchange)
     struct MHD_Response *response = exchange->stream     ? stream_response(exchange)
                                     : exchange->image[0] ? file_response(exchange)
                                                          : NULL;
-    if (!response && !exchange->stream)
-        response = json_response(exchange);
+    if (!response && !exchange->stream) /* an error of a text is JSON, too */
+        response = json_is_string(exchange->answer) ? text_response(exchange) : json_response(exchange);
     if (!response)
         return MHD_NO;
     visitor_now(exchange->server, exchange->connection, VISITOR_SERVED);
@@ -223,6 +233,10 @@ static void take_reply(struct exchange *exchange, json_t *data)
         exchange->retry_after = ready ? 0 : seconds_of(longest_wait(json_object_get(data, "domains")));
         exchange->answer = json_pack("{s:b, s:s, s:s}", "ready", ready, "state", hep_json_str(data, "state", "unknown"),
                                      "line", hep_json_str(data, "line", ""));
+        return;
+    case ROUTE_TEXT:
+        exchange->status = exchange->match.route->status;
+        exchange->answer = json_string(hep_json_str(data, "text", ""));
         return;
     case ROUTE_OPERATION:
     case ROUTE_EVENTS:
@@ -344,6 +358,7 @@ static enum hep_status dispatch(struct exchange *exchange, struct hep_error *err
     case ROUTE_EVENTS:
         return subscribe(exchange, error);
     case ROUTE_OPERATION:
+    case ROUTE_TEXT:
     case ROUTE_IMAGE:
     case ROUTE_READY:
         ask_supervisor(exchange);

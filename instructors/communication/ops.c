@@ -1,7 +1,8 @@
 /*
- * heptad-communication's operations: listen (where the door is), publish (events for subscribers), deliver (webhooks).
- * To add one: fields, row, handler, a line in the golden description, a test. The HTTP server runs on a thread of its
- * own, and so does each delivery.
+ * heptad-communication's operations: listen (where the door is), deliver (webhooks). To add one: fields, row,
+ * handler, a line in the golden description, a test. The HTTP server runs on a thread of its own, and so does each
+ * delivery. Messages (communication.publish, wait, respond) are
+ * events, which are the supervisor's: supervisor/front/message_operations.c.
  */
 #include "instructors/communication/deliver.h"
 #include "instructors/communication/http.h"
@@ -27,12 +28,6 @@ struct listen_reply {
     int32_t port, connections, waiting, subscribers;
     uint64_t requests, refused;
 };
-struct publish_request {
-    json_t *event;
-};
-struct publish_reply {
-    int32_t subscribers;
-};
 struct deliver_request {
     struct hep_str url, body;
     json_t *headers;
@@ -51,14 +46,6 @@ static const struct hep_field listen_reply_fields[] = {
     HEP_FIELD(U64, listen_reply, requests, REQUIRED, .help = "so far"),
     HEP_FIELD(U64, listen_reply, refused, REQUIRED, .help = "of them, answered with an error"),
 };
-static const struct hep_field publish_fields[] = {
-    HEP_FIELD(JSON, publish_request, event, REQUIRED,
-              .help = "sent as it is; its member `name` names it in the stream"),
-};
-static const struct hep_field publish_reply_fields[] = {
-    HEP_FIELD(I32, publish_reply, subscribers, REQUIRED, .help = "clients of GET /api/events that it is sent to"),
-};
-
 static const struct hep_field deliver_fields[] = {
     HEP_FIELD(STR, deliver_request, url, REQUIRED, .min = 1, .max = HEP_URL_MAX,
               .help = "http or https URL; its host must be in webhooks.hosts"),
@@ -95,15 +82,6 @@ static enum hep_status listen_state(struct hep_call *call, const void *request, 
                                    .subscribers = counters.subscribers,
                                    .requests = counters.requests,
                                    .refused = counters.refused};
-    return HEP_OK;
-}
-
-static enum hep_status publish(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
-{
-    struct communication_state *state = hep_instructor_state(hep_call_instructor(call));
-    const struct publish_request *request = request_;
-    HEP_TRY(check_open(state, error));
-    ((struct publish_reply *)reply_)->subscribers = http_publish(state->server, request->event);
     return HEP_OK;
 }
 
@@ -217,13 +195,10 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 2000,
      .pure = true,
-     .aliases = (const char *const[]){"health_check", NULL},
      .help = "where the door listens and what it does"},
-    HEP_OPERATION("publish", publish, publish_request, publish_fields, publish_reply, publish_reply_fields,
-                  .permission = HEP_OPERATOR, .deadline_ms = 2000,
-                  .help = "send an event of one's own to whoever listens"),
     HEP_OPERATION("deliver", deliver, deliver_request, deliver_fields, deliver_reply, deliver_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .help = "call the receiver of a webhook, once"),
+    HEP_STATUS_OPERATION(.aliases = HEP_ALIASES(HEP_ALIAS("health_check"))),
     {0},
 };
 

@@ -14,6 +14,7 @@
 const struct route routes[] = {
     {"GET", "/healthz", ROUTE_ALIVE, NULL, 200, "", false, NULL, "the door answers"},
     {"GET", "/readyz", ROUTE_READY, "status.get", 200, "", false, NULL, "every domain is ready and has shown progress"},
+    {"GET", "/metrics", ROUTE_TEXT, "metrics.get", 200, "", false, NULL, "counts and gauges, as Prometheus reads them"},
     {"GET", "/api/status", ROUTE_OPERATION, "status.get", 200, "", false, NULL, "the whole daemon in one answer"},
     {"GET", "/api/events", ROUTE_EVENTS, "events.poll", 200, "after_seq:i", false, NULL,
      "events as they happen (text/event-stream)"},

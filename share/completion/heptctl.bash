@@ -47,6 +47,12 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     ;;
+  top)
+    case $prev in
+    --interval|-i) return ;;
+    esac
+    words=' --interval --once --json --state --socket --timeout --help --version'
+    ;;
   models)
     case $prev in
     esac
@@ -57,7 +63,7 @@ _heptctl() {
     --status|-s) mapfile -t COMPREPLY < <(compgen -W 'queued running paused completed failed cancelled' -- "$cur"); return ;;
     --limit|-n) return ;;
     esac
-    words=' --status --limit --json --state --socket --timeout --help --version'
+    words=' --status --limit --estimates --json --state --socket --timeout --help --version'
     ;;
   session)
     case $prev in
@@ -147,9 +153,16 @@ _heptctl() {
   logs)
     case $prev in
     --lines|-n) return ;;
+    --session|-s) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words sessions)" -- "$cur"); return ;;
     esac
-    words=' --lines --follow --json --state --socket --timeout --help --version'
+    words=' --lines --session --follow --json --state --socket --timeout --help --version'
     ;;
+  trace)
+    case $prev in
+    --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    esac
+    words=' --out --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
   drain)
     case $prev in
     esac
@@ -201,7 +214,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

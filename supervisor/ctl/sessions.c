@@ -19,8 +19,7 @@ static enum ctl_colour colour_of(const char *status)
     return strcmp(status, "running") == 0 || strcmp(status, "paused") == 0 ? CTL_YELLOW : CTL_PLAIN;
 }
 
-/* "2026-01-31T12:34:56.789Z" → milliseconds since 1970; −1 if it is no time. */
-static int64_t parse_time(const char *text)
+int64_t ctl_time_ms(const char *text)
 {
     struct tm parts = {0};
     const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
@@ -34,7 +33,7 @@ static void add_session(struct ctl_table *table, const json_t *session, int64_t 
 {
     char age[24] = "", took[24] = "", progress[32] = "";
     const char *status = hep_json_str(session, "status", "?");
-    int64_t created = parse_time(hep_json_str(session, "created", "")),
+    int64_t created = ctl_time_ms(hep_json_str(session, "created", "")),
             elapsed = hep_json_int(session, "elapsed_ms", 0);
     if (created >= 0)
         ctl_duration_short(now_ms - created, age, sizeof age);
@@ -207,6 +206,57 @@ void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE
     print_files(out, style, json_object_get(json_object_get(session, "results"), "files"));
 }
 
+/* ---- estimates --------------------------------------------------------------------------------------------------- */
+enum { ESTIMATES_MAX = 500 };
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void show_errors(double *errors, size_t count, FILE *out)
+{
+    if (count == 0)
+        return;
+    qsort(errors, count, sizeof *errors, by_size);
+    fprintf(out, "error of %zu estimates: median %.0f %%, 90th percentile %.0f %%\n", count, 100 * errors[count / 2],
+            100 * errors[count * 9 / 10]);
+}
+
+void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, FILE *out)
+{
+    static const struct ctl_column columns[] = {{"SESSION", .right = false},
+                                                {"ESTIMATED", .right = true},
+                                                {"TOOK", .right = true},
+                                                {"ERROR", .right = true},
+                                                {"WORKFLOW", .flows = true}};
+    struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
+    double errors[ESTIMATES_MAX];
+    size_t index, count = 0;
+    json_t *session;
+    json_array_foreach(sessions, index, session)
+    {
+        char estimated[24], took[24];
+        int64_t guess = hep_json_int(session, "estimated_duration_ms", 0),
+                truth = hep_json_int(session, "elapsed_ms", 0);
+        if (strcmp(hep_json_str(session, "status", ""), "completed") != 0 || guess <= 0 || truth <= 0 ||
+            count == ESTIMATES_MAX)
+            continue;
+        double error = (double)(guess - truth) / (double)truth;
+        errors[count++] = error < 0 ? -error : error;
+        ctl_duration_short(guess, estimated, sizeof estimated);
+        ctl_duration_short(truth, took, sizeof took);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(session, "session_id", "?"));
+        ctl_cell(table, CTL_PLAIN, "%s", estimated);
+        ctl_cell(table, CTL_PLAIN, "%s", took);
+        ctl_cell(table, CTL_PLAIN, "%+.0f%%", 100 * error);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(session, "workflow_id", ""));
+    }
+    ctl_table_end(table, style, out, "no completed session has an estimate");
+    show_errors(errors, count, out);
+}
+
 /* ---- the verbs --------------------------------------------------------------------------------------------------- */
 enum hep_status ctl_sessions(struct ctl *ctl, struct hep_error *error)
 {
@@ -219,6 +269,8 @@ enum hep_status ctl_sessions(struct ctl *ctl, struct hep_error *error)
                     error));
     if (ctl->json)
         ctl_print_json(ctl->out, reply, false);
+    else if (ctl_flag(ctl, "estimates"))
+        ctl_show_estimates(json_object_get(reply, "sessions"), &ctl->style, ctl->out);
     else
         ctl_show_sessions(json_object_get(reply, "sessions"), hep_wall_ms(), &ctl->style, ctl->out);
     if (!ctl->json && json_object_get(reply, "next_cursor"))

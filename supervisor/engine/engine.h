@@ -31,6 +31,9 @@ struct hep_engine_options {
     int sessions_kept;         /* ended sessions that the store keeps; 0 = 10000                                 */
     const char *webhook_hosts; /* hosts that may be called, as common/url.h says; NULL or "" = none              */
     const char *webhook_secret_file; /* first line: what webhooks are signed with; NULL or "" = none are sent */
+    /* Sets configuration keys (an object: key → value as text), and has the domains that run told; NULL = cannot.
+       BAD_CONFIG, NO_MEMORY: nothing has changed. */
+    enum hep_status (*configure)(void *context, const json_t *settings, struct hep_error *error);
     /* hep_proc's all_stopped is passed on to here; NULL = nobody. */
     void (*all_stopped)(void *context);
     void *context;

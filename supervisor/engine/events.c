@@ -27,6 +27,7 @@ struct hep_events {
     uint64_t stored;                    /* up to here durable ones are in the store (or announced)     */
     uint64_t reserved;                  /* numbers below this are reserved in the store                */
     uint64_t reserving;                 /* what the open transaction reserves                          */
+    uint64_t missed;                    /* asked for too late                                          */
 };
 
 enum hep_status hep_events_create(struct hep_store *store, struct hep_events **events, struct hep_error *error)
@@ -127,7 +128,28 @@ static void append_event(void *context, uint64_t seq, json_t *data)
         json_array_append(context, data);
 }
 
-json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit)
+/* What the store could not give of the numbers from `after` to `until`; those before this process do not count, many of
+   them were never used. */
+static void count_missed(struct hep_events *events, const json_t *stored, uint64_t after, uint64_t until)
+{
+    uint64_t first = after + 1 > events->first ? after + 1 : events->first, there = 0;
+    size_t index;
+    json_t *event;
+    json_array_foreach(stored, index, event)
+    {
+        uint64_t seq = (uint64_t)hep_json_int(event, "seq", 0);
+        there += seq >= first && seq <= until;
+    }
+    if (until + 1 > first)
+        events->missed += until + 1 - first - there;
+}
+
+uint64_t hep_events_missed(const struct hep_events *events)
+{
+    return events->missed;
+}
+
+json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit, bool follows)
 {
     json_t *list = json_array();
     uint64_t oldest = events->next > HEP_EVENTS_RING ? events->next - HEP_EVENTS_RING : 0;
@@ -139,7 +161,10 @@ json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit)
             hep_log(HEP_WARNING, "events.unreadable", "reason=\"%s\"", error.message);
         size_t count = json_array_size(list);
         uint64_t last = (uint64_t)hep_json_int(json_array_get(list, count - (count > 0)), "seq", 0);
-        if (count >= (size_t)limit)
+        bool full = count >= (size_t)limit;
+        if (follows)
+            count_missed(events, list, after, full && last < oldest ? last : oldest - 1);
+        if (full)
             return list;
         after = last + 1 < oldest ? oldest - 1 : last;
     }

@@ -28,7 +28,10 @@ enum hep_status hep_events_store(struct hep_events *events, struct hep_error *er
 void hep_events_announce(struct hep_events *events);
 /* The newest that can be seen; 0 = none yet. */
 uint64_t hep_events_last(const struct hep_events *events);
-/* Array of at most limit events with seq > after; what the ring has lost comes from the store. New reference. */
-json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit);
+/* Array of at most limit events with seq > after; what the ring has lost comes from the store. follows: who asks wants
+   every event, and those that neither has any more are counted. New reference. */
+json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit, bool follows);
+/* Events that somebody who follows came too late for, so far. */
+uint64_t hep_events_missed(const struct hep_events *events);
 
 #endif

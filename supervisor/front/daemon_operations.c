@@ -10,6 +10,7 @@ struct poll_request {
     int32_t limit, wait_ms;
 };
 struct tail_request {
+    struct hep_str session;
     int32_t lines;
 };
 struct stop_request {
@@ -22,8 +23,12 @@ static const struct hep_field poll_fields[] = {
               .help = "events of one answer"),
     HEP_FIELD(I32, poll_request, wait_ms, DEFAULTED, .max = HEP_WAIT_MAX_MS, .help = "wait so long for the first, ms"),
 };
-static const struct hep_field tail_fields[] = {HEP_FIELD(I32, tail_request, lines, DEFAULTED, .fallback = 50, .min = 1,
-                                                         .max = 1000, .help = "how many of the last lines")};
+static const struct hep_field tail_fields[] = {
+    HEP_FIELD(I32, tail_request, lines, DEFAULTED, .fallback = 50, .min = 1, .max = 1000,
+              .help = "how many of the last lines"),
+    HEP_FIELD(STR, tail_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "only lines about this session, of every domain; at most 16 MiB of the log are searched"),
+};
 static const struct hep_field stop_fields[] = {HEP_FIELD(I32, stop_request, drain_ms, DEFAULTED, .fallback = -1,
                                                          .min = -1, .max = 600000,
                                                          .help = "time for what is in hand, ms; -1 = as configured")};
@@ -52,10 +57,9 @@ static bool check_events(struct hep_call *call)
     struct hep_events *events = call->front->engine->events;
     if (call->check && hep_events_last(events) <= call->after_seq)
         return false;
-    json_t *list = hep_events_after(events, call->after_seq, call->limit);
-    json_t *last = json_array_get(list, json_array_size(list) - (json_array_size(list) > 0));
-    int64_t seq = hep_json_int(last, "seq", (int64_t)call->after_seq);
-    hep_call_end(call, HEP_OK, json_pack("{s:o, s:I}", "events", list, "last_seq", (json_int_t)seq), NULL);
+    uint64_t after = call->after_seq;
+    json_t *list = hep_event_page(events, &after, call->limit, call->follows, NULL, NULL);
+    hep_call_end(call, HEP_OK, json_pack("{s:o, s:I}", "events", list, "last_seq", (json_int_t)after), NULL);
     return true;
 }
 
@@ -66,6 +70,7 @@ static enum hep_status events_poll(struct hep_call *call, const void *request_, 
     call->after_seq =
         request->after_seq < 0 ? hep_events_last(call->front->engine->events) : (uint64_t)request->after_seq;
     call->limit = request->limit;
+    call->follows = request->wait_ms > 0;
     hep_call_wait(call, check_events, request->wait_ms);
     return HEP_OK;
 }
@@ -97,7 +102,7 @@ static enum hep_status log_tail(struct hep_call *call, const void *request_, voi
     const struct tail_request *request = request_;
     json_t *lines;
     (void)reply;
-    HEP_TRY(hep_log_tail(call->front->log_path, request->lines, &lines, error));
+    HEP_TRY(hep_log_tail(call->front->log_path, request->lines, request->session.data, &lines, error));
     hep_call_answer(call, json_pack("{s:o}", "lines", lines));
     return HEP_OK;
 }

@@ -100,6 +100,8 @@ static const struct hep_field workflow_says[] = {
     SAYS(I32, "version", "of the template"),
     SAYS(JSON, "parameters", "per name: type, required, default, min, max, multiple_of, choices, aliases, help"),
     SAYS(JSON, "steps", "id, domain, operation, parameters of each"),
+    SAYS(JSON, "resource_requirements", "as written: memory_bytes, models"),
+    SAYS(JSON, "estimated_duration", "as written"),
     SAYS(JSON, "problems", "what the domains that are there do not have")};
 
 static enum hep_status workflow_list(struct hep_call *call, const void *request, void *reply, struct hep_error *error)

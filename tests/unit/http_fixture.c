@@ -155,6 +155,8 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
         serve_session(request, data);
     else if (strcmp(type, "events.poll") == 0)
         serve_poll(request, data);
+    else if (strcmp(type, "metrics.get") == 0)
+        reply_data(request, json_pack("{s:s}", "text", "# TYPE x gauge\nx{a=\"é\"} 1\n"));
     else if (strcmp(type, "workflow.execute") == 0)
         reply_data(request, json_pack("{s:s, s:s, s:O}", "session_id", "s-1", "status", "queued", "asked", data));
     else

@@ -302,7 +302,7 @@ END_TEST
 
 static int events_named(const char *name)
 {
-    json_t *list = hep_events_after(fake.engine->events, 0, 10000), *event;
+    json_t *list = hep_events_after(fake.engine->events, 0, 10000, false), *event;
     size_t index;
     int count = 0;
     json_array_foreach(list, index, event) count += strcmp(hep_json_str(event, "name", ""), name) == 0;
@@ -390,7 +390,7 @@ static void run_with_silence(int turns)
     bool silent = false;
     while (turns-- > 0) {
         ck_assert(fake_turn(&fake));
-        int now = fake_in_hand(HEP_ROLE_COMMUNICATION, "slow.example.com");
+        int now = fake_in_hand_of(HEP_ROLE_COMMUNICATION, "slow.example.com");
         silent = silent || now < before;
         ck_assert_msg(!silent || now <= 1 || now <= before, "%d after %d", now, before);
         before = now;
@@ -444,7 +444,7 @@ START_TEST(what_was_not_sent_is_no_attempt)
     execute(URL, "");
     fake_run(&fake, 5000);
     ck_assert_uint_eq(json_array_size(fake.deliveries), 1);
-    json_t *list = hep_events_after(fake.engine->events, 0, 10000), *event;
+    json_t *list = hep_events_after(fake.engine->events, 0, 10000, false), *event;
     size_t index;
     json_array_foreach(list, index, event) if (strcmp(hep_json_str(event, "name", ""), "webhook.delivered") == 0)
         ck_assert_int_eq(hep_json_int(event, "attempts", 0), 1);

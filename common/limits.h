@@ -3,7 +3,7 @@
 #define HEP_COMMON_LIMITS_H
 
 #define HEP_FRAME_MAX                (1u << 20)   /* one message on any socket                                  */
-#define HEP_FRAME_DEPTH_MAX          12           /* nesting of arrays and maps in a message; see docs/rpc.md   */
+#define HEP_FRAME_DEPTH_MAX          16           /* nesting of arrays and maps in a message; see docs/rpc.md   */
 #define HEP_FRAME_OBJECTS_MAX        65536        /* values in one message, keys counted; see docs/rpc.md       */
 #define HEP_REPORT_MAX               (128u << 10) /* one report of an instructor (SEQPACKET)                   */
 #define HEP_JSON_MAX                 (1u << 20)   /* one JSON text from a client                                */
@@ -30,7 +30,10 @@
 #define HEP_HTTP_REQUEST_MS          30000       /* from accept, or the answer before, to a request's last byte */
 #define HEP_HTTP_TIMEOUT_S           30          /* without a byte, either way                                 */
 #define HEP_HTTP_ANSWER_MS           60000       /* the supervisor may take so long before 504                 */
+#define HEP_HTTP_WAIT_MAX_S          600         /* that a request may wait for its session to end             */
+#define HEP_HTTP_STREAM_MAX_S        86400       /* after which a stream of events may be told to end          */
 #define HEP_EVENTS_SUBSCRIBERS_MAX   64          /* clients of GET /api/events                                 */
+#define HEP_EVENT_TYPES_MAX          255         /* bytes of a filter by names                                 */
 #define HEP_EVENTS_BACKLOG           (256 << 10) /* unread text of one of them; past it the stream ends        */
 #define HEP_CALLS_MAX                1024        /* requests in hand on the front and the control socket       */
 #define HEP_CONNECTIONS_MAX          64          /* of the control socket                                      */

@@ -143,6 +143,13 @@ static enum hep_status read_string(const struct hep_field *field, json_t *value,
                        text.data, list);
         return HEP_E_OUT_OF_RANGE;
     }
+    if (text.length > 0 && !hep_text_is(field->format, text.data)) {
+        hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s is \"%.60s\"; it must be %s", field->name, text.data,
+                       hep_text_format_what(field->format));
+        if (field->format == HEP_TEXT_TIME)
+            hep_hint(error, "correct it; in the query of a URL + is written %%2B");
+        return HEP_E_BAD_FIELD;
+    }
     *to = text;
     return HEP_OK;
 }
@@ -164,6 +171,18 @@ static enum hep_status read_ref(const struct hep_field *field, json_t *value, st
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, field->name, "%s has %d dimensions, it must have %d",
                               field->name, ref.shape.rank, field->rank);
     *to = ref;
+    return HEP_OK;
+}
+
+static enum hep_status read_json(const struct hep_field *field, json_t *value, json_t **to, struct hep_error *error)
+{
+    static const char *const words[] = {
+        [HEP_FORM_OBJECT] = "an object", [HEP_FORM_LIST] = "an array", [HEP_FORM_MAP] = "an object"};
+    bool fits =
+        field->form == HEP_FORM_ANY || (field->form == HEP_FORM_LIST ? json_is_array(value) : json_is_object(value));
+    if (!fits)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s must be %s", field->name, words[field->form]);
+    *to = value;
     return HEP_OK;
 }
 
@@ -195,8 +214,7 @@ static enum hep_status read_field(const struct hep_field *field, json_t *value, 
     case HEP_FIELD_REF:
         return read_ref(field, value, (struct hep_tensor_ref *)(void *)member, error);
     case HEP_FIELD_JSON:
-        *(json_t **)(void *)member = value;
-        return HEP_OK;
+        return read_json(field, value, (json_t **)(void *)member, error);
     }
     return hep_fail(error, HEP_E_INTERNAL, "field %s has no type", field->name);
 }
@@ -334,6 +352,8 @@ void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply)
             json_decref(hep_take(value));
         }
 }
+
+const struct hep_field hep_error_fields[] = {HEP_ERROR_ROWS, HEP_END_OF_FIELDS};
 
 /* ---- references and errors ----------------------------------------------------------------------------------------
  */

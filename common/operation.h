@@ -10,6 +10,7 @@
 #define HEP_COMMON_OPERATION_H
 
 #include "common/tensor.h"
+#include "common/text_format.h"
 
 #include <jansson.h>
 
@@ -39,6 +40,14 @@ enum hep_field_presence {
 };
 enum hep_access { HEP_ACCESS_NONE, HEP_READ, HEP_WRITE };
 
+/* What a JSON field holds; of a request, that is checked. */
+enum hep_form {
+    HEP_FORM_ANY,
+    HEP_FORM_OBJECT, /* an object with the fields of .inside, and others if .open                         */
+    HEP_FORM_LIST,   /* an array; each element is such an object, or a value as its one row named "" says */
+    HEP_FORM_MAP,    /* an object with any names; each member is such an object, or such a value           */
+};
+
 /* One field of a request or reply. Use the HEP_…_FIELD macros. */
 struct hep_field {
     const char *name; /* as in the message: snake_case                                      */
@@ -50,13 +59,29 @@ struct hep_field {
     double min, max;           /* inclusive; numbers: value, strings: bytes; both 0 = no limit       */
     bool has_above;            /* numbers: value must be greater than .above                         */
     double above;
-    int32_t multiple_of;        /* integers: 0 = any                                                  */
-    const char *const *choices; /* strings: NULL-terminated list of allowed values, NULL = any        */
-    enum hep_access access;     /* references: what the operation does with the tensor                */
-    enum hep_dtype dtype;       /* references: required dtype, HEP_DTYPE_UNDEF = any                  */
-    int rank;                   /* references: required rank, 0 = any                                 */
-    const char *help;           /* one line, with units                                               */
+    int32_t multiple_of;            /* integers: 0 = any                                                  */
+    const char *const *choices;     /* strings: NULL-terminated list of allowed values, NULL = any        */
+    enum hep_text_format format;    /* strings that are not empty: what they must look like              */
+    enum hep_access access;         /* references: what the operation does with the tensor                */
+    enum hep_dtype dtype;           /* references: required dtype, HEP_DTYPE_UNDEF = any                  */
+    int rank;                       /* references: required rank, 0 = any                                 */
+    enum hep_form form;             /* JSON: what it holds, for people and for schemas */
+    const struct hep_field *inside; /* JSON: the fields of it, or of each element, ending with a row
+                                       whose name is NULL; NULL = anything */
+    bool open;                      /* JSON: there may be more than inside says */
+    bool nullable;                  /* replies: may be null. In a request null is as good as missing */
+    const char *help;               /* one line, with units */
 };
+#define HEP_INSIDE(what, table) .form = HEP_FORM_##what, .inside = (table)
+#define HEP_END_OF_FIELDS                                                                                              \
+    {                                                                                                                  \
+        .name = NULL                                                                                                   \
+    }
+/* A row that only describes: JSON that is made by hand. */
+#define HEP_SAYS(kind, field, how, ...)                                                                                \
+    {                                                                                                                  \
+        .name = field, .type = HEP_FIELD_##kind, .presence = HEP_##how, .offset = 0, .help = __VA_ARGS__               \
+    }
 #define HEP_FIELD(kind, structure, member, how, ...)                                                                   \
     {                                                                                                                  \
         .name = #member, .type = HEP_FIELD_##kind, .presence = HEP_##how,                                              \
@@ -175,6 +200,19 @@ const char *hep_field_type_name(enum hep_field_type type); /* "string", "tensor"
 /* A JSON string of text that may not be UTF-8 (a file's name, a message cut in the middle of a letter): each bad byte
    becomes '?'. NULL when out of memory. */
 json_t *hep_json_text(const char *text);
+
+/* What hep_error_to_json makes, as rows. */
+#define HEP_ERROR_ROWS                                                                                                 \
+    HEP_SAYS(STR, "code", REQUIRED, "docs/errors.md lists them"),                                                      \
+        HEP_SAYS(STR, "message", REQUIRED, "what happened, with names and numbers"),                                   \
+        HEP_SAYS(STR, "hint", REQUIRED, "what can be done"),                                                           \
+        HEP_SAYS(STR, "field", OPTIONAL, "which part of the request is wrong"),                                        \
+        HEP_SAYS(STR, "domain", OPTIONAL, "where it happened"),                                                        \
+        HEP_SAYS(STR, "operation", OPTIONAL, "in which operation"),                                                    \
+        HEP_SAYS(STR, "cause", OPTIONAL, "the error behind it: CODE domain.operation: message"),                       \
+        HEP_SAYS(BOOL, "retryable", REQUIRED, "asked again later it may work"),                                        \
+        HEP_SAYS(I64, "retry_after_ms", OPTIONAL, "ask again after so long, ms")
+extern const struct hep_field hep_error_fields[]; /* ends with HEP_END_OF_FIELDS */
 
 /* Tensor references and errors as JSON objects. */
 json_t *hep_ref_to_json(const struct hep_tensor_ref *ref);

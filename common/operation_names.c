@@ -107,6 +107,8 @@ static json_t *describe_limits(json_t *object, const struct hep_field *field)
         json_object_set_new(object, text ? "max_bytes" : "max", describe_number(field, field->max));
     if (field->multiple_of > 1)
         json_object_set_new(object, "multiple_of", json_integer(field->multiple_of));
+    if (field->format != HEP_TEXT_ANY)
+        json_object_set_new(object, "format", json_string(hep_text_format_name(field->format)));
     if (field->choices) {
         json_t *choices = json_array();
         for (const char *const *choice = field->choices; *choice; choice++)
@@ -114,6 +116,25 @@ static json_t *describe_limits(json_t *object, const struct hep_field *field)
         json_object_set_new(object, "choices", choices);
     }
     return object;
+}
+
+static json_t *describe_fields(const struct hep_field *fields, size_t count);
+
+static void describe_inside(json_t *object, const struct hep_field *field)
+{
+    static const char *const names[] = {[HEP_FORM_OBJECT] = "object", [HEP_FORM_LIST] = "list", [HEP_FORM_MAP] = "map"};
+    if (field->nullable)
+        json_object_set_new(object, "nullable", json_true());
+    if (field->form == HEP_FORM_ANY)
+        return;
+    json_object_set_new(object, "form", json_string(names[field->form]));
+    size_t count = 0;
+    while (field->inside && field->inside[count].name)
+        count++;
+    if (field->inside)
+        json_object_set_new(object, "inside", describe_fields(field->inside, count));
+    if (field->open)
+        json_object_set_new(object, "open", json_true());
 }
 
 static json_t *describe_field(const struct hep_field *field)
@@ -131,6 +152,7 @@ static json_t *describe_field(const struct hep_field *field)
         json_object_set_new(object, "default", fallback);
     }
     describe_limits(object, field);
+    describe_inside(object, field);
     if (field->type == HEP_FIELD_REF && field->access != HEP_ACCESS_NONE)
         json_object_set_new(object, "access", json_string(field->access == HEP_READ ? "read" : "write"));
     if (field->dtype != HEP_DTYPE_UNDEF)

@@ -1,99 +1,19 @@
 /*
- * The poller and the subscribers of server-sent events. One thread asks the supervisor; everything else is under one
- * lock. A subscriber that asks for older events moves the poller back: the others skip what they have.
+ * Subscribers and the text of their streams. Called by http's exchanges (subscribe, read, destroy) and by the poller
+ * (give, tick); everything is under the hub's one lock.
  */
-#include "instructors/communication/events.h"
-
 #include "common/clock.h"
-#include "common/limits.h"
+#include "common/text_format.h"
 #include "common/wire.h"
+#include "instructors/communication/events_parts.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { POLL_WAIT_MS = 10000, ANSWER_MS = 5000, POLL_LIMIT = 256, RETRY_MS = 1000, ABANDONED_MAX = 4 };
+static const char greeting[] = "retry: 2000\n\n", comment[] = ": still here\n";
 
-struct subscriber {
-    struct event_hub *hub;
-    struct subscriber *next;
-    int64_t last; /* number of the newest event it was given; < 0 = the next is the first */
-    char *text;   /* unread part of the stream                                             */
-    size_t begin, end, capacity;
-    int64_t written_ms; /* when text was added last                                              */
-    bool paused, ended;
-    subscriber_signal *wake;
-    void *context;
-};
-
-/* One question to the supervisor; whoever of the poller and the answer comes last frees it. */
-struct question {
-    struct event_hub *hub;
-    bool answered, abandoned;
-    enum hep_status status;
-    json_t *data; /* owned */
-};
-
-struct event_hub {
-    struct front_client *client;
-    int64_t keep_alive_ms;
-    pthread_t poller;
-    pthread_mutex_t lock; /* guards all below                                                  */
-    pthread_cond_t changed;
-    struct subscriber *subscribers;
-    int count;
-    int64_t position; /* number of the event handed out last; < 0 = not known              */
-    int64_t newest;   /* highest number known: position may have been set back since       */
-    bool moved;       /* position was set back: the question in flight is for too new ones */
-    int abandoned;    /* questions in flight that nobody waits for                         */
-    bool stopping;
-};
-
-/* ---- the text of a stream ---------------------------------------------------------------------------------------- */
-static void end_stream(struct subscriber *subscriber)
-{
-    subscriber->ended = true;
-    if (subscriber->paused) {
-        subscriber->paused = false;
-        subscriber->wake(subscriber->context);
-    }
-}
-
-static void append(struct subscriber *subscriber, const char *text, size_t bytes)
-{
-    size_t unread = subscriber->end - subscriber->begin;
-    if (subscriber->ended)
-        return;
-    if (unread + bytes > HEP_EVENTS_BACKLOG) {
-        end_stream(subscriber);
-        return;
-    }
-    if (subscriber->begin > 0) {
-        memmove(subscriber->text, subscriber->text + subscriber->begin, unread);
-        subscriber->begin = 0;
-        subscriber->end = unread;
-    }
-    if (unread + bytes > subscriber->capacity) {
-        size_t capacity = 2 * (unread + bytes);
-        char *grown = realloc(subscriber->text, capacity);
-        if (!grown) {
-            end_stream(subscriber);
-            return;
-        }
-        subscriber->text = grown;
-        subscriber->capacity = capacity;
-    }
-    memcpy(subscriber->text + subscriber->end, text, bytes);
-    subscriber->end += bytes;
-    subscriber->written_ms = hep_now_ms();
-    if (subscriber->paused) {
-        subscriber->paused = false;
-        subscriber->wake(subscriber->context);
-    }
-}
-
+/* ---- the text of an event ---------------------------------------------------------------------------------------- */
 /* A line break in a name would begin another field of the stream. */
 static const char *name_of(const json_t *event)
 {
@@ -104,298 +24,285 @@ static const char *name_of(const json_t *event)
     return name[0] ? name : "message";
 }
 
-/* malloc'ed; NULL when out of memory. seq < 0: without a number. */
-static char *text_of(const json_t *event, int64_t seq, size_t *bytes)
+/* False when out of memory. */
+static bool make_text(struct event_text *text)
 {
-    char *data = json_dumps(event, JSON_COMPACT | JSON_ENCODE_ANY), *text = NULL;
+    if (text->text)
+        return true;
+    char *data = json_dumps(text->event, JSON_COMPACT | JSON_ENCODE_ANY);
     int length = -1;
-    if (data && seq >= 0)
-        length = asprintf(&text, "id: %" PRId64 "\nevent: %s\ndata: %s\n\n", seq, name_of(event), data);
+    if (data && text->seq >= 0)
+        length =
+            asprintf(&text->text, "id: %" PRId64 "\nevent: %s\ndata: %s\n\n", text->seq, name_of(text->event), data);
     else if (data)
-        length = asprintf(&text, "event: %s\ndata: %s\n\n", name_of(event), data);
+        length = asprintf(&text->text, "event: %s\ndata: %s\n\n", name_of(text->event), data);
     free(data);
-    *bytes = length < 0 ? 0 : (size_t)length;
-    return length < 0 ? NULL : text;
+    if (length < 0)
+        text->text = NULL;
+    text->bytes = length < 0 ? 0 : (size_t)length;
+    return length >= 0;
 }
 
-static void hand_out(struct event_hub *hub, const json_t *event)
+void event_text_clear(struct event_text *text)
 {
-    size_t bytes;
-    int64_t seq = hep_json_int(event, "seq", -1);
-    char *text = text_of(event, seq, &bytes);
-    for (struct subscriber *s = hub->subscribers; text && s; s = s->next)
-        if (seq < 0 || seq > s->last) {
-            append(s, text, bytes);
-            s->last = seq < 0 ? s->last : seq;
-        }
-    free(text);
-    if (seq > hub->position)
-        hub->position = seq;
-    if (seq > hub->newest)
-        hub->newest = seq;
+    free(text->text);
+    text->text = NULL;
 }
 
-static void keep_alive(struct event_hub *hub)
+/* ---- one subscriber ---------------------------------------------------------------------------------------------- */
+static void wake(struct subscriber *subscriber)
 {
-    static const char comment[] = ": still here\n\n";
-    int64_t now = hep_now_ms();
-    for (struct subscriber *s = hub->subscribers; s; s = s->next)
-        if (now - s->written_ms >= hub->keep_alive_ms)
-            append(s, comment, sizeof comment - 1);
-}
-
-/* ---- asking the supervisor (the lock is held but while waiting) -------------------------------------------------- */
-static void answered(void *context, enum hep_status status, json_t *data, const struct hep_error *error)
-{
-    struct question *question = context;
-    struct event_hub *hub = question->hub;
-    (void)error;
-    pthread_mutex_lock(&hub->lock);
-    if (question->abandoned) {
-        hub->abandoned--;
-        free(question);
-    } else {
-        question->answered = true;
-        question->status = status;
-        question->data = json_incref(data);
-    }
-    pthread_cond_broadcast(&hub->changed);
-    pthread_mutex_unlock(&hub->lock);
-}
-
-/* Sleeps until something changes or a keep-alive is due, at most until the deadline. */
-static void nap(struct event_hub *hub, int64_t deadline_ms)
-{
-    int64_t due = hep_now_ms() + hub->keep_alive_ms / 4 + 1;
-    if (deadline_ms < due)
-        due = deadline_ms;
-    struct timespec until = {.tv_sec = due / 1000, .tv_nsec = due % 1000 * 1000000};
-    pthread_cond_timedwait(&hub->changed, &hub->lock, &until);
-    keep_alive(hub);
-}
-
-/* false: no answer, or nobody needs it any more. *data is a new reference. */
-static bool ask(struct event_hub *hub, const char *type, json_t *request, int64_t timeout_ms, json_t **data)
-{
-    struct question *question = calloc(1, sizeof *question);
-    if (!question) {
-        json_decref(request);
-        return false;
-    }
-    question->hub = hub;
-    hub->moved = false;
-    pthread_mutex_unlock(&hub->lock);
-    enum hep_status status = front_request(hub->client, type, request, timeout_ms, answered, question, NULL);
-    pthread_mutex_lock(&hub->lock);
-    if (status != HEP_OK) {
-        free(question);
-        return false;
-    }
-    while (!question->answered && !(hub->moved && hub->abandoned < ABANDONED_MAX))
-        nap(hub, INT64_MAX);
-    if (!question->answered) {
-        question->abandoned = true;
-        hub->abandoned++;
-        return false;
-    }
-    bool good = question->status == HEP_OK;
-    *data = question->data;
-    if (!good)
-        json_decref(question->data);
-    free(question);
-    return good;
-}
-
-/* Where "now" is. Subscribers that know numbers of a future that never was (another store) start from now too. */
-static bool find_position(struct event_hub *hub)
-{
-    json_t *status = NULL;
-    if (!ask(hub, "status.get", NULL, ANSWER_MS, &status))
-        return false;
-    int64_t last = hep_json_int(status, "last_event", 0);
-    hub->position = hub->newest = last;
-    for (struct subscriber *s = hub->subscribers; s; s = s->next) {
-        if (s->last < 0 || s->last > last)
-            s->last = last;
-        if (s->last < hub->position)
-            hub->position = s->last;
-    }
-    json_decref(status);
-    return true;
-}
-
-static bool poll_once(struct event_hub *hub)
-{
-    json_t *reply = NULL, *event;
-    size_t index;
-    if (!ask(hub, "events.poll",
-             json_pack("{s:I, s:i, s:i}", "after_seq", (json_int_t)hub->position, "limit", POLL_LIMIT, "wait_ms",
-                       POLL_WAIT_MS),
-             POLL_WAIT_MS + ANSWER_MS, &reply))
-        return hub->moved;
-    if (!hub->moved) /* else: of a place that is not the poller's any more; asked again */
-        json_array_foreach(json_object_get(reply, "events"), index, event) hand_out(hub, event);
-    json_decref(reply);
-    return true;
-}
-
-static void *poller_main(void *context)
-{
-    struct event_hub *hub = context;
-    pthread_mutex_lock(&hub->lock);
-    while (!hub->stopping) {
-        if (hub->count == 0) {
-            hub->position = -1; /* whoever comes next starts from its own "now" */
-            pthread_cond_wait(&hub->changed, &hub->lock);
-            continue;
-        }
-        bool went_well = hub->position < 0 ? find_position(hub) : poll_once(hub);
-        for (int64_t until = hep_now_ms() + RETRY_MS; !went_well && !hub->stopping && hep_now_ms() < until;)
-            nap(hub, until);
-    }
-    pthread_mutex_unlock(&hub->lock);
-    return NULL;
-}
-
-/* ---- life -------------------------------------------------------------------------------------------------------- */
-enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive_ms, struct event_hub **hub,
-                                 struct hep_error *error)
-{
-    struct event_hub *result = calloc(1, sizeof *result);
-    pthread_condattr_t monotonic;
-    if (!result)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the events");
-    result->client = client;
-    result->keep_alive_ms = keep_alive_ms;
-    result->position = -1;
-    pthread_mutex_init(&result->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&result->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    if (pthread_create(&result->poller, NULL, poller_main, result) != 0) {
-        result->stopping = true;
-        event_hub_destroy(result);
-        return hep_fail(error, HEP_E_SYSTEM, "cannot start the thread that polls events");
-    }
-    *hub = result;
-    return HEP_OK;
-}
-
-void event_hub_stop(struct event_hub *hub)
-{
-    pthread_mutex_lock(&hub->lock);
-    hub->stopping = true;
-    for (struct subscriber *s = hub->subscribers; s; s = s->next)
-        end_stream(s);
-    pthread_cond_broadcast(&hub->changed);
-    pthread_mutex_unlock(&hub->lock);
-    pthread_join(hub->poller, NULL);
-}
-
-void event_hub_destroy(struct event_hub *hub)
-{
-    if (!hub)
+    if (!subscriber->paused)
         return;
-    hep_assert(hub->stopping && !hub->subscribers && hub->abandoned == 0);
-    pthread_cond_destroy(&hub->changed);
-    pthread_mutex_destroy(&hub->lock);
-    free(hub);
+    subscriber->paused = false;
+    subscriber->wake(subscriber->context);
 }
 
-/* ---- subscribers ------------------------------------------------------------------------------------------------- */
+void subscriber_end(struct subscriber *subscriber)
+{
+    if (subscriber->ended)
+        return;
+    subscriber->ended = true;
+    wake(subscriber);
+}
+
+static void append(struct subscriber *subscriber, const char *text, size_t bytes)
+{
+    if (subscriber->ended || subscriber->silent)
+        return;
+    if (!outbox_put(&subscriber->outbox, text, bytes)) {
+        subscriber_end(subscriber);
+        return;
+    }
+    subscriber->written_ms = hep_now_ms();
+    wake(subscriber);
+}
+
+/* For what happens now there is room, or the reader is too slow. */
+static void append_live(struct subscriber *subscriber, const char *text, size_t bytes)
+{
+    if (outbox_unread(&subscriber->outbox) + bytes > HEP_EVENTS_BACKLOG)
+        subscriber_end(subscriber);
+    else
+        append(subscriber, text, bytes);
+}
+
+static bool wants(const struct subscriber *subscriber, const json_t *event)
+{
+    return !subscriber->types[0] || hep_names_hold(subscriber->types, hep_json_str(event, "name", ""));
+}
+
+static bool is_about(const struct subscriber *subscriber, const json_t *event)
+{
+    return !subscriber->kind[0] || strcmp(hep_json_str(event, subscriber->kind, ""), subscriber->name) == 0;
+}
+
+/* The last event of what it is about: into one of the states that end it. */
+static bool is_end(const struct subscriber *subscriber, const json_t *event)
+{
+    static const char *const ends[] = {"completed", "failed", "cancelled"};
+    const char *to = hep_json_str(event, "to", ""), *name = hep_json_str(event, "name", "");
+    size_t length = strlen(subscriber->kind);
+    if (length == 0 || strncmp(name, subscriber->kind, length) != 0 || strcmp(name + length, ".state") != 0)
+        return false;
+    for (size_t i = 0; i < HEP_COUNT_OF(ends); i++)
+        if (strcmp(to, ends[i]) == 0)
+            return true;
+    return false;
+}
+
+static void tell_lost(struct subscriber *subscriber, int64_t kept_since, const char *what)
+{
+    struct event_text text = {.seq = -1};
+    json_t *event = json_pack("{s:s, s:I, s:I, s:s}", "name", "events.lost", "after_seq", (json_int_t)subscriber->last,
+                              "kept_since", (json_int_t)kept_since, "message", what);
+    text.event = event;
+    if (make_text(&text))
+        append(subscriber, text.text, text.bytes);
+    event_text_clear(&text);
+    json_decref(event);
+}
+
+void subscriber_tell_lost(struct subscriber *subscriber, int64_t kept_since, int64_t all_since)
+{
+    int64_t next = subscriber->last + 1;
+    if (subscriber->told_lost || !subscriber->resumes)
+        return;
+    subscriber->told_lost = true;
+    if (next < kept_since)
+        tell_lost(subscriber, kept_since, "events before kept_since are not kept any more");
+    else if (next < all_since)
+        tell_lost(subscriber, all_since, "events of progress before kept_since are not kept; all others follow");
+}
+
+void subscriber_start_over(struct subscriber *subscriber, int64_t seq)
+{
+    if (subscriber->resumes && !subscriber->told_lost)
+        tell_lost(subscriber, seq + 1, "no event has had the number after_seq: what follows begins at kept_since");
+    subscriber->told_lost = true;
+    subscriber->last = seq;
+}
+
+/* A session's stream from its beginning begins with its acceptance, or that is gone. (A batch's are silent.) */
+static void look_for_beginning(struct subscriber *subscriber, const json_t *event)
+{
+    bool begins = strcmp(hep_json_str(event, "name", ""), "session.accepted") == 0;
+    if (!subscriber->kind[0] || subscriber->resumes || subscriber->told_lost || subscriber->silent)
+        return;
+    subscriber->told_lost = true;
+    if (!begins)
+        tell_lost(subscriber, hep_json_int(event, "seq", 0), "the beginning of this session is not kept any more");
+}
+
+void subscriber_give(struct subscriber *subscriber, struct event_text *text, bool history)
+{
+    if (!is_about(subscriber, text->event))
+        return;
+    if (text->seq >= 0)
+        look_for_beginning(subscriber, text->event);
+    if (wants(subscriber, text->event) && !subscriber->silent) {
+        if (!make_text(text))
+            subscriber_end(subscriber); /* it comes back for it */
+        else if (history)
+            append(subscriber, text->text, text->bytes);
+        else
+            append_live(subscriber, text->text, text->bytes);
+    }
+    if (text->seq >= 0 && !subscriber->ended)
+        subscriber->last = text->seq;
+    if (text->seq >= 0 && is_end(subscriber, text->event))
+        subscriber_end(subscriber);
+}
+
+void subscriber_reached(struct subscriber *subscriber, int64_t seq)
+{
+    if (subscriber->last < seq)
+        subscriber->last = seq;
+    if (!subscriber->over || !subscriber->checked || subscriber->last < subscriber->hub->position)
+        return;
+    look_for_beginning(subscriber, NULL);
+    subscriber_end(subscriber);
+}
+
+/* A stream with a filter hears little: the number that it has reached is told, so that it comes back from there. */
+static void keep_alive(struct subscriber *subscriber)
+{
+    char text[64];
+    bool filters = subscriber->types[0] || subscriber->kind[0];
+    int bytes = filters && subscriber->last >= 0
+                    ? snprintf(text, sizeof text, "%sid: %" PRId64 "\n\n", comment, subscriber->last)
+                    : snprintf(text, sizeof text, "%s\n", comment);
+    append_live(subscriber, text, (size_t)bytes);
+}
+
+int64_t subscribers_tick(struct event_hub *hub, int64_t now_ms)
+{
+    int64_t due = now_ms + hub->keep_alive_ms / 4 + 1;
+    for (struct subscriber *s = hub->subscribers; s; s = s->next) {
+        if (s->ended)
+            continue;
+        if (!s->silent && now_ms - s->written_ms >= hub->keep_alive_ms)
+            keep_alive(s);
+        if ((s->until_ms && now_ms >= s->until_ms) || (s->gone && s->gone(s->context)))
+            subscriber_end(s);
+        else if (s->until_ms && s->until_ms < due)
+            due = s->until_ms;
+    }
+    return due;
+}
+
+/* ---- coming, reading, leaving ------------------------------------------------------------------------------------ */
 static enum hep_status admit(struct event_hub *hub, struct subscriber *subscriber, struct hep_error *error)
 {
-    static const char greeting[] = "retry: 2000\n\n";
     if (hub->stopping)
         return hep_fail(error, HEP_E_DOMAIN_DOWN, "the door is closing");
-    if (hub->count == HEP_EVENTS_SUBSCRIBERS_MAX)
+    if (!subscriber->silent && hub->listeners == HEP_EVENTS_SUBSCRIBERS_MAX)
         return hep_fail(error, HEP_E_BUSY, "%d clients listen to events already", HEP_EVENTS_SUBSCRIBERS_MAX);
     append(subscriber, greeting, sizeof greeting - 1);
-    if (hub->position >= 0 && (subscriber->last < 0 || subscriber->last > hub->newest))
-        subscriber->last = hub->newest;
-    if (subscriber->last >= 0 && subscriber->last < hub->position) {
-        hub->position = subscriber->last;
-        hub->moved = true;
-    }
     subscriber->next = hub->subscribers;
     hub->subscribers = subscriber;
-    hub->count++;
+    hub->listeners += !subscriber->silent;
     pthread_cond_broadcast(&hub->changed);
     return HEP_OK;
 }
 
-enum hep_status event_hub_subscribe(struct event_hub *hub, int64_t after, subscriber_signal *wake, void *context,
-                                    struct subscriber **subscriber, struct hep_error *error)
+void subscriber_free(struct subscriber *subscriber)
+{
+    outbox_clear(&subscriber->outbox);
+    free(subscriber->types);
+    free(subscriber);
+}
+
+enum hep_status event_hub_subscribe(struct event_hub *hub, const struct event_wish *wish, subscriber_signal *wake_up,
+                                    void *context, struct subscriber **subscriber, struct hep_error *error)
 {
     struct subscriber *result = calloc(1, sizeof *result);
-    if (!result)
+    char *types = strdup(wish->types ? wish->types : "");
+    if (!result || !types) {
+        free(result);
+        free(types);
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a subscriber");
-    *result = (struct subscriber){.hub = hub, .last = after, .wake = wake, .context = context};
+    }
+    *result = (struct subscriber){.hub = hub,
+                                  .last = wish->after,
+                                  .resumes = wish->resumes,
+                                  .over = wish->over,
+                                  .silent = wish->silent,
+                                  .kind = wish->kind ? wish->kind : "",
+                                  .types = types,
+                                  .until_ms = wish->until_ms,
+                                  .written_ms = hep_now_ms(),
+                                  .paused = wish->silent,
+                                  .wake = wake_up,
+                                  .gone = wish->gone,
+                                  .context = context};
+    snprintf(result->name, sizeof result->name, "%s", wish->name ? wish->name : "");
     pthread_mutex_lock(&hub->lock);
     enum hep_status status = admit(hub, result, error);
+    if (status == HEP_OK)
+        *subscriber = result;
     pthread_mutex_unlock(&hub->lock);
-    if (status != HEP_OK) {
-        free(result->text);
-        free(result);
-        return status;
-    }
-    *subscriber = result;
-    return HEP_OK;
+    if (status != HEP_OK)
+        subscriber_free(result);
+    return status;
 }
 
 ssize_t subscriber_read(struct subscriber *subscriber, char *buffer, size_t size, subscriber_signal *pause)
 {
-    pthread_mutex_lock(&subscriber->hub->lock);
-    size_t unread = subscriber->end - subscriber->begin;
-    ssize_t result = (ssize_t)(unread < size ? unread : size);
-    if (unread > 0) {
-        memcpy(buffer, subscriber->text + subscriber->begin, (size_t)result);
-        subscriber->begin += (size_t)result;
-    } else if (subscriber->ended) {
+    struct event_hub *hub = subscriber->hub;
+    pthread_mutex_lock(&hub->lock);
+    ssize_t result = (ssize_t)outbox_take(&subscriber->outbox, buffer, size);
+    if (result == 0 && subscriber->ended) {
         result = -1;
-    } else {
+    } else if (result == 0) {
         subscriber->paused = true;
         pause(subscriber->context);
     }
-    pthread_mutex_unlock(&subscriber->hub->lock);
-    return result;
-}
-
-void subscriber_destroy(struct subscriber *subscriber)
-{
-    if (!subscriber)
-        return;
-    struct event_hub *hub = subscriber->hub;
-    pthread_mutex_lock(&hub->lock);
-    struct subscriber **link = &hub->subscribers;
-    while (*link != subscriber)
-        link = &(*link)->next;
-    *link = subscriber->next;
-    hub->count--;
-    pthread_cond_broadcast(&hub->changed);
+    if (subscriber->last < hub->position)
+        pthread_cond_broadcast(&hub->changed); /* it has room for more of its history */
     pthread_mutex_unlock(&hub->lock);
-    free(subscriber->text);
-    free(subscriber);
+    return result;
 }
 
 int event_hub_publish(struct event_hub *hub, const json_t *event)
 {
-    size_t bytes;
-    char *text = text_of(event, -1, &bytes);
+    struct event_text text = {.event = event, .seq = -1};
     pthread_mutex_lock(&hub->lock);
-    int count = hub->count;
-    for (struct subscriber *s = hub->subscribers; text && s; s = s->next)
-        append(s, text, bytes);
+    int count = 0;
+    for (struct subscriber *s = hub->subscribers; s; s = s->next)
+        if (!s->silent && is_about(s, event) && wants(s, event)) {
+            subscriber_give(s, &text, false);
+            count++;
+        }
     pthread_mutex_unlock(&hub->lock);
-    free(text);
+    event_text_clear(&text);
     return count;
 }
 
 int event_hub_subscribers(struct event_hub *hub)
 {
     pthread_mutex_lock(&hub->lock);
-    int count = hub->count;
+    int count = hub->listeners;
     pthread_mutex_unlock(&hub->lock);
     return count;
 }

@@ -1,7 +1,7 @@
 /*
- * Server-sent events: one poller asks the supervisor's events.poll for everybody and hands each event to the
- * subscribers of GET /api/events, in order, from the number that each asked for. A subscriber that does not read is let
- * go: it comes back with Last-Event-ID. Knows no HTTP; any thread may call.
+ * Events for the door's clients: one long poll of the supervisor's events.poll serves all of them, in order, each from
+ * the number and with the filter that it asked for; who wants older events gets those first, by questions of its own.
+ * A subscriber that does not read is let go: it comes back with Last-Event-ID. Knows no HTTP; any thread may call.
  */
 #ifndef HEP_INSTRUCTORS_COMMUNICATION_EVENTS_H
 #define HEP_INSTRUCTORS_COMMUNICATION_EVENTS_H
@@ -20,6 +20,19 @@ struct subscriber;
 /* Called with the hub's lock held: must not call back into the hub. */
 typedef void subscriber_signal(void *context);
 
+/* What a subscriber wants. Texts are copied. */
+struct event_wish {
+    int64_t after;     /* number of the last event that it has; < 0 = only what happens from now on             */
+    bool resumes;      /* after is a number that the client has named: what is lost since then is told to it    */
+    const char *kind;  /* "session" or "batch": only events of that of this name, and the stream ends behind the */
+    const char *name;  /* event of its end; NULL = all                                                           */
+    bool over;         /* it has ended already: the stream ends with what there is                              */
+    const char *types; /* HEP_TEXT_NAMES; "" or NULL = all                                                      */
+    int64_t until_ms;  /* monotonic: the stream ends then in any case; 0 = never                                */
+    bool silent;       /* gets no text, costs no place: only the end is of interest. It counts as asleep        */
+    bool (*gone)(void *context); /* of a silent one: asked now and then whether anybody still waits; NULL = yes   */
+};
+
 /* client must outlive the hub. keep_alive_ms: EVENTS_KEEP_ALIVE_MS but in tests. */
 enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive_ms, struct event_hub **hub,
                                  struct hep_error *error);
@@ -27,17 +40,18 @@ enum hep_status event_hub_create(struct front_client *client, int64_t keep_alive
 void event_hub_stop(struct event_hub *hub);
 void event_hub_destroy(struct event_hub *hub); /* after the last subscriber; NULL is accepted */
 
-/* after: the number of the last event that the subscriber has; < 0 = only what happens from now on. wake is called once
-   after each read that gave nothing, when there is something to read or the stream has ended. BUSY, NO_MEMORY. */
-enum hep_status event_hub_subscribe(struct event_hub *hub, int64_t after, subscriber_signal *wake, void *context,
-                                    struct subscriber **subscriber, struct hep_error *error);
+/* wake is called once after each read that gave nothing, when there is something to read or the stream has ended; of a
+   silent subscriber once, at its end, maybe before this returns. BUSY, NO_MEMORY, DOMAIN_DOWN (the door is closing):
+   wake is not called. */
+enum hep_status event_hub_subscribe(struct event_hub *hub, const struct event_wish *wish, subscriber_signal *wake,
+                                    void *context, struct subscriber **subscriber, struct hep_error *error);
 /* Bytes of the stream into buffer; 0: none now, and pause(context) was called before any wake could be; −1: the end. */
 ssize_t subscriber_read(struct subscriber *subscriber, char *buffer, size_t size, subscriber_signal *pause);
 void subscriber_destroy(struct subscriber *subscriber); /* NULL is accepted */
 
-/* Sends an event of its own (without a number) to every subscriber; returns how many there are. Its name is its member
-   "name", else "message". */
+/* Sends an event of its own (without a number) to every subscriber whose filter takes it; returns how many there are.
+   Its name is its member "name", else "message". */
 int event_hub_publish(struct event_hub *hub, const json_t *event);
-int event_hub_subscribers(struct event_hub *hub);
+int event_hub_subscribers(struct event_hub *hub); /* without the silent ones */
 
 #endif

@@ -80,17 +80,18 @@ static void leave(struct front_client *client)
     pthread_mutex_unlock(&client->lock);
 }
 
-static void deliver(struct pending *pending, const json_t *message)
+/* The message is let go before its data is handed on: who frees what another thread has read would race with it. */
+static void deliver(struct pending *pending, json_t *message)
 {
     struct hep_error error = {0};
-    if (hep_json_bool(message, "success", false)) {
-        pending->done(pending->context, HEP_OK, json_object_get(message, "data"), NULL);
-        return;
-    }
-    hep_error_from_json(json_object_get(message, "error"), &error);
-    if (error.code == HEP_OK)
+    bool success = hep_json_bool(message, "success", false);
+    json_t *data = json_incref(json_object_get(message, success ? "data" : "error"));
+    if (!success)
+        hep_error_from_json(data, &error);
+    if (!success && error.code == HEP_OK)
         error.code = HEP_E_INTERNAL;
-    pending->done(pending->context, error.code, NULL, &error);
+    json_decref(message);
+    pending->done(pending->context, error.code, data, success ? NULL : &error);
 }
 
 /* A request that ends without an answer may have been done: an execute is asked again with its Idempotency-Key. */
@@ -114,7 +115,6 @@ static void answered(void *context, enum hep_status status, const void *frame, s
         deliver(pending, message);
     else
         pending->done(pending->context, error.code, NULL, &error);
-    json_decref(message);
     free(pending);
 }
 

@@ -11,8 +11,8 @@
 
 struct front_client;
 
-/* Called once per request on a thread of the rpc layer. data (borrowed, may be NULL) is the reply's data when status is
-   OK; else error says why, the supervisor's own words included. */
+/* Called once per request on a thread of the rpc layer. data is the reply's data when status is OK, NULL if it has
+   none; it is the callee's, and nobody else has it. Else error says why, the supervisor's own words included. */
 typedef void front_done(void *context, enum hep_status status, json_t *data, const struct hep_error *error);
 
 enum hep_status front_client_create(const char *path, struct front_client **client, struct hep_error *error);

@@ -1,384 +1,37 @@
 /*
- * HTTP to the supervisor's operations and back. A connection that waits for an answer is suspended, so one thread
- * serves all; the answer resumes it. Parses no image and maps no tensor: an image is a file that is sent as it is.
+ * The HTTP server: libmicrohttpd on one thread of its own. A request is read here, refused by its headers if they are
+ * wrong, and else goes on as an exchange (exchange.h). Parses no image and maps no tensor: an image is a file that is
+ * sent as it is.
  */
 #include "instructors/communication/http.h"
 
-#include "common/clock.h"
-#include "common/crash_point.h"
-#include "common/limits.h"
 #include "common/listen.h"
-#include "common/log.h"
-#include "common/operation.h"
-#include "common/wire.h"
-#include "instructors/communication/events.h"
-#include "instructors/communication/guard.h"
-#include "instructors/communication/image.h"
-#include "instructors/communication/routes.h"
-#include "instructors/communication/visitors.h"
+#include "instructors/communication/exchange.h"
 
 #include <errno.h>
-#include <microhttpd.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { STREAM_BLOCK = 16384, RETRY_MAX_MS = 3600000 };
-
-struct http_server {
-    struct MHD_Daemon *daemon;
-    struct front_client *client;
-    struct event_hub *events;
-    struct visitors *visitors;
-    struct guard guard;
-    char images_dir[HEP_PATH_MAX];
-    int port, answer_ms, idle_s, keep_alive_ms;
-    atomic_uint_fast64_t requests, refused;
-    atomic_int connections, waiting;
-};
-
-/* One HTTP request from its first header to its last byte. */
-struct exchange {
-    struct http_server *server;
-    struct MHD_Connection *connection;
-    struct route_match match;
-    char *body; /* its first kept_bytes */
-    size_t kept_bytes, body_bytes;
-    bool refused; /* from the headers: the body is read and dropped */
-    bool asked;
-    int status;                /* HTTP status of the answer, once there is one */
-    json_t *answer;            /* body of the answer                           */
-    struct subscriber *stream; /* or this stream; the response's afterwards */
-    char image[HEP_PATH_MAX];  /* or this file                              */
-    char allow[64];            /* for 405                                      */
-    int retry_after;           /* seconds; 0 = no such header                  */
-};
-
-/* Rounded up; not known is a second. */
-static int seconds_of(int64_t ms)
-{
-    return ms <= 1000 ? 1 : ms > RETRY_MAX_MS ? RETRY_MAX_MS / 1000 : (int)((ms + 999) / 1000);
-}
-
-static void visitor_now(struct http_server *server, struct MHD_Connection *connection, enum visitor_state state)
+void visitor_now(struct http_server *server, struct MHD_Connection *connection, enum visitor_state state)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     visitor_is(server->visitors, info ? info->socket_context : NULL, state);
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------------------- */
-static void set_error(struct exchange *exchange, const struct hep_error *error)
-{
-    json_t *inner = hep_error_to_json(error);
-    exchange->status = exchange->allow[0] ? MHD_HTTP_METHOD_NOT_ALLOWED : hep_status_http(error->code);
-    exchange->answer = json_pack("{s:o}", "error", inner);
-    exchange->retry_after = exchange->status == MHD_HTTP_SERVICE_UNAVAILABLE ? seconds_of(error->retry_after_ms) : 0;
-    atomic_fetch_add(&exchange->server->refused, 1);
-}
-
-static struct MHD_Response *file_response(struct exchange *exchange)
-{
-    struct hep_error error = {0};
-    uint64_t bytes;
-    int file;
-    if (image_open(exchange->server->images_dir, exchange->image, &file, &bytes, &error) == HEP_OK) {
-        struct MHD_Response *response = MHD_create_response_from_fd64(bytes, file); /* closes it */
-        if (response) {
-            MHD_add_response_header(response, "Content-Type", image_content_type(exchange->image));
-            return response;
-        }
-        close(file);
-        hep_fail(&error, HEP_E_NO_MEMORY, "no memory for an answer");
-    }
-    set_error(exchange, &error);
-    return NULL;
-}
-
-static struct MHD_Response *text_response(const struct exchange *exchange)
-{
-    const char *text = json_string_value(exchange->answer);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
-    if (response)
-        MHD_add_response_header(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-    return response;
-}
-
-static struct MHD_Response *json_response(const struct exchange *exchange)
-{
-    char *text = json_dumps(exchange->answer, JSON_COMPACT | JSON_ENCODE_ANY);
-    struct MHD_Response *response =
-        text ? MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE) : NULL;
-    if (response)
-        MHD_add_response_header(response, "Content-Type", "application/json");
-    else
-        free(text);
-    return response;
-}
-
-/* ---- the stream of events: its connection sleeps while there is nothing to send ---------------------------------- */
-static void pause_stream(void *connection)
-{
-    MHD_suspend_connection(connection);
-}
-
-static void wake_stream(void *connection)
-{
-    MHD_resume_connection(connection);
-}
-
-static ssize_t read_stream(void *stream, uint64_t position, char *buffer, size_t size)
-{
-    (void)position;
-    ssize_t bytes = subscriber_read(stream, buffer, size, pause_stream);
-    return bytes < 0 ? MHD_CONTENT_READER_END_OF_STREAM : bytes;
-}
-
-static void free_stream(void *stream)
-{
-    subscriber_destroy(stream);
-}
-
-static struct MHD_Response *stream_response(struct exchange *exchange)
-{
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, exchange->stream, free_stream);
-    if (response) {
-        exchange->stream = NULL;
-        MHD_add_response_header(response, "Content-Type", "text/event-stream");
-    }
-    return response;
-}
-
-static enum MHD_Result respond(struct exchange *exchange)
-{
-    struct MHD_Response *response = exchange->stream     ? stream_response(exchange)
-                                    : exchange->image[0] ? file_response(exchange)
-                                                         : NULL;
-    if (!response && !exchange->stream) /* an error of a text is JSON, too */
-        response = json_is_string(exchange->answer) ? text_response(exchange) : json_response(exchange);
-    if (!response)
-        return MHD_NO;
-    visitor_now(exchange->server, exchange->connection, VISITOR_SERVED);
-    MHD_add_response_header(response, "Cache-Control", "no-store");
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    if (exchange->allow[0])
-        MHD_add_response_header(response, "Allow", exchange->allow);
-    if (exchange->retry_after) {
-        char seconds[16];
-        snprintf(seconds, sizeof seconds, "%d", exchange->retry_after);
-        MHD_add_response_header(response, "Retry-After", seconds);
-    }
-    if (exchange->status == MHD_HTTP_UNAUTHORIZED)
-        MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
-    const char *session =
-        exchange->status == MHD_HTTP_ACCEPTED ? hep_json_str(exchange->answer, "session_id", NULL) : NULL;
-    if (session) {
-        char location[128];
-        snprintf(location, sizeof location, "/api/processing/sessions/%s", session);
-        MHD_add_response_header(response, "Location", location);
-    }
-    enum MHD_Result queued = MHD_queue_response(exchange->connection, (unsigned)exchange->status, response);
-    MHD_destroy_response(response);
-    HEP_CRASH_POINT("communication.after_answer");
-    return queued;
-}
-
-/* ---- what the supervisor said ------------------------------------------------------------------------------------ */
-static void take_image(struct exchange *exchange, const json_t *session)
-{
-    struct hep_error error = {0};
-    const char *n = hep_json_str(exchange->match.data, "n", "");
-    char *end;
-    unsigned long index = strtoul(n, &end, 10);
-    const json_t *files = json_object_get(json_object_get(session, "results"), "files");
-    const char *path =
-        *n >= '0' && *n <= '9' && !*end ? hep_json_str(json_array_get(files, index), "path", NULL) : NULL;
-    if (!path || strlen(path) >= sizeof exchange->image) {
-        hep_fail(&error, HEP_E_NOT_FOUND, "session %s has no image %.20s", hep_json_str(session, "session_id", "?"), n);
-        hep_hint(&error, "it is %s and has %zu images", hep_json_str(session, "status", "?"), json_array_size(files));
-        set_error(exchange, &error);
-        return;
-    }
-    snprintf(exchange->image, sizeof exchange->image, "%s", path);
-    exchange->status = MHD_HTTP_OK;
-}
-
-/* Ready needs every domain: the one that is tried again last, ms. */
-static int64_t longest_wait(const json_t *domains)
-{
-    size_t index;
-    const json_t *domain;
-    int64_t longest = 0;
-    json_array_foreach((json_t *)(uintptr_t)domains, index, domain)
-    {
-        int64_t next = hep_json_int(domain, "next_try_ms", 0);
-        longest = next > longest ? next : longest;
-    }
-    return longest;
-}
-
-static void take_reply(struct exchange *exchange, json_t *data)
-{
-    bool ready;
-    switch (exchange->match.route->kind) {
-    case ROUTE_IMAGE:
-        take_image(exchange, data);
-        return;
-    case ROUTE_READY:
-        ready = strcmp(hep_json_str(data, "state", ""), "ready") == 0;
-        exchange->status = ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
-        exchange->retry_after = ready ? 0 : seconds_of(longest_wait(json_object_get(data, "domains")));
-        exchange->answer = json_pack("{s:b, s:s, s:s}", "ready", ready, "state", hep_json_str(data, "state", "unknown"),
-                                     "line", hep_json_str(data, "line", ""));
-        return;
-    case ROUTE_TEXT:
-        exchange->status = exchange->match.route->status;
-        exchange->answer = json_string(hep_json_str(data, "text", ""));
-        return;
-    case ROUTE_OPERATION:
-    case ROUTE_EVENTS:
-    case ROUTE_ALIVE:
-        exchange->status = exchange->match.route->status;
-        exchange->answer = data ? json_deep_copy(data) : json_object(); /* its own: another thread frees the reply */
-        return;
-    }
-}
-
-/* A thread of the rpc layer: keep the answer, let the connection go on. */
-static void answered(void *context, enum hep_status status, json_t *data, const struct hep_error *error)
-{
-    struct exchange *exchange = context;
-    HEP_CRASH_POINT("communication.before_answer");
-    if (status == HEP_OK)
-        take_reply(exchange, data);
-    else
-        set_error(exchange, error);
-    atomic_fetch_sub(&exchange->server->waiting, 1);
-    MHD_resume_connection(exchange->connection);
-}
-
 /* ---- a request --------------------------------------------------------------------------------------------------- */
-struct query {
-    struct exchange *exchange;
-    struct hep_error error;
-};
-
-static enum MHD_Result take_query(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-    struct query *query = context;
-    (void)kind;
-    return route_query(query->exchange->match.route, name, value, query->exchange->match.data, &query->error) == HEP_OK
-               ? MHD_YES
-               : MHD_NO;
-}
-
-static enum hep_status take_body(struct exchange *exchange, struct hep_error *error)
-{
-    json_t *body = NULL;
-    if (!exchange->match.route->body)
-        return exchange->body_bytes ? hep_fail(error, HEP_E_BAD_FIELD, "this request takes no body") : HEP_OK;
-    if (exchange->body_bytes > HEP_JSON_MAX)
-        return hep_json_too_large(exchange->body ? exchange->body : "", exchange->kept_bytes, exchange->body_bytes,
-                                  error);
-    HEP_TRY(hep_json_parse(exchange->body ? exchange->body : "", exchange->body_bytes, &body, error));
-    if (!json_is_object(body)) {
-        json_decref(body);
-        return hep_fail(error, HEP_E_BAD_JSON, "the body must be a JSON object");
-    }
-    const char *key;
-    json_t *value;
-    json_object_foreach(exchange->match.data, key, value) /* the path's names win */
-        json_object_set(body, key, value);
-    json_decref(exchange->match.data);
-    exchange->match.data = body;
-    return HEP_OK;
-}
-
-static const char *header(void *connection, const char *name)
-{
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-}
-
-/* The connection sleeps before the question leaves: its answer may come at once. */
-static void ask_supervisor(struct exchange *exchange)
-{
-    struct http_server *server = exchange->server;
-    const struct route *route = exchange->match.route;
-    struct hep_error error = {0};
-    json_t *data = json_copy(exchange->match.data);
-    if (route->kind == ROUTE_IMAGE)
-        json_object_del(data, "n");
-    exchange->asked = true;
-    visitor_now(server, exchange->connection, VISITOR_SERVED);
-    atomic_fetch_add(&server->waiting, 1);
-    MHD_suspend_connection(exchange->connection);
-    if (front_request(server->client, route->operation, data, server->answer_ms, answered, exchange, &error) != HEP_OK)
-        answered(exchange, error.code, NULL, &error);
-}
-
-/* The browser's EventSource says where it was in a header, others in the query. */
-static enum hep_status subscribe(struct exchange *exchange, struct hep_error *error)
-{
-    const char *last = header(exchange->connection, "Last-Event-ID");
-    int64_t after = hep_json_int(exchange->match.data, "after_seq", -1);
-    char *end;
-    if (last) {
-        errno = 0;
-        after = strtoll(last, &end, 10);
-        if (*last < '0' || *last > '9' || *end || errno)
-            return hep_fail_field(error, HEP_E_BAD_FIELD, "Last-Event-ID",
-                                  "Last-Event-ID must be the number of an event");
-    }
-    return event_hub_subscribe(exchange->server->events, after, wake_stream, exchange->connection, &exchange->stream,
-                               error);
-}
-
-/* Everything is here: query, body. Afterwards the exchange has an answer, or waits for one (`asked`). */
-static enum hep_status dispatch(struct exchange *exchange, struct hep_error *error)
-{
-    struct query query = {.exchange = exchange};
-    const struct route *route = exchange->match.route;
-    const char *key = route->key ? header(exchange->connection, "Idempotency-Key") : NULL;
-    MHD_get_connection_values(exchange->connection, MHD_GET_ARGUMENT_KIND, take_query, &query);
-    if (query.error.code != HEP_OK) {
-        *error = query.error;
-        return error->code;
-    }
-    HEP_TRY(take_body(exchange, error));
-    if (key)
-        json_object_set_new(exchange->match.data, route->key, hep_json_text(key));
-    exchange->status = MHD_HTTP_OK;
-    switch (route->kind) {
-    case ROUTE_ALIVE:
-        exchange->answer = json_pack("{s:s}", "status", "alive");
-        return HEP_OK;
-    case ROUTE_EVENTS:
-        return subscribe(exchange, error);
-    case ROUTE_OPERATION:
-    case ROUTE_TEXT:
-    case ROUTE_IMAGE:
-    case ROUTE_READY:
-        ask_supervisor(exchange);
-        return HEP_OK;
-    }
-    return hep_fail(error, HEP_E_INTERNAL, "a route without a kind");
-}
-
 /* What the headers alone tell: who asks, for what. A refusal is kept until the body has been read, or the client, still
    sending, would see a broken connection instead of it. */
 static void examine(struct exchange *exchange, const char *url, const char *method)
 {
     struct hep_error error = {0};
-    if (guard_check(&exchange->server->guard, header, exchange->connection, &error) == HEP_OK &&
+    if (guard_check(&exchange->server->guard, exchange_header, exchange->connection, &error) == HEP_OK &&
         route_find(method, url, &exchange->match, exchange->allow, &error) == HEP_OK) {
         exchange->allow[0] = '\0';
         return;
     }
     exchange->refused = true;
-    set_error(exchange, &error);
+    exchange_refuse(exchange, &error);
     if (strcmp(error.field, "Authorization") == 0)
         exchange->status = MHD_HTTP_UNAUTHORIZED;
 }
@@ -392,17 +45,18 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     *request = exchange;
     exchange->server = server;
     exchange->connection = connection;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    exchange->fd = info ? info->connect_fd : -1;
     atomic_fetch_add(&server->requests, 1);
     visitor_now(server, connection, VISITOR_ASKING);
     examine(exchange, url, method);
-    const char *length = header(connection, "Content-Length");
+    const char *length = exchange_header(connection, "Content-Length");
     if (length && strtoull(length, NULL, 10) > HEP_HTTP_BODY_MAX) {
         struct hep_error error = {0};
         hep_fail(&error, HEP_E_TOO_LARGE, "a body of %.20s bytes, at most %u are allowed", length, HEP_JSON_MAX);
-        json_decref(hep_take(&exchange->answer));
         exchange->allow[0] = '\0';
-        set_error(exchange, &error);
-        return respond(exchange); /* before the body: MHD closes the connection after it */
+        exchange_refuse(exchange, &error);
+        return exchange_respond(exchange); /* before the body: MHD closes the connection after it */
     }
     return MHD_YES;
 }
@@ -415,7 +69,7 @@ static enum MHD_Result take_upload(struct exchange *exchange, const char *data, 
     exchange->body_bytes += bytes;
     if (exchange->body_bytes > HEP_HTTP_BODY_MAX)
         return MHD_NO;
-    if (exchange->refused || !exchange->match.route->body || taken == 0)
+    if (exchange->refused || !exchange->match.route->takes_body || taken == 0)
         return MHD_YES;
     char *grown = realloc(exchange->body, exchange->kept_bytes + taken);
     if (!grown)
@@ -430,7 +84,6 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
                               const char *version, const char *upload, size_t *upload_bytes, void **request)
 {
     struct exchange *exchange = *request;
-    struct hep_error error = {0};
     (void)version;
     if (!exchange) /* headers only */
         return begin(context, connection, url, method, request);
@@ -439,11 +92,10 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
         *upload_bytes = 0;
         return taken;
     }
-    if (exchange->refused || exchange->asked) /* asked: resumed with the answer */
-        return respond(exchange);
-    if (dispatch(exchange, &error) != HEP_OK)
-        set_error(exchange, &error);
-    return exchange->asked ? MHD_YES : respond(exchange);
+    if (exchange->refused)
+        return exchange_respond(exchange);
+    exchange_step *step = exchange->next ? exchange->next : exchange_begin;
+    return step(exchange) == EXCHANGE_ASLEEP ? MHD_YES : exchange_respond(exchange);
 }
 
 static void complete(void *context, struct MHD_Connection *connection, void **request,
@@ -452,13 +104,8 @@ static void complete(void *context, struct MHD_Connection *connection, void **re
     struct exchange *exchange = *request;
     visitor_now(context, connection, VISITOR_KEPT);
     (void)code;
-    if (!exchange)
-        return;
-    subscriber_destroy(exchange->stream);
-    json_decref(exchange->match.data);
-    json_decref(exchange->answer);
-    free(exchange->body);
-    free(exchange);
+    if (exchange)
+        exchange_free(exchange);
     *request = NULL;
 }
 

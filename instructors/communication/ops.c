@@ -50,7 +50,8 @@ static const struct hep_field deliver_fields[] = {
     HEP_FIELD(STR, deliver_request, url, REQUIRED, .min = 1, .max = HEP_URL_MAX,
               .help = "http or https URL; its host must be in webhooks.hosts"),
     HEP_FIELD(STR, deliver_request, body, REQUIRED, .max = HEP_FRAME_MAX, .help = "JSON, sent as it is"),
-    HEP_FIELD(JSON, deliver_request, headers, OPTIONAL, .help = "an object of texts, beside Content-Type"),
+    HEP_FIELD(JSON, deliver_request, headers, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true,
+              .help = "texts, beside Content-Type"),
     HEP_FIELD(I32, deliver_request, timeout_ms, DEFAULTED, .fallback = 10000, .min = 100, .max = 30000,
               .help = "for all of it, ms"),
 };

@@ -2,6 +2,8 @@
 #include "instructors/communication/routes.h"
 
 #include "common/limits.h"
+#include "common/wire.h"
+#include "instructors/communication/request.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,45 +12,73 @@
 
 #define WORKFLOWS "/api/processing/workflows"
 #define SESSIONS  "/api/processing/sessions"
+#define SESSION   SESSIONS "/{session_id}"
 #define BATCHES   "/api/processing/batches"
-const struct route routes[] = {
-    {"GET", "/healthz", ROUTE_ALIVE, NULL, 200, "", false, NULL, "the door answers"},
-    {"GET", "/readyz", ROUTE_READY, "status.get", 200, "", false, NULL, "every domain is ready and has shown progress"},
-    {"GET", "/metrics", ROUTE_TEXT, "metrics.get", 200, "", false, NULL, "counts and gauges, as Prometheus reads them"},
-    {"GET", "/api/status", ROUTE_OPERATION, "status.get", 200, "", false, NULL, "the whole daemon in one answer"},
-    {"GET", "/api/events", ROUTE_EVENTS, "events.poll", 200, "after_seq:i", false, NULL,
-     "events as they happen (text/event-stream)"},
-    {"GET", "/api/models", ROUTE_OPERATION, "model.list", 200, "", false, NULL, "models and their defaults"},
-    {"GET", "/api/schedulers", ROUTE_OPERATION, "scheduler.list", 200, "", false, NULL, "diffusion schedulers"},
-    {"GET", WORKFLOWS, ROUTE_OPERATION, "workflow.list", 200, "", false, NULL, "workflow templates"},
-    {"POST", WORKFLOWS "/execute", ROUTE_OPERATION, "workflow.execute", 202, "", true, "idempotency_key",
-     "make images; answers when the request is durable"},
-    {"GET", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.get", 200, "", false, NULL, "one template"},
-    {"GET", SESSIONS, ROUTE_OPERATION, "session.list", 200, "limit:i status cursor", false, NULL,
-     "sessions, newest first"},
-    {"GET", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.get", 200, "", false, NULL, "one session"},
-    {"POST", SESSIONS "/{session_id}/control", ROUTE_OPERATION, "session.control", 200, "", true, NULL,
-     "pause, resume, cancel"},
-    {"DELETE", SESSIONS "/{session_id}", ROUTE_OPERATION, "session.delete", 200, "", false, NULL,
-     "forget an ended session"},
-    {"GET", SESSIONS "/{session_id}/images/{n}", ROUTE_IMAGE, "session.get", 200, "", false, NULL,
-     "image n of a session, from 0"},
-    {"POST", WORKFLOWS "/validate", ROUTE_OPERATION, "workflow.validate", 200, "", true, NULL,
-     "all that is wrong with a request, and what it would take"},
-    {"PUT", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.put", 200, "", true, NULL,
-     "keep a workflow of the operator's own"},
-    {"DELETE", WORKFLOWS "/{workflow_id}", ROUTE_OPERATION, "workflow.delete", 200, "", false, NULL,
-     "forget one that was put"},
-    {"GET", BATCHES, ROUTE_OPERATION, "batch.list", 200, "limit:i status cursor", false, NULL, "batches, newest first"},
-    {"POST", BATCHES "/create", ROUTE_OPERATION, "batch.create", 201, "", true, "idempotency_key",
-     "keep a batch; nothing runs yet"},
-    {"GET", BATCHES "/{batch_id}", ROUTE_OPERATION, "batch.get", 200, "", false, NULL, "one batch, with its items"},
-    {"POST", BATCHES "/{batch_id}/execute", ROUTE_OPERATION, "batch.execute", 202, "", true, NULL, "begin a batch"},
-    {"POST", BATCHES "/{batch_id}/control", ROUTE_OPERATION, "batch.control", 200, "", true, NULL,
-     "pause, resume, cancel"},
-    {"DELETE", BATCHES "/{batch_id}", ROUTE_OPERATION, "batch.delete", 200, "", false, NULL,
-     "forget a batch that does not run"},
+#define BATCH     BATCHES "/{batch_id}"
+
+static const struct hep_field waits[] = {
+    HEP_FIELD(I32, route_options, wait, DEFAULTED, .max = HEP_HTTP_WAIT_MAX_S,
+              .help = "answer when the session or batch that it begins has ended, at the latest after so many seconds"),
 };
+static const struct hep_field ends[] = {
+    HEP_FIELD(I32, route_options, seconds, DEFAULTED, .max = HEP_HTTP_STREAM_MAX_S,
+              .help = "the stream ends after so many seconds; 0 = it does not"),
+};
+#define OWN(fields)  .own = fields, .own_count = HEP_COUNT_OF(fields)
+#define BODY(fields) .takes_body = true, .body = fields, .body_count = HEP_COUNT_OF(fields)
+
+/* clang-format off */
+const struct route routes[] = {
+    {.method = "GET", .path = "/healthz", .kind = ROUTE_ALIVE, .help = "the door answers"},
+    {.method = "GET", .path = "/readyz", .kind = ROUTE_READY, .operation = "status.get",
+     .help = "every domain is ready and has shown progress"},
+    {.method = "GET", .path = "/metrics", .kind = ROUTE_TEXT, .operation = "metrics.get",
+     .help = "counts and gauges, as Prometheus reads them"},
+    {.method = "GET", .path = "/api/status", .operation = "status.get", .help = "the whole daemon in one answer"},
+    {.method = "GET", .path = "/api/events", .kind = ROUTE_EVENTS, .operation = "events.poll",
+     .query = "after_seq:i types", OWN(ends), .help = "events as they happen (text/event-stream)"},
+    {.method = "GET", .path = "/api/models", .operation = "model.list", .help = "models and their defaults"},
+    {.method = "GET", .path = "/api/schedulers", .operation = "scheduler.list", .help = "diffusion schedulers"},
+
+    {.method = "POST", .path = "/api/processing/request", .kind = ROUTE_REQUEST, BODY(routed_fields),
+     .location = SESSION " " BATCH, OWN(waits), .help = "one request in the form that processes send each other; what a client may ask"},
+
+    {.method = "GET", .path = WORKFLOWS, .operation = "workflow.list", .help = "workflow templates"},
+    {.method = "POST", .path = WORKFLOWS "/execute", .operation = "workflow.execute", .status = 202, .takes_body = true,
+     .key = "idempotency_key", .location = SESSION, OWN(waits),
+     .help = "make images; answers when the request is durable, or with ?wait= when its session has ended"},
+    {.method = "POST", .path = WORKFLOWS "/validate", .operation = "workflow.validate", .takes_body = true,
+     .help = "all that is wrong with a request, and what it would take"},
+    {.method = "GET", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.get", .help = "one template"},
+    {.method = "PUT", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.put", .takes_body = true,
+     .help = "keep a workflow of the operator's own"},
+    {.method = "DELETE", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.delete",
+     .help = "forget one that was put"},
+
+    {.method = "GET", .path = SESSIONS, .operation = "session.list",
+     .query = "status workflow_id created_after created_before limit:i cursor", .help = "sessions, newest first"},
+    {.method = "GET", .path = SESSION, .operation = "session.get", .help = "one session"},
+    {.method = "POST", .path = SESSION "/control", .operation = "session.control", .takes_body = true,
+     .help = "pause, resume, cancel, change the priority"},
+    {.method = "DELETE", .path = SESSION, .operation = "session.delete", .help = "forget an ended session"},
+    {.method = "GET", .path = SESSION "/images/{n}", .kind = ROUTE_IMAGE, .operation = "session.get",
+     .help = "image n of a session, from 0"},
+    {.method = "GET", .path = SESSION "/events", .kind = ROUTE_SESSION_EVENTS, .operation = "events.poll",
+     .query = "after_seq:i types", OWN(ends),
+     .help = "the session's events from its beginning to its end (text/event-stream)"},
+
+    {.method = "GET", .path = BATCHES, .operation = "batch.list", .query = "status limit:i cursor",
+     .help = "batches, newest first"},
+    {.method = "POST", .path = BATCHES "/create", .operation = "batch.create", .status = 201, .takes_body = true,
+     .key = "idempotency_key", .location = BATCH, .help = "keep a batch; nothing runs yet"},
+    {.method = "GET", .path = BATCH, .operation = "batch.get", .help = "one batch, with its items"},
+    {.method = "POST", .path = BATCH "/execute", .operation = "batch.execute", .status = 202, .takes_body = true,
+     .location = BATCH, OWN(waits), .help = "begin a batch; answers when that is durable, or with ?wait= when it has ended"},
+    {.method = "POST", .path = BATCH "/control", .operation = "batch.control", .takes_body = true,
+     .help = "pause, resume, cancel"},
+    {.method = "DELETE", .path = BATCH, .operation = "batch.delete", .help = "forget a batch that does not run"},
+};
+/* clang-format on */
 const size_t routes_count = HEP_COUNT_OF(routes);
 
 static bool has_names(const struct route *route)
@@ -95,7 +125,7 @@ enum hep_status route_find(const char *method, const char *path, struct route_ma
             continue;
         if (strcmp(routes[i].method, method) == 0 ||
             (strcmp(method, "HEAD") == 0 && strcmp(routes[i].method, "GET") == 0)) {
-            *match = (struct route_match){&routes[i], data};
+            *match = (struct route_match){&routes[i], data, json_object()};
             return HEP_OK;
         }
         size_t used = strlen(allow);
@@ -108,43 +138,117 @@ enum hep_status route_find(const char *method, const char *path, struct route_ma
         return hep_hint(error, "ask with %s", allow), HEP_E_NOT_ALLOWED;
     }
     hep_fail(error, HEP_E_NOT_FOUND, "there is nothing at %.100s", path);
-    return hep_hint(error, "the routes are listed in docs/http.md"), HEP_E_NOT_FOUND;
+    return hep_hint(error, "the routes are in GET /api/openapi.json"), HEP_E_NOT_FOUND;
 }
 
-/* The table has "limit:i status": people read "limit status". */
+void route_match_clear(struct route_match *match)
+{
+    json_decref(match->data);
+    json_decref(match->own);
+    *match = (struct route_match){0};
+}
+
+/* ---- the query --------------------------------------------------------------------------------------------------- */
+static const char *next_word(const char *word)
+{
+    word += strcspn(word, " ");
+    return word + (*word == ' ');
+}
+
+struct names {
+    char text[160];
+    size_t used;
+};
+
+static void add_name(struct names *names, const char *name, size_t length)
+{
+    if (names->used + length + 3 > sizeof names->text)
+        return;
+    names->used += (size_t)snprintf(names->text + names->used, sizeof names->text - names->used, "%s%.*s",
+                                    names->used ? ", " : "", (int)length, name);
+}
+
+/* The table has "limit:i status": people read "limit, status". */
 static enum hep_status no_parameter(const struct route *route, const char *name, struct hep_error *error)
 {
-    char names[128] = "";
-    for (const char *word = route->query; *word; word += strcspn(word, " "), word += *word == ' ') {
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%.*s", used ? ", " : "", (int)strcspn(word, " :"), word);
-    }
+    struct names names = {.used = 0};
+    for (const char *word = route->query ? route->query : ""; *word; word = next_word(word))
+        add_name(&names, word, strcspn(word, " :"));
+    for (size_t i = 0; i < route->own_count; i++)
+        add_name(&names, route->own[i].name, strlen(route->own[i].name));
     hep_fail_field(error, HEP_E_UNKNOWN_FIELD, name, "there is no query parameter \"%.60s\" here", name);
-    return hep_hint(error, "%s takes %s", route->path, names[0] ? names : "no query parameters"), HEP_E_UNKNOWN_FIELD;
+    hep_hint(error, "%s takes %s", route->path, names.used ? names.text : "no query parameters");
+    return HEP_E_UNKNOWN_FIELD;
 }
 
-enum hep_status route_query(const struct route *route, const char *name, const char *value, json_t *data,
-                            struct hep_error *error)
+static enum hep_status take_text(json_t *to, const char *name, const char *value, struct hep_error *error)
 {
+    json_t *text = json_string(value ? value : "");
+    if (!text)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s is not UTF-8", name);
+    json_object_set_new(to, name, text);
+    return HEP_OK;
+}
+
+static enum hep_status take_integer(json_t *to, const char *name, const char *value, struct hep_error *error)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(value ? value : "", &end, 10);
+    if (!value || (*value != '-' && (*value < '0' || *value > '9')) || *end || errno)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s must be an integer", name);
+    json_object_set_new(to, name, json_integer(number));
+    return HEP_OK;
+}
+
+enum hep_status route_query(struct route_match *match, const char *name, const char *value, struct hep_error *error)
+{
+    const struct route *route = match->route;
     size_t length = strlen(name);
-    for (const char *word = route->query; *word; word += strcspn(word, " "), word += *word == ' ') {
+    if (json_object_get(match->data, name) || json_object_get(match->own, name))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s stands twice", name);
+    for (const char *word = route->query ? route->query : ""; *word; word = next_word(word)) {
         size_t word_length = strcspn(word, " :");
-        if (word_length != length || strncmp(word, name, length) != 0)
-            continue;
-        if (word[word_length] != ':') {
-            json_t *text = json_string(value ? value : "");
-            if (!text)
-                return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s is not UTF-8", name);
-            json_object_set_new(data, name, text);
-            return HEP_OK;
-        }
-        char *end;
-        errno = 0;
-        long long number = strtoll(value ? value : "", &end, 10);
-        if (!value || (*value != '-' && (*value < '0' || *value > '9')) || *end || errno)
-            return hep_fail_field(error, HEP_E_BAD_FIELD, name, "%s must be an integer", name);
-        json_object_set_new(data, name, json_integer(number));
-        return HEP_OK;
+        if (word_length == length && strncmp(word, name, length) == 0)
+            return word[word_length] == ':' ? take_integer(match->data, name, value, error)
+                                            : take_text(match->data, name, value, error);
     }
+    for (size_t i = 0; i < route->own_count; i++)
+        if (strcmp(route->own[i].name, name) == 0)
+            return take_integer(match->own, name, value, error);
     return no_parameter(route, name, error);
+}
+
+enum hep_status route_options(const struct route_match *match, struct route_options *options, struct hep_error *error)
+{
+    return hep_decode(match->route->own, match->route->own_count, match->own, false, options, sizeof *options, error);
+}
+
+/* ---- where it is ------------------------------------------------------------------------------------------------- */
+/* One of the words of route->location. */
+static bool fill_location(const char *word, const json_t *answer, char *to, size_t size)
+{
+    const char *open = strchr(word, '{');
+    char name[HEP_NAME_MAX];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(open + 1, "}"), open + 1);
+    const char *said = hep_json_str(answer, name, "");
+    int length = snprintf(to, size, "%.*s%s", (int)(open - word), word, said);
+    return said[0] && length > 0 && (size_t)length < size;
+}
+
+bool route_location(const struct route *route, const json_t *answer, char *to, size_t size)
+{
+    for (const char *word = route->location ? route->location : ""; *word; word = next_word(word))
+        if (fill_location(word, answer, to, size))
+            return true;
+    to[0] = '\0';
+    return false;
+}
+
+int route_status(const char *operation)
+{
+    for (size_t i = 0; i < routes_count; i++)
+        if (routes[i].kind == ROUTE_OPERATION && strcmp(routes[i].operation, operation) == 0 && routes[i].status)
+            return routes[i].status;
+    return 200;
 }

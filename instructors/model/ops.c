@@ -62,13 +62,6 @@ static const struct hep_field load_fields[] = {
 static const struct hep_field scan_reply_fields[] = {
     HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "model folders found, unusable ones included"),
 };
-static const struct hep_field list_reply_fields[] = {
-    {.name = "models",
-     .type = HEP_FIELD_JSON,
-     .presence = HEP_REQUIRED,
-     .offset = offsetof(struct json_reply, value),
-     .help = "each as model.info describes it"},
-};
 static const struct hep_field verify_reply_fields[] = {
     {.name = "files",
      .type = HEP_FIELD_JSON,
@@ -76,7 +69,15 @@ static const struct hep_field verify_reply_fields[] = {
      .offset = offsetof(struct json_reply, value),
      .help = "path, bytes and SHA-256 of each weight file"},
 };
-static const struct hep_field info_reply_fields[] = {
+static const struct hep_field defaults_fields[] = {
+    HEP_SAYS(I32, "num_inference_steps", REQUIRED, "denoising steps"),
+    HEP_SAYS(F64, "guidance_scale", REQUIRED, "how strongly the prompt pulls"),
+    HEP_SAYS(I32, "width", REQUIRED, "pixels"),
+    HEP_SAYS(I32, "height", REQUIRED, "pixels"),
+    HEP_SAYS(STR, "scheduler", REQUIRED, "\"\" = as its configuration says"),
+    HEP_END_OF_FIELDS};
+enum { INFO_FIELDS = 13 };
+static const struct hep_field info_reply_fields[INFO_FIELDS + 1] = {
     HEP_FIELD(STR, info_reply, name, REQUIRED, .help = "name of its folder"),
     HEP_FIELD(BOOL, info_reply, usable, REQUIRED, .help = "whether it can be loaded"),
     HEP_FIELD(BOOL, info_reply, loaded, REQUIRED, .help = "whether some of it is in shared memory"),
@@ -88,9 +89,18 @@ static const struct hep_field info_reply_fields[] = {
     HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
-    HEP_FIELD(JSON, info_reply, defaults, OPTIONAL,
-              .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
-    HEP_FIELD(JSON, info_reply, problem, OPTIONAL, .help = "why it is not usable, or why its last load failed"),
+    HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, HEP_INSIDE(OBJECT, defaults_fields),
+              .help = "of what a request leaves out"),
+    HEP_FIELD(JSON, info_reply, problem, OPTIONAL, HEP_INSIDE(OBJECT, hep_error_fields),
+              .help = "why it is not usable, or why its last load failed"),
+    [INFO_FIELDS] = HEP_END_OF_FIELDS};
+static const struct hep_field list_reply_fields[] = {
+    {.name = "models",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
+     HEP_INSIDE(LIST, info_reply_fields),
+     .help = "each as model.info describes it"},
 };
 static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
@@ -102,8 +112,8 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(U64, load_reply, bytes, REQUIRED, .help = "of its segments"),
     HEP_FIELD(I32, load_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, load_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
-    HEP_FIELD(JSON, load_reply, defaults, REQUIRED,
-              .help = "num_inference_steps, guidance_scale, width, height, scheduler"),
+    HEP_FIELD(JSON, load_reply, defaults, REQUIRED, HEP_INSIDE(OBJECT, defaults_fields),
+              .help = "of what a request leaves out"),
     HEP_FIELD(REF, load_reply, text_encoder, OPTIONAL, .help = "published weights"),
     HEP_FIELD(REF, load_reply, text_encoder_2, OPTIONAL, .help = "published weights; SDXL only"),
     HEP_FIELD(REF, load_reply, tokenizer, OPTIONAL, .help = "published files"),
@@ -188,7 +198,7 @@ static enum hep_status model_list(struct hep_call *call, const void *request, vo
     for (int i = 0; i < state->catalogue.count; i++) {
         struct info_reply info;
         describe(state, &state->catalogue.entries[i], &info);
-        json_array_append_new(models, hep_encode(info_reply_fields, HEP_COUNT_OF(info_reply_fields), &info));
+        json_array_append_new(models, hep_encode(info_reply_fields, INFO_FIELDS, &info));
     }
     ((struct json_reply *)reply)->value = models;
     return HEP_OK;
@@ -480,9 +490,21 @@ static const struct hep_operation operations[] = {
      .permission = HEP_OPERATOR,
      .deadline_ms = 60000,
      .help = "look for models again"},
-    HEP_OPERATION("info", model_info, name_request, name_fields, info_reply, info_reply_fields, .heavy = true,
-                  .leaseless = true, .permission = HEP_CLIENT, .deadline_ms = 5000, .pure = true,
-                  .aliases = HEP_ALIASES(HEP_ALIAS("get_model_info")), .help = "what one model is and its defaults"),
+    {.name = "info",
+     .handler = model_info,
+     .request = name_fields,
+     .request_count = HEP_COUNT_OF(name_fields),
+     .request_size = sizeof(struct name_request),
+     .reply = info_reply_fields,
+     .reply_count = INFO_FIELDS,
+     .reply_size = sizeof(struct info_reply),
+     .heavy = true,
+     .leaseless = true,
+     .permission = HEP_CLIENT,
+     .deadline_ms = 5000,
+     .pure = true,
+     .aliases = HEP_ALIASES(HEP_ALIAS("get_model_info")),
+     .help = "what one model is and its defaults"},
     HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .aliases =

@@ -62,8 +62,16 @@ static const struct hep_field plan_reply_fields[] = {
     HEP_FIELD(F64, plan_reply, init_noise_sigma, REQUIRED, .help = "factor of the initial noise"),
     HEP_FIELD(JSON, plan_reply, table, OPTIONAL, .help = "timesteps, sigmas and matrices, when describe is set"),
 };
+static const struct hep_field alias_fields[] = {HEP_SAYS(STR, "", REQUIRED, "another name"), HEP_END_OF_FIELDS};
+static const struct hep_field scheduler_fields[] = {
+    HEP_SAYS(STR, "name", REQUIRED, "canonical name"),
+    HEP_SAYS(STR, "title", REQUIRED, "as web interfaces show it"),
+    HEP_SAYS(JSON, "aliases", REQUIRED, "other names", HEP_INSIDE(LIST, alias_fields)),
+    HEP_SAYS(STR, "class", REQUIRED, "as diffusers calls it; null = it has none", .nullable = true),
+    HEP_SAYS(STR, "help", REQUIRED, "one line"),
+    HEP_END_OF_FIELDS};
 static const struct hep_field list_reply_fields[] = {
-    HEP_FIELD(JSON, list_reply, schedulers, REQUIRED, .help = "name, title, aliases, class and help of each"),
+    HEP_FIELD(JSON, list_reply, schedulers, REQUIRED, HEP_INSIDE(LIST, scheduler_fields), .help = "all of them"),
 };
 
 static const struct hep_field info_fields[] = {

@@ -61,9 +61,13 @@ _heptctl() {
   sessions)
     case $prev in
     --status|-s) mapfile -t COMPREPLY < <(compgen -W 'queued running paused completed failed cancelled' -- "$cur"); return ;;
+    --workflow|-w) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words workflows)" -- "$cur"); return ;;
+    --after) return ;;
+    --before) return ;;
     --limit|-n) return ;;
+    --cursor) return ;;
     esac
-    words=' --status --limit --estimates --json --state --socket --timeout --help --version'
+    words=' --status --workflow --after --before --limit --estimates --cursor --json --state --socket --timeout --help --version'
     ;;
   session)
     case $prev in

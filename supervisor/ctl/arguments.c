@@ -2,6 +2,8 @@
  * Reads heptctl's command line by the tables of verbs.c. Called by main once. Options may stand anywhere; "--" ends
  * them. Says what is wrong in words; never exits.
  */
+#include "common/clock.h"
+#include "common/text_format.h"
 #include "supervisor/ctl/ctl.h"
 
 #include <errno.h>
@@ -177,5 +179,36 @@ enum hep_status ctl_number(const struct ctl *ctl, const char *option, int64_t mi
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, option, "--%s is %.40s, not between %" PRId64 " and %" PRId64,
                               option, text, min, max);
     *value = number;
+    return HEP_OK;
+}
+
+/* "90s", "15m", "2h", "7d" to ms; −1 if it is none. */
+static int64_t span_of(const char *text)
+{
+    static const struct {
+        char letter;
+        int64_t ms;
+    } units[] = {{'s', 1000}, {'m', 60000}, {'h', 3600000}, {'d', 86400000}};
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 9 || !text[digits] || text[digits + 1])
+        return -1;
+    for (size_t i = 0; i < HEP_COUNT_OF(units); i++)
+        if (units[i].letter == text[digits])
+            return strtoll(text, NULL, 10) * units[i].ms;
+    return -1;
+}
+
+enum hep_status ctl_time(const struct ctl *ctl, const char *option, int64_t fallback, int64_t *wall_ms,
+                         struct hep_error *error)
+{
+    const char *text = ctl_value(ctl, option);
+    int64_t span = text ? span_of(text) : -1, said = fallback;
+    if (span >= 0) {
+        said = hep_wall_ms() > span ? hep_wall_ms() - span : 0;
+    } else if (text && !hep_time_parse(text, &said)) {
+        hep_fail_field(error, HEP_E_BAD_FIELD, option, "--%s is \"%.40s\", which is no time", option, text);
+        return hep_hint(error, "write 2026-01-31T12:00:00Z, or how long ago: 90s, 15m, 2h, 7d"), HEP_E_BAD_FIELD;
+    }
+    *wall_ms = said;
     return HEP_OK;
 }

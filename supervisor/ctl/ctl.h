@@ -96,6 +96,9 @@ bool ctl_flag(const struct ctl *ctl, const char *option);
 /* A whole number of an option, min to max; fallback if it was not given. OUT_OF_RANGE, BAD_FIELD name the option. */
 enum hep_status ctl_number(const struct ctl *ctl, const char *option, int64_t min, int64_t max, int64_t fallback,
                            int64_t *value, struct hep_error *error);
+/* A time of an option in ms since 1970: as HEP_TEXT_TIME, or how long ago (90s, 15m, 2h, 7d). BAD_FIELD. */
+enum hep_status ctl_time(const struct ctl *ctl, const char *option, int64_t fallback, int64_t *wall_ms,
+                         struct hep_error *error);
 
 /* ask.c: connects if need be, asks, see ctl_client_ask. data is taken. */
 enum hep_status ctl_ask(struct ctl *ctl, const char *type, json_t *data, json_t **reply, struct hep_error *error);

@@ -61,6 +61,7 @@ static char *rules_of(const json_t *field)
                  {"max_bytes", "max bytes"},
                  {"multiple_of", "multiple of"},
                  {"choices", "one of"},
+                 {"format", "format"},
                  {"rank", "rank"}};
     char *text = ctl_format("%s", "");
     if (hep_json_bool(field, "required", false))
@@ -75,20 +76,24 @@ static char *rules_of(const json_t *field)
     return text;
 }
 
-static void show_fields(const char *heading, const json_t *fields, const struct ctl_style *style, FILE *out)
+/* The fields, and those of their elements and members. */
+static void show_rows(const json_t *fields, int depth, const struct ctl_style *style, FILE *out)
 {
+    enum { INDENT = 2, NAME = 22, TEXT = 33 };
     size_t index;
     const json_t *field;
-    fprintf(out, "\n%s%s%s%s\n", ctl_colour(style, CTL_BOLD), heading, ctl_colour(style, CTL_PLAIN),
-            json_array_size(fields) ? "" : ": none");
     json_array_foreach((json_t *)(uintptr_t)fields, index, field)
     {
+        const char *name = hep_json_str(field, "name", "?");
         char *rules = rules_of(field), *text = ctl_format("%s%s%s%s", hep_json_str(field, "help", ""),
                                                           rules[0] ? " (" : "", rules, rules[0] ? ")" : "");
-        fprintf(out, "  %-22s %-7s ", hep_json_str(field, "name", "?"), hep_json_str(field, "type", "?"));
-        ctl_wrap(out, text, 33, 33, style->width);
+        fprintf(out, "%*s%-*s %-7s ", INDENT * (depth + 1), "", NAME - INDENT * depth, name[0] ? name : "each",
+                hep_json_str(field, "form", hep_json_str(field, "type", "?")));
+        ctl_wrap(out, text, TEXT, TEXT, style->width);
         free(text);
         free(rules);
+        if (depth == 0)
+            show_rows(json_object_get(field, "inside"), depth + 1, style, out);
     }
 }
 
@@ -114,6 +119,13 @@ static void show_aliases(const json_t *operation, const struct ctl_style *style,
     if (text[0])
         ctl_wrap(out, text, 2, 0, style->width);
     free(text);
+}
+
+static void show_fields(const char *heading, const json_t *fields, const struct ctl_style *style, FILE *out)
+{
+    fprintf(out, "\n%s%s%s%s\n", ctl_colour(style, CTL_BOLD), heading, ctl_colour(style, CTL_PLAIN),
+            json_array_size(fields) ? "" : ": none");
+    show_rows(fields, 0, style, out);
 }
 
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out)

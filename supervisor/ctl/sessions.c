@@ -3,12 +3,12 @@
  * like to a person is decided here; how one is followed while it runs, in follow.c.
  */
 #include "common/clock.h"
+#include "common/text_format.h"
 #include "common/wire.h"
 #include "supervisor/ctl/ctl.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static enum ctl_colour colour_of(const char *status)
 {
@@ -21,11 +21,8 @@ static enum ctl_colour colour_of(const char *status)
 
 int64_t ctl_time_ms(const char *text)
 {
-    struct tm parts = {0};
-    const char *rest = strptime(text, "%Y-%m-%dT%H:%M:%S", &parts);
-    if (!rest)
-        return -1;
-    return (int64_t)timegm(&parts) * 1000 + (*rest == '.' ? atoi(rest + 1) : 0);
+    int64_t ms;
+    return hep_time_parse(text, &ms) ? ms : -1;
 }
 
 /* ---- the list ---------------------------------------------------------------------------------------------------- */
@@ -33,9 +30,8 @@ static void add_session(struct ctl_table *table, const json_t *session, int64_t 
 {
     char age[24] = "", took[24] = "", progress[32] = "";
     const char *status = hep_json_str(session, "status", "?");
-    int64_t created = ctl_time_ms(hep_json_str(session, "created", "")),
-            elapsed = hep_json_int(session, "elapsed_ms", 0);
-    if (created >= 0)
+    int64_t created, elapsed = hep_json_int(session, "elapsed_ms", 0);
+    if (hep_time_parse(hep_json_str(session, "created", ""), &created))
         ctl_duration_short(now_ms - created, age, sizeof age);
     if (elapsed > 0)
         ctl_duration_short(elapsed, took, sizeof took);
@@ -258,23 +254,38 @@ void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, F
 }
 
 /* ---- the verbs --------------------------------------------------------------------------------------------------- */
+static json_t *wanted_sessions(struct ctl *ctl, struct hep_error *error)
+{
+    int64_t limit, after, before;
+    const char *status = ctl_value(ctl, "status"), *workflow = ctl_value(ctl, "workflow"),
+               *cursor = ctl_value(ctl, "cursor");
+    if (ctl_number(ctl, "limit", 1, 500, 20, &limit, error) != HEP_OK ||
+        ctl_time(ctl, "after", -1, &after, error) != HEP_OK || ctl_time(ctl, "before", -1, &before, error) != HEP_OK)
+        return NULL;
+    json_t *data = json_pack("{s:I, s:s, s:s, s:s}", "limit", (json_int_t)limit, "status", status ? status : "",
+                             "workflow_id", workflow ? workflow : "", "cursor", cursor ? cursor : "");
+    if (after >= 0)
+        json_object_set_new(data, "created_after", json_sprintf("%" PRId64, after));
+    if (before >= 0)
+        json_object_set_new(data, "created_before", json_sprintf("%" PRId64, before));
+    return data;
+}
+
 enum hep_status ctl_sessions(struct ctl *ctl, struct hep_error *error)
 {
-    json_t *reply = NULL;
-    int64_t limit;
-    const char *status = ctl_value(ctl, "status");
-    HEP_TRY(ctl_number(ctl, "limit", 1, 500, 20, &limit, error));
-    HEP_TRY(ctl_ask(ctl, "session.list",
-                    json_pack("{s:I, s:s}", "limit", (json_int_t)limit, "status", status ? status : ""), &reply,
-                    error));
+    json_t *reply = NULL, *data = wanted_sessions(ctl, error);
+    if (!data)
+        return error->code;
+    HEP_TRY(ctl_ask(ctl, "session.list", data, &reply, error));
+    const char *next = hep_json_str(reply, "next_cursor", "");
     if (ctl->json)
         ctl_print_json(ctl->out, reply, false);
     else if (ctl_flag(ctl, "estimates"))
         ctl_show_estimates(json_object_get(reply, "sessions"), &ctl->style, ctl->out);
     else
         ctl_show_sessions(json_object_get(reply, "sessions"), hep_wall_ms(), &ctl->style, ctl->out);
-    if (!ctl->json && json_object_get(reply, "next_cursor"))
-        fputs("… and older ones: --limit N\n", ctl->out);
+    if (!ctl->json && next[0])
+        fprintf(ctl->out, "… and older ones: --cursor %s, or a larger --limit\n", next);
     json_decref(reply);
     return HEP_OK;
 }

@@ -259,6 +259,8 @@ static void put_attempt(struct trace *trace, const json_t *step, enum hep_role r
     int64_t queued = attempt->queued != UNKNOWN ? attempt->queued : known;
     if (queued == UNKNOWN)
         return; /* nothing is known of it but that it was */
+    if (attempt->started != UNKNOWN && attempt->started < queued)
+        queued = attempt->started; /* its time was rounded down */
     int64_t begin = between(queued, *free_ms, trace->length_ms),
             end = between(attempt->ended != UNKNOWN ? attempt->ended : begin, begin, trace->length_ms),
             sent = attempt->started != UNKNOWN ? between(attempt->started, begin, end) : UNKNOWN;

@@ -50,8 +50,12 @@ static const struct ctl_option generate_options[] = {
 static const struct ctl_option sessions_options[] = {
     OPTION("status", 's', "STATUS", "only those in this status", .kind = CTL_KIND_CHOICE,
            .choices = "queued running paused completed failed cancelled"),
+    OPTION("workflow", 'w', "ID", "only those of this workflow", .kind = CTL_KIND_WORKFLOW),
+    OPTION("after", 0, "TIME", "only those accepted then or later"),
+    OPTION("before", 0, "TIME", "only those accepted before then"),
     OPTION("limit", 'n', "N", "at most so many, newest first (20)"),
     OPTION("estimates", 0, NULL, "how long completed ones were estimated to take, and took"),
+    OPTION("cursor", 0, "CURSOR", "the page after the one that named it"),
     END_OF_OPTIONS,
 };
 static const struct ctl_option wait_options[] = {
@@ -144,7 +148,7 @@ const struct ctl_verb ctl_verbs[] = {
      .options = sessions_options,
      .run = ctl_sessions,
      .help = "accepted requests, newest first",
-     .more = ""},
+     .more = "TIME is 2026-01-31T12:00:00Z (RFC 3339), milliseconds since 1970, or how long ago: 90s, 15m, 2h, 7d."},
     {.name = "session",
      .arguments = "ID",
      .words_min = 1,

@@ -1,6 +1,6 @@
 /*
- * What the front asks of the engine beside workflow.execute: looking at sessions, controlling them, passing requests on
- * to domains. Called by supervisor/front. Decides nothing that the session's table does not decide.
+ * What the front asks of the engine beside workflow.execute and lists: looking at a session, controlling it, passing
+ * requests on to domains. Called by supervisor/front. Decides nothing that the session's table does not decide.
  */
 #include "common/log.h"
 #include "common/limits.h"
@@ -24,7 +24,7 @@ struct opening {
 static void see_one(void *context, const struct hep_store_session *row)
 {
     struct opening *opening = context;
-    opening->status = hep_session_load(opening->engine, row, &opening->session, opening->error);
+    opening->status = hep_session_load(opening->engine, row, true, &opening->session, opening->error);
 }
 
 enum hep_status hep_engine_open(struct hep_engine *engine, const char *id, struct hep_session **session, bool *owned,
@@ -52,52 +52,6 @@ enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t
     *session = hep_session_to_json(found, true);
     if (owned)
         hep_session_free(found);
-    return HEP_OK;
-}
-
-struct listing {
-    struct hep_engine *engine;
-    json_t *sessions;
-    int64_t last;
-};
-
-static void see_row(void *context, const struct hep_store_session *row)
-{
-    struct listing *listing = context;
-    struct hep_session *session = hep_engine_find(listing->engine, row->id);
-    struct hep_error error;
-    listing->last = row->seq;
-    if (session) {
-        json_array_append_new(listing->sessions, hep_session_to_json(session, false));
-    } else if (hep_session_load(listing->engine, row, &session, &error) == HEP_OK) {
-        json_array_append_new(listing->sessions, hep_session_to_json(session, false));
-        hep_session_free(session);
-    }
-}
-
-enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit,
-                                json_t **reply, struct hep_error *error)
-{
-    struct listing listing = {.engine = engine, .sessions = json_array()};
-    char *end = NULL;
-    int64_t before = cursor[0] ? strtoll(cursor, &end, 10) : INT64_MAX;
-    enum hep_status result = HEP_OK;
-    if (cursor[0] && (*end || before <= 0))
-        result = hep_fail_field(error, HEP_E_BAD_FIELD, "cursor", "cursor is not one that session.list gave");
-    else if (status[0] && hep_session_state_from_name(status) == HEP_SESSION_STATE_COUNT)
-        result = hep_fail_field(error, HEP_E_BAD_FIELD, "status", "status \"%.40s\" is none of a session", status);
-    else
-        result =
-            hep_store_list_sessions(engine->store, status[0] ? status : NULL, before, limit, see_row, &listing, error);
-    if (result != HEP_OK) {
-        json_decref(listing.sessions);
-        return result;
-    }
-    bool more = json_array_size(listing.sessions) == (size_t)limit;
-    json_t *object = json_pack("{s:o}", "sessions", listing.sessions);
-    if (more)
-        json_object_set_new(object, "next_cursor", json_sprintf("%" PRId64, listing.last));
-    *reply = object;
     return HEP_OK;
 }
 

@@ -7,6 +7,7 @@
 #ifndef HEP_SUPERVISOR_ENGINE_BATCH_H
 #define HEP_SUPERVISOR_ENGINE_BATCH_H
 
+#include "common/operation.h"
 #include "common/limits.h"
 #include "supervisor/engine/store.h"
 
@@ -46,13 +47,14 @@ enum { HEP_BATCH_ITEMS_MAX = 4096, HEP_BATCH_ROWS_MAX = 16 };
 
 /* batch_config of a request. */
 struct hep_batch_config {
-    int total_images; /* 0 = as many as items and ranges make          */
-    int preferred_batch_size, max_batch_size;
+    int32_t total_images; /* 0 = as many as items and ranges make      */
+    int32_t preferred_batch_size, max_batch_size;
     bool enable_dynamic_sizing;
     double memory_threshold; /* share of the free memory that a step may take */
     bool parallel_processing;
-    int max_parallel_batches;
+    int32_t max_parallel_batches;
 };
+extern const struct hep_field hep_batch_config_fields[]; /* ends with HEP_END_OF_FIELDS; batch_items.c */
 
 enum hep_item_state {
     HEP_ITEM_WAITING,

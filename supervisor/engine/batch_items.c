@@ -8,75 +8,62 @@
 #include <string.h>
 
 /* ---- batch_config ------------------------------------------------------------------------------------------------ */
-enum kind { INTEGER, NUMBER, BOOLEAN };
-
-/* To add a member: a row, and a field of struct hep_batch_config. */
-static const struct member {
-    const char *name;
-    enum kind kind;
-    double fallback, min, max;
-    size_t offset;
-} members[] = {
-#define MEMBER(name, kind, fallback, min, max)                                                                         \
-    {                                                                                                                  \
-#name, kind, fallback, min, max, offsetof(struct hep_batch_config, name)                                       \
-    }
-    MEMBER(total_images, INTEGER, 0, 1, HEP_BATCH_ITEMS_MAX),
-    MEMBER(preferred_batch_size, INTEGER, 1, 1, HEP_BATCH_ROWS_MAX),
-    MEMBER(max_batch_size, INTEGER, 4, 1, HEP_BATCH_ROWS_MAX),
-    MEMBER(enable_dynamic_sizing, BOOLEAN, 1, 0, 1),
-    MEMBER(memory_threshold, NUMBER, 0.8, 0.05, 1),
-    MEMBER(parallel_processing, BOOLEAN, 0, 0, 1),
-    MEMBER(max_parallel_batches, INTEGER, 2, 1, HEP_BATCH_ROWS_MAX),
+#define MEMBER(kind, member, ...) HEP_FIELD(kind, hep_batch_config, member, DEFAULTED, __VA_ARGS__)
+const struct hep_field hep_batch_config_fields[] = {
+    HEP_FIELD(I32, hep_batch_config, total_images, OPTIONAL, .min = 1, .max = HEP_BATCH_ITEMS_MAX,
+              .help = "as many as items and ranges make, if it is absent; more are repetitions with the next seeds"),
+    MEMBER(I32, preferred_batch_size, .fallback = 1, .min = 1, .max = HEP_BATCH_ROWS_MAX,
+           .help = "rows that run together without dynamic sizing"),
+    MEMBER(I32, max_batch_size, .fallback = 4, .min = 1, .max = HEP_BATCH_ROWS_MAX, .help = "with it, at most"),
+    MEMBER(BOOL, enable_dynamic_sizing, .fallback = 1, .help = "as many as fit run together"),
+    MEMBER(F64, memory_threshold, .fallback = 0.8, .min = 0.05, .max = 1,
+           .help = "share of the free memory that a step of more than one row may plan to take"),
+    MEMBER(BOOL, parallel_processing, .help = "more items are in hand than run together"),
+    MEMBER(I32, max_parallel_batches, .fallback = 2, .min = 1, .max = HEP_BATCH_ROWS_MAX,
+           .help = "then so many times as many"),
+    HEP_END_OF_FIELDS};
 #undef MEMBER
-};
 
-static void put(const struct member *member, struct hep_batch_config *config, double value)
+static void put(const struct hep_field *field, struct hep_batch_config *config, double value)
 {
-    char *place = (char *)config + member->offset;
-    if (member->kind == INTEGER)
-        *(int *)(void *)place = (int)value;
-    else if (member->kind == NUMBER)
+    char *place = (char *)config + field->offset;
+    if (field->type == HEP_FIELD_I32)
+        *(int32_t *)(void *)place = (int32_t)value;
+    else if (field->type == HEP_FIELD_F64)
         *(double *)(void *)place = value;
     else
         *(bool *)(void *)place = value != 0;
 }
 
-static void read_member(const struct member *member, const json_t *value, struct hep_batch_config *read,
-                        json_t *problems)
+static void read_member(const struct hep_field *field, json_t *value, struct hep_batch_config *read, json_t *problems)
 {
-    static const char *const kinds[] = {"an integer", "a number", "true or false"};
-    bool fits = member->kind == INTEGER  ? json_is_integer(value)
-                : member->kind == NUMBER ? json_is_number(value)
-                                         : json_is_boolean(value);
-    double number = json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
-    if (!fits)
-        hep_problem_add(problems, "", member->name, HEP_E_BAD_FIELD, "%s must be %s", member->name,
-                        kinds[member->kind]);
-    else if (!(number >= member->min && number <= member->max))
-        hep_problem_add(problems, "", member->name, HEP_E_OUT_OF_RANGE, "%s is %.10g, it is from %.10g to %.10g",
-                        member->name, number, member->min, member->max);
-    else
-        put(member, read, number);
+    struct hep_error error;
+    struct hep_batch_config alone;
+    json_t *object = json_pack("{s:O}", field->name, value);
+    if (hep_decode(field, 1, object, false, &alone, sizeof alone, &error) != HEP_OK)
+        hep_problem_add_error(problems, "", &error);
+    else if (!json_is_null(value))
+        put(field, read, json_is_boolean(value) ? json_is_true(value) : json_number_value(value));
+    json_decref(object);
 }
 
 void hep_batch_config_read(const json_t *config, struct hep_batch_config *read, json_t *problems)
 {
     const char *key;
     json_t *value;
-    for (size_t i = 0; i < HEP_COUNT_OF(members); i++)
-        put(&members[i], read, members[i].fallback);
+    for (const struct hep_field *field = hep_batch_config_fields; field->name; field++)
+        put(field, read, field->fallback);
     if (config && !json_is_object(config))
         hep_problem_add(problems, "", "batch_config", HEP_E_BAD_FIELD, "batch_config must be an object");
     json_object_foreach((json_t *)(uintptr_t)config, key, value)
     {
-        size_t i = 0;
-        while (i < HEP_COUNT_OF(members) && strcmp(members[i].name, key) != 0)
-            i++;
-        if (i == HEP_COUNT_OF(members))
+        const struct hep_field *field = hep_batch_config_fields;
+        while (field->name && strcmp(field->name, key) != 0)
+            field++;
+        if (!field->name)
             hep_problem_add(problems, "", key, HEP_E_UNKNOWN_FIELD, "batch_config has no member \"%.60s\"", key);
         else
-            read_member(&members[i], value, read, problems);
+            read_member(field, value, read, problems);
     }
     if (read->preferred_batch_size > read->max_batch_size)
         hep_problem_add(problems, "", "preferred_batch_size", HEP_E_OUT_OF_RANGE,
@@ -86,15 +73,10 @@ void hep_batch_config_read(const json_t *config, struct hep_batch_config *read, 
 
 json_t *hep_batch_config_to_json(const struct hep_batch_config *config)
 {
-    json_t *object = json_object();
-    for (size_t i = 0; i < HEP_COUNT_OF(members); i++) {
-        const char *place = (const char *)config + members[i].offset;
-        json_object_set_new(object, members[i].name,
-                            members[i].kind == INTEGER  ? json_integer(*(const int *)(const void *)place)
-                            : members[i].kind == NUMBER ? json_real(*(const double *)(const void *)place)
-                                                        : json_boolean(*(const bool *)(const void *)place));
-    }
-    return object;
+    size_t count = 0;
+    while (hep_batch_config_fields[count].name)
+        count++;
+    return hep_encode(hep_batch_config_fields, count, config);
 }
 
 /* ---- ranges ------------------------------------------------------------------------------------------------------ */

@@ -50,7 +50,7 @@ static void see_session(void *context, const struct hep_store_session *row)
     struct hep_engine *engine = listing->batch->engine;
     struct hep_session *session = hep_engine_find(engine, row->id), *read = NULL;
     struct hep_error error;
-    if (!session && hep_session_load(engine, row, &read, &error) == HEP_OK)
+    if (!session && hep_session_load(engine, row, false, &read, &error) == HEP_OK)
         session = read;
     if (session)
         add_session(listing, session);
@@ -106,6 +106,8 @@ static void put_details(json_t *object, struct hep_batch *batch)
 json_t *hep_batch_to_json(struct hep_batch *batch, bool whole)
 {
     const int *counts = batch->counts;
+    struct hep_batch_config config = batch->config;
+    config.total_images = hep_batch_size(batch);
     json_t *object = json_pack(
         "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:o}", "batch_id", batch->id,
         "workflow_id", batch->workflow_id, "status", hep_batch_state_name(batch->state), "priority", batch->priority,
@@ -113,7 +115,7 @@ json_t *hep_batch_to_json(struct hep_batch *batch, bool whole)
         counts[HEP_ITEM_FAILED] + counts[HEP_ITEM_REFUSED], "cancelled_items", counts[HEP_ITEM_CANCELLED],
         "running_items", counts[HEP_ITEM_BEGUN] + counts[HEP_ITEM_ASKED], "waiting_items", counts[HEP_ITEM_WAITING],
         "cursor", (json_int_t)batch->seq, "created", time_text(batch->created), "started", time_text(batch->started),
-        "ended", time_text(batch->ended), "batch_config", hep_batch_config_to_json(&batch->config));
+        "ended", time_text(batch->ended), "batch_config", hep_batch_config_to_json(&config));
     if (object && whole) {
         put_details(object, batch);
         hep_webhooks_show(batch->engine, batch->id, hep_json_str(batch->request, "callback_url", NULL), object);

@@ -59,13 +59,15 @@ struct hep_engine {
     struct hep_catalog *catalog;
     struct hep_webhooks *webhooks;
     struct hep_engine_domain domains[HEP_ROLE_COUNT];
-    struct hep_session *sessions; /* not ended, or ended and not yet wound up; by seq             */
-    int64_t last_seq;             /* of sessions                                                  */
-    struct hep_batch *batches;    /* not ended, oldest first                                      */
-    json_t *manager;              /* last word of the batch manager; NULL = none yet              */
-    int begun_by_priority;        /* sessions since one was begun for its age                     */
-    int64_t available_told;       /* free memory that inference was told last                     */
-    uint64_t memory_told_to;      /* generation of the process that was told                      */
+    struct hep_session *sessions;         /* not ended, or ended and not yet wound up; by seq             */
+    int64_t last_seq;                     /* of sessions                                                  */
+    json_t *loaded_source;                /* template of the session that was read from the store last …  */
+    struct hep_workflow *loaded_workflow; /* … and what it says; both NULL before                 */
+    struct hep_batch *batches;            /* not ended, oldest first                                      */
+    json_t *manager;                      /* last word of the batch manager; NULL = none yet              */
+    int begun_by_priority;                /* sessions since one was begun for its age                     */
+    int64_t available_told;               /* free memory that inference was told last                     */
+    uint64_t memory_told_to;              /* generation of the process that was told                      */
 
     bool draining;
     bool held;                          /* by the operator: nothing begins, nothing is asked            */
@@ -163,9 +165,16 @@ enum hep_status hep_engine_delete_workflow(struct hep_engine *engine, const char
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);
 /* Holds everything at a step boundary, or lets it go on. Returns how many sessions are still on their way there. */
 int hep_engine_hold(struct hep_engine *engine, bool held);
-/* status: NULL = any. cursor: "" = from the newest. *reply: {sessions:[…], next_cursor?} */
-enum hep_status hep_engine_list(struct hep_engine *engine, const char *status, const char *cursor, int limit,
-                                json_t **reply, struct hep_error *error);
+/* Which sessions to list; texts that the operation's table has checked, "" = any. */
+struct hep_engine_filter {
+    const char *status, *workflow_id;
+    const char *created_after, *created_before; /* HEP_TEXT_TIME: after <= created < before  */
+    const char *cursor;                         /* next_cursor of the page before            */
+    int limit;                                  /* sessions of a page                        */
+};
+/* *reply: {sessions:[…], next_cursor?}; next_cursor is there when there are more. (listing.c) */
+enum hep_status hep_engine_list(struct hep_engine *engine, const struct hep_engine_filter *wanted, json_t **reply,
+                                struct hep_error *error);
 /* batch_api.c: keeps a batch {workflow_id, configuration, items, ranges, batch_config, callback_url}, borrowed, whose
    every item has been checked: {batch_id, status, created, total_items}. On failure as hep_engine_execute; problems
    have their item.

@@ -542,7 +542,7 @@ static void load_live(void *context, const struct hep_store_session *row)
     struct hep_engine *engine = context;
     struct hep_session *session = NULL;
     struct hep_error error = {0};
-    if (hep_session_load(engine, row, &session, &error) != HEP_OK) {
+    if (hep_session_load(engine, row, true, &session, &error) != HEP_OK) {
         hep_log(HEP_ERROR_LEVEL, "session.unreadable", "session=%.60s reason=\"%s\"", row->id, error.message);
         return;
     }
@@ -655,6 +655,7 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
     HEP_TRY_DONE(status, hep_engine_load_workflows(result, error));
     HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
     HEP_TRY_DONE(status, hep_router_create(&result->router, error));
+    result->metrics->router = result->router;
     HEP_TRY_DONE(status, hep_dispatch_create(loop, result->metrics, &result->dispatch, error));
     HEP_TRY_DONE(status, hep_catalog_create(result->dispatch, &result->catalog, error));
     HEP_TRY_DONE(status, hep_webhooks_create(result, options->webhook_hosts, options->webhook_secret_file,
@@ -720,6 +721,8 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_catalog_destroy(engine->catalog);
     while (engine->sessions)
         hep_engine_drop_session(engine, engine->sessions);
+    hep_workflow_release(engine->loaded_workflow);
+    json_decref(engine->loaded_source);
     hep_batches_free(engine);
     hep_loop_cancel(engine->store_timer);
     hep_events_destroy(engine->events);

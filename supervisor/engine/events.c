@@ -6,9 +6,11 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/text_format.h"
 #include "common/wire.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Numbers are reserved in the store in blocks, because events that are not durable use them too. */
 enum { BLOCK = 100000 };
@@ -103,8 +105,8 @@ enum hep_status hep_events_store(struct hep_events *events, struct hep_error *er
     for (uint64_t seq = first_pending(events); seq < events->next; seq++) {
         const struct entry *entry = &events->ring[seq % HEP_EVENTS_RING];
         if (entry->durable)
-            HEP_TRY(hep_store_put_event(events->store, seq, hep_json_int(entry->data, "time_ms", 0),
-                                        hep_json_str(entry->data, "name", ""), entry->data, error));
+            HEP_TRY(
+                hep_store_put_event(events->store, seq, hep_json_int(entry->data, "time_ms", 0), entry->data, error));
     }
     return HEP_OK;
 }
@@ -121,26 +123,17 @@ uint64_t hep_events_last(const struct hep_events *events)
     return events->seen;
 }
 
-static void append_event(void *context, uint64_t seq, json_t *data)
+uint64_t hep_events_kept_since(const struct hep_events *events)
 {
-    (void)seq;
-    if (data)
-        json_array_append(context, data);
+    return (uint64_t)hep_store_value(events->store, HEP_STORE_EVENTS_KEPT, 1);
 }
 
-/* What the store could not give of the numbers from `after` to `until`; those before this process do not count, many of
-   them were never used. */
-static void count_missed(struct hep_events *events, const json_t *stored, uint64_t after, uint64_t until)
+/* Of the numbers from `after` to `until` those that the store did not have; those before this process do not count,
+   many of them were never used. */
+static void count_missed(struct hep_events *events, uint64_t after, uint64_t until, uint64_t there)
 {
-    uint64_t first = after + 1 > events->first ? after + 1 : events->first, there = 0;
-    size_t index;
-    json_t *event;
-    json_array_foreach(stored, index, event)
-    {
-        uint64_t seq = (uint64_t)hep_json_int(event, "seq", 0);
-        there += seq >= first && seq <= until;
-    }
-    if (until + 1 > first)
+    uint64_t first = after + 1 > events->first ? after + 1 : events->first;
+    if (until + 1 > first + there)
         events->missed += until + 1 - first - there;
 }
 
@@ -149,26 +142,80 @@ uint64_t hep_events_missed(const struct hep_events *events)
     return events->missed;
 }
 
-json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit, bool follows)
+uint64_t hep_events_all_since(const struct hep_events *events)
 {
-    json_t *list = json_array();
     uint64_t oldest = events->next > HEP_EVENTS_RING ? events->next - HEP_EVENTS_RING : 0;
-    if (oldest < events->first)
-        oldest = events->first;
-    if (after + 1 < oldest) {
-        struct hep_error error;
-        if (hep_store_events(events->store, after, limit, append_event, list, &error) != HEP_OK)
-            hep_log(HEP_WARNING, "events.unreadable", "reason=\"%s\"", error.message);
-        size_t count = json_array_size(list);
-        uint64_t last = (uint64_t)hep_json_int(json_array_get(list, count - (count > 0)), "seq", 0);
-        bool full = count >= (size_t)limit;
-        if (follows)
-            count_missed(events, list, after, full && last < oldest ? last : oldest - 1);
-        if (full)
-            return list;
-        after = last + 1 < oldest ? oldest - 1 : last;
-    }
-    for (uint64_t seq = after + 1; seq <= events->seen && json_array_size(list) < (size_t)limit; seq++)
-        json_array_append(list, events->ring[seq % HEP_EVENTS_RING].data);
-    return list;
+    return oldest > events->first ? oldest : events->first;
+}
+
+struct gathering {
+    const struct hep_event_filter *filter;
+    json_t *list;
+    size_t limit;
+    uint64_t oldest; /* from here on the ring has them, and those that are not stored between them */
+    uint64_t reached;
+    int rows;
+    uint64_t first, own_rows; /* of this process: its first number, rows since */
+};
+
+static bool is_wanted(const struct hep_event_filter *filter, const char *session, const char *name)
+{
+    return (!filter->session[0] || strcmp(filter->session, session) == 0) &&
+           (!filter->types[0] || hep_names_hold(filter->types, name));
+}
+
+static enum hep_store_verdict judge_stored(void *context, uint64_t seq, const char *name)
+{
+    struct gathering *gathering = context;
+    if (json_array_size(gathering->list) == gathering->limit || seq >= gathering->oldest)
+        return HEP_STORE_STOP;
+    gathering->rows++;
+    gathering->own_rows += seq >= gathering->first;
+    gathering->reached = seq;
+    return is_wanted(gathering->filter, gathering->filter->session, name) ? HEP_STORE_TAKE : HEP_STORE_SKIP;
+}
+
+static void take_stored(void *context, uint64_t seq, json_t *data)
+{
+    struct gathering *gathering = context;
+    (void)seq;
+    if (data)
+        json_array_append(gathering->list, data);
+}
+
+/* What the ring has lost. True if there may be more of it. */
+static bool gather_stored(const struct hep_events *events, struct gathering *gathering)
+{
+    struct hep_error error;
+    if (hep_store_events(events->store, gathering->reached, gathering->filter->session, HEP_EVENTS_LOOKED_AT,
+                         judge_stored, take_stored, gathering, &error) != HEP_OK)
+        hep_log(HEP_WARNING, "events.unreadable", "reason=\"%s\"", error.message);
+    if (json_array_size(gathering->list) == gathering->limit || gathering->rows == HEP_EVENTS_LOOKED_AT)
+        return true;
+    gathering->reached = gathering->oldest - 1;
+    return false;
+}
+
+json_t *hep_events_after(struct hep_events *events, uint64_t after, const struct hep_event_filter *filter, int limit,
+                         uint64_t *reached)
+{
+    struct gathering gathering = {.filter = filter,
+                                  .list = json_array(),
+                                  .limit = (size_t)limit,
+                                  .oldest = hep_events_all_since(events),
+                                  .reached = after,
+                                  .first = events->first};
+    if (after > events->seen)
+        gathering.reached = events->seen; /* a number that no event has had */
+    bool is_late = gathering.reached + 1 < gathering.oldest, more = is_late && gather_stored(events, &gathering);
+    if (is_late && filter->follows)
+        count_missed(events, after, gathering.reached, gathering.own_rows);
+    if (!more)
+        while (gathering.reached < events->seen && json_array_size(gathering.list) < gathering.limit) {
+            json_t *data = events->ring[++gathering.reached % HEP_EVENTS_RING].data;
+            if (is_wanted(filter, hep_json_str(data, "session", ""), hep_json_str(data, "name", "")))
+                json_array_append(gathering.list, data);
+        }
+    *reached = gathering.reached;
+    return gathering.list;
 }

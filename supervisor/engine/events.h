@@ -7,7 +7,7 @@
 
 #include "supervisor/engine/store.h"
 
-enum { HEP_EVENTS_RING = 4096, HEP_EVENTS_STORED = 20000 };
+enum { HEP_EVENTS_RING = 4096, HEP_EVENTS_STORED = 20000, HEP_EVENTS_LOOKED_AT = 2000 /* rows of one question */ };
 
 struct hep_events;
 
@@ -28,9 +28,21 @@ enum hep_status hep_events_store(struct hep_events *events, struct hep_error *er
 void hep_events_announce(struct hep_events *events);
 /* The newest that can be seen; 0 = none yet. */
 uint64_t hep_events_last(const struct hep_events *events);
-/* Array of at most limit events with seq > after; what the ring has lost comes from the store. follows: who asks wants
-   every event, and those that neither has any more are counted. New reference. */
-json_t *hep_events_after(struct hep_events *events, uint64_t after, int limit, bool follows);
+/* What of the events is wanted; texts may be "". */
+struct hep_event_filter {
+    const char *session; /* only those of this session                  */
+    const char *types;   /* only those with such a name, HEP_TEXT_NAMES */
+    bool follows;        /* who asks wants every event: those that neither ring nor store has any more are counted */
+};
+/* Array of at most limit events with seq > after; what the ring has lost comes from the store. *reached: the number up
+   to which all have been looked at, those that are not wanted included: the next question begins there. It may be
+   smaller than that of the newest even with an empty array. New reference. */
+json_t *hep_events_after(struct hep_events *events, uint64_t after, const struct hep_event_filter *filter, int limit,
+                         uint64_t *reached);
+/* From this number on every durable event is there … */
+uint64_t hep_events_kept_since(const struct hep_events *events);
+/* … and from this one on the others are there too. */
+uint64_t hep_events_all_since(const struct hep_events *events);
 /* Events that somebody who follows came too late for, so far. */
 uint64_t hep_events_missed(const struct hep_events *events);
 

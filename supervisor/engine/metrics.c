@@ -53,6 +53,13 @@ static struct hep_metrics_operation *find(struct hep_metrics *metrics, int domai
     return is_last ? add(metrics, domain, name) : find(metrics, HEP_METRICS_UNKNOWN, "other");
 }
 
+/* An operation's own name, whichever it was asked by. */
+static const char *own_name(const struct hep_metrics *metrics, enum hep_role role, const char *asked)
+{
+    bool known = metrics->router && role != HEP_ROLE_NONE;
+    return hep_json_str(known ? hep_router_operation(metrics->router, role, asked) : NULL, "name", asked);
+}
+
 static enum hep_status result_of(enum hep_status status, const json_t *reply)
 {
     if (status != HEP_OK || hep_json_bool(reply, "success", false))
@@ -67,7 +74,7 @@ void hep_metrics_answered(struct hep_metrics *metrics, const json_t *message, en
     const char *type = hep_json_str(message, "type", ""), *name = strchr(type, '.');
     enum hep_role role = hep_role_from_prefix(type, strcspn(type, "."));
     enum hep_status result = result_of(status, reply);
-    struct hep_metrics_operation *operation = name ? find(metrics, (int)role, name + 1) : NULL;
+    struct hep_metrics_operation *operation = name ? find(metrics, (int)role, own_name(metrics, role, name + 1)) : NULL;
     if (!operation)
         return;
     if (hep_json_bool(message, "measure", false)) {
@@ -131,7 +138,7 @@ void hep_metrics_report(struct hep_metrics *metrics, enum hep_role role, const j
     carry(&metrics->domains[role].cpu_ms, hep_json_int(report, "cpu_ms", 0));
     carry(&metrics->domains[role].reports_dropped, hep_json_int(report, "reports_dropped", 0));
     for (int rows = 1; role == HEP_ROLE_INFERENCE && rows <= HEP_METRICS_ROWS_MAX; rows++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "%d", rows);
         carry(&metrics->rows[rows - 1], hep_json_int(sizes, name, 0));
     }

@@ -44,6 +44,7 @@ struct hep_metrics_domain {
 };
 
 struct hep_metrics {
+    const struct hep_router *router; /* knows the operations' own names; not owned, NULL = none */
     int64_t created_wall_ms;
     struct hep_metrics_operation *operations[HEP_METRICS_OPERATIONS_MAX];
     size_t operation_count;

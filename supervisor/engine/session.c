@@ -316,13 +316,29 @@ static void load_step(void *context, const struct hep_store_step *row)
     }
 }
 
-enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_store_session *row,
+/* The workflow of a row; sessions that are read one after another have the same, as a rule. A new reference. */
+static enum hep_status load_workflow(struct hep_engine *engine, json_t *source, struct hep_workflow **workflow,
+                                     struct hep_error *error)
+{
+    if (source != engine->loaded_source) {
+        struct hep_workflow *parsed = NULL;
+        HEP_TRY(hep_workflow_parse(source, NULL, &parsed, error));
+        hep_workflow_release(engine->loaded_workflow);
+        json_decref(engine->loaded_source);
+        engine->loaded_workflow = parsed;
+        engine->loaded_source = json_incref(source);
+    }
+    *workflow = hep_workflow_hold(engine->loaded_workflow);
+    return HEP_OK;
+}
+
+enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_store_session *row, bool whole,
                                  struct hep_session **session, struct hep_error *error)
 {
     struct hep_workflow *workflow = NULL;
     enum hep_session_state state = hep_session_state_from_name(row->state);
     if (state == HEP_SESSION_STATE_COUNT || strlen(row->id) >= HEP_SESSION_ID_MAX ||
-        !json_is_object(row->configuration) || hep_workflow_parse(row->workflow, NULL, &workflow, error) != HEP_OK)
+        !json_is_object(row->configuration) || load_workflow(engine, row->workflow, &workflow, error) != HEP_OK)
         return hep_fail(error, HEP_E_BAD_FILE, "session %.60s in the store cannot be understood", row->id);
     struct hep_session *result = hep_session_create(engine, workflow);
     hep_workflow_release(workflow);
@@ -348,7 +364,7 @@ enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_sto
     result->created = row->created;
     result->started = row->started;
     result->ended = row->ended;
-    enum hep_status status = hep_store_steps(engine->store, result->id, load_step, result, error);
+    enum hep_status status = hep_store_steps(engine->store, result->id, whole, load_step, result, error);
     if (status != HEP_OK) {
         hep_session_free(result);
         return status;

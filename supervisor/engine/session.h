@@ -129,8 +129,9 @@ bool hep_session_is_ended(enum hep_session_state state);
 /* A session with empty steps; takes no reference it does not hold itself. NULL when out of memory. */
 struct hep_session *hep_session_create(struct hep_engine *engine, struct hep_workflow *workflow);
 void hep_session_free(struct hep_session *session); /* NULL is accepted; nothing may be in hand */
-/* A session as the store has it, not in the engine's list. BAD_FILE if its row cannot be understood. */
-enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_store_session *row,
+/* A session as the store has it, not in the engine's list; not whole: as hep_store_steps. BAD_FILE if its row cannot be
+   understood. */
+enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_store_session *row, bool whole,
                                  struct hep_session **session, struct hep_error *error);
 /* Writes what is dirty inside a transaction; the flags are cleared by hep_session_saved. */
 enum hep_status hep_session_save(struct hep_session *session, struct hep_error *error);

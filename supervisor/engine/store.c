@@ -21,6 +21,19 @@ enum { STORE_APPLICATION = 0x48455054 }; /* "HEPT" */
     "CREATE TABLE incidents(id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, domain TEXT NOT NULL,"        \
     " obituary TEXT NOT NULL);"
 
+/* Each list of sessions walks one of these from the newest on, and sees in it alone whether a row is wanted. */
+#define SESSION_INDEXES                                                                                                \
+    "CREATE INDEX sessions_by_age ON sessions(seq, created);"                                                          \
+    "CREATE INDEX sessions_by_state ON sessions(state, seq, created);"                                                 \
+    "CREATE INDEX sessions_by_workflow ON sessions(workflow_id, seq, created, state);"
+
+#define EVENTS_INDEX "CREATE INDEX events_by_session ON events(session, seq) WHERE session IS NOT NULL;"
+/* What was trimmed before this was written down is not known: what is there is what is kept. */
+#define EVENTS_OF_SESSIONS                                                                                             \
+    "ALTER TABLE events ADD COLUMN session TEXT;"                                                                      \
+    "UPDATE events SET session=json_extract(data, '$.session');" EVENTS_INDEX                                          \
+    "INSERT OR REPLACE INTO kv(key, value) SELECT '" HEP_STORE_EVENTS_KEPT                                             \
+    "', min(seq) FROM events HAVING min(seq)>0;"
 #define BATCHES_TABLE                                                                                                  \
     "CREATE TABLE batches(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workflow_id TEXT NOT NULL,"  \
     " state TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT UNIQUE, request TEXT NOT NULL, items TEXT NOT NULL,"    \
@@ -39,14 +52,14 @@ static const char schema[] =
     "model TEXT,"
     " workflow TEXT NOT NULL, plan TEXT, results TEXT, error TEXT, note TEXT NOT NULL DEFAULT '',"
     " arena_generation INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0,"
-    " ended INTEGER NOT NULL DEFAULT 0, errors TEXT, batch TEXT, item INTEGER NOT NULL DEFAULT 0, callback_url TEXT);"
-    "CREATE INDEX sessions_by_state ON sessions(state, seq);"
+    " ended INTEGER NOT NULL DEFAULT 0, errors TEXT, batch TEXT, item INTEGER NOT NULL DEFAULT 0, callback_url "
+    "TEXT);" SESSION_INDEXES
     "CREATE TABLE steps(session TEXT NOT NULL REFERENCES sessions(id) ON DELETE CASCADE, step INTEGER NOT NULL,"
     " id TEXT NOT NULL, domain TEXT NOT NULL, operation TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,"
     " crashes INTEGER NOT NULL, result TEXT, error TEXT, queued INTEGER NOT NULL, started INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, duration_us INTEGER NOT NULL, PRIMARY KEY(session, step)) WITHOUT ROWID;"
-    "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT "
-    "NULL);" INCIDENTS_TABLE WORKFLOWS_TABLE BATCHES_TABLE WEBHOOKS_TABLE
+    "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL,"
+    " session TEXT);" EVENTS_INDEX INCIDENTS_TABLE WORKFLOWS_TABLE BATCHES_TABLE WEBHOOKS_TABLE
     "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 #define SESSION_COLUMNS                                                                                                \
@@ -54,7 +67,15 @@ static const char schema[] =
     " arena_generation, created, started, ended, errors, batch, item, callback_url"
 #define WEBHOOK_COLUMNS "id, subject, event, url, given_up, attempts, created, next, error"
 #define BATCH_COLUMNS   "seq, id, workflow_id, state, priority, key, request, items, refused, created, started, ended"
-#define ENDED           "('completed', 'failed', 'cancelled')"
+/* What a line of a list needs: not what was asked for, nor what the model was; progress comes from the plan. */
+#define LISTED_COLUMNS                                                                                                 \
+    "seq, id, workflow_id, state, priority, NULL, NULL, configuration, NULL, workflow,"                                \
+    " CASE state WHEN 'completed' THEN NULL ELSE plan END, results, error, note, arena_generation, created, started,"  \
+    " ended, NULL, batch, item, NULL"
+#define LISTED_ROWS "seq<?1 AND created>=?3 AND created<?4 ORDER BY seq DESC LIMIT ?2"
+#define STEP_NAMES  "session, step, id, domain, operation, state, attempt, crashes,"
+#define STEP_TIMES  "queued, started, ended, duration_us FROM steps WHERE session=?1 ORDER BY step"
+#define ENDED       "('completed', 'failed', 'cancelled')"
 
 /* To add a statement: a row here; it is prepared once at open. */
 #define STATEMENTS(X)                                                                                                  \
@@ -68,7 +89,7 @@ static const char schema[] =
     X(PUT_STEP,                                                                                                        \
       "INSERT OR REPLACE INTO steps(session, step, id, domain, operation, state, attempt, crashes, result, error,"     \
       " queued, started, ended, duration_us) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")                  \
-    X(PUT_EVENT, "INSERT OR REPLACE INTO events(seq, time, name, data) VALUES(?1,?2,?3,?4)")                           \
+    X(PUT_EVENT, "INSERT OR REPLACE INTO events(seq, time, name, data, session) VALUES(?1,?2,?3,?4,?5)")               \
     X(PUT_INCIDENT, "INSERT INTO incidents(time, domain, obituary) VALUES(?1,?2,?3)")                                  \
     X(TRIM_INCIDENTS,                                                                                                  \
       "DELETE FROM incidents WHERE id <= (SELECT id FROM incidents ORDER BY id DESC LIMIT 1 OFFSET ?1)")               \
@@ -82,13 +103,18 @@ static const char schema[] =
     X(TRIM_EVENTS, "DELETE FROM events WHERE seq <= (SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?1)")     \
     X(GET_SESSION, "SELECT " SESSION_COLUMNS " FROM sessions WHERE id=?1")                                             \
     X(GET_KEY, "SELECT " SESSION_COLUMNS " FROM sessions WHERE key=?1")                                                \
-    X(LIST, "SELECT " SESSION_COLUMNS " FROM sessions WHERE seq<?1 ORDER BY seq DESC LIMIT ?2")                        \
-    X(LIST_STATE, "SELECT " SESSION_COLUMNS " FROM sessions WHERE seq<?1 AND state=?3 ORDER BY seq DESC LIMIT ?2")     \
+    X(LIST, "SELECT " LISTED_COLUMNS " FROM sessions INDEXED BY sessions_by_age WHERE " LISTED_ROWS)                   \
+    X(LIST_STATE,                                                                                                      \
+      "SELECT " LISTED_COLUMNS " FROM sessions INDEXED BY sessions_by_state WHERE state=?5 AND " LISTED_ROWS)          \
+    X(LIST_WORKFLOW, "SELECT " LISTED_COLUMNS " FROM sessions INDEXED BY sessions_by_workflow"                         \
+                     " WHERE workflow_id=?6 AND (?5 IS NULL OR state=?5) AND " LISTED_ROWS)                            \
     X(LIVE, "SELECT " SESSION_COLUMNS " FROM sessions WHERE state NOT IN " ENDED " ORDER BY seq")                      \
-    X(STEPS,                                                                                                           \
-      "SELECT session, step, id, domain, operation, state, attempt, crashes, result, error, queued, started, ended,"   \
-      " duration_us FROM steps WHERE session=?1 ORDER BY step")                                                        \
-    X(EVENTS, "SELECT seq, data FROM events WHERE seq>?1 ORDER BY seq LIMIT ?2")                                       \
+    X(STEPS, "SELECT " STEP_NAMES " result, error, " STEP_TIMES)                                                       \
+    X(LISTED_STEPS, "SELECT " STEP_NAMES " CASE state WHEN 'cancelled' THEN result END, NULL, " STEP_TIMES)            \
+    X(EVENTS_KEPT, "INSERT OR REPLACE INTO kv(key, value) SELECT '" HEP_STORE_EVENTS_KEPT "', min(seq) FROM events"    \
+                   " HAVING min(seq)>0")                                                                               \
+    X(EVENTS, "SELECT seq, name, data FROM events WHERE seq>?1 ORDER BY seq LIMIT ?2")                                 \
+    X(EVENTS_OF, "SELECT seq, name, data FROM events WHERE session=?3 AND seq>?1 ORDER BY seq LIMIT ?2")               \
     X(VALUE, "SELECT value FROM kv WHERE key=?1")                                                                      \
     X(ADD_BATCH, "INSERT INTO batches(" BATCH_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")              \
     X(CHANGE_BATCH, "UPDATE batches SET state=?2, priority=?3, refused=?4, started=?5, ended=?6 WHERE id=?1")          \
@@ -129,6 +155,8 @@ struct hep_store {
     sqlite3_stmt *statements[STATEMENT_COUNT];
     char path[4096];
     enum hep_store_safety safety; /* as SQLite was last told */
+    char *template_text;          /* of the session read last … */
+    json_t *template;             /* … and what it says: the next one has the same, as a rule */
 };
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
@@ -177,8 +205,9 @@ static enum hep_status pragma_value(struct hep_store *store, const char *sql, in
 static const char *const migrations[HEP_STORE_VERSION] = {
     [1] = INCIDENTS_TABLE,
     [2] = "ALTER TABLE sessions ADD COLUMN errors TEXT; ALTER TABLE sessions ADD COLUMN batch TEXT;"
-          "ALTER TABLE sessions ADD COLUMN item INTEGER NOT NULL DEFAULT 0;"
-          "ALTER TABLE sessions ADD COLUMN callback_url TEXT;" WORKFLOWS_TABLE BATCHES_TABLE WEBHOOKS_TABLE};
+          "ALTER TABLE sessions ADD COLUMN item INTEGER NOT NULL DEFAULT 0;" WORKFLOWS_TABLE BATCHES_TABLE,
+    [3] = "DROP INDEX sessions_by_state;" SESSION_INDEXES EVENTS_OF_SESSIONS
+          "ALTER TABLE sessions ADD COLUMN callback_url TEXT;" WEBHOOKS_TABLE};
 
 static enum hep_status migrate(struct hep_store *store, int64_t version, struct hep_error *error)
 {
@@ -270,6 +299,8 @@ void hep_store_close(struct hep_store *store)
     for (int i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(store->statements[i]);
     sqlite3_close(store->db);
+    free(store->template_text);
+    json_decref(store->template);
     free(store);
 }
 
@@ -399,14 +430,15 @@ enum hep_status hep_store_put_step(struct hep_store *store, const struct hep_sto
     return finish(store, PUT_STEP, "cannot store a step", error);
 }
 
-enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const char *name,
-                                    const json_t *data, struct hep_error *error)
+enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const json_t *data,
+                                    struct hep_error *error)
 {
     sqlite3_stmt *s = store->statements[PUT_EVENT];
     sqlite3_bind_int64(s, 1, (int64_t)seq);
     sqlite3_bind_int64(s, 2, time);
-    bind_text(s, 3, name);
+    bind_text(s, 3, hep_json_str(data, "name", ""));
     bind_json(s, 4, data);
+    bind_text(s, 5, hep_json_str(data, "session", NULL));
     return finish(store, PUT_EVENT, "cannot store an event", error);
 }
 
@@ -521,11 +553,27 @@ enum hep_status hep_store_trim(struct hep_store *store, int sessions, int64_t ev
     sqlite3_bind_int(store->statements[TRIM_WEBHOOKS], 1, HEP_STORE_GIVEN_UP);
     HEP_TRY(finish(store, TRIM_WEBHOOKS, "cannot trim the webhooks", error));
     sqlite3_bind_int64(store->statements[TRIM_EVENTS], 1, events);
-    return finish(store, TRIM_EVENTS, "cannot trim the events", error);
+    HEP_TRY(finish(store, TRIM_EVENTS, "cannot trim the events", error));
+    if (sqlite3_changes(store->db) > 0)
+        HEP_TRY(finish(store, EVENTS_KEPT, "cannot say which events are kept", error));
+    return HEP_OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
-static void see_session(sqlite3_stmt *s, hep_store_see_session *see, void *context)
+/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* A new reference, to be looked at only. */
+static json_t *column_template(struct hep_store *store, sqlite3_stmt *s, int at)
+{
+    const char *text = (const char *)sqlite3_column_text(s, at);
+    if (!text || !store->template_text || strcmp(text, store->template_text) != 0) {
+        free(store->template_text);
+        json_decref(store->template);
+        store->template_text = text ? strdup(text) : NULL;
+        store->template = column_json(s, at);
+    }
+    return json_incref(store->template);
+}
+
+static void see_session(struct hep_store *store, sqlite3_stmt *s, hep_store_see_session *see, void *context)
 {
     struct hep_store_session row = {
         .seq = sqlite3_column_int64(s, 0),
@@ -537,7 +585,7 @@ static void see_session(sqlite3_stmt *s, hep_store_see_session *see, void *conte
         .request = column_json(s, 6),
         .configuration = column_json(s, 7),
         .model = column_json(s, 8),
-        .workflow = column_json(s, 9),
+        .workflow = column_template(store, s, 9),
         .plan = column_json(s, 10),
         .results = column_json(s, 11),
         .error = column_json(s, 12),
@@ -569,7 +617,7 @@ static enum hep_status read_sessions(struct hep_store *store, enum statement whi
     sqlite3_stmt *s = store->statements[which];
     int code, rows = 0;
     for (; (code = sqlite3_step(s)) == SQLITE_ROW; rows++)
-        see_session(s, see, context);
+        see_session(store, s, see, context);
     enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read sessions", error);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
@@ -596,15 +644,19 @@ enum hep_status hep_store_get_key(struct hep_store *store, const char *key, hep_
     return count ? HEP_OK : hep_fail(error, HEP_E_NOT_FOUND, "no session has this key");
 }
 
-enum hep_status hep_store_list_sessions(struct hep_store *store, const char *state, int64_t before, int limit,
+enum hep_status hep_store_list_sessions(struct hep_store *store, const struct hep_store_filter *filter,
                                         hep_store_see_session *see, void *context, struct hep_error *error)
 {
-    enum statement which = state ? LIST_STATE : LIST;
+    enum statement which = filter->workflow_id ? LIST_WORKFLOW : filter->state ? LIST_STATE : LIST;
     sqlite3_stmt *s = store->statements[which];
-    sqlite3_bind_int64(s, 1, before);
-    sqlite3_bind_int(s, 2, limit);
-    if (state)
-        bind_text(s, 3, state);
+    sqlite3_bind_int64(s, 1, filter->before);
+    sqlite3_bind_int(s, 2, filter->limit);
+    sqlite3_bind_int64(s, 3, filter->created_from);
+    sqlite3_bind_int64(s, 4, filter->created_until);
+    if (which != LIST)
+        bind_text(s, 5, filter->state);
+    if (which == LIST_WORKFLOW)
+        bind_text(s, 6, filter->workflow_id);
     return read_sessions(store, which, see, context, NULL, error);
 }
 
@@ -614,10 +666,10 @@ enum hep_status hep_store_live_sessions(struct hep_store *store, hep_store_see_s
     return read_sessions(store, LIVE, see, context, NULL, error);
 }
 
-enum hep_status hep_store_steps(struct hep_store *store, const char *session, hep_store_see_step *see, void *context,
-                                struct hep_error *error)
+enum hep_status hep_store_steps(struct hep_store *store, const char *session, bool whole, hep_store_see_step *see,
+                                void *context, struct hep_error *error)
 {
-    sqlite3_stmt *s = store->statements[STEPS];
+    sqlite3_stmt *s = store->statements[whole ? STEPS : LISTED_STEPS];
     int code;
     bind_text(s, 1, session);
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
@@ -646,20 +698,30 @@ enum hep_status hep_store_steps(struct hep_store *store, const char *session, he
     return status;
 }
 
-enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see,
-                                 void *context, struct hep_error *error)
+enum hep_status hep_store_events(struct hep_store *store, uint64_t after, const char *session, int limit,
+                                 hep_store_judge_event *judge, hep_store_see_event *see, void *context,
+                                 struct hep_error *error)
 {
-    sqlite3_stmt *s = store->statements[EVENTS];
+    sqlite3_stmt *s = store->statements[session[0] ? EVENTS_OF : EVENTS];
     int code;
+    enum hep_store_verdict verdict = HEP_STORE_SKIP;
     sqlite3_bind_int64(s, 1, (int64_t)after);
     sqlite3_bind_int(s, 2, limit);
-    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
-        json_t *data = column_json(s, 1);
-        see(context, (uint64_t)sqlite3_column_int64(s, 0), data);
+    if (session[0])
+        bind_text(s, 3, session);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW && verdict != HEP_STORE_STOP) {
+        uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0);
+        verdict = judge(context, seq, (const char *)sqlite3_column_text(s, 1));
+        if (verdict != HEP_STORE_TAKE)
+            continue;
+        json_t *data = column_json(s, 2);
+        see(context, seq, data);
         json_decref(data);
     }
-    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read events", error);
+    enum hep_status status =
+        code == SQLITE_DONE || code == SQLITE_ROW ? HEP_OK : fail(store, "cannot read events", error);
     sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
     return status;
 }
 

@@ -10,7 +10,7 @@
 #include <jansson.h>
 
 enum {
-    HEP_STORE_VERSION = 3,     /* of the schema                 */
+    HEP_STORE_VERSION = 4,     /* of the schema                 */
     HEP_STORE_INCIDENTS = 500, /* the newest so many are kept   */
     HEP_STORE_GIVEN_UP = 1000  /* webhooks, the same           */
 };
@@ -84,10 +84,25 @@ struct hep_store_webhook {
     json_t *error;         /* of the last attempt, NULL = none                                    */
 };
 
+/* Which sessions a list is of. */
+struct hep_store_filter {
+    const char *state;                   /* NULL = any                                            */
+    const char *workflow_id;             /* NULL = any                                            */
+    int64_t created_from, created_until; /* wall ms: from <= created < until                      */
+    int64_t before;                      /* only with a smaller seq; INT64_MAX = from the newest  */
+    int limit;                           /* at most so many                                       */
+};
+
 typedef void hep_store_see_session(void *context, const struct hep_store_session *row);
 typedef void hep_store_see_step(void *context, const struct hep_store_step *row);
+/* Whether the event is wanted: it is read only then. */
+enum hep_store_verdict { HEP_STORE_SKIP, HEP_STORE_TAKE, HEP_STORE_STOP };
+typedef enum hep_store_verdict hep_store_judge_event(void *context, uint64_t seq, const char *name);
 /* data: the whole event. */
 typedef void hep_store_see_event(void *context, uint64_t seq, json_t *data);
+
+/* hep_store_value: from this number on every stored event is still there. */
+#define HEP_STORE_EVENTS_KEPT "events.kept_since"
 
 /* Opens or makes the file and its schema. BAD_CONFIG: made by a newer Heptad. BAD_FILE: damaged. IO, NO_SPACE. */
 enum hep_status hep_store_open(const char *path, struct hep_store **store, struct hep_error *error);
@@ -111,8 +126,9 @@ enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_
 enum hep_status hep_store_change_session(struct hep_store *store, const struct hep_store_session *row,
                                          struct hep_error *error);
 enum hep_status hep_store_put_step(struct hep_store *store, const struct hep_store_step *row, struct hep_error *error);
-enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const char *name,
-                                    const json_t *data, struct hep_error *error);
+/* data: the whole event, with its name and maybe its session. */
+enum hep_status hep_store_put_event(struct hep_store *store, uint64_t seq, int64_t time, const json_t *data,
+                                    struct hep_error *error);
 enum hep_status hep_store_put_value(struct hep_store *store, const char *key, int64_t value, struct hep_error *error);
 /* Adds a batch (CONFLICT if its id or key is there; *seq: its age), or changes what may change of it: state, priority,
    refused, started, ended. */
@@ -140,16 +156,19 @@ enum hep_status hep_store_get_session(struct hep_store *store, const char *id, h
                                       void *context, struct hep_error *error);
 enum hep_status hep_store_get_key(struct hep_store *store, const char *key, hep_store_see_session *see, void *context,
                                   struct hep_error *error);
-/* Newest first, seq < before; state NULL = any. */
-enum hep_status hep_store_list_sessions(struct hep_store *store, const char *state, int64_t before, int limit,
+/* Newest first; the rows are without key, request and model. */
+enum hep_status hep_store_list_sessions(struct hep_store *store, const struct hep_store_filter *filter,
                                         hep_store_see_session *see, void *context, struct hep_error *error);
 /* Sessions that are not ended, oldest first. */
 enum hep_status hep_store_live_sessions(struct hep_store *store, hep_store_see_session *see, void *context,
                                         struct hep_error *error);
-enum hep_status hep_store_steps(struct hep_store *store, const char *session, hep_store_see_step *see, void *context,
-                                struct hep_error *error);
-enum hep_status hep_store_events(struct hep_store *store, uint64_t after, int limit, hep_store_see_event *see,
-                                 void *context, struct hep_error *error);
+/* whole: false leaves error out, and result but of a cancelled step: what a line of a list needs. */
+enum hep_status hep_store_steps(struct hep_store *store, const char *session, bool whole, hep_store_see_step *see,
+                                void *context, struct hep_error *error);
+/* By number, at most so many rows; session "": of all. */
+enum hep_status hep_store_events(struct hep_store *store, uint64_t after, const char *session, int limit,
+                                 hep_store_judge_event *judge, hep_store_see_event *see, void *context,
+                                 struct hep_error *error);
 /* Adds what is said of a dead process; its "domain" is looked for by name. *number: what it is called from then on. */
 enum hep_status hep_store_put_incident(struct hep_store *store, int64_t time, const json_t *obituary, int64_t *number,
                                        struct hep_error *error);

@@ -1,5 +1,6 @@
 /* Many requests at once: batch.*. */
 #include "supervisor/front/operations.h"
+#include "supervisor/front/says.h"
 
 #include "common/wire.h"
 
@@ -31,7 +32,8 @@ static const struct hep_field list_fields[] = {
     HEP_FIELD(I32, batch_list_request, limit, DEFAULTED, .fallback = 50, .min = 1, .max = 200,
               .help = "batches of one answer"),
     HEP_FIELD(STR, batch_list_request, status, OPTIONAL, .choices = status_choices, .help = "only these"),
-    HEP_FIELD(STR, batch_list_request, cursor, OPTIONAL, .max = 24, .help = "next_cursor of the answer before"),
+    HEP_FIELD(STR, batch_list_request, cursor, OPTIONAL, .format = HEP_TEXT_NUMBER, .max = 18,
+              .help = "next_cursor of the answer before"),
 };
 static const struct hep_field control_fields[] = {
     HEP_FIELD(STR, batch_control_request, batch_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
@@ -39,20 +41,24 @@ static const struct hep_field control_fields[] = {
     HEP_FIELD(STR, batch_control_request, action, REQUIRED, .choices = action_choices,
               .help = "what to do, at the next step boundary of what runs"),
 };
+static const struct hep_field item_fields[] = {{.name = "",
+                                                .type = HEP_FIELD_JSON,
+                                                .presence = HEP_REQUIRED,
+                                                .form = HEP_FORM_OBJECT,
+                                                .open = true,
+                                                .help = "as configuration"},
+                                               HEP_END_OF_FIELDS};
 static const struct hep_field create_fields[] = {
     HEP_FIELD(STR, create_request, workflow_id, DEFAULTED, .fallback_text = HEP_WORKFLOW_BASE, .max = HEP_NAME_MAX - 1,
               .help = "name of the workflow"),
-    HEP_FIELD(JSON, create_request, configuration, OPTIONAL, .help = "an object: what all items have in common"),
-    HEP_FIELD(JSON, create_request, items, OPTIONAL,
-              .help = "an array of objects: what each item has beside or instead of that"),
-    HEP_FIELD(JSON, create_request, ranges, OPTIONAL,
-              .help = "an object: per parameter an array of values, or {from, to, step}; every combination is an item"),
-    HEP_FIELD(JSON, create_request, batch_config, OPTIONAL,
-              .help =
-                  "an object: total_images (as many as items and ranges make; more are repetitions with the next "
-                  "seeds), preferred_batch_size 1 (without dynamic sizing), max_batch_size 4, enable_dynamic_sizing "
-                  "true, memory_threshold 0.8 (of the free memory), parallel_processing false, "
-                  "max_parallel_batches 2"),
+    HEP_FIELD(JSON, create_request, configuration, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true,
+              .help = "what all items have in common"),
+    HEP_FIELD(JSON, create_request, items, OPTIONAL, HEP_INSIDE(LIST, item_fields),
+              .help = "what each item has beside or instead of that"),
+    HEP_FIELD(JSON, create_request, ranges, OPTIONAL, .form = HEP_FORM_MAP,
+              .help = "per parameter an array of values, or {from, to, step}; every combination is an item"),
+    HEP_FIELD(JSON, create_request, batch_config, OPTIONAL, HEP_INSIDE(OBJECT, hep_batch_config_fields),
+              .help = "how many images, and how many together"),
     HEP_FIELD(I32, create_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "of its sessions"),
     HEP_FIELD(STR, create_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX - 16,
               .help = "the same key and request again gives the same batch"),
@@ -61,40 +67,54 @@ static const struct hep_field create_fields[] = {
                       "webhooks.hosts"),
 };
 
+static const char *const item_choices[] = {"waiting", "queued",    "running", "paused", "completed",
+                                           "failed",  "cancelled", "refused", NULL};
+static const struct hep_field item_says[] = {
+    SAYS(I32, "item", "its number, from 0"),
+    MAYBE(STR, "session_id", "its session"),
+    SAYS(STR, "status", "of its session; refused: it became none", .choices = item_choices),
+    MAYBE(F64, "progress", "of its session", .min = 0, .max = 1),
+    MAYBE(I32, "denoising_step", "denoising steps done"),
+    MAYBE(I32, "denoising_steps", "denoising steps in all"),
+    MAYBE(I64, "elapsed_ms", "of its session"),
+    MAYBE(I64, "eta_ms", "estimated time to its end, ms"),
+    MAYBE(STR, "note", "what a person should know about it now"),
+    MAYBE(JSON, "error", "why it failed", HEP_INSIDE(OBJECT, hep_session_error_says)),
+    MAYBE(JSON, "files", "the finished images", HEP_INSIDE(LIST, hep_file_says)),
+    HEP_END_OF_FIELDS};
+#define BATCH_ROWS                                                                                                     \
+    SAYS(STR, "batch_id", "name of the batch"), SAYS(STR, "workflow_id", "workflow of its items"),                     \
+        SAYS(STR, "status", "of the batch", .choices = status_choices + 1), SAYS(I32, "priority", "of its sessions"),  \
+        SAYS(I32, "total_items", "images"), SAYS(I32, "completed_items", "of these"),                                  \
+        SAYS(I32, "failed_items", "of these"), SAYS(I32, "cancelled_items", "of these"),                               \
+        SAYS(I32, "running_items", "of these, queued ones included"), SAYS(I32, "waiting_items", "not begun yet"),     \
+        SAYS(I64, "cursor", "its place in lists"),                                                                     \
+        SAYS(JSON, "batch_config", "with its defaults", HEP_INSIDE(OBJECT, hep_batch_config_fields)),                  \
+        SAYS(STR, "created", "time, RFC 3339"), SAYS(STR, "started", "time; null = not yet", .nullable = true),        \
+        SAYS(STR, "ended", "time; null = not yet", .nullable = true)
 static const struct hep_field batch_says[] = {
-    SAYS(STR, "batch_id", "name of the batch"),
-    SAYS(STR, "workflow_id", "workflow of its items"),
-    SAYS(STR, "status", "created, running, paused, completed, failed, cancelled"),
-    SAYS(I32, "priority", "of its sessions"),
-    SAYS(I32, "total_items", "images"),
-    SAYS(I32, "completed_items", "of these"),
-    SAYS(I32, "failed_items", "of these"),
-    SAYS(I32, "cancelled_items", "of these"),
-    SAYS(I32, "running_items", "of these, queued ones included"),
-    SAYS(I32, "waiting_items", "not begun yet"),
-    SAYS(I64, "cursor", "its place in lists"),
-    SAYS(F64, "progress", "0 to 1"),
-    SAYS(F64, "images_per_s", "since it began to run"),
-    SAYS(F64, "steps_per_s", "denoising steps of one image, at the end"),
-    SAYS(I64, "eta_ms", "estimated time to the end, ms"),
-    SAYS(JSON, "items",
-         "item, session_id, status, progress, denoising_step, denoising_steps, files, error of each begun one"),
-    SAYS(JSON, "manager",
-         "what the batch manager says: group_sizes (calls with so many rows), limited_by (rows, rows_max, memory, "
-         "operations), step_bytes and step_bytes_allowed of the last call"),
-    SAYS(I64, "peak_bytes", "largest step_bytes so far, as reported each second"),
-    SAYS(JSON, "batch_config", "with its defaults"),
-    SAYS(STR, "callback_url", "who is told of its end"),
-    SAYS(JSON, "webhooks", "those of it that are not delivered, as in session.get"),
-    SAYS(STR, "created", "time"),
-    SAYS(STR, "started", "time"),
-    SAYS(STR, "ended", "time"),
-};
-static const struct hep_field list_says[] = {SAYS(JSON, "batches", "as batch.get without items"),
-                                             SAYS(STR, "next_cursor", "of the page after; absent at the end")};
+    BATCH_ROWS,
+    SAYS(F64, "progress", "of the whole", .min = 0, .max = 1),
+    MAYBE(F64, "images_per_s", "since it began to run"),
+    MAYBE(F64, "steps_per_s", "denoising steps of one image, at the end"),
+    MAYBE(I64, "eta_ms", "estimated time to the end, ms"),
+    SAYS(JSON, "items", "that have begun or were refused", HEP_INSIDE(LIST, item_says)),
+    MAYBE(JSON, "manager",
+          "what the batch manager says: group_sizes (calls with so many rows), limited_by (rows, rows_max, memory, "
+          "operations), step_bytes and step_bytes_allowed of the last call",
+          .form = HEP_FORM_OBJECT, .open = true),
+    MAYBE(I64, "peak_bytes", "largest step_bytes so far, as reported each second"),
+    MAYBE(STR, "callback_url", "who is told of its end"),
+    MAYBE(JSON, "webhooks", "of these, what is not delivered", HEP_INSIDE(LIST, hep_webhook_says))};
+static const struct hep_field batch_line_says[] = {BATCH_ROWS, HEP_END_OF_FIELDS};
+static const struct hep_field list_says[] = {SAYS(JSON, "batches", "newest first", HEP_INSIDE(LIST, batch_line_says)),
+                                             MAYBE(STR, "next_cursor", "of the page after; absent at the end")};
 static const struct hep_field created_says[] = {
-    SAYS(STR, "batch_id", "name of the batch"), SAYS(STR, "status", "as batch.get"),
+    SAYS(STR, "batch_id", "name of the batch"), SAYS(STR, "status", "of the batch", .choices = status_choices + 1),
     SAYS(BOOL, "created", "false if the idempotency key was known"), SAYS(I32, "total_items", "images")};
+static const struct hep_field control_says[] = {SAYS(STR, "batch_id", "name of the batch"),
+                                                SAYS(STR, "status", "after it", .choices = status_choices + 1),
+                                                SAYS(I32, "total_items", "images")};
 static const struct hep_field deleted_says[] = {SAYS(STR, "batch_id", "name of the batch")};
 
 static enum hep_status batch_list(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
@@ -194,14 +214,14 @@ const struct hep_operation hep_batch_operations[] = {
     {.name = "execute",
      .handler = batch_execute,
      REQUEST(batch_request, batch_fields),
-     REPLY(created_says),
+     REPLY(control_says),
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,
      .help = "begin a batch: its items become sessions, as many at a time as run together"},
     {.name = "control",
      .handler = batch_control,
      REQUEST(batch_control_request, control_fields),
-     REPLY(created_says),
+     REPLY(control_says),
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,
      .help = "pause, resume or cancel a batch with its sessions"},

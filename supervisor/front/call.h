@@ -45,7 +45,7 @@ struct hep_call {
     bool (*check)(struct hep_call *call); /* ends the call and returns true if it has come, or if this is NULL:
                                              the wait is over; NULL = not waiting                      */
     struct hep_loop_timer *timer;         /* end of the wait                                            */
-    char session[HEP_SESSION_ID_MAX];
+    char session[HEP_SESSION_ID_MAX], types[HEP_EVENT_TYPES_MAX + 1];
     uint64_t after_seq;
     int limit;
     int64_t wait_ms;      /* of a job that is waited for                                                   */

@@ -2,10 +2,13 @@
 #include "common/crash_point.h"
 #include "common/wire.h"
 #include "supervisor/front/operations.h"
+#include "supervisor/front/says.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct poll_request {
+    struct hep_str session_id, types;
     int64_t after_seq;
     int32_t limit, wait_ms;
 };
@@ -19,6 +22,10 @@ struct stop_request {
 static const struct hep_field poll_fields[] = {
     HEP_FIELD(I64, poll_request, after_seq, DEFAULTED, .fallback = -1,
               .help = "newest seq that is known; -1 = only what comes from now on"),
+    HEP_FIELD(STR, poll_request, session_id, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "only events of this session"),
+    HEP_FIELD(STR, poll_request, types, OPTIONAL, .format = HEP_TEXT_NAMES, .max = HEP_EVENT_TYPES_MAX,
+              .help = "only events with these names: session.state,domain.*"),
     HEP_FIELD(I32, poll_request, limit, DEFAULTED, .fallback = 100, .min = 1, .max = 500,
               .help = "events of one answer"),
     HEP_FIELD(I32, poll_request, wait_ms, DEFAULTED, .max = HEP_WAIT_MAX_MS, .help = "wait so long for the first, ms"),
@@ -32,9 +39,14 @@ static const struct hep_field tail_fields[] = {
 static const struct hep_field stop_fields[] = {HEP_FIELD(I32, stop_request, drain_ms, DEFAULTED, .fallback = -1,
                                                          .min = -1, .max = 600000,
                                                          .help = "time for what is in hand, ms; -1 = as configured")};
+static const struct hep_field event_says[] = {
+    SAYS(I64, "seq", "its number"), SAYS(I64, "time_ms", "since 1970"), SAYS(STR, "time", "RFC 3339"),
+    SAYS(STR, "name", "what happened; docs/store.md lists them"), HEP_END_OF_FIELDS};
 static const struct hep_field poll_says[] = {
-    SAYS(JSON, "events", "seq, time, time_ms, name and the event's own fields of each"),
-    SAYS(I64, "last_seq", "for the next events.poll")};
+    SAYS(JSON, "events", "with the fields of their own", HEP_INSIDE(LIST, event_says), .open = true),
+    SAYS(I64, "last_seq", "for the next events.poll: everything up to it has been looked at"),
+    SAYS(I64, "kept_since", "from this seq on every event that is stored is still there"),
+    SAYS(I64, "all_since", "from this seq on those that are not stored (of progress) are there too")};
 static const struct hep_field config_says[] = {
     SAYS(JSON, "config", "the configuration in force, key by key"),
     SAYS(STR, "file", "that it was read from; \"\" = none: the defaults"),
@@ -44,7 +56,8 @@ static const struct hep_field reload_says[] = {SAYS(STR, "file", "that was read;
                                                     "key, from, to of each, and waits_for: \"\" (in force now), "
                                                     "\"heptad\", or whose next start it waits for: \"*\" "
                                                     "any domain, else their names")};
-static const struct hep_field tail_says[] = {SAYS(JSON, "lines", "the last lines of the log, oldest first")};
+static const struct hep_field tail_says[] = {
+    SAYS(JSON, "lines", "the last lines of the log, oldest first", HEP_INSIDE(LIST, hep_text_says))};
 static const struct hep_field drain_says[] = {
     SAYS(BOOL, "drained", "true: nothing new begins until daemon.undrain"),
     SAYS(I32, "running", "sessions that are on their way to a step boundary")};
@@ -55,11 +68,21 @@ static const struct hep_field stop_says[] = {SAYS(BOOL, "stopping", "true: it en
 static bool check_events(struct hep_call *call)
 {
     struct hep_events *events = call->front->engine->events;
+    const struct hep_event_filter filter = {call->session, call->types, call->follows};
     if (call->check && hep_events_last(events) <= call->after_seq)
         return false;
-    uint64_t after = call->after_seq;
-    json_t *list = hep_event_page(events, &after, call->limit, call->follows, NULL, NULL);
-    hep_call_end(call, HEP_OK, json_pack("{s:o, s:I}", "events", list, "last_seq", (json_int_t)after), NULL);
+    uint64_t reached = call->after_seq;
+    json_t *list = hep_event_page(events, &reached, &filter, call->limit, NULL, NULL);
+    if (call->check && json_array_size(list) == 0 && reached >= hep_events_last(events)) {
+        json_decref(list);
+        call->after_seq = reached; /* nothing of what is wanted: not looked at again */
+        return false;
+    }
+    hep_call_end(call, HEP_OK,
+                 json_pack("{s:o, s:I, s:I, s:I}", "events", list, "last_seq", (json_int_t)reached, "kept_since",
+                           (json_int_t)hep_events_kept_since(events), "all_since",
+                           (json_int_t)hep_events_all_since(events)),
+                 NULL);
     return true;
 }
 
@@ -71,6 +94,8 @@ static enum hep_status events_poll(struct hep_call *call, const void *request_, 
         request->after_seq < 0 ? hep_events_last(call->front->engine->events) : (uint64_t)request->after_seq;
     call->limit = request->limit;
     call->follows = request->wait_ms > 0;
+    snprintf(call->session, sizeof call->session, "%s", request->session_id.data);
+    snprintf(call->types, sizeof call->types, "%s", request->types.data);
     hep_call_wait(call, check_events, request->wait_ms);
     return HEP_OK;
 }

@@ -29,11 +29,11 @@ static const struct hep_field job_fields[] = {
 static const struct hep_field job_says[] = {
     SAYS(STR, "session_id", "name of the session"),
     SAYS(STR, "status", "queued; under `wait` completed, or where it stands when the wait is over"),
-    SAYS(BOOL, "created", "false if the idempotency key was known; without `wait`"),
-    SAYS(I32, "queue_position", "from 1; without `wait`"),
-    SAYS(JSON, "results",
-         "under `wait`, with all else that session.get says: files: path, bytes, sha256, width, "
-         "height, format, seed of each image"),
+    MAYBE(BOOL, "created", "false if the idempotency key was known; without `wait`"),
+    MAYBE(I32, "queue_position", "from 1; without `wait`"),
+    MAYBE(JSON, "results",
+          "under `wait`, with all else that session.get says: files: path, bytes, sha256, width, "
+          "height, format, seed of each image"),
 };
 
 /* The workflow of each name. To add one: a row, and a row of the operations below. */

@@ -64,15 +64,18 @@ static const struct hep_field wait_says[] = {
          "seq, time, time_ms, name and the event's own fields of each; a message has event, to, from, in_reply_to"),
     SAYS(I64, "cursor", "`after` of the next wait")};
 
+static const struct hep_event_filter every_event = {.session = "", .types = ""};
+
 /* ---- pages --------------------------------------------------------------------------------------------------------
  */
-json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit, bool follows,
+json_t *hep_event_page(struct hep_events *events, uint64_t *after, const struct hep_event_filter *filter, int limit,
                        bool (*wants)(const json_t *event, const void *context), const void *context)
 {
     json_t *page = json_array();
     size_t used = 0;
     for (;;) {
-        json_t *list = hep_events_after(events, *after, wants ? PAGE_EVENTS : limit, follows), *event;
+        uint64_t reached = *after;
+        json_t *list = hep_events_after(events, *after, filter, wants ? PAGE_EVENTS : limit, &reached), *event;
         size_t index, count = json_array_size(list);
         json_array_foreach(list, index, event)
         {
@@ -89,7 +92,10 @@ json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit, bo
                 break;
         }
         json_decref(list);
-        if (index < count || count == 0 || !wants)
+        if (index < count)
+            return page;
+        *after = reached;
+        if (!wants || reached >= hep_events_last(events))
             return page;
     }
 }
@@ -164,7 +170,9 @@ static enum hep_status publish(struct hep_call *call, const void *request_, void
 /* Who said the message of this number; a new reference. */
 static enum hep_status find_message(struct hep_events *events, int64_t id, json_t **message, struct hep_error *error)
 {
-    json_t *list = hep_events_after(events, (uint64_t)id - 1, 1, false), *found = json_array_get(list, 0);
+    uint64_t reached;
+    json_t *list = hep_events_after(events, (uint64_t)id - 1, &every_event, 1, &reached),
+           *found = json_array_get(list, 0);
     bool there = hep_json_int(found, "seq", 0) == id && strcmp(hep_json_str(found, "name", ""), MESSAGE_EVENT) == 0;
     *message = there ? json_incref(found) : NULL;
     json_decref(list);
@@ -210,7 +218,7 @@ static bool check_mail(struct hep_call *call)
     struct hep_events *events = call->front->engine->events;
     if (call->check && hep_events_last(events) <= call->after_seq)
         return false;
-    json_t *page = hep_event_page(events, &call->after_seq, call->limit, false, is_wanted, &call->mail);
+    json_t *page = hep_event_page(events, &call->after_seq, &every_event, call->limit, is_wanted, &call->mail);
     if (call->check && json_array_size(page) == 0) {
         json_decref(page);
         return false;

@@ -8,10 +8,8 @@
 struct described {
     char unused;
 };
-#define SAYS(kind, field, ...)                                                                                         \
-    {                                                                                                                  \
-        .name = field, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL, .offset = 0, .help = __VA_ARGS__            \
-    }
+#define SAYS(kind, field, ...)  HEP_SAYS(kind, field, REQUIRED, __VA_ARGS__) /* is always there */
+#define MAYBE(kind, field, ...) HEP_SAYS(kind, field, OPTIONAL, __VA_ARGS__) /* may be absent   */
 struct nothing {
     char unused;
 };
@@ -37,9 +35,9 @@ extern const struct hep_operation hep_job_operations[];
 extern const struct hep_operation hep_message_operations[];
 json_t *hep_job_gather(json_t *data); /* {prompt, wait, …} → {configuration: {prompt, …}, wait, …} */
 
-/* Events after *after that wants (NULL: all), at most limit and as many as a reply holds; follows as hep_events_after;
+/* Events after *after that filter and wants (NULL: all) take, at most limit and as many as a reply holds;
  *after becomes the number of the last one that was looked at. New reference. */
-json_t *hep_event_page(struct hep_events *events, uint64_t *after, int limit, bool follows,
+json_t *hep_event_page(struct hep_events *events, uint64_t *after, const struct hep_event_filter *filter, int limit,
                        bool (*wants)(const json_t *event, const void *context), const void *context);
 
 #endif

@@ -1,6 +1,8 @@
 /* How it stands: status.* and domain.*. */
 #include "common/wire.h"
 #include "supervisor/front/operations.h"
+#include "supervisor/front/says.h"
+#include "supervisor/proc/life.h"
 
 #include <string.h>
 
@@ -29,18 +31,91 @@ static const struct hep_field domain_fields[] = {
     HEP_FIELD(STR, domain_request, domain, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1, .help = "name of the domain")};
 static const struct hep_field describe_fields[] = {HEP_FIELD(
     STR, domain_request, domain, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "only of this one, or of this prefix")};
+/* ---- what they say ----------------------------------------------------------------------------------------------- */
+/* clang-format off */
+static const char *const daemon_choices[] = {"ready", "starting", "degraded", "drained", "draining", "failed", NULL};
+static const char *const life_choices[] = {
+#define LIFE_NAME(id, name, what) name,
+    HEP_LIFE_STATES(LIFE_NAME)
+#undef LIFE_NAME
+    NULL};
+static const struct hep_field domain_says[] = {
+    SAYS(STR, "domain", "name of the domain", .choices = hep_domain_choices),
+    SAYS(STR, "state", "of its process", .choices = life_choices),
+    SAYS(BOOL, "healthy", "it is up, has reported within 5 s and gets on with what it has in hand"),
+    SAYS(I64, "idle_ms", "it has work in hand and has got on with none of it for so long, ms"),
+    SAYS(I64, "progress", "grows with all that it does"),
+    SAYS(I64, "restarts", "processes after the first"),
+    SAYS(I64, "deaths", "of its processes, asked for or not"),
+    SAYS(I64, "recycled", "of these, replaced for their memory"),
+    SAYS(JSON, "in_hand", "operations", HEP_INSIDE(LIST, hep_hand_says)),
+    SAYS(I64, "queue", "requests that wait in the process"),
+    SAYS(I64, "rss_bytes", "resident memory"),
+    SAYS(I64, "shared_bytes", "of that, shared pages"),
+    SAYS(I64, "shm_bytes", "of segments that it maps"),
+    SAYS(I64, "cpu_ms", "processor time"),
+    SAYS(JSON, "operations", "per name: count, errors, p50_ms, p99_ms, cpu_ms", .form = HEP_FORM_OBJECT, .open = true),
+    MAYBE(JSON, "detail", "what else it reports", .form = HEP_FORM_OBJECT, .open = true),
+    MAYBE(I32, "pid", "of its process"),
+    MAYBE(I64, "generation", "of its process"),
+    MAYBE(I64, "uptime_ms", "of its process"),
+    MAYBE(I64, "ready_ms", "it has been ready for so long"),
+    MAYBE(STR, "isa", "instruction set of its kernels"),
+    MAYBE(I64, "progress_age_ms", "since its last progress"),
+    MAYBE(I64, "answered_age_ms", "since its last answer"),
+    MAYBE(I64, "outstanding", "requests that it has not answered"),
+    MAYBE(STR, "operation", "the oldest in hand"),
+    MAYBE(STR, "session", "for which"),
+    MAYBE(STR, "cause", "why it is not up"),
+    MAYBE(I64, "next_try_ms", "started again after so long, ms"),
+    MAYBE(I64, "reported_ms_ago", "age of its last report"),
+    MAYBE(I64, "busy_ms", "with something in hand, of all its processes since the daemon's start"),
+    MAYBE(I64, "incident", "number of its last incident"),
+    MAYBE(JSON, "last_obituary", "of its last process", HEP_INSIDE(OBJECT, hep_obituary_says)),
+    HEP_END_OF_FIELDS};
+static const struct hep_field counts_says[] = {
+#define STATE_COUNT(id, name) SAYS(I64, name, "sessions"),
+    HEP_SESSION_STATES(STATE_COUNT)
+#undef STATE_COUNT
+    HEP_END_OF_FIELDS};
+static const struct hep_field memory_says[] = {
+    SAYS(I64, "budget_bytes", "for all sessions; 0 = no limit is known"),
+    SAYS(I64, "sessions_bytes", "that running ones take"),
+    SAYS(I64, "shm_total_bytes", "of /dev/shm"),
+    SAYS(I64, "shm_free_bytes", "of /dev/shm"),
+    SAYS(I64, "shm_instance_bytes", "in it, of this daemon"),
+    SAYS(I32, "segments", "of this daemon"),
+    SAYS(I32, "waiting_for_shm", "sessions"),
+    HEP_END_OF_FIELDS};
+static const struct hep_field queue_says[] = {
+    SAYS(I32, "waiting", "requests"),
+    SAYS(I32, "in_hand", "requests"),
+    HEP_END_OF_FIELDS};
+static const struct hep_field core_says[] = {SAYS(I32, "", "number of a core"), HEP_END_OF_FIELDS};
+static const struct hep_field lease_says[] = {
+    SAYS(STR, "domain", "who has them", .choices = hep_domain_choices),
+    SAYS(JSON, "cores", "which", HEP_INSIDE(LIST, core_says)),
+    SAYS(I32, "operations", "that share them"),
+    HEP_END_OF_FIELDS};
+static const struct hep_field store_says[] = {
+    SAYS(STR, "path", "of the file"),
+    SAYS(I32, "version", "of its schema"),
+    SAYS(I64, "bytes", "of the file"),
+    SAYS(I64, "wal_bytes", "of its log"),
+    SAYS(BOOL, "works", "the last commit did"),
+    HEP_END_OF_FIELDS};
 static const struct hep_field status_says[] = {
-    SAYS(STR, "state", "ready, starting, degraded, drained, draining, failed"),
+    SAYS(STR, "state", "of the whole", .choices = daemon_choices),
     SAYS(STR, "line", "one sentence"),
     SAYS(BOOL, "ready", "every domain is ready and has reported within 5 s, and the store works"),
     SAYS(I32, "domains_ready", "how many are"),
     SAYS(I32, "domains_total", "how many there are"),
-    SAYS(JSON, "domains", "as domain.list"),
-    SAYS(JSON, "sessions", "how many are in each status"),
-    SAYS(JSON, "memory", "budget, taken by sessions, shared memory, bytes"),
-    SAYS(JSON, "queue", "per domain, requests waiting and in hand"),
-    SAYS(JSON, "leases", "which domain has which cores"),
-    SAYS(JSON, "store", "path, version, bytes, wal_bytes, works"),
+    SAYS(JSON, "domains", "each of them", HEP_INSIDE(LIST, domain_says)),
+    SAYS(JSON, "sessions", "how many are in each status", HEP_INSIDE(OBJECT, counts_says)),
+    SAYS(JSON, "memory", "of sessions and /dev/shm", HEP_INSIDE(OBJECT, memory_says)),
+    SAYS(JSON, "queue", "per domain", HEP_INSIDE(MAP, queue_says)),
+    SAYS(JSON, "leases", "which domain has which cores", HEP_INSIDE(LIST, lease_says)),
+    SAYS(JSON, "store", "the durable state", HEP_INSIDE(OBJECT, store_says)),
     SAYS(STR, "version", "of Heptad"),
     SAYS(STR, "build", "of its programs: all processes of one daemon have the same"),
     SAYS(STR, "instance", "name of this daemon"),
@@ -48,12 +123,30 @@ static const struct hep_field status_says[] = {
     SAYS(I64, "last_event", "seq of the newest event"),
 };
 static const struct hep_field domains_says[] = {
-    SAYS(JSON, "domains", "domain, state, pid, generation, uptime_ms, restarts, memory, operations of each")};
+    SAYS(JSON, "domains", "each of them", HEP_INSIDE(LIST, domain_says))};
+static const char *const permission_choices[] = {"client", "operator", "internal", NULL};
+static const struct hep_field described_says[] = {
+    SAYS(STR, "type", "domain.operation"),
+    SAYS(STR, "domain", "whose it is"),
+    SAYS(STR, "name", "without the domain"),
+    SAYS(STR, "help", "one line"),
+    SAYS(STR, "permission", "who may ask", .choices = permission_choices),
+    SAYS(I32, "deadline_ms", "without progress for so long = hung"),
+    SAYS(BOOL, "pure", "asking again gives the same bytes"),
+    SAYS(BOOL, "heavy", "runs on the worker thread"),
+    SAYS(BOOL, "lease", "under a lease of cores"),
+    SAYS(BOOL, "measures", "can be measured"),
+    SAYS(JSON, "aliases", "other names", HEP_INSIDE(LIST, hep_text_says)),
+    MAYBE(JSON, "presets", "per alias that stands for fields, these", .form = HEP_FORM_OBJECT, .open = true),
+    MAYBE(STR, "unbuilt", "what is missing: the name is known, and answers UNSUPPORTED"),
+    SAYS(JSON, "request", "its fields, docs/operations-format.md", .form = HEP_FORM_LIST),
+    SAYS(JSON, "reply", "fields of its reply", .form = HEP_FORM_LIST),
+    HEP_END_OF_FIELDS};
+/* clang-format on */
 static const struct hep_field restart_says[] = {SAYS(STR, "domain", "name of the domain")};
 static const struct hep_field describe_says[] = {
-    SAYS(JSON, "operations",
-         "type, domain, help, permission, deadline_ms, heavy, lease, aliases, request, reply of each"),
-    SAYS(JSON, "unknown", "domains that have not been ready yet")};
+    SAYS(JSON, "operations", "all of them", HEP_INSIDE(LIST, described_says)),
+    SAYS(JSON, "unknown", "domains that have not been ready yet", HEP_INSIDE(LIST, hep_text_says))};
 
 static enum hep_status status_get(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {

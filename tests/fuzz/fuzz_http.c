@@ -8,12 +8,12 @@
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
-static void take_query(const struct route_match *match, char *query)
+static void take_query(struct route_match *match, char *query)
 {
     struct hep_error error = {0};
     for (char *pair; (pair = strsep(&query, "&"));) {
         char *value = pair, *name = strsep(&value, "=");
-        enum hep_status status = route_query(match->route, name, value, match->data, &error);
+        enum hep_status status = route_query(match, name, value, &error);
         hep_assert(status == HEP_OK || (error.code == status && error.message[0] && error.field[0] == name[0]));
     }
 }
@@ -48,13 +48,15 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     if (status == HEP_OK) {
         json_t *body = NULL;
         size_t body_bytes = rest ? size - (size_t)(rest - text) : 0;
+        struct route_options options;
         if (query)
             take_query(&match, query);
+        hep_assert(route_options(&match, &options, &error) == HEP_OK || (error.message[0] && error.field[0]));
         if (rest && hep_json_parse(rest, body_bytes, &body, &error) != HEP_OK)
             hep_assert(error.message[0]);
         send_on(match.data, body);
         json_decref(body);
-        json_decref(match.data);
+        route_match_clear(&match);
     }
     free(text);
     return 0;

@@ -65,23 +65,52 @@ static void print_cell(const char *text)
         printf(*text == '|' ? "\\|" : "%c", *text);
 }
 
-static void print_fields(const char *title, const json_t *fields)
+/* A list or a map of values is said by the row that they have in common. */
+static void print_type(const json_t *field)
+{
+    const json_t *first = json_array_get(json_object_get(field, "inside"), 0);
+    bool values = first && hep_json_str(first, "name", "x")[0] == '\0';
+    const char *form = hep_json_str(field, "form", hep_json_str(field, "type", "")),
+               *format = hep_json_str(field, "format", ""), *access = hep_json_str(field, "access", ""),
+               *dtype = hep_json_str(field, "dtype", "");
+    printf("%s%s%s%s%s%s%s%s%s", form, values ? " of " : "",
+           values ? hep_json_str(first, "form", hep_json_str(first, "type", "")) : "", format[0] ? ", " : "", format,
+           dtype[0] ? " " : "", dtype, access[0] ? ", " : "", access);
+    fputs(hep_json_bool(field, "nullable", false) ? " or null" : "", stdout);
+}
+
+static void print_rows(const json_t *fields, const char *prefix, int depth)
 {
     size_t index;
     json_t *field;
-    if (json_array_size(fields) == 0)
-        return;
-    printf("\n| %s | type | |\n|---|---|---|\n", title);
     json_array_foreach(fields, index, field)
     {
-        const char *access = hep_json_str(field, "access", ""), *dtype = hep_json_str(field, "dtype", "");
-        printf("| `%s`%s | %s%s%s%s%s | ", hep_json_str(field, "name", ""),
-               hep_json_bool(field, "required", false) ? " *" : "", hep_json_str(field, "type", ""),
-               dtype[0] ? " " : "", dtype, access[0] ? ", " : "", access);
+        const json_t *inside = json_object_get(field, "inside");
+        const char *name = hep_json_str(field, "name", ""), *form = hep_json_str(field, "form", "");
+        char longer[128];
+        if (name[0] == '\0')
+            continue;
+        printf("| `%s%s`%s | ", prefix, name, hep_json_bool(field, "required", false) ? " *" : "");
+        print_type(field);
+        fputs(" | ", stdout);
         print_cell(hep_json_str(field, "help", ""));
         print_limits(field);
         puts(" |");
+        snprintf(longer, sizeof longer, "%.40s%.60s%s.", prefix, name,
+                 strcmp(form, "list") == 0  ? "[]"
+                 : strcmp(form, "map") == 0 ? ".*"
+                                            : "");
+        if (depth > 0)
+            print_rows(inside, longer, depth - 1);
     }
+}
+
+static void print_fields(const char *title, const json_t *fields)
+{
+    if (json_array_size(fields) == 0)
+        return;
+    printf("\n| %s | type | |\n|---|---|---|\n", title);
+    print_rows(fields, "", 1);
 }
 
 /* "`create`, `ddim` (scheduler "ddim")" */
@@ -172,7 +201,8 @@ static int print_markdown(char **paths)
     puts("# Operations\n\n"
          "Generated from the operation tables by `scripts/make-operations-doc`; a test compares. `heptctl operations` "
          "shows the same,\n"
-         "`heptctl call TYPE JSON` asks. A field with * is required; `docs/operations-format.md` says how a table is "
+         "`heptctl call TYPE JSON` asks. A field with * is required, in a reply it is always there; "
+         "`docs/operations-format.md` says how a table is "
          "written and what a\n"
          "message looks like. Permissions: *clients* come by HTTP, *operators* by the control socket, *internals* are "
          "the engine's own steps.\n"

@@ -283,10 +283,11 @@ static json_t *operations_of(enum hep_role role)
     for (size_t i = 0; i < HEP_COUNT_OF(table); i++) {
         if (table[i].role != role)
             continue;
-        json_t *row = json_pack("{s:s, s:s, s:i, s:b, s:b, s:b, s:o, s:o}", "name", table[i].name, "permission",
-                                permission_of(table[i].name), "deadline_ms", 1000, "heavy", table[i].heavy, "lease",
-                                needs_lease(table[i].name, table[i].heavy), "measures", table[i].measures, "request",
-                                fields_of(table[i].request), "reply", fields_of(table[i].reply));
+        json_t *row =
+            json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:o, s:o}", "name", table[i].name, "help", "does it",
+                      "permission", permission_of(table[i].name), "deadline_ms", 1000, "pure", 1, "heavy",
+                      table[i].heavy, "lease", needs_lease(table[i].name, table[i].heavy), "measures",
+                      table[i].measures, "request", fields_of(table[i].request), "reply", fields_of(table[i].reply));
         add_names(row, role, table[i].name);
         json_array_append_new(rows, row);
     }
@@ -444,8 +445,9 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
     if (strcmp(type, "inference.generate") == 0)
         return json_pack("{s:i, s:f}", "rows", 1, "step_ms", fake->step_ms);
     if (strcmp(type, "postprocessing.encode") == 0)
-        return json_pack("{s:[{s:o, s:i}]}", "files", "path", json_sprintf("%s-0.png", hep_json_str(data, "path", "?")),
-                         "bytes", 1);
+        return json_pack("{s:[{s:o, s:i, s:s, s:i, s:i, s:s, s:i}]}", "files", "path",
+                         json_sprintf("%s-0.png", hep_json_str(data, "path", "?")), "bytes", 1, "sha256", "00", "width",
+                         64, "height", 64, "format", "png", "seed", 1);
     return json_object();
 }
 
@@ -618,11 +620,18 @@ json_t *hep_proc_status(const struct hep_proc *proc)
     char cause[250] = "";
     memset(cause, 'c', fake->long_cause ? sizeof cause - 1 : 0);
     for (int role = 0; role < HEP_ROLE_COUNT; role++) {
-        json_t *row = json_pack("{s:s, s:s, s:[{s:I}]}", "domain", hep_role_name((enum hep_role)role), "state",
+        static const char *const counters[] = {"progress",  "restarts",     "deaths",    "recycled", "queue",
+                                               "rss_bytes", "shared_bytes", "shm_bytes", "cpu_ms"};
+        json_t *hand =
+            json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:i, s:i}", "request_id", "r", "operation", "x", "session", "",
+                      "attempt", 1, "for_ms", 0, "idle_ms", (json_int_t)fake->idle_ms[role], "step", 0, "steps", 0);
+        json_t *row = json_pack("{s:s, s:s, s:[o], s:{}}", "domain", hep_role_name((enum hep_role)role), "state",
                                 proc->ready[role] ? "ready"
                                 : fake->given_up  ? "failed"
                                                   : "backoff",
-                                "in_hand", "idle_ms", (json_int_t)fake->idle_ms[role]);
+                                "in_hand", hand, "operations");
+        for (size_t i = 0; i < HEP_COUNT_OF(counters); i++)
+            json_object_set_new(row, counters[i], json_integer(0));
         if (!fake->given_up)
             json_object_set_new(row, "next_try_ms", json_integer(20));
         if (cause[0])

@@ -21,14 +21,18 @@ atomic_int front_requests;
 static struct hep_rpc_server *front;
 static char images[96];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below */
-static char state[16] = "ready";
-static const char *events[EVENTS_MAX]; /* of number FIRST_SEQ + i */
-static int event_count;
+static char state[16];
+static json_t *events[EVENTS_MAX]; /* of number FIRST_SEQ + i */
+static int event_count, kept_since, all_since;
 static struct poll {
     struct hep_rpc_request *request;
     int64_t after;
+    int limit;
+    char session[HEP_SESSION_ID_MAX], types[HEP_EVENT_TYPES_MAX + 1];
 } polls[HEP_OPERATIONS_IN_FLIGHT_MAX];
 static int poll_count;
+static json_t *running; /* {session: number of its last event} */
+static char ended_batch[HEP_SESSION_ID_MAX];
 
 static void reply(struct hep_rpc_request *request, json_t *message)
 {
@@ -54,39 +58,124 @@ static void reply_error(struct hep_rpc_request *request, enum hep_status code, c
     reply(request, json_pack("{s:b, s:o}", "success", 0, "error", hep_error_to_json(&error)));
 }
 
-/* The lock is held. */
-static bool answer_poll(const struct poll *poll)
+static bool is_wanted(const struct poll *poll, const json_t *event)
+{
+    return (!poll->session[0] || strcmp(hep_json_str(event, "session", ""), poll->session) == 0) &&
+           (!poll->types[0] || hep_names_hold(poll->types, hep_json_str(event, "name", "")));
+}
+
+/* The lock is held. now: also if there is nothing. */
+static bool answer_poll(const struct poll *poll, bool now)
 {
     json_t *list = json_array();
-    for (int64_t seq = poll->after + 1 < FIRST_SEQ ? FIRST_SEQ : poll->after + 1;
-         seq < FIRST_SEQ + event_count && json_array_size(list) < 256; seq++)
-        json_array_append_new(list, json_pack("{s:I, s:s}", "seq", (json_int_t)seq, "name", events[seq - FIRST_SEQ]));
-    if (json_array_size(list) == 0) {
+    int newest = FIRST_SEQ + event_count - 1;
+    int64_t reached = poll->after > newest ? newest : poll->after;
+    while (reached < newest && json_array_size(list) < (size_t)poll->limit) {
+        json_t *event = ++reached < FIRST_SEQ || reached < kept_since ? NULL : events[reached - FIRST_SEQ];
+        if (event && is_wanted(poll, event))
+            json_array_append(list, event);
+    }
+    if (json_array_size(list) == 0 && !now) {
         json_decref(list);
         return false;
     }
-    reply_data(poll->request, json_pack("{s:o}", "events", list));
+    reply_data(poll->request, json_pack("{s:o, s:I, s:i, s:i}", "events", list, "last_seq", (json_int_t)reached,
+                                        "kept_since", kept_since, "all_since", all_since));
     return true;
 }
 
 static void serve_poll(struct hep_rpc_request *request, const json_t *data)
 {
-    struct poll poll = {request, hep_json_int(data, "after_seq", 0)};
+    struct poll poll = {request, hep_json_int(data, "after_seq", -1), (int)hep_json_int(data, "limit", 100), "", ""};
+    snprintf(poll.session, sizeof poll.session, "%s", hep_json_str(data, "session_id", ""));
+    snprintf(poll.types, sizeof poll.types, "%s", hep_json_str(data, "types", ""));
     pthread_mutex_lock(&lock);
-    if (!answer_poll(&poll))
+    bool silent = poll.after < 0 && !state[0];
+    if (poll.after < 0)
+        poll.after = FIRST_SEQ + event_count - 1;
+    if (!silent && !answer_poll(&poll, hep_json_int(data, "wait_ms", 0) == 0))
         polls[poll_count++] = poll;
     pthread_mutex_unlock(&lock);
+}
+
+static int add_event(json_t *event)
+{
+    int seq = FIRST_SEQ + event_count, left = 0;
+    json_t *numbered = json_pack("{s:i}", "seq", seq);
+    json_object_update(numbered, event);
+    json_decref(event);
+    ck_assert_int_lt(event_count, EVENTS_MAX);
+    events[event_count++] = numbered;
+    for (int i = 0; i < poll_count; i++)
+        if (!answer_poll(&polls[i], false))
+            polls[left++] = polls[i];
+    poll_count = left;
+    return seq;
+}
+
+static int add_session_event(const char *name, const char *session, const char *to)
+{
+    json_t *event = json_pack("{s:s, s:s}", "name", name, "session", session);
+    if (to)
+        json_object_set_new(event, "to", json_string(to));
+    int seq = add_event(event);
+    if (json_object_get(running, session))
+        json_object_set_new(running, session, json_integer(seq));
+    return seq;
 }
 
 void front_add_event(const char *name)
 {
     pthread_mutex_lock(&lock);
-    events[event_count++] = name;
-    int left = 0;
-    for (int i = 0; i < poll_count; i++)
-        if (!answer_poll(&polls[i]))
-            polls[left++] = polls[i];
-    poll_count = left;
+    add_event(json_pack("{s:s}", "name", name));
+    pthread_mutex_unlock(&lock);
+}
+
+int front_add_session_event(const char *name, const char *session, const char *to)
+{
+    pthread_mutex_lock(&lock);
+    int seq = add_session_event(name, session, to);
+    pthread_mutex_unlock(&lock);
+    return seq;
+}
+
+void front_forget_events(int kept, int all)
+{
+    pthread_mutex_lock(&lock);
+    kept_since = kept;
+    all_since = all;
+    pthread_mutex_unlock(&lock);
+}
+
+bool front_event_is_of(int seq, const char *session)
+{
+    pthread_mutex_lock(&lock);
+    bool result = strcmp(hep_json_str(events[seq - FIRST_SEQ], "session", ""), session) == 0;
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int front_polls(void)
+{
+    pthread_mutex_lock(&lock);
+    int count = poll_count;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+void front_begin_session(const char *session)
+{
+    pthread_mutex_lock(&lock);
+    json_object_set_new(running, session, json_integer(0));
+    add_session_event("session.accepted", session, NULL);
+    pthread_mutex_unlock(&lock);
+}
+
+void front_end_session(const char *session, const char *to)
+{
+    pthread_mutex_lock(&lock);
+    json_object_del(running, session);
+    add_session_event("session.state", session, to);
     pthread_mutex_unlock(&lock);
 }
 
@@ -109,8 +198,28 @@ static void serve_status(struct hep_rpc_request *request)
                                       "last_event", last, "domains", "next_try_ms", 200, "next_try_ms", 2100));
 }
 
-/* Sessions: none, hang, slow, busy, down, big; images of the others: 0 is a.png, 1 lies outside, 2 is gone, 3 has no
- * path. */
+void front_end_batch(const char *batch, const char *to)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(ended_batch, sizeof ended_batch, "%s", batch);
+    add_event(json_pack("{s:s, s:s, s:s}", "name", "batch.state", "batch", batch, "to", to));
+    pthread_mutex_unlock(&lock);
+}
+
+static void serve_batch(struct hep_rpc_request *request, const json_t *data)
+{
+    const char *id = hep_json_str(data, "batch_id", "");
+    pthread_mutex_lock(&lock);
+    bool ended = strcmp(id, ended_batch) == 0;
+    pthread_mutex_unlock(&lock);
+    json_t *view = json_pack("{s:s, s:n}", "batch_id", id, "ended");
+    if (ended)
+        json_object_set_new(view, "ended", json_string("2026-01-31T12:00:00.000Z"));
+    reply_data(request, view);
+}
+
+/* Sessions: none, wrong, hang, slow, busy, down, big; images of the others: 0 is a.png, 1 lies outside, 2 is gone, 3
+ * has no path. */
 static void serve_session(struct hep_rpc_request *request, const json_t *data)
 {
     char path[160], gone[160];
@@ -121,6 +230,11 @@ static void serve_session(struct hep_rpc_request *request, const json_t *data)
     }
     if (strcmp(id, "busy") == 0) {
         reply_error(request, HEP_E_BUSY, "");
+        return;
+    }
+    if (strcmp(id, "wrong") == 0) {
+        reply(request, json_pack("{s:b, s:{s:s, s:s, s:s, s:b, s:[{s:s}]}}", "success", 0, "error", "code", "BAD_FIELD",
+                                 "message", "m", "hint", "h", "retryable", 0, "problems", "step", "one"));
         return;
     }
     if (strcmp(id, "down") == 0) {
@@ -135,10 +249,19 @@ static void serve_session(struct hep_rpc_request *request, const json_t *data)
         return;
     if (strcmp(id, "slow") == 0)
         usleep(150000);
+    pthread_mutex_lock(&lock);
+    int64_t seq = hep_json_int(running, id, -1);
+    pthread_mutex_unlock(&lock);
+    if (seq >= 0) {
+        reply_data(request, json_pack("{s:s, s:s, s:n, s:I}", "session_id", id, "status", "running", "ended", "seq",
+                                      (json_int_t)seq));
+        return;
+    }
     snprintf(path, sizeof path, "%s/a.png", images);
     snprintf(gone, sizeof gone, "%s/gone.png", images);
-    reply_data(request, json_pack("{s:s, s:s, s:{s:[{s:s}, {s:s}, {s:s}, {}]}}", "session_id", id, "status",
-                                  "completed", "results", "files", "path", path, "path", "/etc/passwd", "path", gone));
+    reply_data(request, json_pack("{s:s, s:s, s:s, s:i, s:{s:[{s:s}, {s:s}, {s:s}, {}]}}", "session_id", id, "status",
+                                  "completed", "ended", "2026-01-31T12:00:00.000Z", "seq", 0, "results", "files",
+                                  "path", path, "path", "/etc/passwd", "path", gone));
 }
 
 static void serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
@@ -158,7 +281,15 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
     else if (strcmp(type, "metrics.get") == 0)
         reply_data(request, json_pack("{s:s}", "text", "# TYPE x gauge\nx{a=\"é\"} 1\n"));
     else if (strcmp(type, "workflow.execute") == 0)
-        reply_data(request, json_pack("{s:s, s:s, s:O}", "session_id", "s-1", "status", "queued", "asked", data));
+        reply_data(request, json_pack("{s:s, s:s, s:b, s:O}", "session_id", "s-1", "status", "queued", "created", 1,
+                                      "asked", data));
+    else if (strcmp(type, "batch.execute") == 0)
+        reply_data(request,
+                   json_pack("{s:O, s:s}", "batch_id", json_object_get(data, "batch_id"), "status", "running"));
+    else if (strcmp(type, "batch.get") == 0)
+        serve_batch(request, data);
+    else if (strcmp(type, "daemon.stop") == 0)
+        reply_error(request, HEP_E_NOT_ALLOWED, "");
     else
         reply_data(request, json_pack("{s:s, s:O}", "type", type, "asked", data));
     json_decref(message);
@@ -173,6 +304,10 @@ void door_start(struct door *door, struct http_options options)
     ck_assert_ptr_nonnull(mkdtemp(door->folder));
     snprintf(door->images, sizeof door->images, "%s/images", door->folder);
     snprintf(images, sizeof images, "%s", door->images);
+    snprintf(state, sizeof state, "ready");
+    event_count = poll_count = kept_since = all_since = 0;
+    running = json_object();
+    ended_batch[0] = '\0';
     snprintf(door->front_path, sizeof door->front_path, "%s/front.sock", door->folder);
     ck_assert_int_eq(mkdir(door->images, 0700), 0);
     if (!options.address)
@@ -195,6 +330,9 @@ void door_end(struct door *door)
     http_stop(door->server);
     front_client_destroy(door->client);
     hep_rpc_server_destroy(front);
+    while (event_count > 0)
+        json_decref(events[--event_count]);
+    json_decref(hep_take(&running));
     unlink(door->front_path);
     snprintf(path, sizeof path, "%s/a.png", door->images);
     unlink(path);

@@ -20,9 +20,19 @@ void door_start(struct door *door, struct http_options options);
 /* Ends both in the order of http.h; checks nothing is left. */
 void door_end(struct door *door);
 
-/* The front answers events.poll from here on with this one too. */
+/* The front answers events.poll from here on with this one too; they are numbered from 100. */
 void front_add_event(const char *name);
-void front_set_state(const char *state); /* of status.get; "" = it does not answer at all */
+/* One of a session; to: the state of a session.state, NULL = it is another event. Returns its number. */
+int front_add_session_event(const char *name, const char *session, const char *to);
+/* What events.poll says of events that are gone; those before kept_since are not given any more. */
+void front_forget_events(int kept_since, int all_since);
+bool front_event_is_of(int seq, const char *session);
+int front_polls(void);                   /* long polls in hand */
+void front_set_state(const char *state); /* of status.get; "" = it does not answer, and does not say where now is */
+/* The session runs from here on (others have ended); its end is an event. */
+void front_begin_session(const char *session);
+void front_end_session(const char *session, const char *state);
+void front_end_batch(const char *batch, const char *state); /* none has ended before */
 
 struct response {
     int status;      /* 0 = the connection ended without an answer */

@@ -284,6 +284,22 @@ START_TEST(a_step_that_is_asked_again_later_leaves_the_others_where_they_were)
 }
 END_TEST
 
+START_TEST(a_beginning_that_was_rounded_down_loses_no_time)
+{
+    json_t *trace =
+        make("{\"session_id\":\"s1\",\"status\":\"completed\",\"created\":\"2026-01-31T12:34:56.789Z\",\"started\":"
+             "\"2026-01-31T12:34:"
+             "56.789Z\",\"ended\":\"2026-01-31T12:34:57.789Z\",\"steps\":[{\"id\":\"plan\",\"domain\":\"scheduler\","
+             "\"operation\":"
+             "\"plan\",\"status\":\"done\",\"attempt\":1,\"queued_ms\":100,\"started_ms\":99,\"duration_ms\":1}]}",
+             "[]", NULL);
+    expect_nested(trace);
+    expect_span(find(trace, "step", "plan", 0), 99, 100);
+    expect_span(find(trace, "hand", "in hand", 0), 99, 100);
+    json_decref(trace);
+}
+END_TEST
+
 START_TEST(pauses_are_states)
 {
     json_t *trace = make(
@@ -383,6 +399,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, without_events_the_last_attempts_are_there);
     tcase_add_test(tests, a_session_that_goes_on_ends_now);
     tcase_add_test(tests, a_step_that_is_asked_again_later_leaves_the_others_where_they_were);
+    tcase_add_test(tests, a_beginning_that_was_rounded_down_loses_no_time);
     tcase_add_test(tests, pauses_are_states);
     tcase_add_test(tests, whatever_the_clock_did_spans_nest);
 }

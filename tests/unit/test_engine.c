@@ -951,11 +951,13 @@ END_TEST
 /* ---- events, status ---------------------------------------------------------------------------------------------- */
 START_TEST(events_have_numbers_that_never_go_back)
 {
+    const struct hep_event_filter all = {"", "", false};
+    uint64_t reached;
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
     expect_completed(id);
     uint64_t last = hep_events_last(fake.engine->events);
-    json_t *list = hep_events_after(fake.engine->events, 0, 10000, false), *event;
+    json_t *list = hep_events_after(fake.engine->events, 0, &all, 10000, &reached), *event;
     size_t index;
     int64_t before = 0;
     bool completed = false;
@@ -971,10 +973,11 @@ START_TEST(events_have_numbers_that_never_go_back)
     fake_start(&fake, NULL);
     fake_run(&fake, 20);
     ck_assert_uint_gt(hep_events_last(fake.engine->events), last);
-    list = hep_events_after(fake.engine->events, last, 10, false);
+    list = hep_events_after(fake.engine->events, last, &all, 10, &reached);
     ck_assert_int_gt(hep_json_int(json_array_get(list, 0), "seq", 0), (int64_t)last);
     json_decref(list);
-    list = hep_events_after(fake.engine->events, 0, 3, false); /* what the ring has lost comes from the store */
+    list =
+        hep_events_after(fake.engine->events, 0, &all, 3, &reached); /* what the ring has lost comes from the store */
     ck_assert_int_lt(hep_json_int(json_array_get(list, 0), "seq", 0), (int64_t)last);
     json_decref(list);
 }

@@ -81,8 +81,9 @@ START_TEST(routes_reach_the_supervisor_and_bring_its_answer)
     response = ask(&door, "POST", "/api/processing/workflows/execute", "Idempotency-Key: k1\r\n",
                    "{\"workflow_id\":\"txt2img\"}");
     ck_assert_int_eq(response.status, 202);
-    ck_assert_str_eq(response.body, "{\"session_id\":\"s-1\",\"status\":\"queued\",\"asked\":{\"workflow_id\":"
-                                    "\"txt2img\",\"idempotency_key\":\"k1\"}}");
+    ck_assert_str_eq(response.body,
+                     "{\"session_id\":\"s-1\",\"status\":\"queued\",\"created\":true,\"asked\":{\"workflow_id\":"
+                     "\"txt2img\",\"idempotency_key\":\"k1\"}}");
     ck_assert_ptr_nonnull(strstr(response.head, "Location: /api/processing/sessions/s-1\r\n"));
     response_clear(&response);
     ck_assert_int_eq(atomic_load(&front_requests), 3);
@@ -248,6 +249,16 @@ START_TEST(the_supervisors_errors_arrive_with_their_status)
     expect("GET", "/api/processing/sessions/garbage", "", NULL, 400, "BAD_FRAME");
     struct response response = ask(&door, "GET", "/api/processing/sessions/none", "", NULL);
     ck_assert_ptr_nonnull(strstr(response.body, "\"field\":\"session_id\""));
+    response_clear(&response);
+}
+END_TEST
+
+START_TEST(an_error_arrives_with_all_that_the_supervisor_says)
+{
+    struct response response = ask(&door, "GET", "/api/processing/sessions/wrong", "", NULL);
+    ck_assert_int_eq(response.status, 400);
+    ck_assert_str_eq(response.body, "{\"error\":{\"code\":\"BAD_FIELD\",\"message\":\"m\",\"hint\":\"h\",\"retryable\":"
+                                    "false,\"problems\":[{\"step\":\"one\"}]}}");
     response_clear(&response);
 }
 END_TEST
@@ -644,6 +655,7 @@ int main(void)
     tcase_add_test(cases, head_sends_the_headers_alone);
     tcase_add_test(cases, ready_is_what_the_supervisor_says);
     tcase_add_test(cases, the_supervisors_errors_arrive_with_their_status);
+    tcase_add_test(cases, an_error_arrives_with_all_that_the_supervisor_says);
     tcase_add_test(cases, strange_hosts_and_origins_are_refused);
     tcase_add_test(cases, a_token_is_asked_for_where_there_is_one);
     tcase_add_test(cases, images_are_sent_from_their_folder_only);

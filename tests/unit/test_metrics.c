@@ -191,6 +191,24 @@ START_TEST(results_are_told_apart_and_refusals_have_no_name_of_the_callers)
 }
 END_TEST
 
+START_TEST(an_operation_has_one_name_however_it_is_asked)
+{
+    json_t *rows = json_pack("[{s:s, s:[s, s]}]", "name", "list", "aliases", "list_models", "get_models"),
+           *reply = json_pack("{s:b}", "success", 1);
+    static const char *const types[] = {"model.list", "model.list_models", "model.get_models"};
+    hep_router_learn(fake.engine->router, HEP_ROLE_MODEL, rows);
+    for (size_t i = 0; i < HEP_COUNT_OF(types); i++) {
+        json_t *message = json_pack("{s:s}", "type", types[i]);
+        hep_metrics_answered(fake.engine->metrics, message, HEP_OK, reply, 1, 1);
+        json_decref(message);
+    }
+    ck_assert_now(REQUESTS("model", "list", "ok"), 3);
+    ck_assert_now(REQUESTS("model", "list_models", "ok"), -1);
+    json_decref(reply);
+    json_decref(rows);
+}
+END_TEST
+
 START_TEST(a_request_that_was_never_sent_has_waited_and_took_no_time)
 {
     enum hep_status status = HEP_STATUS_COUNT;
@@ -306,7 +324,9 @@ END_TEST
 
 START_TEST(events_that_a_reader_came_too_late_for_are_counted)
 {
+    const struct hep_event_filter glance = {"", "", false}, follower = {"", "", true};
     struct hep_events *events = fake.engine->events;
+    uint64_t reached;
     fake_run(&fake, 60);
     uint64_t begin = hep_events_last(events);
     hep_engine_event(fake.engine, NULL, "y", true, NULL); /* stored: it is not missed */
@@ -314,11 +334,11 @@ START_TEST(events_that_a_reader_came_too_late_for_are_counted)
     for (int i = 0; i < HEP_EVENTS_RING + 50; i++)
         hep_engine_event(fake.engine, NULL, "x", false, NULL);
     hep_engine_settle(fake.engine, NULL);
-    json_decref(hep_events_after(events, begin, 500, false)); /* looks back, follows nothing */
+    json_decref(hep_events_after(events, begin, &glance, 500, &reached)); /* looks back, follows nothing */
     ck_assert_uint_eq(hep_events_missed(events), 0);
-    json_decref(hep_events_after(events, begin, 500, true));
+    json_decref(hep_events_after(events, begin, &follower, 500, &reached));
     ck_assert_uint_eq(hep_events_missed(events), 50);
-    json_decref(hep_events_after(events, hep_events_last(events) - 100, 500, true));
+    json_decref(hep_events_after(events, hep_events_last(events) - 100, &follower, 500, &reached));
     ck_assert_uint_eq(hep_events_missed(events), 50);
     ck_assert_now("heptad_events_dropped_total{where=\"ring\",domain=\"supervisor\"}", 50);
 }
@@ -396,6 +416,7 @@ int main(void)
     tcase_add_test(cases, a_histogram_is_cumulative_and_labels_are_escaped);
     tcase_add_test(cases, what_a_session_had_done_is_counted);
     tcase_add_test(cases, results_are_told_apart_and_refusals_have_no_name_of_the_callers);
+    tcase_add_test(cases, an_operation_has_one_name_however_it_is_asked);
     tcase_add_test(cases, a_request_that_was_never_sent_has_waited_and_took_no_time);
     tcase_add_test(cases, a_step_that_is_asked_again_is_counted_again);
     tcase_add_test(cases, counters_go_on_when_a_process_is_replaced);

@@ -14,10 +14,14 @@ struct all_request {
     uint64_t seed, capped;
     double strength, scale;
     struct hep_tensor_ref in, out;
-    json_t *extra;
+    json_t *extra, *object, *list;
+    struct hep_str since;
 };
 
 static const char *const kinds[] = {"png", "jpeg", NULL};
+static const struct hep_field inner[] = {HEP_SAYS(STR, "id", REQUIRED, "an id"),
+                                         HEP_SAYS(JSON, "any", OPTIONAL, "anything", .nullable = true),
+                                         HEP_END_OF_FIELDS};
 static const struct hep_field fields[] = {
     HEP_FIELD(STR, all_request, name, REQUIRED, .min = 1, .max = 8, .help = "a name"),
     HEP_FIELD(STR, all_request, kind, DEFAULTED, .fallback_text = "png", .choices = kinds),
@@ -33,6 +37,9 @@ static const struct hep_field fields[] = {
     HEP_FIELD(REF, all_request, in, OPTIONAL, .access = HEP_READ, .dtype = HEP_F32, .rank = 2),
     HEP_FIELD(REF, all_request, out, OPTIONAL, .access = HEP_WRITE),
     HEP_FIELD(JSON, all_request, extra, OPTIONAL),
+    HEP_FIELD(JSON, all_request, object, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true),
+    HEP_FIELD(JSON, all_request, list, OPTIONAL, HEP_INSIDE(LIST, inner)),
+    HEP_FIELD(STR, all_request, since, OPTIONAL, .format = HEP_TEXT_TIME),
 };
 
 static enum hep_status decode(const char *text, bool measuring, struct all_request *request, struct hep_error *error)
@@ -60,6 +67,10 @@ static const struct refusal {
     {"{\"name\":\"a\\u0000b\"}", HEP_E_BAD_FIELD, "name"},
     {"{\"name\":\"a\",\"kind\":\"gif\"}", HEP_E_OUT_OF_RANGE, "kind"},
     {"{\"name\":\"a\",\"flag\":1}", HEP_E_BAD_FIELD, "flag"},
+    {"{\"name\":\"a\",\"object\":[]}", HEP_E_BAD_FIELD, "object"},
+    {"{\"name\":\"a\",\"object\":\"{}\"}", HEP_E_BAD_FIELD, "object"},
+    {"{\"name\":\"a\",\"list\":{}}", HEP_E_BAD_FIELD, "list"},
+    {"{\"name\":\"a\",\"since\":\"today\"}", HEP_E_BAD_FIELD, "since"},
     {"{\"name\":\"a\",\"count\":\"20\"}", HEP_E_BAD_FIELD, "count"},
     {"{\"name\":\"a\",\"count\":20.0}", HEP_E_BAD_FIELD, "count"},
     {"{\"name\":\"a\",\"count\":0}", HEP_E_OUT_OF_RANGE, "count"},
@@ -400,6 +411,13 @@ START_TEST(the_description_says_what_the_table_says)
                  "{\"name\":\"strength\",\"type\":\"number\",\"default\":1.0,\"above\":0.0,\"max\":1.0}");
     expect_field(request, "in",
                  "{\"name\":\"in\",\"type\":\"tensor\",\"access\":\"read\",\"dtype\":\"f32\",\"rank\":2}");
+    expect_field(request, "since", "{\"name\":\"since\",\"type\":\"string\",\"format\":\"time\"}");
+    expect_field(request, "object", "{\"name\":\"object\",\"type\":\"any\",\"form\":\"object\",\"open\":true}");
+    expect_field(
+        request, "list",
+        "{\"name\":\"list\",\"type\":\"any\",\"form\":\"list\",\"inside\":[{\"name\":\"id\",\"type\":\"string\","
+        "\"required\":true,\"help\":\"an id\"},{\"name\":\"any\",\"type\":\"any\",\"nullable\":true,\"help\":"
+        "\"anything\"}]}");
     json_decref(all);
 }
 END_TEST

@@ -63,7 +63,7 @@ START_TEST(a_method_and_a_path_give_an_operation_and_its_data)
         char *text = json_dumps(match.data, JSON_COMPACT);
         ck_assert_str_eq(text, e->data);
         free(text);
-        json_decref(match.data);
+        route_match_clear(&match);
     }
 }
 END_TEST
@@ -73,34 +73,93 @@ START_TEST(every_route_says_what_it_is_and_fits_its_buffers)
     for (size_t i = 0; i < routes_count; i++) {
         char allow[64];
         struct route_match match;
-        ck_assert(routes[i].help[0] && routes[i].query && routes[i].path[0] == '/');
-        ck_assert(routes[i].kind == ROUTE_ALIVE || strchr(routes[i].operation, '.'));
+        ck_assert(routes[i].help[0] && routes[i].path[0] == '/');
+        ck_assert(routes[i].kind == ROUTE_ALIVE || routes[i].kind == ROUTE_REQUEST || strchr(routes[i].operation, '.'));
         ck_assert_int_eq(route_find("BREW", routes[i].path, &match, allow, NULL), HEP_E_NOT_ALLOWED);
         ck_assert_uint_lt(strlen(allow), sizeof allow - 1);
     }
 }
 END_TEST
 
+static json_t *query_of(const struct route_match *match)
+{
+    return json_pack("{s:O, s:O}", "data", match->data, "own", match->own);
+}
+
 START_TEST(query_parameters_are_taken_by_the_table)
 {
     struct route_match match;
     char allow[64];
     ck_assert_ok(route_find("GET", "/api/processing/sessions", &match, allow, error));
-    ck_assert_ok(route_query(match.route, "limit", "25", match.data, error));
-    ck_assert_ok(route_query(match.route, "status", "running", match.data, error));
-    ck_assert_ok(route_query(match.route, "cursor", NULL, match.data, error));
-    static const char *const bad[] = {"", "x", "1x", " 1", "+1", "99999999999999999999", "1e3", "-"};
+    static const char *const bad[] = {"", "x", "1x", " 1", "+1", "99999999999999999999", "1e3", "-", "0x1", "1.0"};
     for (size_t i = 0; i < HEP_COUNT_OF(bad); i++)
-        ck_assert_fails(route_query(match.route, "limit", bad[i], match.data, error), HEP_E_BAD_FIELD);
-    ck_assert_fails(route_query(match.route, "limit", NULL, match.data, error), HEP_E_BAD_FIELD);
-    ck_assert_fails(route_query(match.route, "status", "\xff", match.data, error), HEP_E_BAD_FIELD);
-    ck_assert_fails(route_query(match.route, "limi", "1", match.data, error), HEP_E_UNKNOWN_FIELD);
-    ck_assert_fails(route_query(match.route, "limit:i", "1", match.data, error), HEP_E_UNKNOWN_FIELD);
-    ck_assert_fails(route_query(match.route, "", "1", match.data, error), HEP_E_UNKNOWN_FIELD);
-    char *text = json_dumps(match.data, JSON_COMPACT);
-    ck_assert_str_eq(text, "{\"limit\":25,\"status\":\"running\",\"cursor\":\"\"}");
+        ck_assert_fails(route_query(&match, "limit", bad[i], error), HEP_E_BAD_FIELD);
+    ck_assert_fails(route_query(&match, "limit", NULL, error), HEP_E_BAD_FIELD);
+    ck_assert_fails(route_query(&match, "status", "\xff", error), HEP_E_BAD_FIELD);
+    static const char *const unknown[] = {"limi", "limits", "limit:i", "", "wait", "limit status"};
+    for (size_t i = 0; i < HEP_COUNT_OF(unknown); i++)
+        ck_assert_fails(route_query(&match, unknown[i], "1", error), HEP_E_UNKNOWN_FIELD);
+    ck_assert_uint_eq(json_object_size(match.data) + json_object_size(match.own), 0);
+    ck_assert_ok(route_query(&match, "limit", "25", error));
+    ck_assert_ok(route_query(&match, "status", "running", error));
+    ck_assert_ok(route_query(&match, "cursor", NULL, error));
+    ck_assert_fails(route_query(&match, "limit", "26", error), HEP_E_BAD_FIELD); /* twice */
+    json_t *query = query_of(&match);
+    char *text = json_dumps(query, JSON_COMPACT);
+    ck_assert_str_eq(text, "{\"data\":{\"limit\":25,\"status\":\"running\",\"cursor\":\"\"},\"own\":{}}");
     free(text);
-    json_decref(match.data);
+    json_decref(query);
+    route_match_clear(&match);
+}
+END_TEST
+
+START_TEST(parameters_of_the_doors_own_have_ranges_and_are_not_sent_on)
+{
+    static const struct {
+        const char *value;
+        enum hep_status code;
+        int wait;
+    } rows[] = {{"0", HEP_OK, 0},
+                {"17", HEP_OK, 17},
+                {"600", HEP_OK, 600},
+                {"601", HEP_E_OUT_OF_RANGE, 0},
+                {"-1", HEP_E_OUT_OF_RANGE, 0},
+                {"4294967297", HEP_E_OUT_OF_RANGE, 0}};
+    struct route_match match;
+    struct route_options options;
+    char allow[64];
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        ck_assert_ok(route_find("POST", "/api/processing/workflows/execute", &match, allow, error));
+        ck_assert_ok(route_query(&match, "wait", rows[i].value, error));
+        ck_assert_fails(route_query(&match, "wait", "1", error), HEP_E_BAD_FIELD);
+        ck_assert_uint_eq(json_object_size(match.data), 0);
+        ck_assert_int_eq(route_options(&match, &options, NULL), rows[i].code);
+        ck_assert(rows[i].code != HEP_OK || options.wait == rows[i].wait);
+        route_match_clear(&match);
+    }
+    ck_assert_ok(route_find("GET", "/api/events", &match, allow, error));
+    ck_assert_ok(route_options(&match, &options, error));
+    ck_assert_int_eq(options.seconds, 0);
+    route_match_clear(&match);
+}
+END_TEST
+
+START_TEST(work_has_a_place_that_its_answer_names)
+{
+    struct route_match match;
+    char allow[64], path[64], small[20];
+    json_t *answer = json_pack("{s:s}", "session_id", "s-1"), *other = json_pack("{s:s}", "name", "x");
+    ck_assert_ok(route_find("POST", "/api/processing/workflows/execute", &match, allow, error));
+    ck_assert(route_location(match.route, answer, path, sizeof path));
+    ck_assert_str_eq(path, "/api/processing/sessions/s-1");
+    ck_assert(!route_location(match.route, other, path, sizeof path));
+    ck_assert(!route_location(match.route, answer, small, sizeof small));
+    route_match_clear(&match);
+    ck_assert_ok(route_find("GET", "/api/status", &match, allow, error));
+    ck_assert(!route_location(match.route, answer, path, sizeof path));
+    route_match_clear(&match);
+    json_decref(answer);
+    json_decref(other);
 }
 END_TEST
 
@@ -239,6 +298,8 @@ int main(void)
     tcase_add_test(cases, a_method_and_a_path_give_an_operation_and_its_data);
     tcase_add_test(cases, every_route_says_what_it_is_and_fits_its_buffers);
     tcase_add_test(cases, query_parameters_are_taken_by_the_table);
+    tcase_add_test(cases, parameters_of_the_doors_own_have_ranges_and_are_not_sent_on);
+    tcase_add_test(cases, work_has_a_place_that_its_answer_names);
     tcase_add_test(cases, on_loopback_only_its_own_names_and_pages_are_served);
     tcase_add_test(cases, another_address_needs_a_token_and_the_token_is_asked_for);
     tcase_add_test(cases, only_regular_files_beneath_the_folder_are_opened);

@@ -93,6 +93,12 @@ static void see_event(void *context, uint64_t seq, json_t *data)
     ++*(int *)context;
 }
 
+static enum hep_store_verdict take_all(void *context, uint64_t seq, const char *name)
+{
+    (void)context, (void)seq, (void)name;
+    return HEP_STORE_TAKE;
+}
+
 START_TEST(what_is_committed_stays)
 {
     struct seen seen = {0};
@@ -148,13 +154,24 @@ START_TEST(sessions_are_listed_newest_first_by_page_and_state)
     add("b", "queued", 2);
     add("c", "completed", 3);
     add("d", "running", 4);
-    ck_assert_int_eq(hep_store_list_sessions(store, NULL, INT64_MAX, 2, see, &seen, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_list_sessions(
+                         store, &(struct hep_store_filter){.created_until = INT64_MAX, .before = INT64_MAX, .limit = 2},
+                         see, &seen, &error),
+                     HEP_OK);
     ck_assert_str_eq(seen.ids, "d c ");
     seen = (struct seen){0};
-    ck_assert_int_eq(hep_store_list_sessions(store, NULL, 3, 10, see, &seen, &error), HEP_OK);
+    ck_assert_int_eq(
+        hep_store_list_sessions(store, &(struct hep_store_filter){.created_until = INT64_MAX, .before = 3, .limit = 10},
+                                see, &seen, &error),
+        HEP_OK);
     ck_assert_str_eq(seen.ids, "b a ");
     seen = (struct seen){0};
-    ck_assert_int_eq(hep_store_list_sessions(store, "completed", INT64_MAX, 10, see, &seen, &error), HEP_OK);
+    ck_assert_int_eq(
+        hep_store_list_sessions(store,
+                                &(struct hep_store_filter){
+                                    .state = "completed", .created_until = INT64_MAX, .before = INT64_MAX, .limit = 10},
+                                see, &seen, &error),
+        HEP_OK);
     ck_assert_str_eq(seen.ids, "c a ");
     seen = (struct seen){0};
     ck_assert_int_eq(hep_store_live_sessions(store, see, &seen, &error), HEP_OK);
@@ -181,13 +198,13 @@ START_TEST(a_deleted_session_takes_its_steps_along)
     ck_assert_int_eq(hep_store_put_step(store, &step, &error), HEP_OK);
     ck_assert_int_eq(hep_store_put_step(store, &step, &error), HEP_OK); /* again: the same row */
     ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
-    ck_assert_int_eq(hep_store_steps(store, "one", see_step, &steps, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_steps(store, "one", true, see_step, &steps, &error), HEP_OK);
     ck_assert_int_eq(steps, 1);
     hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     ck_assert_int_eq(hep_store_delete_session(store, "one", &error), HEP_OK);
     ck_assert_int_eq(hep_store_delete_session(store, "one", &error), HEP_E_NOT_FOUND);
     hep_store_commit(store, &error);
-    ck_assert_int_eq(hep_store_steps(store, "one", see_step, &steps, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_steps(store, "one", true, see_step, &steps, &error), HEP_OK);
     ck_assert_int_eq(steps, 1);
     json_decref(result);
 }
@@ -206,15 +223,59 @@ START_TEST(trimming_keeps_the_newest_and_all_that_live)
     hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
     for (int i = 1; i <= 10; i++) {
         json_t *data = json_pack("{s:i}", "seq", i);
-        ck_assert_int_eq(hep_store_put_event(store, (uint64_t)i, 0, "x", data, &error), HEP_OK);
+        ck_assert_int_eq(hep_store_put_event(store, (uint64_t)i, 0, data, &error), HEP_OK);
         json_decref(data);
     }
     ck_assert_int_eq(hep_store_trim(store, 3, 4, &error), HEP_OK);
     ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
-    ck_assert_int_eq(hep_store_list_sessions(store, NULL, INT64_MAX, 100, see, &seen, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_list_sessions(
+                         store,
+                         &(struct hep_store_filter){.created_until = INT64_MAX, .before = INT64_MAX, .limit = 100}, see,
+                         &seen, &error),
+                     HEP_OK);
     ck_assert_str_eq(seen.ids, "e9 e8 e7 live ");
-    ck_assert_int_eq(hep_store_events(store, 0, 100, see_event, &events, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_events(store, 0, "", 100, take_all, see_event, &events, &error), HEP_OK);
     ck_assert_int_eq(events, 4);
+    ck_assert_int_eq(hep_store_value(store, HEP_STORE_EVENTS_KEPT, 1), 7);
+}
+END_TEST
+
+static void add_event(int64_t seq, const char *name, const char *session)
+{
+    json_t *data = json_pack("{s:I, s:s}", "seq", (json_int_t)seq, "name", name);
+    if (session)
+        json_object_set_new(data, "session", json_string(session));
+    ck_assert_int_eq(hep_store_put_event(store, (uint64_t)seq, 0, data, &error), HEP_OK);
+    json_decref(data);
+}
+
+static enum hep_store_verdict take_states(void *context, uint64_t seq, const char *name)
+{
+    (void)context;
+    return seq >= 50 ? HEP_STORE_STOP : strcmp(name, "state") == 0 ? HEP_STORE_TAKE : HEP_STORE_SKIP;
+}
+
+static int events_of(const char *session, uint64_t after, int limit, hep_store_judge_event *judge)
+{
+    int events = 0;
+    ck_assert_int_eq(hep_store_events(store, after, session, limit, judge, see_event, &events, &error), HEP_OK);
+    return events;
+}
+
+START_TEST(events_are_found_by_session_and_read_only_if_wanted)
+{
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
+    for (int i = 1; i <= 90; i++)
+        add_event(i, i % 2 ? "step" : "state", i % 3 ? i % 9 ? "a" : "b" : NULL);
+    hep_store_commit(store, &error);
+    ck_assert_int_eq(events_of("", 0, 100, take_all), 90);
+    ck_assert_int_eq(events_of("", 80, 100, take_all), 10);
+    ck_assert_int_eq(events_of("", 0, 7, take_all), 7);
+    ck_assert_int_eq(events_of("a", 0, 100, take_all), 60);
+    ck_assert_int_eq(events_of("none", 0, 100, take_all), 0);
+    ck_assert_int_eq(events_of("a", 0, 10, take_states), 5); /* ten rows are looked at */
+    ck_assert_int_eq(events_of("", 0, 100, take_states), 24);
+    ck_assert_int_eq(hep_store_value(store, HEP_STORE_EVENTS_KEPT, 1), 1);
 }
 END_TEST
 
@@ -256,6 +317,93 @@ static void run_sql(const char *sql)
     ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
 }
+
+/* ---- webhooks ---------------------------------------------------------------------------------------------------- */
+static void put_webhook(const char *id, bool given_up)
+{
+    const struct hep_store_webhook row = {
+        .id = id, .subject = "s1", .event = "session.failed", .url = "https://a/", .body = id, .given_up = given_up};
+    ck_assert_int_eq(hep_store_begin(store, HEP_STORE_PROCESS_SAFE, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_put_webhook(store, &row, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+}
+
+static void see_webhook(void *context, const struct hep_store_webhook *row)
+{
+    strcat(context, row->id);
+    strcat(context, " ");
+}
+
+/* Ids, each with a blank behind it; of a subject, or (NULL) those that wait. */
+static const char *webhooks_of(const char *subject)
+{
+    static char ids[16384];
+    ids[0] = '\0';
+    ck_assert_int_eq(hep_store_webhooks(store, subject, see_webhook, ids, &error), HEP_OK);
+    return ids;
+}
+
+START_TEST(a_webhook_keeps_its_place_and_body_however_often_it_is_tried)
+{
+    char *body = NULL;
+    put_webhook("w2", false);
+    put_webhook("w1", false);
+    put_webhook("w3", false);
+    const struct hep_store_webhook again = {
+        .id = "w2", .subject = "s1", .event = "session.failed", .url = "https://a/", .attempts = 3};
+    ck_assert_int_eq(hep_store_put_webhook(store, &again, &error), HEP_OK);
+    ck_assert_str_eq(webhooks_of("s1"), "w2 w1 w3 ");
+    ck_assert_int_eq(hep_store_webhook_body(store, "w2", &body, &error), HEP_OK);
+    ck_assert_str_eq(body, "w2");
+    free(body);
+    ck_assert_int_eq(hep_store_delete_webhook(store, "w1", &error), HEP_OK);
+    put_webhook("w3", true);
+    ck_assert_str_eq(webhooks_of(NULL), "w2 ");
+    ck_assert_str_eq(webhooks_of("s1"), "w2 w3 ");
+    ck_assert_str_eq(webhooks_of("s2"), "");
+    ck_assert_int_eq(hep_store_webhook_body(store, "w1", &body, &error), HEP_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(of_webhooks_that_were_given_up_the_newest_stay)
+{
+    char id[16];
+    put_webhook("old", false);
+    for (int i = 0; i < HEP_STORE_GIVEN_UP + 2; i++) {
+        snprintf(id, sizeof id, "w%d", i);
+        put_webhook(id, true);
+    }
+    ck_assert_int_eq(hep_store_trim(store, 10, 10, &error), HEP_OK);
+    ck_assert_int_eq(strncmp(webhooks_of("s1"), "old w2 w3 ", 10), 0);
+}
+END_TEST
+
+START_TEST(a_store_of_schema_3_is_brought_up_to_date_with_its_rows)
+{
+    add("one", "completed", 1);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
+    add_event(11, "state", "one");
+    add_event(12, "domain", NULL);
+    hep_store_commit(store, &error);
+    run_sql("DROP INDEX sessions_by_state; DROP INDEX sessions_by_age; DROP INDEX sessions_by_workflow;"
+            "CREATE INDEX sessions_by_state ON sessions(state, seq);"
+            "DROP INDEX events_by_session; ALTER TABLE events DROP COLUMN session;"
+            "DROP TABLE webhooks; ALTER TABLE sessions DROP COLUMN callback_url; PRAGMA user_version=3");
+    open_store();
+    put_webhook("w1", false);
+    ck_assert_str_eq(webhooks_of(NULL), "w1 ");
+    struct seen seen = {0};
+    const struct hep_store_filter filter = {
+        .state = "completed", .created_until = INT64_MAX, .before = INT64_MAX, .limit = 5};
+    ck_assert_int_eq(hep_store_list_sessions(store, &filter, see, &seen, &error), HEP_OK);
+    ck_assert_str_eq(seen.ids, "one ");
+    ck_assert_int_eq(events_of("one", 0, 10, take_all), 1);
+    ck_assert_int_eq(events_of("", 0, 10, take_all), 2);
+    ck_assert_int_eq(hep_store_value(store, HEP_STORE_EVENTS_KEPT, 1), 11);
+    hep_store_close(store);
+    open_store(); /* and once only */
+}
+END_TEST
 
 START_TEST(a_newer_schema_is_refused)
 {
@@ -324,6 +472,10 @@ int main(void)
     tcase_add_test(cases, trimming_keeps_the_newest_and_all_that_live);
     tcase_add_test(cases, only_what_must_survive_a_power_cut_waits_for_the_disk);
     tcase_add_test(cases, values_are_kept);
+    tcase_add_test(cases, events_are_found_by_session_and_read_only_if_wanted);
+    tcase_add_test(cases, a_webhook_keeps_its_place_and_body_however_often_it_is_tried);
+    tcase_add_test(cases, of_webhooks_that_were_given_up_the_newest_stay);
+    tcase_add_test(cases, a_store_of_schema_3_is_brought_up_to_date_with_its_rows);
     tcase_add_test(cases, a_newer_schema_is_refused);
     tcase_add_test(cases, another_programs_database_is_refused);
     tcase_add_test(cases, a_missing_table_is_refused);

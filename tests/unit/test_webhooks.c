@@ -276,6 +276,9 @@ START_TEST(what_is_not_taken_is_told_again_under_the_same_name)
     fake.http_status = 500;
     snprintf(id, sizeof id, "%s", execute(URL, ""));
     run_until_deliveries(2);
+    char *counted = hep_metrics_text(fake.engine);
+    ck_assert_ptr_nonnull(strstr(counted, "\nheptad_webhooks_waiting 1\n"));
+    free(counted);
     json_t *view = fake_get(&fake, id), *hook = json_array_get(json_object_get(view, "webhooks"), 0);
     ck_assert_str_eq(hep_json_str(hook, "status", ""), "waiting");
     ck_assert_int_eq(hep_json_int(hook, "attempts", 0), 2);
@@ -350,6 +353,11 @@ START_TEST(it_is_given_up_after_a_day_and_says_so)
     ck_assert_int_eq(waiting(), 0);
     ck_assert_int_eq(events_named("webhook.failed"), 1);
     ck_assert_int_eq(events_named("webhook.delivered"), 0);
+    char *counted = hep_metrics_text(fake.engine);
+    ck_assert_ptr_nonnull(strstr(counted, "\nheptad_webhooks_total{result=\"delivered\"} 0\n"));
+    ck_assert_ptr_nonnull(strstr(counted, "\nheptad_webhooks_total{result=\"failed\"} 1\n"));
+    ck_assert_ptr_nonnull(strstr(counted, "\nheptad_webhooks_waiting 0\n"));
+    free(counted);
     fake_crash(&fake); /* and nothing of it begins again */
     start();
     fake_run(&fake, 5000);

@@ -6,10 +6,10 @@ foreach(name first_image names upkeep kill_inference bad_input http_sessions htt
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
   set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "e2e;release-only"
     ENVIRONMENT "HEP_BIN=${CMAKE_BINARY_DIR}/bin;HEP_ROOT=${CMAKE_SOURCE_DIR}")
-  if(name MATCHES "names|upkeep|configuration")
-    set_tests_properties(e2e_${name} PROPERTIES ${HEP_BESIDE})
-  else()
+  if(name STREQUAL large_image)
     set_tests_properties(e2e_${name} PROPERTIES ${HEP_ALONE})
+  else()
+    set_tests_properties(e2e_${name} PROPERTIES ${HEP_BESIDE})
   endif()
 endforeach()
 # What watches the daemon: metrics, one session's log lines, its trace, heptctl top.
@@ -37,14 +37,14 @@ endforeach()
 if(NOT HEP_CRASH_POINTS)
   foreach(of machine peers)
     add_test(NAME e2e_faults_of_${of} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/faults.py --of ${of} --bin ${CMAKE_BINARY_DIR}/bin)
-    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE} SKIP_RETURN_CODE 77)
+    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE} SKIP_RETURN_CODE 77)
   endforeach()
 endif()
 
 # Every name that callers know, and again after a restart of its domain.
 if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_known_names COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/known_names.py --bin ${CMAKE_BINARY_DIR}/bin)
-  set_tests_properties(e2e_known_names PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" RUN_SERIAL ON)
+  set_tests_properties(e2e_known_names PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
 endif()
 
 # A hundred clients that behave badly, beside generations.
@@ -67,7 +67,7 @@ endif()
 # Ten thousand mixed requests while domains are killed.
 if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_routing COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/routing.py --requests 10000 --bin ${CMAKE_BINARY_DIR}/bin)
-  set_tests_properties(e2e_routing PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE})
+  set_tests_properties(e2e_routing PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
 endif()
 
 # A minute of chaos; the seed is printed.

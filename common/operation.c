@@ -14,6 +14,7 @@
 
 static const char *const type_names[] = {"string",  "boolean", "integer", "integer",
                                          "integer", "number",  "tensor",  "any"};
+static const char *const kind_names[] = {"i32", "i64", "u64"}; /* of integers */
 static const char *const permission_names[] = {"client", "operator", "internal"};
 
 struct hep_str hep_str_of(const char *text)
@@ -86,9 +87,9 @@ static enum hep_status check_number(const struct hep_field *field, double value,
 static enum hep_status read_integer(const struct hep_field *field, const json_t *value, int64_t *to,
                                     struct hep_error *error)
 {
-    if (!json_is_integer(value))
+    int64_t number;
+    if (!hep_json_whole(value, &number))
         return wrong_type(field, value, error);
-    int64_t number = json_integer_value(value);
     if (field->type == HEP_FIELD_I32 && (number < INT32_MIN || number > INT32_MAX))
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" PRId64 ", which does not fit 32 bits",
                               field->name, number);
@@ -104,6 +105,7 @@ static enum hep_status read_unsigned(const struct hep_field *field, const json_t
                                      struct hep_error *error)
 {
     uint64_t number;
+    int64_t whole;
     if (json_is_string(value)) {
         const char *text = json_string_value(value);
         char *end;
@@ -112,15 +114,14 @@ static enum hep_status read_unsigned(const struct hep_field *field, const json_t
         if (text[0] < '0' || text[0] > '9' || *end || errno || strlen(text) != json_string_length(value))
             return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s is not a number from 0 to 2^64 - 1",
                                   field->name);
-    } else if (!json_is_integer(value)) {
+    } else if (!hep_json_whole(value, &whole)) {
         return wrong_type(field, value, error);
-    } else if (json_integer_value(value) < 0) {
-        HEP_TRY(check_number(field, (double)json_integer_value(value), error));
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name,
-                              "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1", field->name,
-                              json_integer_value(value));
+    } else if (whole < 0) {
+        HEP_TRY(check_number(field, (double)whole, error));
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" PRId64 ", it is 0 to 2^64 - 1",
+                              field->name, whole);
     } else {
-        number = (uint64_t)json_integer_value(value);
+        number = (uint64_t)whole;
     }
     HEP_TRY(check_number(field, (double)number, error));
     if (field->multiple_of > 1 && number % (uint64_t)field->multiple_of != 0)
@@ -187,6 +188,19 @@ static enum hep_status read_ref(const struct hep_field *field, json_t *value, st
     return HEP_OK;
 }
 
+/* Where a list is one of objects. */
+static enum hep_status check_elements(const struct hep_field *field, const json_t *list, struct hep_error *error)
+{
+    const struct hep_field *first = field->inside;
+    size_t index;
+    const json_t *element;
+    if (!first || !first->name || (!first->name[0] && first->form != HEP_FORM_OBJECT))
+        return HEP_OK;
+    json_array_foreach((json_t *)(uintptr_t)list, index, element) if (!json_is_object(element)) return hep_fail_field(
+        error, HEP_E_BAD_FIELD, field->name, "%s[%zu] must be an object", field->name, index);
+    return HEP_OK;
+}
+
 static enum hep_status read_json(const struct hep_field *field, json_t *value, json_t **to, struct hep_error *error)
 {
     static const char *const words[] = {
@@ -195,6 +209,14 @@ static enum hep_status read_json(const struct hep_field *field, json_t *value, j
         field->form == HEP_FORM_ANY || (field->form == HEP_FORM_LIST ? json_is_array(value) : json_is_object(value));
     if (!fits)
         return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s must be %s", field->name, words[field->form]);
+    if (field->form == HEP_FORM_LIST)
+        HEP_TRY(check_elements(field, value, error));
+    if (field->form == HEP_FORM_LIST && field->max > 0) {
+        double size = (double)json_array_size(value);
+        if (size < field->min || size > field->max)
+            return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s has %g elements, it may have %g to %g",
+                                  field->name, size, field->min, field->max);
+    }
     *to = value;
     return HEP_OK;
 }
@@ -492,6 +514,12 @@ static json_t *describe_number(const struct hep_field *field, double number)
 static json_t *describe_limits(json_t *object, const struct hep_field *field)
 {
     bool text = field->type == HEP_FIELD_STR, limited = field->min != 0 || field->max != 0;
+    if (field->type == HEP_FIELD_JSON) {
+        if (limited)
+            json_object_update_new(object, json_pack("{s:I, s:I}", "min_items", (json_int_t)field->min, "max_items",
+                                                     (json_int_t)field->max));
+        return object;
+    }
     if (field->has_above)
         json_object_set_new(object, "above", describe_number(field, field->above));
     else if (field->min != 0 || (limited && !text))
@@ -511,8 +539,6 @@ static json_t *describe_limits(json_t *object, const struct hep_field *field)
     return object;
 }
 
-static json_t *describe_fields(const struct hep_field *fields, size_t count);
-
 static void describe_inside(json_t *object, const struct hep_field *field)
 {
     static const char *const names[] = {[HEP_FORM_OBJECT] = "object", [HEP_FORM_LIST] = "list", [HEP_FORM_MAP] = "map"};
@@ -525,7 +551,7 @@ static void describe_inside(json_t *object, const struct hep_field *field)
     while (field->inside && field->inside[count].name)
         count++;
     if (field->inside)
-        json_object_set_new(object, "inside", describe_fields(field->inside, count));
+        json_object_set_new(object, "inside", hep_describe_fields(field->inside, count));
     if (field->open)
         json_object_set_new(object, "open", json_true());
 }
@@ -544,6 +570,8 @@ static json_t *describe_field(const struct hep_field *field)
                                                            : json_integer((json_int_t)field->fallback);
         json_object_set_new(object, "default", fallback);
     }
+    if (field->type >= HEP_FIELD_I32 && field->type <= HEP_FIELD_U64)
+        json_object_set_new(object, "kind", json_string(kind_names[field->type - HEP_FIELD_I32]));
     describe_limits(object, field);
     describe_inside(object, field);
     if (field->type == HEP_FIELD_REF && field->access != HEP_ACCESS_NONE)
@@ -557,7 +585,7 @@ static json_t *describe_field(const struct hep_field *field)
     return object;
 }
 
-static json_t *describe_fields(const struct hep_field *fields, size_t count)
+json_t *hep_describe_fields(const struct hep_field *fields, size_t count)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < count; i++)
@@ -577,8 +605,8 @@ json_t *hep_describe(const struct hep_operation *table)
                              row->help ? row->help : "", "permission", permission_names[row->permission], "deadline_ms",
                              row->deadline_ms, "pure", row->pure, "heavy", row->heavy, "lease",
                              row->heavy && !row->leaseless, "measures", row->measure != NULL, "aliases", aliases,
-                             "request", describe_fields(row->request, row->request_count), "reply",
-                             describe_fields(row->reply, row->reply_count)));
+                             "request", hep_describe_fields(row->request, row->request_count), "reply",
+                             hep_describe_fields(row->reply, row->reply_count)));
     }
     return array;
 }

@@ -44,19 +44,6 @@ static enum exchange_state say_reply(struct exchange *exchange)
     return exchange_wait(exchange);
 }
 
-/* The header is the operation's field: an operation that has none refuses it. */
-static enum hep_status take_key(struct exchange *exchange, json_t *data, struct hep_error *error)
-{
-    const char *key = exchange_header(exchange->connection, "Idempotency-Key");
-    json_t *text = key && key[0] ? json_string(key) : NULL;
-    if (key && !text)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "Idempotency-Key", "Idempotency-Key is %s",
-                              key[0] ? "not UTF-8" : "empty");
-    if (text)
-        json_object_set_new(data, "idempotency_key", text);
-    return HEP_OK;
-}
-
 enum exchange_state exchange_request(struct exchange *exchange)
 {
     struct routed_request request;
@@ -73,7 +60,9 @@ enum exchange_state exchange_request(struct exchange *exchange)
         return exchange_refuse(exchange, &error);
     }
     json_t *data = request.data ? json_copy(request.data) : json_object();
-    if (take_key(exchange, data, &error) != HEP_OK) {
+    /* the header is the operation's field: an operation that has none refuses it */
+    if (exchange_put_key(exchange_header(exchange->connection, "Idempotency-Key"), "idempotency_key", data, &error) !=
+        HEP_OK) {
         json_decref(data);
         return exchange_refuse(exchange, &error);
     }

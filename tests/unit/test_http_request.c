@@ -144,6 +144,10 @@ START_TEST(a_key_is_the_operations_field)
     response_clear(&response);
     expect_error("Idempotency-Key: \r\n", execute, 400, "BAD_FIELD", "1");
     expect_error("Idempotency-Key: \xff\r\n", execute, 400, "BAD_FIELD", "1");
+    expect_error("Idempotency-Key: \xc3\xa9\r\n", execute, 400, "BAD_FIELD", "1");
+    expect_error("Idempotency-Key: a\r\n",
+                 "{\"type\":\"workflow.execute\",\"request_id\":\"1\",\"data\":{\"idempotency_key\":\"b\"}}", 409,
+                 "CONFLICT", "1");
     response = ask(&door, "POST", "/api/processing/workflows/execute", "Idempotency-Key: \xff\r\n", "{}");
     ck_assert_int_eq(response.status, 400);
     ck_assert_ptr_nonnull(strstr(response.body, "\"field\":\"Idempotency-Key\""));

@@ -12,6 +12,7 @@
 #define HEP_TENSOR_RANK_MAX          6            /* dimensions of a tensor                                     */
 #define HEP_SEGMENT_NAME_MAX         96           /* with NUL                                                   */
 #define HEP_SESSION_ID_MAX           40           /* with NUL                                                   */
+#define HEP_REQUEST_ID_MAX           80           /* with NUL                                                   */
 #define HEP_NAME_MAX                 64           /* names of models, schedulers, domains, operations, with NUL */
 #define HEP_PATH_MAX                 4096
 #define HEP_IMAGE_SIDE_MIN           8           /* pixels                                                     */
@@ -41,6 +42,7 @@
 #define HEP_FRONT_PARALLEL           128         /* requests in hand on the front socket                       */
 #define HEP_WAIT_MAX_MS              60000       /* longest session.wait and events.poll                       */
 #define HEP_LOG_TAIL_MAX             (256 << 10) /* the end of the log that log.tail reads                     */
+#define HEP_LOG_SEARCH_MAX           (16 << 20)  /* of the log that is searched for one session's lines        */
 #define HEP_IDEMPOTENCY_KEY_MAX      255         /* without NUL                                                */
 #define HEP_WORKFLOW_FILE_MAX        (256 << 10) /* a workflow template                                        */
 #define HEP_WORKFLOWS_MAX            256         /* of them in a folder                                        */

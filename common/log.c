@@ -12,13 +12,15 @@
 #include <poll.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 2048 };
+/* What follows the fields always has room. */
+enum { LINE_MAX_BYTES = 2048, TAIL_BYTES = 64 + HEP_REQUEST_ID_MAX + 16 };
 
 static const char *const level_names[HEP_LOG_LEVEL_COUNT] = {"debug", "info", "notice", "warning", "error"};
 static char process_name[32] = "heptad";
 static atomic_int lowest_level = HEP_INFO;
 static atomic_int log_fd = STDERR_FILENO;
 static atomic_uint lost_lines;
+static _Thread_local struct hep_log_context here;
 
 void hep_log_init(const char *name, enum hep_log_level level)
 {
@@ -51,11 +53,82 @@ bool hep_log_level_from_name(const char *name, enum hep_log_level *level)
     return false;
 }
 
+/* ---- whom the lines are about ------------------------------------------------------------------------------------ */
+static void copy_name(char *to, size_t size, const char *from)
+{
+    size_t used = 0;
+    for (; used < size - 1 && from[used]; used++)
+        to[used] = from[used] > ' ' && from[used] < 0x7f && !strchr("\"\\=", from[used]) ? from[used] : '?';
+    to[used] = '\0';
+}
+
+struct hep_log_context hep_log_enter(const char *session, const char *request)
+{
+    struct hep_log_context before = here;
+    copy_name(here.session, sizeof here.session, session);
+    copy_name(here.request, sizeof here.request, request);
+    return before;
+}
+
+void hep_log_leave(const struct hep_log_context *before)
+{
+    here = *before;
+}
+
+bool hep_log_line_is_of(const char *line, size_t length, const char *session)
+{
+    static const char key[] = " session=";
+    size_t key_length = sizeof key - 1, id_length = strlen(session);
+    const char *end = line + length;
+    for (const char *at = line; (at = memmem(at, (size_t)(end - at), key, key_length)) != NULL;) {
+        at += key_length;
+        if ((size_t)(end - at) >= id_length && memcmp(at, session, id_length) == 0 &&
+            (at + id_length == end || at[id_length] == ' '))
+            return true;
+    }
+    return false;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 /* A pipe whose reader does not read would block us: ask first. One line is below PIPE_BUF, so POLLOUT means it fits. */
 static bool can_write(int fd)
 {
     struct pollfd state = {.fd = fd, .events = POLLOUT};
     return poll(&state, 1, 0) == 1 && (state.revents & POLLOUT);
+}
+
+/* printf behind what the line has, up to limit. */
+__attribute__((format(printf, 4, 0))) static size_t append_list(char *line, size_t used, size_t limit,
+                                                                const char *format, va_list arguments)
+{
+    int wrote = vsnprintf(line + used, limit - used, format, arguments);
+    used = wrote < 0 ? used : used + (size_t)wrote;
+    return used < limit ? used : limit - 1;
+}
+
+__attribute__((format(printf, 4, 5))) static size_t append(char *line, size_t used, size_t limit, const char *format,
+                                                           ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    used = append_list(line, used, limit, format, arguments);
+    va_end(arguments);
+    return used;
+}
+
+/* The fields, and the context: the session before them, because a long line is cut at its end. */
+__attribute__((format(printf, 3, 0))) static size_t append_fields(char *line, size_t used, const char *format,
+                                                                  va_list arguments)
+{
+    const size_t limit = LINE_MAX_BYTES - TAIL_BYTES;
+    char fields[LINE_MAX_BYTES];
+    append_list(fields, 0, sizeof fields, format, arguments);
+    bool own = strncmp(fields, "session=", 8) == 0 || strstr(fields, " session=");
+    bool before = here.session[0] && !own, request = here.request[0] != '\0';
+    if (before)
+        used = append(line, used, limit, "session=%s%s%s ", here.session, request ? " request=" : "", here.request);
+    used = append(line, used, limit, "%s", fields);
+    return request && !before ? append(line, used, LINE_MAX_BYTES, " request=%s", here.request) : used;
 }
 
 void hep_log(enum hep_log_level level, const char *event, const char *format, ...)
@@ -65,20 +138,15 @@ void hep_log(enum hep_log_level level, const char *event, const char *format, ..
     int saved_errno = errno;
     char line[LINE_MAX_BYTES], when[32];
     unsigned lost = atomic_exchange(&lost_lines, 0);
-    size_t used = (size_t)snprintf(line, sizeof line, "%s %s %s ", hep_wall_text(hep_wall_ms(), when, sizeof when),
-                                   hep_log_level_name(level), event);
+    size_t used = append(line, 0, sizeof line, "%s %s %s ", hep_wall_text(hep_wall_ms(), when, sizeof when),
+                         hep_log_level_name(level), event);
     va_list arguments;
     va_start(arguments, format);
-    int wrote = vsnprintf(line + used, sizeof line - used, format, arguments);
+    used = append_fields(line, used, format, arguments);
     va_end(arguments);
-    used = wrote < 0 ? used : used + (size_t)wrote;
-    if (used > sizeof line - 64)
-        used = sizeof line - 64;
-    used += (size_t)snprintf(line + used, 48, " process=%s", process_name);
+    used = append(line, used, sizeof line, " process=%s", process_name);
     if (lost)
-        used += (size_t)snprintf(line + used, sizeof line - used, " lost_lines=%u", lost);
-    if (used > sizeof line - 1)
-        used = sizeof line - 1;
+        used = append(line, used, sizeof line, " lost_lines=%u", lost);
     line[used++] = '\n';
     int fd = atomic_load(&log_fd);
     if (!can_write(fd) || write(fd, line, used) < 0)

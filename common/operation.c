@@ -1,6 +1,6 @@
 /*
- * Decoding requests into structs, encoding replies, describing tables: all by the field table. Called by the skeleton,
- * the supervisor's front and the tools; knows no transport.
+ * Decoding requests into structs, encoding replies: all by the field table. Called by the skeleton, the supervisor's
+ * front and the tools; knows no transport. Names and descriptions of operations are operation_names.c's.
  */
 #include "common/operation.h"
 
@@ -14,29 +14,15 @@
 
 static const char *const type_names[] = {"string",  "boolean", "integer", "integer",
                                          "integer", "number",  "tensor",  "any"};
-static const char *const kind_names[] = {"i32", "i64", "u64"}; /* of integers */
-static const char *const permission_names[] = {"client", "operator", "internal"};
+
+const char *hep_field_type_name(enum hep_field_type type)
+{
+    return type_names[type];
+}
 
 struct hep_str hep_str_of(const char *text)
 {
     return (struct hep_str){text ? text : "", text ? strlen(text) : 0};
-}
-
-const char *hep_permission_name(enum hep_permission permission)
-{
-    return permission_names[permission];
-}
-
-const struct hep_operation *hep_operation_find(const struct hep_operation *table, const char *name)
-{
-    for (const struct hep_operation *row = table; row->name; row++) {
-        if (strcmp(row->name, name) == 0)
-            return row;
-        for (const char *const *alias = row->aliases; alias && *alias; alias++)
-            if (strcmp(*alias, name) == 0)
-                return row;
-    }
-    return NULL;
 }
 
 void hep_output_add(struct hep_output_plan *plan, const char *field, enum hep_dtype dtype, struct hep_shape shape)
@@ -502,111 +488,4 @@ void hep_error_from_json(json_t *json, struct hep_error *error)
     if (json_is_integer(retry) && json_integer_value(retry) > 0)
         error->retry_after_ms = (int64_t)json_integer_value(retry);
     error->final = hep_status_retryable(error->code) && json_is_false(json_object_get(json, "retryable"));
-}
-
-/* ---- description --------------------------------------------------------------------------------------------------
- */
-static json_t *describe_number(const struct hep_field *field, double number)
-{
-    return field->type == HEP_FIELD_F64 ? json_real(number) : json_integer((json_int_t)number);
-}
-
-static json_t *describe_limits(json_t *object, const struct hep_field *field)
-{
-    bool text = field->type == HEP_FIELD_STR, limited = field->min != 0 || field->max != 0;
-    if (field->type == HEP_FIELD_JSON) {
-        if (limited)
-            json_object_update_new(object, json_pack("{s:I, s:I}", "min_items", (json_int_t)field->min, "max_items",
-                                                     (json_int_t)field->max));
-        return object;
-    }
-    if (field->has_above)
-        json_object_set_new(object, "above", describe_number(field, field->above));
-    else if (field->min != 0 || (limited && !text))
-        json_object_set_new(object, text ? "min_bytes" : "min", describe_number(field, field->min));
-    if (limited && field->max >= field->min)
-        json_object_set_new(object, text ? "max_bytes" : "max", describe_number(field, field->max));
-    if (field->multiple_of > 1)
-        json_object_set_new(object, "multiple_of", json_integer(field->multiple_of));
-    if (field->format != HEP_TEXT_ANY)
-        json_object_set_new(object, "format", json_string(hep_text_format_name(field->format)));
-    if (field->choices) {
-        json_t *choices = json_array();
-        for (const char *const *choice = field->choices; *choice; choice++)
-            json_array_append_new(choices, json_string(*choice));
-        json_object_set_new(object, "choices", choices);
-    }
-    return object;
-}
-
-static void describe_inside(json_t *object, const struct hep_field *field)
-{
-    static const char *const names[] = {[HEP_FORM_OBJECT] = "object", [HEP_FORM_LIST] = "list", [HEP_FORM_MAP] = "map"};
-    if (field->nullable)
-        json_object_set_new(object, "nullable", json_true());
-    if (field->form == HEP_FORM_ANY)
-        return;
-    json_object_set_new(object, "form", json_string(names[field->form]));
-    size_t count = 0;
-    while (field->inside && field->inside[count].name)
-        count++;
-    if (field->inside)
-        json_object_set_new(object, "inside", hep_describe_fields(field->inside, count));
-    if (field->open)
-        json_object_set_new(object, "open", json_true());
-}
-
-static json_t *describe_field(const struct hep_field *field)
-{
-    json_t *object = json_object();
-    json_object_set_new(object, "name", json_string(field->name));
-    json_object_set_new(object, "type", json_string(type_names[field->type]));
-    if (field->presence == HEP_REQUIRED)
-        json_object_set_new(object, "required", json_true());
-    if (field->presence == HEP_DEFAULTED) {
-        json_t *fallback = field->type == HEP_FIELD_STR ? json_string(field->fallback_text ? field->fallback_text : "")
-                           : field->type == HEP_FIELD_BOOL ? json_boolean(field->fallback != 0)
-                           : field->type == HEP_FIELD_F64  ? json_real(field->fallback)
-                                                           : json_integer((json_int_t)field->fallback);
-        json_object_set_new(object, "default", fallback);
-    }
-    if (field->type >= HEP_FIELD_I32 && field->type <= HEP_FIELD_U64)
-        json_object_set_new(object, "kind", json_string(kind_names[field->type - HEP_FIELD_I32]));
-    describe_limits(object, field);
-    describe_inside(object, field);
-    if (field->type == HEP_FIELD_REF && field->access != HEP_ACCESS_NONE)
-        json_object_set_new(object, "access", json_string(field->access == HEP_READ ? "read" : "write"));
-    if (field->dtype != HEP_DTYPE_UNDEF)
-        json_object_set_new(object, "dtype", json_string(hep_dtype_name(field->dtype)));
-    if (field->rank > 0)
-        json_object_set_new(object, "rank", json_integer(field->rank));
-    if (field->help)
-        json_object_set_new(object, "help", json_string(field->help));
-    return object;
-}
-
-json_t *hep_describe_fields(const struct hep_field *fields, size_t count)
-{
-    json_t *array = json_array();
-    for (size_t i = 0; i < count; i++)
-        json_array_append_new(array, describe_field(&fields[i]));
-    return array;
-}
-
-json_t *hep_describe(const struct hep_operation *table)
-{
-    json_t *array = json_array();
-    for (const struct hep_operation *row = table; row->name; row++) {
-        json_t *aliases = json_array();
-        for (const char *const *alias = row->aliases; alias && *alias; alias++)
-            json_array_append_new(aliases, json_string(*alias));
-        json_array_append_new(
-            array, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:o, s:o, s:o}", "name", row->name, "help",
-                             row->help ? row->help : "", "permission", permission_names[row->permission], "deadline_ms",
-                             row->deadline_ms, "pure", row->pure, "heavy", row->heavy, "lease",
-                             row->heavy && !row->leaseless, "measures", row->measure != NULL, "aliases", aliases,
-                             "request", hep_describe_fields(row->request, row->request_count), "reply",
-                             hep_describe_fields(row->reply, row->reply_count)));
-    }
-    return array;
 }

@@ -103,6 +103,22 @@ typedef enum hep_status hep_handler(struct hep_call *call, const void *request, 
 typedef enum hep_status hep_measure(struct hep_call *call, const void *request, struct hep_output_plan *plan,
                                     struct hep_error *error);
 
+/* Another name of an operation, for callers. Replies, reports and errors use the row's own name. */
+struct hep_alias {
+    const char *name;   /* without the domain: "ddim"; no operation's and no other alias's name           */
+    const char *preset; /* JSON object of request fields that the name stands for; NULL = none            */
+};
+/* .aliases = HEP_ALIASES(HEP_ALIAS("create"), HEP_ALIAS_FOR("ddim", "{\"scheduler\": \"ddim\"}")) */
+#define HEP_ALIAS(text)                                                                                                \
+    {                                                                                                                  \
+        .name = text, .preset = NULL                                                                                   \
+    }
+#define HEP_ALIAS_FOR(text, fields)                                                                                    \
+    {                                                                                                                  \
+        .name = text, .preset = fields                                                                                 \
+    }
+#define HEP_ALIASES(...) ((const struct hep_alias[]){__VA_ARGS__, {.name = NULL}})
+
 struct hep_operation {
     const char *name; /* without the domain: "plan"                                          */
     hep_handler *handler;
@@ -114,13 +130,16 @@ struct hep_operation {
     size_t reply_count;
     size_t reply_size;
     enum hep_permission permission;
-    int32_t deadline_ms;        /* without progress for so long = hung                                 */
-    bool pure;                  /* a function of its request: asking again gives the same bytes        */
-    bool heavy;                 /* runs on the worker thread, under a lease of cores …                 */
-    bool leaseless;             /* … but computes nothing: it is there for the state of its domain, needs
-                                   no cores and is answered while another domain has all of them        */
-    const char *const *aliases; /* NULL-terminated, NULL = none                                        */
-    const char *help;           /* one line                                                            */
+    int32_t deadline_ms;             /* without progress for so long = hung                                 */
+    bool pure;                       /* a function of its request: asking again gives the same bytes        */
+    bool heavy;                      /* runs on the worker thread, under a lease of cores …                 */
+    bool leaseless;                  /* … but computes nothing: it is there for the state of its domain, needs
+                                        no cores and is answered while another domain has all of them        */
+    const struct hep_alias *aliases; /* ends with a NULL name, NULL = none                              */
+    const char *unbuilt;             /* what is missing: callers know the name, and get UNSUPPORTED with this
+                                        sentence and the hint; the row has no handler. NULL = it is built   */
+    const char *unbuilt_hint;        /* what they can do instead                                            */
+    const char *help;                /* one line                                                            */
 };
 #define HEP_OPERATION(operation, function, request_type, request_fields, reply_type, reply_fields, ...)                \
     {                                                                                                                  \
@@ -130,8 +149,22 @@ struct hep_operation {
         __VA_ARGS__                                                                                                    \
     }
 
+/* A name that callers know and that is to be built: its row replaces this one then. Anybody is told so. */
+#define HEP_UNBUILT(operation, missing, instead, ...)                                                                  \
+    {                                                                                                                  \
+        .name = operation, .unbuilt = missing, .unbuilt_hint = instead, .permission = HEP_CLIENT, .deadline_ms = 2000, \
+        __VA_ARGS__                                                                                                    \
+    }
+
 /* A table that ends with a row whose name is NULL. NULL if name is neither an operation nor an alias. */
 const struct hep_operation *hep_operation_find(const struct hep_operation *table, const char *name);
+/* UNSUPPORTED, with what the row says, if it is not built. */
+enum hep_status hep_operation_check_built(const struct hep_operation *row, struct hep_error *error);
+/* What is to be decoded when the row was asked for by this name: *whole is data (an object, null, or NULL) with the
+   fields that an alias stands for; a new reference, NULL for none at all. BAD_FIELD: data gives one of them another
+   value. */
+enum hep_status hep_operation_data(const struct hep_operation *row, const char *name, json_t *data, json_t **whole,
+                                   struct hep_error *error);
 
 enum { HEP_OUTPUTS_MAX = 8 };
 struct hep_output_plan {
@@ -160,10 +193,11 @@ void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply);
 
 /* A table of fields as JSON, as hep_describe has them: [{name, type, kind?, required?, default?, min?, …, help}]. */
 json_t *hep_describe_fields(const struct hep_field *fields, size_t count);
-/* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, lease, aliases, request:[{name,type,…}],
- * reply:[…]}] */
+/* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, lease, aliases:[…], presets:{alias:{field:
+   value}}?, unbuilt?, request:[{name,type,…}], reply:[…]}] */
 json_t *hep_describe(const struct hep_operation *table);
 const char *hep_permission_name(enum hep_permission permission);
+const char *hep_field_type_name(enum hep_field_type type); /* "string", "tensor", … */
 
 /* A JSON string of text that may not be UTF-8 (a file's name, a message cut in the middle of a letter): each bad byte
    becomes '?'. NULL when out of memory. */

@@ -21,6 +21,17 @@ static const struct status_row {
 #undef HEP_ERROR
 };
 
+/* Names that callers of earlier systems know. */
+static const struct alias_row {
+    const char *name;
+    enum hep_status code;
+    const char *field; /* "" = any */
+} alias_rows[] = {
+#define HEP_ERROR_ALIAS(name, code, field, meaning) {#name, HEP_E_##code, field},
+#include "common/error_aliases.def"
+#undef HEP_ERROR_ALIAS
+};
+
 static const struct status_row *row_of(enum hep_status code)
 {
     return &rows[(unsigned)code < HEP_STATUS_COUNT ? code : HEP_E_INTERNAL];
@@ -184,7 +195,18 @@ enum hep_status hep_status_from_name(const char *name)
     for (int code = 0; code < HEP_STATUS_COUNT; code++)
         if (strcmp(rows[code].name, name) == 0)
             return (enum hep_status)code;
+    for (size_t i = 0; i < HEP_COUNT_OF(alias_rows); i++)
+        if (strcmp(alias_rows[i].name, name) == 0)
+            return alias_rows[i].code;
     return HEP_E_INTERNAL;
+}
+
+const char *hep_status_alias(enum hep_status code, const char *field)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(alias_rows); i++)
+        if (alias_rows[i].code == code && (!alias_rows[i].field[0] || strcmp(alias_rows[i].field, field) == 0))
+            return alias_rows[i].name;
+    return "";
 }
 
 _Noreturn void hep_assert_failed(const char *expression, const char *file, int line)

@@ -59,8 +59,10 @@ int hep_status_exit(enum hep_status code);            /* heptctl's exit code    
 bool hep_status_retryable(enum hep_status code);
 /* BAD_FIELD, UNKNOWN_FIELD, MISSING_FIELD, OUT_OF_RANGE: a description of the fields helps. */
 bool hep_status_is_of_field(enum hep_status code);
-/* The code with this name; HEP_E_INTERNAL if there is none. */
+/* The code with this name, or alias (error_aliases.def); HEP_E_INTERNAL if there is none. */
 enum hep_status hep_status_from_name(const char *name);
+/* The name that callers of earlier systems know for an error of this code and field; "" if there is none. */
+const char *hep_status_alias(enum hep_status code, const char *field);
 
 /* A broken invariant of our own: logs file, line and expression, then aborts. On in every build. */
 #define hep_assert(expression) ((expression) ? (void)0 : hep_assert_failed(#expression, __FILE__, __LINE__))

@@ -4,6 +4,8 @@
  */
 #include "shm/mapping.h"
 
+#include "common/huge_pages.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -30,7 +32,7 @@ enum hep_status hep_mapping_of_fd(int fd, const char *text, uint64_t bytes, bool
     if (data == MAP_FAILED)
         return hep_fail_errno(error, errno, "mapping %" PRIu64 " bytes of segment %s", bytes, text);
     madvise(data, (size_t)bytes, MADV_DONTDUMP); /* advice: what fails costs time only */
-    madvise(data, (size_t)bytes, MADV_HUGEPAGE);
+    hep_huge_pages_advise(data, (size_t)bytes);
     int reason = write ? populate(data, (size_t)bytes) : 0;
     if (reason != 0) {
         munmap(data, (size_t)bytes);

@@ -48,6 +48,16 @@ static struct MHD_Response *json_response(struct exchange *exchange)
     return response;
 }
 
+static struct MHD_Response *text_response(const struct exchange *exchange)
+{
+    const char *text = json_string_value(exchange->answer);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+    if (response)
+        MHD_add_response_header(response, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+    return response;
+}
+
 static struct MHD_Response *make_response(struct exchange *exchange)
 {
     struct MHD_Response *response = NULL;
@@ -57,6 +67,8 @@ static struct MHD_Response *make_response(struct exchange *exchange)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     if (exchange->image[0])
         response = file_response(exchange);
+    else if (!exchange->failed && json_is_string(exchange->answer))
+        response = text_response(exchange);
     return response ? response : json_response(exchange);
 }
 

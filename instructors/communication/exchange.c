@@ -172,6 +172,18 @@ static enum exchange_state begin_document(struct exchange *exchange)
     return exchange_ask(exchange, exchange->match.route->operation, NULL, say_document);
 }
 
+static enum exchange_state say_text(struct exchange *exchange)
+{
+    if (exchange->said != HEP_OK)
+        return exchange_fail(exchange);
+    return exchange_say(exchange, MHD_HTTP_OK, json_string(hep_json_str(exchange->reply, "text", "")));
+}
+
+static enum exchange_state begin_text(struct exchange *exchange)
+{
+    return exchange_ask(exchange, exchange->match.route->operation, NULL, say_text);
+}
+
 static enum exchange_state say_alive(struct exchange *exchange)
 {
     return exchange_say(exchange, MHD_HTTP_OK, json_pack("{s:s}", "status", "alive"));
@@ -179,10 +191,15 @@ static enum exchange_state say_alive(struct exchange *exchange)
 
 /* To add a kind of route: a row in routes.h, its first step here. */
 static exchange_step *const first_steps[ROUTE_KIND_COUNT] = {
-    [ROUTE_OPERATION] = begin_operation, [ROUTE_IMAGE] = begin_image,
-    [ROUTE_READY] = begin_ready,         [ROUTE_EVENTS] = exchange_events,
-    [ROUTE_ALIVE] = say_alive,           [ROUTE_SESSION_EVENTS] = exchange_session_events,
-    [ROUTE_REQUEST] = exchange_request,  [ROUTE_OPENAPI] = begin_document,
+    [ROUTE_OPERATION] = begin_operation,
+    [ROUTE_IMAGE] = begin_image,
+    [ROUTE_READY] = begin_ready,
+    [ROUTE_TEXT] = begin_text,
+    [ROUTE_EVENTS] = exchange_events,
+    [ROUTE_ALIVE] = say_alive,
+    [ROUTE_SESSION_EVENTS] = exchange_session_events,
+    [ROUTE_REQUEST] = exchange_request,
+    [ROUTE_OPENAPI] = begin_document,
 };
 
 /* ---- the request ------------------------------------------------------------------------------------------------- */

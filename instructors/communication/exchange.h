@@ -5,6 +5,7 @@
 #ifndef HEP_INSTRUCTORS_COMMUNICATION_EXCHANGE_H
 #define HEP_INSTRUCTORS_COMMUNICATION_EXCHANGE_H
 
+#include "common/envelope.h"
 #include "common/limits.h"
 #include "instructors/communication/events.h"
 #include "instructors/communication/guard.h"
@@ -72,7 +73,7 @@ struct exchange {
 
     /* of ROUTE_REQUEST */
     bool routed; /* the answer is {request_id, success, data or error} */
-    bool error_as_text;
+    enum hep_error_format error_format;
     char request_id[2 * HEP_NAME_MAX];
 };
 

@@ -153,6 +153,8 @@ static json_t *success(struct document *document, const struct route *route, con
     case ROUTE_SESSION_EVENTS:
         return answer("server-sent events: id (its number), event (its name), data (one event of events.poll as JSON)",
                       json_pack("{s:{}}", "text/event-stream"));
+    case ROUTE_TEXT:
+        return answer("as Prometheus reads it", json_pack("{s:{s:{s:s}}}", "text/plain", "schema", "type", "string"));
     case ROUTE_OPENAPI:
         return answer("the document", openapi_content(json_pack("{s:s}", "type", "object")));
     case ROUTE_REQUEST:
@@ -193,6 +195,14 @@ json_t *openapi_answers(struct document *document, const struct route *route, co
 }
 
 /* {error} as everywhere, {request_id, success, error} of a routed request. */
+static void add_name(json_t *names, const char *name)
+{
+    size_t index;
+    const json_t *known;
+    json_array_foreach(names, index, known) if (strcmp(json_string_value(known), name) == 0) return;
+    json_array_append_new(names, json_string(name));
+}
+
 static void add_error_schemas(struct document *document)
 {
     size_t count = 0;
@@ -204,6 +214,9 @@ static void add_error_schemas(struct document *document)
     json_decref(fields);
     for (int code = HEP_OK + 1; code < HEP_STATUS_COUNT; code++)
         json_array_append_new(codes, json_string(hep_status_name((enum hep_status)code)));
+#define HEP_ERROR_ALIAS(name, code, field, meaning) add_name(codes, #name);
+#include "common/error_aliases.def" /* with error_format "alias" */
+#undef HEP_ERROR_ALIAS
     json_object_set_new(json_object_get(properties, "code"), "enum", codes);
     json_object_set_new(properties, "problems",
                         json_pack("{s:s, s:{s:s}, s:s}", "type", "array", "items", "type", "object", "description",

@@ -1,6 +1,7 @@
 /*
- * heptad-communication's operations: listen (where the door is), publish (events for subscribers). To add one: fields,
- * row, handler, a line in the golden description, a test. The HTTP server runs on a thread of its own.
+ * heptad-communication's operations: listen (where the door is). To add one: fields, row, handler, a line in the golden
+ * description, a test. The HTTP server runs on a thread of its own. Messages (communication.publish, wait, respond) are
+ * events, which are the supervisor's: supervisor/front/message_operations.c.
  */
 #include "instructors/communication/http.h"
 #include "instructors/skeleton/instructor.h"
@@ -23,13 +24,6 @@ struct listen_reply {
     int32_t port, connections, waiting, subscribers;
     uint64_t requests, refused;
 };
-struct publish_request {
-    json_t *event;
-};
-struct publish_reply {
-    int32_t subscribers;
-};
-
 static const struct hep_field listen_reply_fields[] = {
     HEP_FIELD(STR, listen_reply, address, REQUIRED, .help = "IP address that HTTP is served on"),
     HEP_FIELD(I32, listen_reply, port, REQUIRED, .help = "TCP port"),
@@ -39,14 +33,6 @@ static const struct hep_field listen_reply_fields[] = {
     HEP_FIELD(U64, listen_reply, requests, REQUIRED, .help = "so far"),
     HEP_FIELD(U64, listen_reply, refused, REQUIRED, .help = "of them, answered with an error"),
 };
-static const struct hep_field publish_fields[] = {
-    HEP_FIELD(JSON, publish_request, event, REQUIRED,
-              .help = "sent as it is; its member `name` names it in the stream"),
-};
-static const struct hep_field publish_reply_fields[] = {
-    HEP_FIELD(I32, publish_reply, subscribers, REQUIRED, .help = "clients of GET /api/events that it is sent to"),
-};
-
 /* Alone, in --stdio, there is no supervisor to be a client of and no door. */
 static enum hep_status check_open(const struct communication_state *state, struct hep_error *error)
 {
@@ -71,15 +57,6 @@ static enum hep_status listen_state(struct hep_call *call, const void *request, 
                                    .subscribers = counters.subscribers,
                                    .requests = counters.requests,
                                    .refused = counters.refused};
-    return HEP_OK;
-}
-
-static enum hep_status publish(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
-{
-    struct communication_state *state = hep_instructor_state(hep_call_instructor(call));
-    const struct publish_request *request = request_;
-    HEP_TRY(check_open(state, error));
-    ((struct publish_reply *)reply_)->subscribers = http_publish(state->server, request->event);
     return HEP_OK;
 }
 
@@ -150,11 +127,8 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 2000,
      .pure = true,
-     .aliases = (const char *const[]){"health_check", NULL},
      .help = "where the door listens and what it does"},
-    HEP_OPERATION("publish", publish, publish_request, publish_fields, publish_reply, publish_reply_fields,
-                  .permission = HEP_OPERATOR, .deadline_ms = 2000,
-                  .help = "send an event of one's own to whoever listens"),
+    HEP_STATUS_OPERATION(.aliases = HEP_ALIASES(HEP_ALIAS("health_check"))),
     {0},
 };
 

@@ -4,6 +4,7 @@
  */
 #include "instructors/communication/request.h"
 
+#include "common/envelope.h"
 #include "common/wire.h"
 #include "instructors/communication/exchange.h"
 
@@ -14,23 +15,34 @@ struct routed_request {
     struct hep_str type, request_id, error_format;
     json_t *data;
 };
-static const char *const error_formats[] = {"", "object", "string", NULL};
+static const char *const error_formats[] = {"", "object", "string", "alias", NULL};
 const struct hep_field routed_fields[ROUTED_FIELDS] = {
     HEP_FIELD(STR, routed_request, type, REQUIRED, .min = 1, .max = 2 * HEP_NAME_MAX - 1,
               .help = "domain.operation, see docs/operations.md"),
     HEP_FIELD(STR, routed_request, request_id, OPTIONAL, .max = 2 * HEP_NAME_MAX - 1, .help = "is in the answer again"),
     HEP_FIELD(JSON, routed_request, data, OPTIONAL, .help = "the operation's fields, an object"),
     HEP_FIELD(STR, routed_request, error_format, OPTIONAL, .choices = error_formats,
-              .help = "string: an error is \"CODE: message\"; object: as everywhere else"),
+              .help =
+                  "string: an error is \"CODE: message\"; alias: its code is that of docs/errors.md's second table; "
+                  "object: as everywhere else"),
 };
+
+/* The error in the form that the request wants; an object keeps all that is in it. */
+static json_t *formatted(json_t *answer, enum hep_error_format format)
+{
+    struct hep_error error;
+    hep_error_from_json(answer, &error);
+    json_t *said = hep_envelope_error(&error, format);
+    if (json_is_object(said))
+        json_object_update_missing(said, answer);
+    json_decref(answer);
+    return said;
+}
 
 json_t *routed_answer(struct exchange *exchange, json_t *answer)
 {
-    if (exchange->failed && exchange->error_as_text) {
-        json_t *text = json_sprintf("%s: %s", hep_json_str(answer, "code", ""), hep_json_str(answer, "message", ""));
-        json_decref(answer);
-        answer = text;
-    }
+    if (exchange->failed)
+        answer = formatted(answer, exchange->error_format);
     return json_pack("{s:o, s:b, s:o}", "request_id", hep_json_text(exchange->request_id), "success", !exchange->failed,
                      exchange->failed ? "error" : "data", answer);
 }
@@ -52,7 +64,7 @@ enum exchange_state exchange_request(struct exchange *exchange)
     const char *id = hep_json_str(body, "request_id", "");
     if (strlen(id) < sizeof exchange->request_id) /* also for the answer to a body that is wrong elsewhere */
         snprintf(exchange->request_id, sizeof exchange->request_id, "%s", id);
-    exchange->error_as_text = strcmp(hep_json_str(body, "error_format", ""), "string") == 0;
+    exchange->error_format = hep_envelope_error_format(body);
     if (hep_decode(routed_fields, ROUTED_FIELDS, body, false, &request, sizeof request, &error) != HEP_OK)
         return exchange_refuse(exchange, &error);
     if (request.data && !json_is_object(request.data)) {

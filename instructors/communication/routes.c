@@ -45,6 +45,8 @@ const struct route routes[] = {
      .help = "every domain is ready and has shown progress"},
     {.method = "GET", .path = "/api/openapi.json", .kind = ROUTE_OPENAPI, .operation = "domain.describe",
      .help = "this API as an OpenAPI 3.1 document"},
+    {.method = "GET", .path = "/metrics", .kind = ROUTE_TEXT, .operation = "metrics.get",
+     .help = "counts and gauges, as Prometheus reads them"},
     {.method = "GET", .path = "/api/status", .operation = "status.get", .help = "the whole daemon in one answer"},
     {.method = "GET", .path = "/api/events", .kind = ROUTE_EVENTS, .operation = "events.poll",
      .query = "after_seq:i types", OWN(ends), .help = "events as they happen (text/event-stream)"},

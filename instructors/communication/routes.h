@@ -7,6 +7,7 @@
 enum route_kind {
     ROUTE_OPERATION,      /* the reply's data is the body                                            */
     ROUTE_IMAGE,          /* session.get, then the file of image {n}                                 */
+    ROUTE_TEXT,           /* the reply's `text` is the body, as Prometheus' text exposition format    */
     ROUTE_READY,          /* status.get; 200 when its state is ready, else 503                       */
     ROUTE_EVENTS,         /* a stream of server-sent events, see events.h                            */
     ROUTE_SESSION_EVENTS, /* the same, of one session, to its end                                    */

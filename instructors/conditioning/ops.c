@@ -1,6 +1,6 @@
 /*
- * heptad-conditioning's operations: tokenize, encode_prompt. To add one: fields, row, handler, a line in the golden
- * description, a test.
+ * heptad-conditioning's operations: tokenize, encode_prompt, info. To add one: fields, row, handler, a line in the
+ * golden description, a test.
  */
 #include "instructors/conditioning/encode.h"
 
@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { CLIP_SKIP_MAX = 32 };
 
 struct conditioning_state {
     struct networks networks;  /* worker thread only */
@@ -33,6 +35,14 @@ struct encode_request {
 struct encode_reply {
     int32_t chunks, tokens;
 };
+struct no_fields {
+    char unused;
+};
+struct info_reply {
+    int32_t tokens_per_chunk, chunks_max, clip_skip_max, encoders_max;
+    int32_t prompt_bytes_max;
+    json_t *syntax, *networks;
+};
 
 static const struct hep_field tokenize_fields[] = {
     HEP_FIELD(STR, tokenize_request, text, REQUIRED, .max = HEP_PROMPT_MAX,
@@ -48,7 +58,7 @@ static const struct hep_field tokenize_reply_fields[] = {
 static const struct hep_field encode_fields[] = {
     HEP_FIELD(STR, encode_request, prompt, REQUIRED, .max = HEP_PROMPT_MAX, .help = "what to show"),
     HEP_FIELD(STR, encode_request, negative_prompt, OPTIONAL, .max = HEP_PROMPT_MAX, .help = "what to avoid"),
-    HEP_FIELD(I32, encode_request, clip_skip, DEFAULTED, .fallback = 1, .min = 1, .max = 32,
+    HEP_FIELD(I32, encode_request, clip_skip, DEFAULTED, .fallback = 1, .min = 1, .max = CLIP_SKIP_MAX,
               .help = "layer of the text encoder from the end: 1 is the last, as web UIs count"),
     HEP_FIELD(REF, encode_request, text_encoder, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load"),
@@ -67,6 +77,42 @@ static const struct hep_field encode_reply_fields[] = {
     HEP_FIELD(I32, encode_reply, chunks, REQUIRED, .help = "chunks of 77 tokens"),
     HEP_FIELD(I32, encode_reply, tokens, REQUIRED, .help = "77 times the chunks"),
 };
+
+static const struct hep_field info_reply_fields[] = {
+    HEP_FIELD(I32, info_reply, tokens_per_chunk, REQUIRED, .help = "of a prompt, begin and end not counted"),
+    HEP_FIELD(I32, info_reply, chunks_max, REQUIRED, .help = "of one prompt"),
+    HEP_FIELD(I32, info_reply, prompt_bytes_max, REQUIRED, .help = "UTF-8"),
+    HEP_FIELD(I32, info_reply, clip_skip_max, REQUIRED, .help = "from 1, the last layer"),
+    HEP_FIELD(I32, info_reply, encoders_max, REQUIRED, .help = "text encoders of one model"),
+    HEP_FIELD(JSON, info_reply, syntax, REQUIRED, .help = "written, means of each form that weighs or breaks a prompt"),
+    HEP_FIELD(JSON, info_reply, networks, REQUIRED, .help = "networks (open now), activation_bytes"),
+};
+
+/* What docs/prompts.md says at length. */
+static const struct {
+    const char *written, *means;
+} syntax[] = {{"(word)", "weight times 1.1"},
+              {"[word]", "weight divided by 1.1"},
+              {"(word:1.3)", "weight times 1.3"},
+              {"\\( \\) \\[ \\] \\\\", "the character itself"},
+              {"BREAK", "the rest starts in the next chunk"}};
+
+static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct conditioning_state *state = hep_instructor_state(hep_call_instructor(call));
+    json_t *forms = json_array();
+    (void)request, (void)error;
+    for (size_t i = 0; i < HEP_COUNT_OF(syntax); i++)
+        json_array_append_new(forms, json_pack("{s:s, s:s}", "written", syntax[i].written, "means", syntax[i].means));
+    *(struct info_reply *)reply = (struct info_reply){.tokens_per_chunk = CHUNK_LENGTH - 2,
+                                                      .chunks_max = HEP_CHUNKS_MAX,
+                                                      .prompt_bytes_max = HEP_PROMPT_MAX,
+                                                      .clip_skip_max = CLIP_SKIP_MAX,
+                                                      .encoders_max = ENCODERS_MAX,
+                                                      .syntax = forms,
+                                                      .networks = networks_view_json(&state->view)};
+    return HEP_OK;
+}
 
 static enum hep_status tokenize(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
 {
@@ -215,8 +261,23 @@ static const struct hep_operation operations[] = {
                   .help = "token ids and weights of a prompt"),
     HEP_OPERATION("encode_prompt", encode_prompt, encode_request, encode_fields, encode_reply, encode_reply_fields,
                   .measure = measure_encode, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
-                  .heavy = true, .aliases = (const char *const[]){"process_prompt", NULL},
+                  .heavy = true, .aliases = HEP_ALIASES(HEP_ALIAS("process_prompt")),
                   .help = "prompts to the conditioning of a UNet"),
+    {.name = "info",
+     .handler = info,
+     .request_size = sizeof(struct no_fields),
+     .reply = info_reply_fields,
+     .reply_count = HEP_COUNT_OF(info_reply_fields),
+     .reply_size = sizeof(struct info_reply),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 2000,
+     .aliases = HEP_ALIASES(HEP_ALIAS("get_conditioning_info")),
+     .help = "what prompts may be, and the networks that are open"},
+    HEP_UNBUILT("control_hint", "ControlNets cannot be loaded, so there is nothing that a hint would be for",
+                "prompts are conditioned by encode_prompt", .aliases = HEP_ALIASES(HEP_ALIAS("process_controlnet")),
+                .help = "an image to the hint of a ControlNet"),
+    HEP_UNBUILT("encode_image", "images cannot be brought into latents", "prompts are conditioned by encode_prompt",
+                .aliases = HEP_ALIASES(HEP_ALIAS("process_img2img")), .help = "an image to latents (VAE encoder)"),
     {0},
 };
 

@@ -1,37 +1,22 @@
 /*
  * heptad-device's operations: what there is to compute on, and who has reserved how much of it. To add one: fields,
- * row, handler, a line in the golden description, a test. All but `measure` is light and runs on the loop thread.
+ * row, handler, a line in the golden description, a test. All but `measure` is light and runs on the loop thread. What
+ * is said of one device is in about.c.
  */
-#include "instructors/device/cores.h"
 #include "instructors/device/memory.h"
-#include "instructors/device/rates.h"
-#include "instructors/device/reservations.h"
-#include "instructors/skeleton/instructor.h"
+#include "instructors/device/state.h"
 
 #include "common/build.h"
 #include "common/crash_point.h"
-#include "common/limits.h"
 #include "common/log.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CPU_DEVICE "cpu0"
 enum { MEASURE_MS = 90 };
-
-struct device_state {
-    struct device_topology topology;
-    struct device_cores cores;
-    struct device_reservations reservations;
-    char folder[HEP_PATH_MAX]; /* where rates are kept; "" = nowhere: alone, without --state-dir       */
-    char rates_key[DEVICE_RATES_KEY_MAX];
-    pthread_mutex_t lock;      /* guards rates: measured on the worker thread, told on the loop thread */
-    struct device_rates rates; /* measurements 0: none yet                                            */
-};
 
 /* ---- requests and replies
  * ------------------------------------------------------------------------------------------------ */
@@ -75,7 +60,6 @@ struct memory_reply {
     uint64_t total, available, limit, machine, reserved, shm_total, shm_free;
 };
 
-static const char *const device_choices[] = {CPU_DEVICE, "", NULL};
 static const struct hep_field list_reply_fields[] = {
     HEP_FIELD(JSON, list_reply, devices, REQUIRED,
               .help =
@@ -89,7 +73,7 @@ static const struct hep_field list_reply_fields[] = {
 };
 static const struct hep_field select_fields[] = {
     HEP_FIELD(U64, select_request, memory_bytes, OPTIONAL, .help = "memory that must be free"),
-    HEP_FIELD(STR, select_request, device_id, OPTIONAL, .choices = device_choices,
+    HEP_FIELD(STR, select_request, device_id, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "the device wanted; any if empty"),
 };
 static const struct hep_field select_reply_fields[] = {
@@ -100,7 +84,7 @@ static const struct hep_field reserve_fields[] = {
     HEP_FIELD(STR, reserve_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
               .help = "who reserves; a session has one reservation"),
     HEP_FIELD(U64, reserve_request, memory_bytes, REQUIRED, .help = "bytes; asking again changes it"),
-    HEP_FIELD(STR, reserve_request, device_id, OPTIONAL, .choices = device_choices, .help = "the device; any if empty"),
+    HEP_FIELD(STR, reserve_request, device_id, OPTIONAL, .max = HEP_NAME_MAX - 1, .help = "the device; any if empty"),
 };
 static const struct hep_field reserve_reply_fields[] = {
     HEP_FIELD(U64, reserve_reply, reservation_id, REQUIRED, .help = "of the ledger"),
@@ -138,44 +122,6 @@ static struct device_state *state_of(struct hep_call *call)
     return hep_instructor_state(hep_call_instructor(call));
 }
 
-static json_t *core_numbers(const struct device_state *state)
-{
-    json_t *numbers = json_array();
-    for (int i = 0; i < state->cores.count; i++)
-        json_array_append_new(numbers, json_integer(state->cores.cores[i].cpu));
-    return numbers;
-}
-
-static json_t *per_dtype(const struct device_rates *rates, const double *numbers)
-{
-    json_t *object = json_object();
-    for (int dtype = 1; dtype < HEP_DTYPE_COUNT; dtype++)
-        if (rates->gflops[dtype] > 0)
-            json_object_set_new(object, hep_dtype_name((enum hep_dtype)dtype), json_real(numbers[dtype]));
-    return object;
-}
-
-static struct device_rates rates_of(struct device_state *state)
-{
-    pthread_mutex_lock(&state->lock);
-    struct device_rates rates = state->rates;
-    pthread_mutex_unlock(&state->lock);
-    return rates;
-}
-
-static json_t *cpu_to_json(struct device_state *state)
-{
-    const struct device_rates rates = rates_of(state);
-    const struct device_topology *topology = &state->topology;
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:f, s:o, s:o, s:b}", "id",
-                     CPU_DEVICE, "kind", "cpu", "name", topology->model, "isa", hep_isa_name(topology->isa), "sockets",
-                     topology->sockets, "numa_nodes", topology->nodes, "cores", topology->core_count, "usable_cores",
-                     topology->usable_cores, "threads", topology->threads, "l1d_bytes", (json_int_t)topology->l1d_bytes,
-                     "l2_bytes", (json_int_t)topology->l2_bytes, "l3_bytes", (json_int_t)topology->l3_bytes, "l3_count",
-                     topology->l3_count, "cpu_quota", topology->quota, "gflops", per_dtype(&rates, rates.gflops),
-                     "gflops_spread", per_dtype(&rates, rates.spread), "gflops_settled", rates.settled);
-}
-
 static enum hep_status device_list(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
 {
     struct device_state *state = state_of(call);
@@ -184,8 +130,8 @@ static enum hep_status device_list(struct hep_call *call, const void *request, v
     (void)request;
     HEP_TRY(device_memory_read("", &memory, error));
     reply->devices = json_array();
-    json_array_append_new(reply->devices, cpu_to_json(state));
-    reply->cores = core_numbers(state);
+    json_array_append_new(reply->devices, device_cpu_to_json(state));
+    reply->cores = device_core_numbers(state);
     reply->isa = hep_str_of(hep_isa_name(state->topology.isa));
     reply->memory_bytes = memory.total;
     return HEP_OK;
@@ -196,6 +142,7 @@ static enum hep_status device_select(struct hep_call *call, const void *request_
     const struct select_request *request = request_;
     const struct device_reservations *ledger = &state_of(call)->reservations;
     uint64_t free_bytes = ledger->capacity - ledger->reserved;
+    HEP_TRY(device_check_id(request->device_id, error));
     if (request->memory_bytes > ledger->capacity)
         return hep_fail_field(error, HEP_E_NO_MEMORY, "memory_bytes",
                               "no device has %" PRIu64 " bytes; " CPU_DEVICE " has %" PRIu64, request->memory_bytes,
@@ -214,12 +161,13 @@ static enum hep_status device_reserve_memory(struct hep_call *call, const void *
     const struct reserve_request *request = request_;
     struct device_state *state = state_of(call);
     struct reserve_reply *reply = reply_;
+    HEP_TRY(device_check_id(request->device_id, error));
     HEP_TRY(device_reserve(&state->reservations, request->session.data, request->memory_bytes, &reply->reservation_id,
                            error));
     HEP_CRASH_POINT("device.reserved");
     reply->device_id = HEP_STR_LITERAL(CPU_DEVICE);
     reply->memory_bytes = request->memory_bytes;
-    reply->cores = core_numbers(state);
+    reply->cores = device_core_numbers(state);
     return HEP_OK;
 }
 
@@ -251,18 +199,24 @@ static enum hep_status device_measure(struct hep_call *call, const void *request
     struct measure_reply *reply = reply_;
     struct device_rates fresh;
     struct hep_error stored = {0};
+    char key[DEVICE_RATES_KEY_MAX];
     (void)request;
-    HEP_TRY(device_rates_measure(state->topology.usable_cores, MEASURE_MS, &fresh, error));
     pthread_mutex_lock(&state->lock);
-    device_rates_add(&state->rates, &fresh);
-    struct device_rates rates = state->rates;
+    int threads = state->topology.usable_cores;
     pthread_mutex_unlock(&state->lock);
-    if (state->folder[0] && device_rates_store(state->folder, state->rates_key, &rates, &stored) != HEP_OK)
+    HEP_TRY(device_rates_measure(threads, MEASURE_MS, &fresh, error));
+    pthread_mutex_lock(&state->lock);
+    if (threads == state->topology.usable_cores) /* else: device.optimize has changed them meanwhile */
+        device_rates_add(&state->rates, &fresh);
+    struct device_rates rates = state->rates;
+    memcpy(key, state->rates_key, sizeof key);
+    pthread_mutex_unlock(&state->lock);
+    if (state->folder[0] && device_rates_store(state->folder, key, &rates, &stored) != HEP_OK)
         hep_log(HEP_WARNING, "device.rates_not_stored", "reason=\"%s\"", stored.message);
     hep_log(HEP_INFO, "device.measured", "f32_gflops=%.0f bf16_gflops=%.0f measurements=%d settled=%s took_ms=%.0f",
             rates.gflops[HEP_F32], rates.gflops[HEP_BF16], rates.measurements, rates.settled ? "yes" : "no",
             rates.measured_ms);
-    reply->gflops = per_dtype(&rates, rates.gflops);
+    reply->gflops = device_per_dtype(&rates, rates.gflops);
     reply->measurements = rates.measurements;
     reply->settled = rates.settled;
     return HEP_OK;
@@ -271,31 +225,66 @@ static enum hep_status device_measure(struct hep_call *call, const void *request
 /* ---- life
  * ----------------------------------------------------------------------------------------------------------------------
  */
-/* What an earlier process has measured. */
-static void recall_rates(const struct hep_instructor *self, struct device_state *state)
+/* What an earlier process has measured on as many cores; nothing yet if none has. */
+static void recall_rates(struct device_state *state)
 {
-    /* of its own: the rest of the state folder is closed to this process, once confined; else it may have to be made */
-    if (hep_instructor_state_dir(self)[0])
-        snprintf(state->folder, sizeof state->folder, "%s/device", hep_instructor_state_dir(self));
-    if (state->folder[0] && access(state->folder, F_OK) != 0)
-        mkdir(state->folder, 0700);
+    state->rates = (struct device_rates){0};
     device_rates_key(state->topology.model, hep_isa_name(state->topology.isa), state->topology.usable_cores,
                      hep_build_id(), state->rates_key);
     if (state->folder[0])
         device_rates_load(state->folder, state->rates_key, &state->rates, NULL);
 }
 
+static void find_folder(const struct hep_instructor *self, struct device_state *state)
+{
+    /* of its own: the rest of the state folder is closed to this process, once confined; else it may have to be made */
+    if (hep_instructor_state_dir(self)[0])
+        snprintf(state->folder, sizeof state->folder, "%s/device", hep_instructor_state_dir(self));
+    if (state->folder[0] && access(state->folder, F_OK) != 0)
+        mkdir(state->folder, 0700);
+}
+
+/* wanted: of compute.cores; 0 = all. */
+static void use_cores(struct device_state *state, int64_t wanted)
+{
+    int cores = wanted > 0 && wanted < state->usable_cores ? (int)wanted : state->usable_cores;
+    pthread_mutex_lock(&state->lock);
+    state->topology.usable_cores = cores;
+    recall_rates(state);
+    pthread_mutex_unlock(&state->lock);
+    device_cores_init(&state->cores, &state->topology);
+}
+
+static enum hep_status configure(struct hep_instructor *self, const char *key, const char *value,
+                                 struct hep_error *error)
+{
+    struct device_state *state = hep_instructor_state(self);
+    char *end;
+    int64_t wanted = strtoll(value, &end, 10);
+    if (strcmp(key, "compute.cores") != 0)
+        return hep_fail_field(error, HEP_E_UNSUPPORTED, "settings", "%.60s cannot be changed while the process runs",
+                              key);
+    if (!value[0] || *end || wanted < 0)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "settings", "compute.cores is no number of cores: \"%.40s\"",
+                              value);
+    int before = state->topology.usable_cores;
+    if (wanted == 0 || wanted > state->usable_cores)
+        wanted = state->usable_cores;
+    if (wanted != before) { /* else: told again; what is measured stays */
+        use_cores(state, wanted);
+        hep_log(HEP_NOTICE, "device.cores", "from=%d to=%d", before, state->topology.usable_cores);
+    }
+    return HEP_OK;
+}
+
 static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
 {
     struct device_memory memory;
-    int64_t cores = hep_instructor_setting_int(self, "compute.cores", 0);
     HEP_TRY(hep_isa_check(error));
     struct device_state *state = calloc(1, sizeof *state);
     if (!state)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
     enum hep_status status = device_topology_read(&(struct device_view){0}, &state->topology, error);
-    if (cores > 0 && cores < state->topology.usable_cores)
-        state->topology.usable_cores = (int)cores;
     if (status == HEP_OK)
         status = device_memory_read("", &memory, error);
     if (status != HEP_OK) {
@@ -303,8 +292,9 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
         return status;
     }
     pthread_mutex_init(&state->lock, NULL);
-    recall_rates(self, state);
-    device_cores_init(&state->cores, &state->topology);
+    find_folder(self, state);
+    state->usable_cores = state->topology.usable_cores;
+    use_cores(state, hep_instructor_setting_int(self, "compute.cores", 0));
     device_reservations_init(&state->reservations, memory.total);
     hep_log(HEP_INFO, "device.started", "isa=%s cores=%d usable=%d memory=%" PRIu64 " f32_gflops=%.0f bf16_gflops=%.0f",
             hep_isa_name(state->topology.isa), state->topology.core_count, state->topology.usable_cores,
@@ -313,7 +303,8 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
     return HEP_OK;
 }
 
-/* Who has reserved what: the supervisor takes back what belongs to no session. */
+/* Who has reserved what: the supervisor takes back what belongs to no session; and asks anew when the cores are others.
+ */
 static void add_status(struct hep_instructor *self, json_t *into)
 {
     struct device_state *state = hep_instructor_state(self);
@@ -324,10 +315,11 @@ static void add_status(struct hep_instructor *self, json_t *into)
             json_object_set_new(reservations, one->session, json_integer((json_int_t)one->bytes));
     }
     json_object_set_new(into, "reservations", reservations);
+    json_object_set_new(into, "cores", json_integer(state->cores.count));
     struct device_memory memory;
     if (device_memory_read("", &memory, NULL) == HEP_OK)
         json_object_set_new(into, "available_bytes", json_integer((json_int_t)memory.available));
-    json_object_set_new(into, "rates_settled", json_boolean(rates_of(state).settled));
+    json_object_set_new(into, "rates_settled", json_boolean(device_rates_now(state).settled));
 }
 
 static void stop(struct hep_instructor *self)
@@ -346,10 +338,23 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      LIGHT,
      .pure = true,
-     .aliases = (const char *const[]){"list_devices", NULL},
+     .aliases = HEP_ALIASES(HEP_ALIAS("list_devices")),
      .help = "the devices of this machine and what they can do"},
+    HEP_OPERATION("get", device_get, device_request, device_fields, device_get_reply, device_get_reply_fields,
+                  .permission = HEP_CLIENT, LIGHT,
+                  .aliases = HEP_ALIASES(HEP_ALIAS("get_device"), HEP_ALIAS("get_info")),
+                  .help = "one device: what it is, its memory, how it computes"),
+    HEP_OPERATION("capabilities", device_capabilities, device_request, device_fields, device_capabilities_reply,
+                  device_capabilities_reply_fields, .permission = HEP_CLIENT, LIGHT,
+                  .aliases = HEP_ALIASES(HEP_ALIAS("get_capabilities")),
+                  .help = "what a device can do: number formats, ISA levels, huge pages, threads, memory"),
+    HEP_OPERATION(
+        "get_status", device_get_status, device_request, device_fields, hep_status_reply, hep_status_reply_fields,
+        .permission = HEP_CLIENT, LIGHT, .aliases = HEP_ALIASES(HEP_ALIAS("get_device_status")),
+        .help = "state, progress, memory and latencies of this domain; or state, cores, memory, reservations, "
+                "settings and rates of one device"),
     HEP_OPERATION("select", device_select, select_request, select_fields, select_reply, select_reply_fields,
-                  .permission = HEP_CLIENT, LIGHT, .pure = true, .aliases = (const char *const[]){"set_device", NULL},
+                  .permission = HEP_CLIENT, LIGHT, .pure = true, .aliases = HEP_ALIASES(HEP_ALIAS("set_device")),
                   .help = "a device with so much memory free"),
     HEP_OPERATION("reserve", device_reserve_memory, reserve_request, reserve_fields, reserve_reply,
                   reserve_reply_fields, .permission = HEP_INTERNAL, LIGHT, .pure = true,
@@ -374,13 +379,17 @@ static const struct hep_operation operations[] = {
      .reply_size = sizeof(struct memory_reply),
      .permission = HEP_CLIENT,
      LIGHT,
-     .aliases = (const char *const[]){"get_memory_info", NULL},
+     .aliases = HEP_ALIASES(HEP_ALIAS("get_memory_info")),
      .help = "memory of the machine, its limits, and what is reserved"},
     {0},
 };
 
-static const struct hep_instructor_spec spec = {
-    .role = HEP_ROLE_DEVICE, .operations = operations, .start = start, .stop = stop, .status = add_status};
+static const struct hep_instructor_spec spec = {.role = HEP_ROLE_DEVICE,
+                                                .operations = operations,
+                                                .start = start,
+                                                .stop = stop,
+                                                .status = add_status,
+                                                .configure = configure};
 
 int main(int argc, char **argv)
 {

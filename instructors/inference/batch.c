@@ -153,19 +153,29 @@ static enum hep_status run_what_fits(struct batch *batch, struct group *group, s
     return status;
 }
 
-bool batch_work(struct batch *batch)
+/* One run of the network; what is logged meanwhile is about the job that the others were chosen to go with. */
+static void run_once(struct batch *batch)
 {
     struct hep_error error = {0};
     struct group group;
     struct job *first;
-    end_jobs(batch);
     enum hep_status status = group_pick(batch, &group, &first, &error);
+    if (!first)
+        return;
+    struct hep_log_context before = hep_call_log(first->call);
     if (status == HEP_OK && group.count > 0)
         status = run_what_fits(batch, &group, &error);
     if (status == HEP_OK)
         group_report(&group);
-    else if (status != HEP_E_CANCELLED) /* else its jobs end below, with what they have committed */
+    else if (status != HEP_E_CANCELLED) /* else its jobs end at this boundary, with what they have committed */
         answer_failure(batch, first, status, &error);
+    hep_log_leave(&before);
+}
+
+bool batch_work(struct batch *batch)
+{
+    end_jobs(batch);
+    run_once(batch);
     end_jobs(batch);
     batch_show(batch);
     return batch->jobs != NULL;

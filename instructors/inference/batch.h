@@ -55,7 +55,7 @@ struct batch_view {
     atomic_uint_fast64_t evaluations; /* of rows, since the start             */
     atomic_uint_fast64_t activation_bytes;
     _Atomic double gflops;
-    atomic_uint_fast64_t groups[ROWS_TOGETHER_MAX + 1];  /* network calls with so many rows   */
+    atomic_uint_fast64_t groups[ROWS_TOGETHER_MAX + 1];  /* network calls with so many rows, committed */
     atomic_int limited_by;                               /* enum group_limit of the last call */
     atomic_uint_fast64_t step_bytes, step_bytes_allowed; /* of the last call                 */
 };

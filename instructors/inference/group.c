@@ -92,7 +92,6 @@ static void count_passed_over(struct batch *batch, const struct group *group)
 
 static void show_group(struct batch *batch, const struct group *group)
 {
-    atomic_fetch_add(&batch->view.groups[group->count], 1);
     atomic_store(&batch->view.limited_by, (int)group->size.limited_by);
     atomic_store(&batch->view.step_bytes, group->size.bytes);
     atomic_store(&batch->view.step_bytes_allowed, group->size.allowed);
@@ -294,6 +293,7 @@ static void commit_rows(struct batch *batch, struct group *group, float *space, 
         sample += row_is_guided(row) ? 2 : 1;
     }
     atomic_fetch_add(&batch->view.evaluations, (uint64_t)group->count);
+    atomic_fetch_add(&batch->view.groups[group->count], 1);
 }
 
 static size_t samples_of(const struct group *group)

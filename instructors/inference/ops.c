@@ -1,6 +1,6 @@
 /*
- * heptad-inference's operations: generate, estimate, control. To add one: fields, row, handler, a line in the golden
- * description, a test. Everything runs on the worker thread, between two steps of the batch.
+ * heptad-inference's operations: generate, estimate, control, info. To add one: fields, row, handler, a line in the
+ * golden description, a test. Everything runs on the worker thread, between two steps of the batch.
  */
 #include "instructors/inference/group.h"
 
@@ -33,6 +33,12 @@ struct no_fields {
 };
 struct memory_request {
     uint64_t free_bytes;
+};
+
+struct info_reply {
+    json_t *pipelines, *noise, *batch, *networks;
+    struct hep_str isa;
+    int32_t images_max, side_min, side_max, steps_max;
 };
 
 #define SIZE_LIMITS .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX
@@ -116,6 +122,19 @@ static const struct hep_field control_reply_fields[] = {
     HEP_FIELD(I32, control_reply, rows, REQUIRED, .help = "rows that it concerned"),
 };
 
+static const struct hep_field info_reply_fields[] = {
+    HEP_FIELD(JSON, info_reply, pipelines, REQUIRED, .help = "name of each, and of which UNets (unet)"),
+    HEP_FIELD(JSON, info_reply, noise, REQUIRED, .help = "names that rng may have"),
+    HEP_FIELD(STR, info_reply, isa, REQUIRED, .help = "instruction set level of the kernels"),
+    HEP_FIELD(I32, info_reply, images_max, REQUIRED, .help = "of one request"),
+    HEP_FIELD(I32, info_reply, side_min, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, info_reply, side_max, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, info_reply, steps_max, REQUIRED, .help = "denoising steps"),
+    HEP_FIELD(JSON, info_reply, batch, REQUIRED,
+              .help = "rows_max, memory_limit in bytes; now: jobs, rows_running, rows_paused, gflops"),
+    HEP_FIELD(JSON, info_reply, networks, REQUIRED, .help = "open UNets now, activation_bytes"),
+};
+
 static struct batch *batch_of(struct hep_call *call)
 {
     return hep_instructor_state(hep_call_instructor(call));
@@ -182,6 +201,37 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     return HEP_OK;
 }
 
+/* Loop thread: reads the view only. */
+static json_t *batch_json(struct batch *batch)
+{
+    struct batch_view *view = &batch->view;
+    return json_pack("{s:i, s:I, s:i, s:i, s:i, s:f}", "rows_max", batch->rows_max, "memory_limit",
+                     (json_int_t)batch->memory_bytes, "jobs", atomic_load(&view->jobs), "rows_running",
+                     atomic_load(&view->rows_running), "rows_paused", atomic_load(&view->rows_paused), "gflops",
+                     atomic_load(&view->gflops));
+}
+
+static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct batch *batch = batch_of(call);
+    json_t *noise = json_array();
+    (void)request, (void)error;
+    for (const char *const *name = row_noise_names; *name; name++)
+        json_array_append_new(noise, json_string(*name));
+    *(struct info_reply *)reply = (struct info_reply){
+        .pipelines = json_pack("[{s:s, s:s}]", "name", "text2img", "unet", "as many channels in as out"),
+        .noise = noise,
+        .batch = batch_json(batch),
+        .networks = json_pack("{s:i, s:I}", "networks", atomic_load(&batch->view.networks), "activation_bytes",
+                              (json_int_t)atomic_load(&batch->view.activation_bytes)),
+        .isa = hep_str_of(hep_isa_name(hep_isa_level())),
+        .images_max = HEP_IMAGES_MAX,
+        .side_min = HEP_IMAGE_SIDE_MIN,
+        .side_max = HEP_IMAGE_SIDE_MAX,
+        .steps_max = HEP_STEPS_MAX};
+    return HEP_OK;
+}
+
 static enum hep_status control(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
 {
     const struct control_request *request = request_;
@@ -239,7 +289,7 @@ static void stop(struct hep_instructor *self)
 static const struct hep_operation operations[] = {
     HEP_OPERATION("generate", generate, generate_request, generate_fields, generate_reply, generate_reply_fields,
                   .measure = measure_generate, .permission = HEP_INTERNAL, .deadline_ms = 300000, .pure = true,
-                  .heavy = true, .aliases = (const char *const[]){"batch_process", NULL},
+                  .heavy = true, .aliases = HEP_ALIASES(HEP_ALIAS("batch_process")),
                   .help = "denoise images, step by step, each step committed"),
     HEP_OPERATION("estimate", estimate, estimate_request, estimate_fields, estimate_reply, estimate_reply_fields,
                   .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true, .leaseless = true,
@@ -247,6 +297,16 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true, .leaseless = true,
                   .help = "pause, resume or cancel rows, or change their priority, at the next step"),
+    {.name = "info",
+     .handler = info,
+     .request_size = sizeof(struct no_fields),
+     .reply = info_reply_fields,
+     .reply_count = HEP_COUNT_OF(info_reply_fields),
+     .reply_size = sizeof(struct info_reply),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 2000,
+     .aliases = HEP_ALIASES(HEP_ALIAS("get_pipeline_info")),
+     .help = "what can be denoised, its limits, and the networks that are open"},
     {.name = "memory",
      .handler = memory,
      .request = memory_fields,
@@ -276,7 +336,7 @@ static void show_groups(struct batch_view *view, json_t *into)
                                                           [GROUP_LIMIT_OPERATIONS] = "operations"};
     json_t *sizes = json_object();
     for (int rows = 1; rows <= ROWS_TOGETHER_MAX; rows++) {
-        char name[8];
+        char name[16];
         uint64_t calls = atomic_load(&view->groups[rows]);
         snprintf(name, sizeof name, "%d", rows);
         if (calls > 0)

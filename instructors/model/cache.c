@@ -210,16 +210,36 @@ static bool is_full(const struct cache *cache, uint64_t bytes)
            (cache->budget_bytes && (bytes > cache->budget_bytes || cache->bytes > cache->budget_bytes - bytes));
 }
 
+/* The segment that goes first; −1: sessions hold all of them, or they are of the model to keep. */
+static int longest_unused(const struct cache *cache, const char *keep)
+{
+    int oldest = -1;
+    for (int i = 0; i < cache->count; i++) {
+        const char *model = cache->entries[i].about.model;
+        if (strcmp(model, keep) != 0 && !cache_is_pinned(cache, model) &&
+            (oldest < 0 || cache->entries[i].last_used < cache->entries[oldest].last_used))
+            oldest = i;
+    }
+    return oldest;
+}
+
+uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *context, const struct cache_entry *entry),
+                     void *context)
+{
+    uint64_t before = cache->bytes;
+    int oldest;
+    while ((bytes == 0 || before - cache->bytes < bytes) && (oldest = longest_unused(cache, "")) >= 0) {
+        tell(context, &cache->entries[oldest]);
+        remove_at(cache, oldest, "evicted");
+        cache->evicted++;
+    }
+    return before - cache->bytes;
+}
+
 static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char *keep, struct hep_error *error)
 {
     while (is_full(cache, bytes)) {
-        int oldest = -1;
-        for (int i = 0; i < cache->count; i++) {
-            const char *model = cache->entries[i].about.model;
-            if (strcmp(model, keep) != 0 && !cache_is_pinned(cache, model) &&
-                (oldest < 0 || cache->entries[i].last_used < cache->entries[oldest].last_used))
-                oldest = i;
-        }
+        int oldest = longest_unused(cache, keep);
         if (oldest < 0) {
             hep_fail(error, HEP_E_NO_MEMORY,
                      "weights need %" PRIu64 " bytes more; %" PRIu64 " of the budget of %" PRIu64 " are in use", bytes,

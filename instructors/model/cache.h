@@ -61,6 +61,10 @@ bool cache_is_pinned(const struct cache *cache, const char *model);
 bool cache_is_loaded(const struct cache *cache, const char *model);
 /* Removes a model's segments (all models' that nobody holds: model NULL); returns the bytes. */
 uint64_t cache_unload(struct cache *cache, const char *model);
+/* Removes segments of models that nobody holds, the longest unused first, until so many bytes are given up (0: all);
+   tells of each before it goes. Returns the bytes. */
+uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *context, const struct cache_entry *entry),
+                     void *context);
 /* Removes what was added of the model after cache.clock was `clock`: the half of a load that failed. */
 void cache_remove_since(struct cache *cache, const char *model, uint64_t clock);
 

@@ -1,54 +1,32 @@
 /*
- * heptad-model's operations: which models there are, what they are, publishing and removing their weights. To add one:
- * fields, row, handler, a line in the golden description, a test.
+ * heptad-model's operations: which models there are, what they are, publishing their weights (removing them: memory.c).
+ * To add one: fields, row, handler, a line in the golden description, a test.
  */
-#include "instructors/model/cache.h"
 #include "instructors/model/inspect.h"
-#include "instructors/skeleton/instructor.h"
+#include "instructors/model/state.h"
 
 #include "common/log.h"
 #include "nn/cpu/isa.h"
 #include "nn/graph/plan.h"
 
 #include <stdio.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* All of it but view belongs to the worker thread; every operation here is heavy. */
-struct model_state {
-    struct catalogue catalogue;
-    struct cache cache;
-    struct model_view {
-        atomic_int found, usable, components, pins;
-        atomic_uint_fast64_t packed, evicted, bytes, budget_bytes;
-    } view;               /* for get_status, on the loop thread */
-    enum hep_dtype dtype; /* what "auto" means: the configuration's dtype, or this machine's best */
-};
 
 /* ---- requests and replies
  * --------------------------------------------------------------------------------------------- */
 struct no_fields {
     char unused;
 };
-struct name_request {
-    struct hep_str model;
-};
 struct load_request {
-    struct hep_str model, dtype, session;
-};
-struct release_request {
-    struct hep_str session;
+    struct hep_str model, component, dtype, session;
 };
 struct json_reply {
     json_t *value;
 };
 struct scan_reply {
     int32_t found;
-};
-struct unload_reply {
-    uint64_t freed_bytes;
 };
 struct info_reply {
     struct hep_str name, family, dtype, path, prediction_type;
@@ -65,32 +43,24 @@ struct load_reply {
     struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae, scheduler;
 };
 
+static const char *const component_kinds[] = {"unet", "vae", "text_encoder", "scheduler", "", NULL};
 static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
 static const struct hep_field name_fields[] = {
     HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
 };
-static const struct hep_field unload_fields[] = {
-    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
-              .help = "name of the model; every one that no session holds if empty"),
-};
 static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, load_request, component, OPTIONAL, .choices = component_kinds,
+              .help = "one kind of component only; text_encoder: all of them, with their tokenizers; all if empty"),
     HEP_FIELD(STR, load_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = dtype_choices,
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
               .help = "session that holds the model until model.release"),
 };
-static const struct hep_field release_fields[] = {
-    HEP_FIELD(STR, release_request, session, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
-              .help = "session that needs its models no more"),
-};
 static const struct hep_field scan_reply_fields[] = {
     HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "model folders found, unusable ones included"),
-};
-static const struct hep_field unload_reply_fields[] = {
-    HEP_FIELD(U64, unload_reply, freed_bytes, REQUIRED, .help = "bytes of shared memory that were given up"),
 };
 static const struct hep_field verify_reply_fields[] = {
     {.name = "files",
@@ -136,22 +106,22 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
     HEP_FIELD(STR, load_reply, family, REQUIRED, .help = "sd1, sd2, sdxl"),
     HEP_FIELD(STR, load_reply, dtype, REQUIRED, .help = "type that it computes in"),
-    HEP_FIELD(STR, load_reply, fingerprint, REQUIRED, .help = "SHA-256 over the contents of all its files"),
+    HEP_FIELD(STR, load_reply, fingerprint, REQUIRED,
+              .help = "SHA-256 over the contents of all its files, or of the component's"),
     HEP_FIELD(STR, load_reply, prediction_type, REQUIRED, .help = "epsilon, v_prediction, sample"),
     HEP_FIELD(U64, load_reply, bytes, REQUIRED, .help = "of its segments"),
     HEP_FIELD(I32, load_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, load_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(JSON, load_reply, defaults, REQUIRED, HEP_INSIDE(OBJECT, defaults_fields),
               .help = "of what a request leaves out"),
-    HEP_FIELD(REF, load_reply, text_encoder, REQUIRED, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, text_encoder, OPTIONAL, .help = "published weights"),
     HEP_FIELD(REF, load_reply, text_encoder_2, OPTIONAL, .help = "published weights; SDXL only"),
-    HEP_FIELD(REF, load_reply, tokenizer, REQUIRED, .help = "published files"),
+    HEP_FIELD(REF, load_reply, tokenizer, OPTIONAL, .help = "published files"),
     HEP_FIELD(REF, load_reply, tokenizer_2, OPTIONAL, .help = "published files; SDXL only"),
-    HEP_FIELD(REF, load_reply, unet, REQUIRED, .help = "published weights"),
-    HEP_FIELD(REF, load_reply, vae, REQUIRED, .help = "published weights"),
-    HEP_FIELD(REF, load_reply, scheduler, REQUIRED, .help = "published configuration"),
+    HEP_FIELD(REF, load_reply, unet, OPTIONAL, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, vae, OPTIONAL, .help = "published weights"),
+    HEP_FIELD(REF, load_reply, scheduler, OPTIONAL, .help = "published configuration"),
 };
-
 /* ---- handlers
  * ----------------------------------------------------------------------------------------------------------- */
 static struct model_state *state_of(struct hep_call *call)
@@ -164,8 +134,7 @@ static void tell_progress(void *context, const char *note)
     hep_call_progress(context, 0, 0, note);
 }
 
-/* After everything that changes what get_status shows. */
-static void show(struct model_state *state)
+void model_show(struct model_state *state)
 {
     const struct cache *cache = &state->cache;
     int usable = 0;
@@ -249,7 +218,7 @@ static enum hep_status model_scan(struct hep_call *call, const void *request, vo
     int found;
     (void)request;
     HEP_TRY(catalogue_scan(&state_of(call)->catalogue, tell_progress, call, &found, error));
-    show(state_of(call));
+    model_show(state_of(call));
     ((struct scan_reply *)reply)->found = found;
     return HEP_OK;
 }
@@ -268,16 +237,16 @@ static enum hep_status resolve_dtype(const struct model_state *state, const char
 
 /* The components in the order of the reply's references. */
 static const struct component_row {
-    const char *name;
-    size_t offset; /* of the reference in struct load_reply */
+    const char *name, *kind; /* kind: one of component_kinds              */
+    size_t offset;           /* of the reference in struct load_reply     */
 } component_rows[] = {
-    {"text_encoder", offsetof(struct load_reply, text_encoder)},
-    {"text_encoder_2", offsetof(struct load_reply, text_encoder_2)},
-    {"tokenizer", offsetof(struct load_reply, tokenizer)},
-    {"tokenizer_2", offsetof(struct load_reply, tokenizer_2)},
-    {"unet", offsetof(struct load_reply, unet)},
-    {"vae", offsetof(struct load_reply, vae)},
-    {"scheduler", offsetof(struct load_reply, scheduler)},
+    {"text_encoder", "text_encoder", offsetof(struct load_reply, text_encoder)},
+    {"text_encoder_2", "text_encoder", offsetof(struct load_reply, text_encoder_2)},
+    {"tokenizer", "text_encoder", offsetof(struct load_reply, tokenizer)},
+    {"tokenizer_2", "text_encoder", offsetof(struct load_reply, tokenizer_2)},
+    {"unet", "unet", offsetof(struct load_reply, unet)},
+    {"vae", "vae", offsetof(struct load_reply, vae)},
+    {"scheduler", "scheduler", offsetof(struct load_reply, scheduler)},
 };
 
 /* One load: the model is looked at as a whole before its first segment is written, or nothing of it would be there. */
@@ -298,8 +267,10 @@ static enum hep_status before_publication(void *context, const char *component, 
     return HEP_OK;
 }
 
+/* kind: "" = all. */
 static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name,
-                                       enum hep_dtype dtype, struct load_reply *reply, struct hep_error *error)
+                                       const char *kind, enum hep_dtype dtype, struct load_reply *reply,
+                                       struct hep_error *error)
 {
     struct model_state *state = state_of(call);
     struct loading loading = {.call = call, .model = model};
@@ -307,7 +278,7 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     char text[SHA256_TEXT];
     for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
         const struct cache_entry *entry;
-        if (!hep_model_has(model, component_rows[i].name))
+        if (!hep_model_has(model, component_rows[i].name) || (kind[0] && strcmp(kind, component_rows[i].kind) != 0))
             continue;
         HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, dtype, before_publication, &loading,
                           &entry, error));
@@ -339,8 +310,10 @@ static void undo_load(struct model_state *state, const char *session, const char
 }
 
 static enum hep_status load_model(struct hep_call *call, const struct catalogue_entry *entry, enum hep_dtype dtype,
-                                  const char *session, struct load_reply *reply, struct hep_error *error)
+                                  struct load_reply *reply, struct hep_error *error)
 {
+    const struct load_request *request = hep_call_request(call);
+    const char *session = request->session.data;
     struct model_state *state = state_of(call);
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     uint64_t clock = state->cache.clock;
@@ -348,7 +321,7 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     bool had_pin = cache_has_pin(&state->cache, session, entry->name);
     if (session[0])
         HEP_TRY(cache_pin(&state->cache, session, entry->name, error));
-    enum hep_status status = load_components(call, model, entry->name, dtype, reply, error);
+    enum hep_status status = load_components(call, model, entry->name, request->component.data, dtype, reply, error);
     if (status == HEP_OK)
         return HEP_OK;
     undo_load(state, session, entry->name, had_pin, clock);
@@ -365,9 +338,9 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     enum hep_dtype dtype;
     HEP_TRY(catalogue_find(&state->catalogue, load->model.data, &entry, error));
     HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
-    enum hep_status status = load_model(call, entry, dtype, load->session.data, reply, &failure);
+    enum hep_status status = load_model(call, entry, dtype, reply, &failure);
     catalogue_note_load(&state->catalogue, entry->name, &failure);
-    show(state);
+    model_show(state);
     if (status != HEP_OK) {
         if (error)
             *error = failure;
@@ -380,30 +353,6 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     reply->latent_channels = entry->latent_channels;
     reply->vae_scale_factor = entry->vae_scale_factor;
     reply->defaults = defaults_to_json(&entry->defaults);
-    return HEP_OK;
-}
-
-/* A model whose folder is gone or broken by now can be unloaded as well. */
-static enum hep_status model_unload(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    const char *name = ((const struct name_request *)request)->model.data;
-    struct model_state *state = state_of(call);
-    const struct catalogue_entry *entry;
-    if (name[0] && !cache_is_loaded(&state->cache, name))
-        HEP_TRY(catalogue_find(&state->catalogue, name, &entry, error));
-    if (name[0] && cache_is_pinned(&state->cache, name))
-        return hep_fail_field(error, HEP_E_NOT_NOW, "model", "model %s is in use by a session", name);
-    ((struct unload_reply *)reply)->freed_bytes = cache_unload(&state->cache, name[0] ? name : NULL);
-    show(state);
-    return HEP_OK;
-}
-
-static enum hep_status model_release(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    (void)reply;
-    (void)error;
-    cache_release(&state_of(call)->cache, ((const struct release_request *)request)->session.data);
-    show(state_of(call));
     return HEP_OK;
 }
 
@@ -502,7 +451,7 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
         free(state);
         return status;
     }
-    show(state);
+    model_show(state);
     hep_log(HEP_INFO, "model.started", "models=%d adopted=%d removed=%d isa=%s dtype=%s", found, adopted, removed,
             hep_isa_name(hep_isa_level()), hep_dtype_name(state->dtype));
     *result = state;
@@ -554,15 +503,18 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 5000,
      .pure = true,
-     .aliases = (const char *const[]){"get_model_info", NULL},
+     .aliases = HEP_ALIASES(HEP_ALIAS("get_model_info")),
      .help = "what one model is and its defaults"},
     HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
-                  .aliases = (const char *const[]){"load_model", NULL},
+                  .aliases =
+                      HEP_ALIASES(HEP_ALIAS("load_model"), HEP_ALIAS_FOR("load_unet", "{\"component\": \"unet\"}"),
+                                  HEP_ALIAS_FOR("load_vae", "{\"component\": \"vae\"}"),
+                                  HEP_ALIAS_FOR("load_encoder", "{\"component\": \"text_encoder\"}")),
                   .help = "publish a model's weights, packed for this machine"),
     {.name = "release",
      .handler = model_release,
-     .request = release_fields,
+     .request = model_release_fields,
      .request_count = 1,
      .request_size = sizeof(struct release_request),
      .heavy = true,
@@ -571,10 +523,15 @@ static const struct hep_operation operations[] = {
      .deadline_ms = 5000,
      .pure = true,
      .help = "a session needs its models no more"},
-    HEP_OPERATION("unload", model_unload, name_request, unload_fields, unload_reply, unload_reply_fields, .heavy = true,
-                  .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 5000,
-                  .aliases = (const char *const[]){"unload_model", NULL},
+    HEP_OPERATION("unload", model_unload, name_request, model_unload_fields, unload_reply, model_unload_reply_fields,
+                  .heavy = true, .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 5000,
+                  .aliases = HEP_ALIASES(HEP_ALIAS("unload_model")),
                   .help = "remove a model's weights from shared memory"),
+    HEP_OPERATION("optimize_memory", model_optimize_memory, optimize_request, model_optimize_fields, optimize_reply,
+                  model_optimize_reply_fields, .heavy = true, .leaseless = true, .permission = HEP_OPERATOR,
+                  .deadline_ms = 5000, .help = "give up weights that no session holds, the longest unused first"),
+    HEP_UNBUILT("load_lora", "LoRA files cannot be loaded", "`heptctl models` lists what can be",
+                .help = "load a LoRA"),
     HEP_OPERATION("verify", model_verify, name_request, name_fields, json_reply, verify_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .help = "check a model as a load does, read every weight, hash every file (SHA-256)"),

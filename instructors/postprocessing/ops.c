@@ -1,6 +1,6 @@
 /*
- * heptad-postprocessing's operations: decode latents to pixels, encode pixels to image files. To add one: fields, row,
- * handler, a line in the golden description, a test.
+ * heptad-postprocessing's operations: decode latents to pixels, encode pixels to image files, both in order. To add
+ * one: fields, row, handler, a line in the golden description, a test.
  */
 #include "instructors/postprocessing/decode.h"
 
@@ -68,6 +68,80 @@ static const struct hep_field encode_reply_fields[] = {
     HEP_FIELD(JSON, encode_reply, files, REQUIRED, .help = "path, bytes, sha256, width, height, format, seed of each"),
 };
 
+/* One call for several operations on the same images. */
+struct pipeline_request {
+    json_t *operations;
+    struct hep_tensor_ref source;
+    struct decode_request decode;
+    struct encode_request encode; /* its image is decode's, or the source */
+};
+struct pipeline_reply {
+    struct decode_reply size;
+    json_t *files;
+};
+struct no_fields {
+    char unused;
+};
+struct info_reply {
+    json_t *formats, *operations, *networks;
+    int32_t side_max, images_max;
+    uint64_t images;
+};
+
+#define PIPELINE(kind, text, member, how, ...)                                                                         \
+    {                                                                                                                  \
+        .name = text, .type = HEP_FIELD_##kind, .presence = HEP_##how,                                                 \
+        .offset = offsetof(struct pipeline_request, member), __VA_ARGS__                                               \
+    }
+static const struct hep_field pipeline_fields[] = {
+    PIPELINE(JSON, "operations", operations, REQUIRED, .help = "names in order: decode, encode"),
+    PIPELINE(REF, "vae", decode.vae, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+             .help = "for decode: weights from model.load"),
+    PIPELINE(REF, "latents", decode.latents, OPTIONAL, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
+             .help = "for decode: [count, channels, h, w], scaled"),
+    PIPELINE(REF, "source", source, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
+             .help = "without decode: images, [count, height, width, 3]"),
+    PIPELINE(REF, "image", decode.image, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+             .help = "out, of decode: [count, height, width, 3]"),
+    PIPELINE(STR, "format", encode.format, DEFAULTED, .fallback_text = "png", .choices = format_choices,
+             .help = "for encode: file format"),
+    PIPELINE(I32, "quality", encode.quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
+             .help = "for encode: JPEG, WebP (100 is lossless); 0 = the format's default"),
+    PIPELINE(STR, "path", encode.path, OPTIONAL, .max = HEP_PATH_MAX - 64,
+             .help = "for encode: absolute path of the files without -N.ext"),
+    PIPELINE(I32, "first_index", encode.first_index, DEFAULTED, .fallback = 0, .min = 0, .max = 1000000,
+             .help = "for encode: N of the first file"),
+    PIPELINE(JSON, "recipe", encode.recipe, OPTIONAL,
+             .help = "for encode: the request, kept in the file; its seed is the first image's"),
+};
+static const struct hep_field pipeline_reply_fields[] = {
+    HEP_FIELD(JSON, pipeline_reply, files, OPTIONAL,
+              .help = "of encode: path, bytes, sha256, width, height, format, seed of each"),
+    {.name = "width",
+     .type = HEP_FIELD_I32,
+     .offset = offsetof(struct pipeline_reply, size.width),
+     .presence = HEP_REQUIRED,
+     .help = "pixels"},
+    {.name = "height",
+     .type = HEP_FIELD_I32,
+     .offset = offsetof(struct pipeline_reply, size.height),
+     .presence = HEP_REQUIRED,
+     .help = "pixels"},
+    {.name = "count",
+     .type = HEP_FIELD_I32,
+     .offset = offsetof(struct pipeline_reply, size.count),
+     .presence = HEP_REQUIRED,
+     .help = "images"},
+};
+static const struct hep_field info_reply_fields[] = {
+    HEP_FIELD(JSON, info_reply, formats, REQUIRED, .help = "format, extension, mime of each kind of image file"),
+    HEP_FIELD(JSON, info_reply, operations, REQUIRED, .help = "name, and whether it is built, of each"),
+    HEP_FIELD(I32, info_reply, side_max, REQUIRED, .help = "pixels of a side, decoded or encoded"),
+    HEP_FIELD(I32, info_reply, images_max, REQUIRED, .help = "of one call"),
+    HEP_FIELD(U64, info_reply, images, REQUIRED, .help = "files written since the start"),
+    HEP_FIELD(JSON, info_reply, networks, REQUIRED, .help = "networks (decoders open now), activation_bytes"),
+};
+
 static struct postprocessing_state *state_of(struct hep_call *call)
 {
     return hep_instructor_state(hep_call_instructor(call));
@@ -115,7 +189,7 @@ static enum hep_status measure_decode(struct hep_call *call, const void *request
 
 static enum hep_status decode(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
 {
-    const struct decode_request *request = request_;
+    const struct decode_request *request = request_; /* of the call itself, or inside a pipeline's */
     struct decode_reply *reply = reply_;
     struct hep_tensor latents = hep_call_map(call, &request->latents), image = hep_call_map(call, &request->image);
     struct decoder decoder;
@@ -141,15 +215,14 @@ static enum hep_status decode(struct hep_call *call, const void *request_, void 
     return HEP_OK;
 }
 
-static enum hep_status encode(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+static enum hep_status encode_images(struct hep_call *call, const struct hep_tensor *image,
+                                     const struct encode_request *request, json_t **result, struct hep_error *error)
 {
-    const struct encode_request *request = request_;
-    struct hep_tensor image = hep_call_map(call, &request->image);
     struct save_options options = {.path = request->path.data,
                                    .quality = request->quality,
                                    .first_index = request->first_index,
                                    .recipe = request->recipe};
-    const int64_t *dims = image.shape.dims;
+    const int64_t *dims = image->shape.dims;
     if (dims[0] > HEP_IMAGES_MAX || dims[1] > HEP_IMAGE_SIDE_MAX || dims[2] > HEP_IMAGE_SIDE_MAX || dims[3] != 3)
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image",
                               "image must be [1 … %d, height, width, 3], sides to %d", HEP_IMAGES_MAX,
@@ -158,18 +231,125 @@ static enum hep_status encode(struct hep_call *call, const void *request_, void 
         return hep_fail_field(error, HEP_E_BAD_FIELD, "recipe", "recipe must be an object");
     hep_assert(image_format_from_name(request->format.data, &options.format)); /* one of the field's choices */
     json_t *files = json_array();
-    for (int64_t i = 0; i < image.shape.dims[0]; i++) {
+    for (int64_t i = 0; i < dims[0]; i++) {
         json_t *file = NULL;
-        enum hep_status status = save_image(&image, i, &options, &file, error);
+        enum hep_status status = save_image(image, i, &options, &file, error);
         if (status != HEP_OK) {
             json_decref(files);
             return status;
         }
         json_array_append_new(files, file);
         atomic_fetch_add(&state_of(call)->images, 1);
-        hep_call_progress(call, (int32_t)i + 1, (int32_t)image.shape.dims[0], "encode");
+        hep_call_progress(call, (int32_t)i + 1, (int32_t)dims[0], "encode");
     }
-    ((struct encode_reply *)reply)->files = files;
+    *result = files;
+    return HEP_OK;
+}
+
+static enum hep_status encode(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct encode_request *request = request_;
+    struct hep_tensor image = hep_call_map(call, &request->image);
+    return encode_images(call, &image, request, &((struct encode_reply *)reply)->files, error);
+}
+
+/* ---- several in order ----------------------------------------------------------------------------------------------
+ */
+static const struct hep_operation *own_operations(void);
+
+/* Which parts a pipeline has: decode first or not at all, encode last or not at all. */
+struct parts {
+    bool decode, encode;
+};
+
+static enum hep_status read_part(const char *name, struct parts *parts, struct hep_error *error)
+{
+    const struct hep_operation *row = hep_operation_find(own_operations(), name);
+    bool decodes = strcmp(name, "decode") == 0, encodes = strcmp(name, "encode") == 0;
+    if (row)
+        HEP_TRY(hep_operation_check_built(row, error));
+    if (!decodes && !encodes)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "\"%.60s\" is no part of a pipeline", name);
+    if (parts->encode || (decodes && parts->decode))
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "%s cannot follow %s", name,
+                              parts->encode ? "encode" : "decode");
+    parts->decode = parts->decode || decodes;
+    parts->encode = encodes;
+    return HEP_OK;
+}
+
+static enum hep_status need(bool there, const char *field, const char *part, struct hep_error *error)
+{
+    return there ? HEP_OK : hep_fail_field(error, HEP_E_MISSING_FIELD, field, "%s is required for %s", field, part);
+}
+
+/* measuring: what is written is not there yet, and what is read may be without a place. */
+static enum hep_status read_parts(const struct pipeline_request *request, bool measuring, struct parts *parts,
+                                  struct hep_error *error)
+{
+    const struct decode_request *decoding = &request->decode;
+    size_t index;
+    json_t *name;
+    *parts = (struct parts){false, false};
+    if (!json_is_array(request->operations) || json_array_size(request->operations) == 0)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "operations must be an array of names");
+    json_array_foreach(request->operations, index, name)
+    {
+        if (!json_is_string(name))
+            return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "operations must be an array of names");
+        HEP_TRY(read_part(json_string_value(name), parts, error));
+    }
+    if (parts->decode) {
+        HEP_TRY(need(decoding->vae.dtype != HEP_DTYPE_UNDEF, "vae", "decode", error));
+        HEP_TRY(need(decoding->latents.dtype != HEP_DTYPE_UNDEF, "latents", "decode", error));
+        HEP_TRY(need(measuring || hep_ref_is_placed(&decoding->image), "image", "decode", error));
+    } else {
+        HEP_TRY(need(request->source.dtype != HEP_DTYPE_UNDEF, "source", "encode", error));
+    }
+    return need(!parts->encode || request->encode.path.length > 1, "path", "encode", error);
+}
+
+static enum hep_status measure_pipeline(struct hep_call *call, const void *request_, struct hep_output_plan *outputs,
+                                        struct hep_error *error)
+{
+    const struct pipeline_request *request = request_;
+    struct parts parts;
+    HEP_TRY(read_parts(request, true, &parts, error));
+    return parts.decode ? measure_decode(call, &request->decode, outputs, error) : HEP_OK;
+}
+
+static enum hep_status pipeline(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+{
+    const struct pipeline_request *request = request_;
+    struct pipeline_reply *reply = reply_;
+    struct parts parts;
+    HEP_TRY(read_parts(request, false, &parts, error));
+    if (parts.decode)
+        HEP_TRY(decode(call, &request->decode, &reply->size, error));
+    struct hep_tensor image = hep_call_map(call, parts.decode ? &request->decode.image : &request->source);
+    const int64_t *dims = image.shape.dims;
+    reply->size = (struct decode_reply){(int32_t)dims[2], (int32_t)dims[1], (int32_t)dims[0]};
+    return parts.encode ? encode_images(call, &image, &request->encode, &reply->files, error) : HEP_OK;
+}
+
+static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct postprocessing_state *state = state_of(call);
+    json_t *formats = json_array(), *all = json_array();
+    (void)request, (void)error;
+    for (int i = 0; i < IMAGE_FORMAT_COUNT; i++) {
+        enum image_format format = (enum image_format)i;
+        json_array_append_new(formats, json_pack("{s:s, s:s, s:s}", "format", image_format_name(format), "extension",
+                                                 image_format_extension(format), "mime", image_format_mime(format)));
+    }
+    for (const struct hep_operation *row = own_operations(); row->name; row++)
+        json_array_append_new(all, json_pack("{s:s, s:b}", "name", row->name, "built", row->unbuilt == NULL));
+    *(struct info_reply *)reply = (struct info_reply){.formats = formats,
+                                                      .operations = all,
+                                                      .side_max = HEP_IMAGE_SIDE_MAX,
+                                                      .images_max = HEP_IMAGES_MAX,
+                                                      .images = atomic_load(&state->images),
+                                                      .networks = networks_view_json(&state->view)};
     return HEP_OK;
 }
 
@@ -210,8 +390,32 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "images to files that carry their recipe, each whole or not there"),
+    HEP_OPERATION("pipeline", pipeline, pipeline_request, pipeline_fields, pipeline_reply, pipeline_reply_fields,
+                  .measure = measure_pipeline, .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true,
+                  .heavy = true, .help = "several of these in order: decode, then encode"),
+    {.name = "info",
+     .handler = info,
+     .request_size = sizeof(struct no_fields),
+     .reply = info_reply_fields,
+     .reply_count = HEP_COUNT_OF(info_reply_fields),
+     .reply_size = sizeof(struct info_reply),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 2000,
+     .aliases = HEP_ALIASES(HEP_ALIAS("get_processing_info")),
+     .help = "kinds of image files, what can be done with images, limits"},
+    HEP_UNBUILT("upscale", "images cannot be made larger", "a larger width and height give a larger image",
+                .help = "a larger image"),
+    HEP_UNBUILT("enhance", "images cannot be enhanced", "images are written as the model makes them",
+                .help = "a better image"),
+    HEP_UNBUILT("safety_check", "there is no model that looks for what is not safe",
+                "look at the images yourself before they are shown to others", .help = "whether an image is safe"),
     {0},
 };
+
+static const struct hep_operation *own_operations(void)
+{
+    return operations;
+}
 
 static const struct hep_instructor_spec spec = {.role = HEP_ROLE_POSTPROCESSING,
                                                 .operations = operations,

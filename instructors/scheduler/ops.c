@@ -30,12 +30,18 @@ struct no_fields {
 struct list_reply {
     json_t *schedulers;
 };
+struct info_request {
+    struct hep_str scheduler;
+};
+struct info_reply {
+    json_t *scheduler;
+};
 
 static const struct hep_field plan_fields[] = {
     HEP_FIELD(STR, plan_request, scheduler, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "scheduler name or alias; the model's own if empty"),
-    HEP_FIELD(REF, plan_request, config, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
-              .help = "scheduler configuration from model.load"),
+    HEP_FIELD(REF, plan_request, config, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "scheduler configuration from model.load; without it the scheduler's own defaults"),
     HEP_FIELD(I32, plan_request, num_inference_steps, DEFAULTED, .fallback = 20, .min = 1, .max = HEP_STEPS_MAX,
               .help = "denoising steps"),
     HEP_FIELD(F64, plan_request, strength, DEFAULTED, .fallback = 1, .has_above = true, .above = 0, .max = 1,
@@ -43,8 +49,8 @@ static const struct hep_field plan_fields[] = {
     HEP_FIELD(F64, plan_request, eta, DEFAULTED, .fallback = -1, .min = -1, .max = 1,
               .help = "DDIM, TCD: how much noise; -1 is the method's own default"),
     HEP_FIELD(BOOL, plan_request, describe, OPTIONAL, .help = "give the whole table in the reply"),
-    HEP_FIELD(REF, plan_request, plan, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
-              .help = "out: the plan"),
+    HEP_FIELD(REF, plan_request, plan, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
+              .help = "out: the plan; without it the reply only"),
 };
 static const struct hep_field plan_reply_fields[] = {
     HEP_FIELD(STR, plan_reply, scheduler, REQUIRED, .help = "canonical name"),
@@ -68,9 +74,30 @@ static const struct hep_field list_reply_fields[] = {
     HEP_FIELD(JSON, list_reply, schedulers, REQUIRED, HEP_INSIDE(LIST, scheduler_fields), .help = "all of them"),
 };
 
+static const struct hep_field info_fields[] = {
+    HEP_FIELD(STR, info_request, scheduler, REQUIRED, .min = 1, .max = HEP_NAME_MAX - 1,
+              .help = "a scheduler's name, title, alias or class"),
+};
+static const struct hep_field info_reply_fields[] = {
+    HEP_FIELD(JSON, info_reply, scheduler, REQUIRED,
+              .help = "name, title, aliases, class, help; config: what it takes a configuration without a key to say, "
+                      "preset: what its name decides; prediction_types; order; of 20 steps: evaluations, "
+                      "state_vectors, noise (whether they draw it)"),
+};
+
 static enum hep_status read_config(struct hep_call *call, const struct plan_request *request, json_t **config,
                                    struct hep_error *error)
 {
+    if (request->config.dtype != HEP_DTYPE_UNDEF && !hep_ref_is_placed(&request->config))
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "config",
+                              "config must be published before it is planned with");
+    if (!hep_ref_is_placed(&request->config)) {
+        *config = json_object();
+        if (request->scheduler.length > 0)
+            return HEP_OK;
+        json_decref(*config);
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, "scheduler", "without config, scheduler is required");
+    }
     struct hep_tensor tensor = hep_call_map(call, &request->config);
     const struct hep_bundle_header *bundle;
     HEP_TRY(hep_bundle_open(tensor.data, (uint64_t)tensor.shape.dims[0], &bundle, error));
@@ -101,16 +128,15 @@ static enum hep_status measure_plan(struct hep_call *call, const void *request, 
     return HEP_OK;
 }
 
-static enum hep_status plan(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+/* Makes the plan in blob and says what it is. */
+static enum hep_status make_and_tell(struct hep_call *call, const struct plan_request *request, void *blob,
+                                     size_t capacity, struct plan_reply *reply, struct hep_error *error)
 {
-    const struct plan_request *request = request_;
-    struct plan_reply *reply = reply_;
-    struct hep_tensor out = hep_call_map(call, &request->plan);
     struct hep_scheduler_plan made;
     size_t bytes;
     HEP_CRASH_POINT("scheduler.before_write");
-    HEP_TRY(make(call, request, out.data, (size_t)out.shape.dims[0], &bytes, error));
-    HEP_TRY(hep_scheduler_plan_open(out.data, (size_t)out.shape.dims[0], &made, error));
+    HEP_TRY(make(call, request, blob, capacity, &bytes, error));
+    HEP_TRY(hep_scheduler_plan_open(blob, capacity, &made, error));
     HEP_CRASH_POINT("scheduler.after_write");
     reply->scheduler = hep_call_text(call, "%s", made.info.scheduler);
     reply->title = hep_str_of(scheduler_method_find(made.info.scheduler)->title);
@@ -121,6 +147,30 @@ static enum hep_status plan(struct hep_call *call, const void *request_, void *r
     if (request->describe)
         reply->table = scheduler_plan_json(&made);
     return HEP_OK;
+}
+
+static enum hep_status plan(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct plan_request *request = request_;
+    size_t bytes;
+    if (hep_ref_is_placed(&request->plan)) {
+        struct hep_tensor out = hep_call_map(call, &request->plan);
+        return make_and_tell(call, request, out.data, (size_t)out.shape.dims[0], reply, error);
+    }
+    HEP_TRY(make(call, request, NULL, 0, &bytes, error));
+    void *own = malloc(bytes);
+    if (!own)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a plan of %zu bytes", bytes);
+    enum hep_status status = make_and_tell(call, request, own, bytes, reply, error);
+    free(own);
+    return status;
+}
+
+static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct hep_str *name = &((const struct info_request *)request)->scheduler;
+    (void)call;
+    return scheduler_info_json(name->data, &((struct info_reply *)reply)->scheduler, error);
 }
 
 static enum hep_status list(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
@@ -134,11 +184,13 @@ static enum hep_status list(struct hep_call *call, const void *request, void *re
     return HEP_OK;
 }
 
+#define SCHEDULER(alias, name) HEP_ALIAS_FOR(alias, "{\"scheduler\": \"" name "\"}")
 static const struct hep_operation operations[] = {
     HEP_OPERATION("plan", plan, plan_request, plan_fields, plan_reply, plan_reply_fields, .measure = measure_plan,
-                  .permission = HEP_INTERNAL, .deadline_ms = 2000, .pure = true,
-                  .aliases =
-                      (const char *const[]){"create", "set_timesteps", "create_scheduler", "configure_scheduler", NULL},
+                  .permission = HEP_CLIENT, .deadline_ms = 2000, .pure = true,
+                  .aliases = HEP_ALIASES(HEP_ALIAS("create"), HEP_ALIAS("set_timesteps"), HEP_ALIAS("create_scheduler"),
+                                         HEP_ALIAS("configure_scheduler"), SCHEDULER("ddim", "ddim"),
+                                         SCHEDULER("dpm_plus_plus", "dpmpp_2m"), SCHEDULER("euler", "euler")),
                   .help = "compute the table that drives a denoising loop"),
     {.name = "list",
      .handler = list,
@@ -149,8 +201,11 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 2000,
      .pure = true,
-     .aliases = (const char *const[]){"list_schedulers", NULL},
+     .aliases = HEP_ALIASES(HEP_ALIAS("list_schedulers")),
      .help = "the diffusion schedulers that Heptad has"},
+    HEP_OPERATION("info", info, info_request, info_fields, info_reply, info_reply_fields, .permission = HEP_CLIENT,
+                  .deadline_ms = 2000, .pure = true, .aliases = HEP_ALIASES(HEP_ALIAS("get_scheduler_info")),
+                  .help = "one diffusion scheduler"),
     {0},
 };
 

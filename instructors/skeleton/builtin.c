@@ -5,7 +5,9 @@
 #include "instructors/skeleton/internal.h"
 
 #include "common/clock.h"
+#include "common/huge_pages.h"
 #include "common/log.h"
+#include "common/wire.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -62,12 +64,9 @@ static const struct hep_field ping_reply_fields[] = {
     HEP_FIELD(JSON, ping_reply, echo, OPTIONAL, .help = "the value sent"),
     HEP_FIELD(U64, ping_reply, generation, REQUIRED, .help = "generation of the process that answered"),
 };
-static const struct hep_field status_reply_fields[] = {
-    {.name = "status",
-     .type = HEP_FIELD_JSON,
-     .presence = HEP_REQUIRED,
-     .offset = offsetof(struct json_reply, value),
-     .help = "state, progress, operation in hand, queue, memory, CPU time, counts and latencies"},
+const struct hep_field hep_status_reply_fields[HEP_STATUS_REPLY_FIELDS] = {
+    HEP_FIELD(JSON, hep_status_reply, status, REQUIRED,
+              .help = "state, progress, operation in hand, queue, memory, CPU time, counts and latencies"),
 };
 static const struct hep_field describe_reply_fields[] = {
     {.name = "operations",
@@ -122,7 +121,7 @@ static json_t *calls_in_hand(const struct hep_instructor *self)
     json_t *array = json_array();
     int64_t now = hep_now_us();
     for (const struct hep_call *call = self->in_hand; call; call = call->next_in_hand)
-        if (!call->builtin)
+        if (!call->common)
             json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:I, s:i, s:i, s:i}", "request_id",
                                                    call->request_id, "session", call->session, "operation",
                                                    call->row->name, "attempt", call->attempt, "for_ms",
@@ -152,13 +151,13 @@ json_t *instructor_status(struct hep_instructor *self)
     pthread_mutex_unlock(&self->lock);
     const char *state = atomic_load(&self->draining) ? "draining" : json_array_size(hand) ? "busy" : "ready";
     json_t *status = json_pack(
-        "{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
+        "{s:s, s:s, s:i, s:I, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "domain",
         hep_role_name(self->spec->role), "state", state, "pid", (int)getpid(), "generation",
         (json_int_t)self->options.generation, "uptime_ms", (json_int_t)((hep_now_us() - self->started_us) / 1000),
         "progress", (json_int_t)atomic_load(&self->progress), "queue", queued, "rss_bytes", (json_int_t)resident,
         "shared_bytes", (json_int_t)shared, "shm_bytes", (json_int_t)hep_resolver_stats(self->resolver).bytes, "cpu_ms",
-        (json_int_t)(hep_process_cpu_us() / 1000), "in_hand", hand, "operations", stats, "confinement",
-        confinement_json(self));
+        (json_int_t)(hep_process_cpu_us() / 1000), "reports_dropped", (json_int_t)report_dropped(&self->report),
+        "in_hand", hand, "operations", stats, "confinement", confinement_json(self));
     if (self->spec->status)
         self->spec->status(self, status);
     return status;
@@ -166,17 +165,23 @@ json_t *instructor_status(struct hep_instructor *self)
 
 json_t *instructor_description(struct hep_instructor *self)
 {
-    json_t *all = hep_describe(self->spec->operations), *builtin = hep_describe(builtin_operations);
-    json_array_extend(all, builtin);
+    json_t *all = hep_describe(self->spec->operations), *builtin = hep_describe(builtin_operations), *row;
+    size_t index;
+    json_array_foreach(builtin, index, row)
+    {
+        const struct hep_operation *own = hep_operation_find(self->spec->operations, hep_json_str(row, "name", ""));
+        if (!own) /* a domain may have its own get_status, with more fields */
+            json_array_append(all, row);
+    }
     json_decref(builtin);
     return all;
 }
 
-static enum hep_status get_status(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+enum hep_status hep_status_handler(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     (void)request;
     (void)error;
-    ((struct json_reply *)reply)->value = instructor_status(call->self);
+    ((struct hep_status_reply *)reply)->status = instructor_status(call->self);
     return HEP_OK;
 }
 
@@ -211,10 +216,10 @@ static enum hep_status cleanup(struct hep_call *call, const void *request, void 
 {
     (void)request;
     (void)error;
-    json_t *freed = json_object();
-    json_object_set_new(freed, "mapped_bytes", json_integer((json_int_t)hep_resolver_trim(call->self->resolver, true)));
+    json_t *freed = json_pack("{s:i}", "mapped_bytes", 0);
     if (call->self->spec->cleanup)
-        call->self->spec->cleanup(call->self, freed);
+        call->self->spec->cleanup(call->self, freed); /* first: it lets go of mappings */
+    json_object_set_new(freed, "mapped_bytes", json_integer((json_int_t)hep_resolver_trim(call->self->resolver, true)));
     ((struct json_reply *)reply)->value = freed;
     return HEP_OK;
 }
@@ -230,13 +235,29 @@ static bool apply_log_level(const char *value)
     return true;
 }
 
-/* The keys of config.def that are RELOAD and that domains take. To add one: a row. */
+static bool apply_huge_pages(const char *value)
+{
+    hep_huge_pages_set(strcmp(value, "off") != 0);
+    return strcmp(value, "off") == 0 || strcmp(value, "on") == 0;
+}
+
+/* The keys of config.def that are RELOAD and that every domain takes. To add one: a row. */
 static const struct live_setting {
     const char *key;
     bool (*apply)(const char *value);
-} live_settings[] = {{"log.level", apply_log_level}};
+} live_settings[] = {{"log.level", apply_log_level}, {"compute.huge_pages", apply_huge_pages}};
 
-static enum hep_status apply_setting(const char *key, const json_t *value, struct hep_error *error)
+void settings_begin(const struct hep_instructor *self)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(live_settings); i++) {
+        const char *value = hep_instructor_setting(self, live_settings[i].key);
+        if (value)
+            live_settings[i].apply(value);
+    }
+}
+
+static enum hep_status apply_setting(struct hep_instructor *self, const char *key, const json_t *value,
+                                     struct hep_error *error)
 {
     for (size_t i = 0; i < HEP_COUNT_OF(live_settings); i++) {
         if (strcmp(live_settings[i].key, key) != 0)
@@ -245,6 +266,8 @@ static enum hep_status apply_setting(const char *key, const json_t *value, struc
             return HEP_OK;
         return hep_fail_field(error, HEP_E_BAD_FIELD, "settings", "%.60s has no such value", key);
     }
+    if (self->spec->configure && json_is_string(value))
+        return self->spec->configure(self, key, json_string_value(value), error);
     return hep_fail_field(error, HEP_E_UNSUPPORTED, "settings", "%.60s cannot be changed while the process runs", key);
 }
 
@@ -252,13 +275,12 @@ static enum hep_status configure(struct hep_call *call, const void *request, voi
 {
     json_t *settings = ((const struct configure_request *)request)->settings, *value;
     const char *key;
-    (void)call;
     if (!json_is_object(settings))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "settings", "settings must be an object");
     json_t *applied = json_array();
     json_object_foreach(settings, key, value)
     {
-        if (apply_setting(key, value, error) != HEP_OK) {
+        if (apply_setting(call->self, key, value, error) != HEP_OK) {
             json_decref(applied);
             return error->code;
         }
@@ -274,12 +296,11 @@ static enum hep_status configure(struct hep_call *call, const void *request, voi
         .reply_count = 1, .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__                   \
     }
 const struct hep_operation builtin_operations[] = {
-    STATUS_ROW("get_status", get_status, status_reply_fields, HEP_CLIENT, .deadline_ms = 2000,
-               .help = "state, progress, memory and latencies of this domain"),
+    HEP_STATUS_OPERATION(),
     STATUS_ROW("describe", describe, describe_reply_fields, HEP_CLIENT, .deadline_ms = 2000, .pure = true,
                .help = "the table of this domain's operations"),
     STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,
-               .help = "drop caches and unused mappings"),
+               .leaseless = true, .help = "drop caches and unused mappings"),
     {.name = "configure",
      .handler = configure,
      .request = configure_fields,

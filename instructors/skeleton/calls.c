@@ -29,7 +29,7 @@ struct hep_call *call_create(struct hep_instructor *self, json_t *message, answe
     call->session = hep_json_str(message, "session", "");
     call->attempt = (int32_t)hep_json_int(message, "attempt", 1);
     call->measure = hep_json_bool(message, "measure", false);
-    call->string_errors = strcmp(hep_json_str(message, "error_format", ""), "string") == 0;
+    call->error_format = hep_envelope_error_format(message);
     call->arrived_us = hep_now_us();
     size_t index;
     json_t *core;
@@ -83,6 +83,24 @@ static struct operation_stats *stats_of(const struct hep_call *call)
                          : &call->self->stats[call->row - call->self->spec->operations];
 }
 
+/* What a session had done at level debug, what went wrong with it at level info; others' at level debug, or a client
+   could fill the log. */
+static void log_end(const struct hep_call *call, const struct hep_error *error)
+{
+    char quoted[HEP_ERROR_MESSAGE_MAX];
+    int64_t ms = (hep_now_us() - call->started_us) / 1000;
+    const char *kind = call->measure ? " measure=yes" : "";
+    if (call->builtin)
+        return;
+    if (!error)
+        hep_log(HEP_DEBUG, "operation.done", "operation=%s attempt=%d ms=%" PRId64 "%s", call->row->name, call->attempt,
+                ms, kind);
+    else
+        hep_log(call->session[0] ? HEP_INFO : HEP_DEBUG, "operation.failed",
+                "operation=%s attempt=%d ms=%" PRId64 "%s code=%s message=%s", call->row->name, call->attempt, ms, kind,
+                hep_status_name(error->code), hep_log_quote(error->message, quoted, sizeof quoted));
+}
+
 static void leave_hand(struct hep_call *call, const struct hep_error *error)
 {
     struct hep_instructor *self = call->self;
@@ -102,6 +120,7 @@ static void leave_hand(struct hep_call *call, const struct hep_error *error)
                  error->message);
     }
     pthread_mutex_unlock(&self->lock);
+    log_end(call, error);
     atomic_fetch_add(&self->progress, 1);
     report_send(&self->report,
                 json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "kind", "end", "request_id", call->request_id,
@@ -115,12 +134,8 @@ static void leave_hand(struct hep_call *call, const struct hep_error *error)
  */
 static json_t *error_reply(const struct hep_call *call, const struct hep_error *error)
 {
-    char text[HEP_ERROR_MESSAGE_MAX + 64];
-    if (!call->string_errors)
-        return json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 0, "error",
-                         hep_error_to_json(error));
-    snprintf(text, sizeof text, "%s: %s", hep_status_name(error->code), error->message);
-    return json_pack("{s:s, s:b, s:s}", "request_id", call->request_id, "success", 0, "error", text);
+    return json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 0, "error",
+                     hep_envelope_error(error, call->error_format));
 }
 
 static void answer(struct hep_call *call, json_t *data, const struct hep_error *error)
@@ -190,7 +205,7 @@ static void execute_measure(struct hep_call *call)
     answer(call, outputs_to_json(&plan), NULL);
 }
 
-void call_execute(struct hep_call *call)
+static void execute(struct hep_call *call)
 {
     struct hep_error error = {0};
     call->started_us = hep_now_us();
@@ -207,7 +222,15 @@ void call_execute(struct hep_call *call)
         hep_call_finish(call, status, &error);
 }
 
-void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
+/* The call may be gone before the thread is done with it: what was before is kept apart. */
+void call_execute(struct hep_call *call)
+{
+    struct hep_log_context before = hep_call_log(call);
+    execute(call);
+    hep_log_leave(&before);
+}
+
+static void finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
 {
     struct hep_error failure;
     HEP_CRASH_POINT("call.after_handler");
@@ -223,6 +246,13 @@ void hep_call_finish(struct hep_call *call, enum hep_status status, const struct
     }
     leave_hand(call, NULL);
     answer(call, data, NULL);
+}
+
+void hep_call_finish(struct hep_call *call, enum hep_status status, const struct hep_error *error)
+{
+    struct hep_log_context before = hep_call_log(call);
+    finish(call, status, error);
+    hep_log_leave(&before);
 }
 
 enum hep_status hep_call_defer(struct hep_call *call)
@@ -257,7 +287,8 @@ static enum hep_status map_references(struct hep_call *call, struct hep_error *e
     return HEP_OK;
 }
 
-static enum hep_status find_row(struct hep_call *call, struct hep_error *error)
+/* *name: as the caller calls it, the row's or an alias; borrowed. */
+static enum hep_status find_row(struct hep_call *call, const char **name, struct hep_error *error)
 {
     const char *type = hep_json_str(call->message, "type", ""), *dot = strchr(type, '.');
     const char *domain = hep_role_name(call->self->spec->role);
@@ -275,20 +306,36 @@ static enum hep_status find_row(struct hep_call *call, struct hep_error *error)
         hep_fail_field(error, HEP_E_UNKNOWN_OPERATION, "type", "%s has no operation \"%.60s\"", domain, dot + 1);
         return hep_hint(error, "see `heptctl operations %s`", domain), HEP_E_UNKNOWN_OPERATION;
     }
+    call->common = call->builtin || hep_operation_find(builtin_operations, call->row->name) != NULL;
+    *name = dot + 1;
+    return hep_operation_check_built(call->row, error);
+}
+
+/* The fields of the request, those that an alias stands for included; they live as long as the message. */
+static enum hep_status complete_data(struct hep_call *call, const char *name, json_t **data, struct hep_error *error)
+{
+    json_t *given = json_object_get(call->message, "data"), *whole = NULL;
+    HEP_TRY(hep_operation_data(call->row, name, given, &whole, error));
+    if (whole && whole != given)
+        json_object_set(call->message, "data", whole);
+    json_decref(whole);
+    *data = whole;
     return HEP_OK;
 }
 
 static enum hep_status prepare(struct hep_call *call, struct hep_error *error)
 {
     HEP_TRY(hep_envelope_check(call->message, HEP_FROM_SUPERVISOR, error));
-    HEP_TRY(find_row(call, error));
+    const char *name;
+    json_t *data;
+    HEP_TRY(find_row(call, &name, error));
     const struct hep_operation *row = call->row;
+    HEP_TRY(complete_data(call, name, &data, error));
     call->request = calloc(1, row->request_size ? row->request_size : 1);
     call->reply = calloc(1, row->reply_size ? row->reply_size : 1);
     if (!call->request || !call->reply)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the request");
-    HEP_TRY(hep_decode(row->request, row->request_count, json_object_get(call->message, "data"), call->measure,
-                       call->request, row->request_size, error));
+    HEP_TRY(hep_decode(row->request, row->request_count, data, call->measure, call->request, row->request_size, error));
     return map_references(call, error);
 }
 
@@ -297,7 +344,7 @@ bool call_is_heavy(const struct hep_call *call)
     return call->row && call->row->heavy;
 }
 
-void call_run(struct hep_call *call)
+static void run(struct hep_call *call)
 {
     struct hep_error error = {0};
     struct hep_instructor *self = call->self;
@@ -309,6 +356,13 @@ void call_run(struct hep_call *call)
         call_execute(call);
     else if (!call_refuse_ended(call))
         worker_push(self, call);
+}
+
+void call_run(struct hep_call *call)
+{
+    struct hep_log_context before = hep_call_log(call);
+    run(call);
+    hep_log_leave(&before);
 }
 
 bool call_refuse_ended(struct hep_call *call)
@@ -324,7 +378,7 @@ bool call_refuse_ended(struct hep_call *call)
  */
 static int mark_cancelled(struct hep_call *call, const char *session, const char *request_id)
 {
-    if (call->builtin || strcmp(call->session, session) != 0 ||
+    if (call->common || strcmp(call->session, session) != 0 ||
         (request_id[0] && strcmp(call->request_id, request_id) != 0))
         return 0;
     atomic_store(&call->cancelled, true);
@@ -342,6 +396,11 @@ int calls_cancel(struct hep_instructor *self, const char *session, const char *r
     pthread_mutex_unlock(&self->lock);
     hep_instructor_wake(self); /* deferred calls are answered by work() */
     return count;
+}
+
+struct hep_log_context hep_call_log(const struct hep_call *call)
+{
+    return hep_log_enter(call->session, call->request_id);
 }
 
 /* ---- what handlers ask ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 #ifndef HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
 #define HEP_INSTRUCTORS_SKELETON_INSTRUCTOR_H
 
+#include "common/log.h"
 #include "common/operation.h"
 #include "common/roles.h"
 
@@ -35,6 +36,10 @@ struct hep_instructor_spec {
                     json_t *freed); /* operation `cleanup`: drop caches; says what; worker thread */
     /* Other threads and descriptors of its own (communication's HTTP): called on the loop thread after READY. */
     enum hep_status (*listen)(struct hep_instructor *self, struct hep_error *error);
+    /* A key of the configuration that only this domain takes and that a reload changes; loop thread. UNSUPPORTED: it is
+       not such a key. NULL = there is none. */
+    enum hep_status (*configure)(struct hep_instructor *self, const char *key, const char *value,
+                                 struct hep_error *error);
     const char *(*isa)(void); /* instruction set of its kernels, for READY; NULL = it has none */
 };
 
@@ -63,6 +68,22 @@ enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct he
                                     struct hep_tensor *tensor, struct hep_error *error);
 void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor *tensor);
 
+/* ---- get_status in a domain's own table, to have aliases or more fields; else every domain has it anyhow ----------
+ */
+struct hep_status_reply {
+    json_t *status;
+};
+enum { HEP_STATUS_REPLY_FIELDS = 1 };
+extern const struct hep_field hep_status_reply_fields[HEP_STATUS_REPLY_FIELDS];
+hep_handler hep_status_handler;
+#define HEP_STATUS_OPERATION(...)                                                                                      \
+    {                                                                                                                  \
+        .name = "get_status", .handler = hep_status_handler, .reply = hep_status_reply_fields,                         \
+        .reply_count = HEP_STATUS_REPLY_FIELDS, .reply_size = sizeof(struct hep_status_reply),                         \
+        .permission = HEP_CLIENT, .deadline_ms = 2000, .help = "state, progress, memory and latencies of this domain", \
+        __VA_ARGS__                                                                                                    \
+    }
+
 /* ---- one request in hand ----------------------------------------------------------------------------------------- */
 struct hep_instructor *hep_call_instructor(struct hep_call *call);
 const char *hep_call_session(const struct hep_call *call); /* "" if the request has none                           */
@@ -79,6 +100,11 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
    `cancel`, any thread, at any time). DOMAIN_DOWN: the process drains. Two atomic reads: check at every boundary. */
 enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error);
 bool hep_call_cancelled(const struct hep_call *call); /* hep_call_check() is not OK */
+
+/* From now on the lines that this thread logs are about the call: they have its session= and request=. A handler and
+   hep_call_finish() are called so; work() does it for the deferred calls that it works on (of several together: for
+   one). Returns what was before, for hep_log_leave(); the call may have ended by then. */
+struct hep_log_context hep_call_log(const struct hep_call *call);
 
 /* The handler keeps the call and answers later with hep_call_finish(); it returns what this function returns. The
    request struct and its mappings stay valid until then. */

@@ -4,6 +4,7 @@
 
 #include "instructors/skeleton/instructor.h"
 #include "common/confine.h"
+#include "common/envelope.h"
 #include "common/rpc.h"
 #include "shm/resolve.h"
 
@@ -38,7 +39,8 @@ struct report {
         size_t bytes;
     } held[HELD_REPORTS_MAX];
     int held_count;
-    bool losing; /* said so already; until all is sent again */
+    bool losing;      /* said so already; until all is sent again */
+    uint64_t dropped; /* reports that nobody will get             */
 };
 
 /* Counts of one operation, guarded by hep_instructor.lock. */
@@ -55,8 +57,10 @@ struct hep_call {
     struct hep_instructor *self;
     json_t *message; /* the whole request; owned                            */
     const struct hep_operation *row;
-    bool builtin, measure;
-    bool string_errors; /* the caller wants `error` as a string                */
+    bool builtin; /* row is one of builtin_operations                   */
+    bool common;  /* an operation that every domain has, maybe its own form of it */
+    bool measure;
+    enum hep_error_format error_format; /* as the caller wants errors             */
     atomic_bool cancelled;
     const char *request_id, *session; /* into message, "" = none                             */
     int32_t attempt;
@@ -118,12 +122,14 @@ int calls_cancel(struct hep_instructor *self, const char *session, const char *r
 bool call_is_heavy(const struct hep_call *call);
 /* builtin.c */
 extern const struct hep_operation builtin_operations[];
+void settings_begin(const struct hep_instructor *self); /* what a reload may change, as it is at the start */
 json_t *instructor_status(struct hep_instructor *self);
 json_t *instructor_description(struct hep_instructor *self);
 /* report.c */
 void report_init(struct report *report, int fd);
 void report_send(struct report *report, json_t *packet, bool must_arrive); /* takes packet */
 void report_flush(struct report *report);
+uint64_t report_dropped(struct report *report);
 /* confinement.c */
 enum hep_status confinement_begin(struct hep_instructor *self, struct hep_error *error); /* while there is one thread */
 enum hep_status confinement_serve(struct hep_instructor *self, struct hep_error *error); /* before the first request  */

@@ -381,10 +381,7 @@ int hep_instructor_main(int argc, char **argv, const struct hep_instructor_spec 
     if (hep_crash_begin(hep_role_name(spec->role), &error) != HEP_OK)
         hep_log(HEP_ERROR_LEVEL, "crash_points.refused", "reason=\"%s\"", error.message);
 #endif
-    enum hep_log_level level;
-    if (hep_log_level_from_name(
-            hep_instructor_setting(&self, "log.level") ? hep_instructor_setting(&self, "log.level") : "info", &level))
-        hep_log_set_level(level);
+    settings_begin(&self);
     prepare_process(&self.options);
     hep_crash_handler_install(STDERR_FILENO); /* before it is confined: it looks at files */
     HEP_CRASH_POINT("start.begin");

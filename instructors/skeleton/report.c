@@ -50,6 +50,9 @@ void report_send(struct report *report, json_t *packet, bool must_arrive)
     if (!packet || hep_wire_encode(packet, &frame, &bytes, &error) != HEP_OK || bytes > HEP_REPORT_MAX) {
         hep_log(HEP_WARNING, "report.lost", "kind=%s bytes=%zu reason=\"%s\"", hep_json_str(packet, "kind", "?"), bytes,
                 error.message);
+        pthread_mutex_lock(&report->lock);
+        report->dropped++;
+        pthread_mutex_unlock(&report->lock);
         free(frame);
         json_decref(packet);
         return;
@@ -62,11 +65,20 @@ void report_send(struct report *report, json_t *packet, bool must_arrive)
     if (!sent && must_arrive && !lost)
         report->held[report->held_count++] = (struct held_report){hep_take(&frame), bytes};
     report->losing = !sent && (report->losing || lost);
+    report->dropped += !sent && (lost || !must_arrive);
     pthread_mutex_unlock(&report->lock);
     if (say)
         hep_log(HEP_WARNING, "report.lost", "reason=\"the supervisor does not read; %d reports wait\"",
                 HELD_REPORTS_MAX);
     free(frame);
+}
+
+uint64_t report_dropped(struct report *report)
+{
+    pthread_mutex_lock(&report->lock);
+    uint64_t dropped = report->dropped;
+    pthread_mutex_unlock(&report->lock);
+    return dropped;
 }
 
 void report_flush(struct report *report)

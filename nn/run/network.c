@@ -5,6 +5,7 @@
  */
 #include "nn/run/network.h"
 
+#include "common/huge_pages.h"
 #include "nn/bundle/bundle.h"
 #include "nn/weights/packed.h"
 
@@ -227,7 +228,7 @@ static enum hep_status grow_arena(struct hep_network *network, size_t bytes, str
     if (memory == MAP_FAILED)
         return hep_fail(error, HEP_E_NO_MEMORY, "%s needs %zu bytes for activations: %s", network->name, bytes,
                         strerror(errno));
-    madvise(memory, bytes, MADV_HUGEPAGE); /* advice: without huge pages it is slower, not wrong */
+    hep_huge_pages_advise(memory, bytes);
     madvise(memory, bytes, MADV_DONTDUMP);
     network->arena = memory;
     network->arena_bytes = bytes;

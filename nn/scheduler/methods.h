@@ -20,6 +20,7 @@ struct scheduler_method {
     const char *defaults;   /* JSON: what a scheduler_config without a key means to this class        */
     const char *preset;     /* JSON: what the name decides against the scheduler_config               */
     const char *help;       /* one line                                                               */
+    int order;              /* of the method; 0: its solver_order, which the scheduler_config decides */
 };
 
 extern const struct scheduler_method scheduler_methods[];
@@ -27,6 +28,8 @@ extern const size_t scheduler_methods_count;
 
 /* The row that has this name, alias, title or class; NULL if there is none. */
 const struct scheduler_method *scheduler_method_find(const char *name);
+/* The same; NOT_FOUND, field scheduler. */
+enum hep_status scheduler_method_get(const char *name, const struct scheduler_method **method, struct hep_error *error);
 /* As scheduler_method_find, of rows that a scheduler_config.json's _class_name may mean. */
 const struct scheduler_method *scheduler_method_of_class(const char *class_name);
 

@@ -18,13 +18,13 @@ static enum hep_status find_method(const char *name, const json_t *config, const
     if (!wanted)
         return hep_fail_field(error, HEP_E_BAD_MODEL, "_class_name",
                               "scheduler_config has no _class_name, and no scheduler was asked for");
-    *method = own ? scheduler_method_of_class(wanted) : scheduler_method_find(wanted);
+    if (!own)
+        return scheduler_method_get(wanted, method, error);
+    *method = scheduler_method_of_class(wanted);
     if (*method)
         return HEP_OK;
-    hep_fail_field(error, own ? HEP_E_BAD_MODEL : HEP_E_NOT_FOUND, own ? "_class_name" : "scheduler",
-                   "there is no scheduler '%.64s'", wanted);
-    hep_hint(error, "`heptctl call scheduler.list` shows the names");
-    return own ? HEP_E_BAD_MODEL : HEP_E_NOT_FOUND;
+    hep_fail_field(error, HEP_E_BAD_MODEL, "_class_name", "there is no scheduler '%.64s'", wanted);
+    return hep_hint(error, "`heptctl call scheduler.list` shows the names"), HEP_E_BAD_MODEL;
 }
 
 /* Overlays a text of the table. */

@@ -21,6 +21,12 @@ enum hep_status scheduler_plan_make(const char *name, const json_t *config, cons
 /* The plan as JSON, as docs/scheduler.md describes it; a new reference, or NULL without memory. */
 json_t *scheduler_plan_json(const struct hep_scheduler_plan *plan);
 
+/* One row of the table: name, title, aliases, class, help; config: the keys whose absence means something else to it,
+   preset: what its name decides against a scheduler_config; prediction_types; order; of the plan that these alone give
+   for 20 steps: evaluations, state_vectors, noise (whether they draw it). A new reference. NOT_FOUND, field scheduler;
+   NO_MEMORY. */
+enum hep_status scheduler_info_json(const char *name, json_t **info, struct hep_error *error);
+
 /* The table as a JSON list of {name, title, aliases, class, help}; a new reference, or NULL without memory. */
 json_t *scheduler_list_json(void);
 

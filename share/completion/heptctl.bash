@@ -47,6 +47,12 @@ _heptctl() {
     esac
     words=' --json --state --socket --timeout --help --version'
     ;;
+  top)
+    case $prev in
+    --interval|-i) return ;;
+    esac
+    words=' --interval --once --json --state --socket --timeout --help --version'
+    ;;
   models)
     case $prev in
     esac
@@ -61,7 +67,7 @@ _heptctl() {
     --limit|-n) return ;;
     --cursor) return ;;
     esac
-    words=' --status --workflow --after --before --limit --cursor --json --state --socket --timeout --help --version'
+    words=' --status --workflow --after --before --limit --estimates --cursor --json --state --socket --timeout --help --version'
     ;;
   session)
     case $prev in
@@ -151,9 +157,16 @@ _heptctl() {
   logs)
     case $prev in
     --lines|-n) return ;;
+    --session|-s) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words sessions)" -- "$cur"); return ;;
     esac
-    words=' --lines --follow --json --state --socket --timeout --help --version'
+    words=' --lines --session --follow --json --state --socket --timeout --help --version'
     ;;
+  trace)
+    case $prev in
+    --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    esac
+    words=' --out --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
   drain)
     case $prev in
     esac
@@ -205,7 +218,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -119,6 +119,8 @@ ctl_run ctl_generate;                                                           
 ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume, ctl_retry; /* sessions.c */
 ctl_run ctl_wait;                                                                /* follow.c     */
 ctl_run ctl_status, ctl_domains;                                                 /* status.c     */
+ctl_run ctl_top;                                                                 /* top.c        */
+ctl_run ctl_trace;                                                               /* trace.c      */
 ctl_run ctl_incidents;                                                           /* incidents.c  */
 ctl_run ctl_models, ctl_workflows;                                               /* models.c     */
 ctl_run ctl_events, ctl_logs;                                                    /* events.c     */
@@ -143,8 +145,11 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
                      FILE *out);                                                        /* status.c   */
 void ctl_show_domains(const json_t *domains, const struct ctl_style *style, FILE *out); /* status.c   */
 void ctl_show_advice(const json_t *status, const struct ctl_style *style, FILE *out);   /* advice.c   */
-void ctl_show_sessions(const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
-                       FILE *out);                                                          /* sessions.c */
+void ctl_show_sessions(
+    const json_t *sessions, int64_t now_ms, const struct ctl_style *style,
+    FILE *out); /* Of the completed ones: how long they were estimated to take, and took; and how good that is. */
+void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, FILE *out);
+/* sessions.c */
 void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);     /* sessions.c */
 void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out); /* incidents.c */
 void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);   /* incidents.c */
@@ -155,6 +160,8 @@ void ctl_show_operations(const json_t *reply, const char *domain, const struct c
                          FILE *out);                                                        /* operations.c */
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out); /* operations.c */
 void ctl_show_reload(const json_t *reply, const struct ctl_style *style, FILE *out);        /* daemon.c     */
+/* sessions.c: "2026-01-31T12:34:56.789Z" → milliseconds since 1970; −1 if it is no time. */
+int64_t ctl_time_ms(const char *text);
 /* The lines of now that are not at the end of before already; both arrays of texts. Index of the first new one.
    events.c */
 size_t ctl_new_lines(const json_t *before, const json_t *now, bool *lost);

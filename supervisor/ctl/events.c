@@ -3,6 +3,7 @@
  * Events have numbers, so none is lost between two questions; log lines have none, so the end of the last answer is
  * looked for in the next one.
  */
+#include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/ctl/ctl.h"
 #include "supervisor/proc/places.h"
@@ -169,6 +170,14 @@ static void print_lines(struct ctl *ctl, const json_t *lines, size_t from)
     fflush(ctl->out);
 }
 
+static enum hep_status ask_log(struct ctl *ctl, int64_t count, json_t **reply, struct hep_error *error)
+{
+    const char *session = ctl_value(ctl, "session");
+    return ctl_ask(ctl, "log.tail",
+                   json_pack("{s:I, s:s}", "lines", (json_int_t)count, "session", session ? session : ""), reply,
+                   error);
+}
+
 static enum hep_status follow_log(struct ctl *ctl, json_t *lines, struct hep_error *error)
 {
     struct timespec pause = {.tv_nsec = LOG_EVERY_MS * 1000000};
@@ -178,7 +187,7 @@ static enum hep_status follow_log(struct ctl *ctl, json_t *lines, struct hep_err
         json_t *reply = NULL;
         bool lost;
         nanosleep(&pause, NULL);
-        status = ctl_ask(ctl, "log.tail", json_pack("{s:i}", "lines", LOG_WINDOW), &reply, error);
+        status = ask_log(ctl, LOG_WINDOW, &reply, error);
         if (status != HEP_OK)
             break;
         json_t *now = json_object_get(reply, "lines");
@@ -197,6 +206,7 @@ static enum hep_status follow_log(struct ctl *ctl, json_t *lines, struct hep_err
 /* Without a daemon: the file that it logs to by default. */
 static enum hep_status read_log_file(struct ctl *ctl, int64_t count, struct hep_error *error)
 {
+    const char *session = ctl_value(ctl, "session");
     bool system = strcmp(ctl->where.state, HEP_SYSTEM_STATE) == 0;
     char *path = ctl_format("%s/heptad.log", system ? HEP_SYSTEM_LOGS : ctl->where.state);
     FILE *file = ctl->where.state[0] ? fopen(path, "re") : NULL;
@@ -208,7 +218,10 @@ static enum hep_status read_log_file(struct ctl *ctl, int64_t count, struct hep_
     if (file) {
         fprintf(ctl->err, "heptctl: heptad is not running; this is the end of %s\n", path);
         while ((length = getline(&line, &room, file)) >= 0) {
-            json_t *text = json_stringn(line, (size_t)(length > 0 && line[length - 1] == '\n' ? length - 1 : length));
+            size_t bytes = (size_t)(length > 0 && line[length - 1] == '\n' ? length - 1 : length);
+            if (session && !hep_log_line_is_of(line, bytes, session))
+                continue;
+            json_t *text = json_stringn(line, bytes);
             json_array_append_new(lines, text ? text : json_string("(a line that is not UTF-8)"));
             if ((int64_t)json_array_size(lines) > count)
                 json_array_remove(lines, 0);
@@ -228,7 +241,7 @@ enum hep_status ctl_logs(struct ctl *ctl, struct hep_error *error)
     json_t *reply = NULL;
     int64_t count;
     HEP_TRY(ctl_number(ctl, "lines", 1, 1000, 50, &count, error));
-    enum hep_status status = ctl_ask(ctl, "log.tail", json_pack("{s:I}", "lines", (json_int_t)count), &reply, error);
+    enum hep_status status = ask_log(ctl, count, &reply, error);
     if (status == HEP_E_DOMAIN_DOWN && !ctl_flag(ctl, "follow")) {
         error->code = status;
         return read_log_file(ctl, count, error);

@@ -27,7 +27,8 @@ void ctl_show_operations(const json_t *reply, const char *domain, const struct c
         if (!domain || (strlen(domain) == length && strncmp(type, domain, length) == 0)) {
             ctl_cell(table, CTL_PLAIN, "%s", type);
             ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(operation, "permission", ""));
-            ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(operation, "help", ""));
+            ctl_cell(table, CTL_PLAIN, "%s%s", hep_json_str(operation, "help", ""),
+                     hep_json_str(operation, "unbuilt", "")[0] ? " (not built yet)" : "");
         }
         free(type);
     }
@@ -96,6 +97,30 @@ static void show_rows(const json_t *fields, int depth, const struct ctl_style *s
     }
 }
 
+/* "also called create, ddim (scheduler "ddim")" */
+static void show_aliases(const json_t *operation, const struct ctl_style *style, FILE *out)
+{
+    json_t *presets = json_object_get(operation, "presets"), *value;
+    char *text = ctl_format("%s", "");
+    size_t index;
+    const json_t *alias;
+    const char *key;
+    json_array_foreach(json_object_get(operation, "aliases"), index, alias)
+    {
+        json_t *fields = json_object_get(presets, json_string_value(alias));
+        char *means = ctl_format("%s", ""), *longer;
+        json_object_foreach(fields, key, value) means = append(means, key, value);
+        longer = ctl_format("%s%s %s%s%s%s", text, index ? "," : "also called", json_string_value(alias),
+                            means[0] ? " (" : "", means, means[0] ? ")" : "");
+        free(means);
+        free(text);
+        text = longer;
+    }
+    if (text[0])
+        ctl_wrap(out, text, 2, 0, style->width);
+    free(text);
+}
+
 static void show_fields(const char *heading, const json_t *fields, const struct ctl_style *style, FILE *out)
 {
     fprintf(out, "\n%s%s%s%s\n", ctl_colour(style, CTL_BOLD), heading, ctl_colour(style, CTL_PLAIN),
@@ -106,8 +131,6 @@ static void show_fields(const char *heading, const json_t *fields, const struct 
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out)
 {
     char *type = type_of(operation), span[24];
-    size_t index;
-    const json_t *alias;
     fprintf(out, "%s%s%s: ", ctl_colour(style, CTL_BOLD), type, ctl_colour(style, CTL_PLAIN));
     ctl_wrap(out, hep_json_str(operation, "help", ""), 2, (int)strlen(type) + 2, style->width);
     char *about = ctl_format("asked by: %s; progress within %s%s%s", hep_json_str(operation, "permission", "?"),
@@ -115,10 +138,15 @@ void ctl_show_operation(const json_t *operation, const struct ctl_style *style, 
                              hep_json_bool(operation, "lease", false) ? "; needs a lease of cores" : "",
                              hep_json_bool(operation, "pure", false) ? "; asking again gives the same bytes" : "");
     ctl_wrap(out, about, 2, 0, style->width);
-    json_array_foreach(json_object_get(operation, "aliases"), index, alias)
-        fprintf(out, "%s %s", index ? "," : "also called", json_is_string(alias) ? json_string_value(alias) : "?");
-    if (json_array_size(json_object_get(operation, "aliases")) > 0)
-        fputc('\n', out);
+    show_aliases(operation, style, out);
+    if (hep_json_str(operation, "unbuilt", "")[0]) {
+        char *missing = ctl_format("not built yet: %s", hep_json_str(operation, "unbuilt", ""));
+        ctl_wrap(out, missing, 2, 0, style->width);
+        free(missing);
+        free(about);
+        free(type);
+        return;
+    }
     show_fields("request", json_object_get(operation, "request"), style, out);
     show_fields("reply", json_object_get(operation, "reply"), style, out);
     free(about);

@@ -201,6 +201,18 @@ static void write_errors(FILE *out)
                 hep_status_exit(code), hep_status_retryable(code) ? "yes" : "", hep_status_meaning(code),
                 hep_status_hint(code));
     }
+    fputs("\n## Names that other callers know\n\n"
+          "Codes of earlier systems, kept as aliases of ours (`common/error_aliases.def`). A reply carries our code. "
+          "One whose\n"
+          "request says `\"error_format\": \"alias\"` carries the alias instead where the table has one for the "
+          "error's code and "
+          "field;\nnothing else of it differs. Where a code is read, an alias is understood as the code that it stands "
+          "for.\n\n"
+          "| alias | code | field | what it means |\n|---|---|---|---|\n",
+          out);
+#define HEP_ERROR_ALIAS(name, code, field, meaning) fputs("| " #name " | " #code " | " field " | " meaning " |\n", out);
+#include "common/error_aliases.def"
+#undef HEP_ERROR_ALIAS
 }
 
 const struct ctl_page ctl_pages[] = {

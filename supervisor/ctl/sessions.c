@@ -19,6 +19,12 @@ static enum ctl_colour colour_of(const char *status)
     return strcmp(status, "running") == 0 || strcmp(status, "paused") == 0 ? CTL_YELLOW : CTL_PLAIN;
 }
 
+int64_t ctl_time_ms(const char *text)
+{
+    int64_t ms;
+    return hep_time_parse(text, &ms) ? ms : -1;
+}
+
 /* ---- the list ---------------------------------------------------------------------------------------------------- */
 static void add_session(struct ctl_table *table, const json_t *session, int64_t now_ms)
 {
@@ -195,6 +201,57 @@ void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE
     print_files(out, style, json_object_get(json_object_get(session, "results"), "files"));
 }
 
+/* ---- estimates --------------------------------------------------------------------------------------------------- */
+enum { ESTIMATES_MAX = 500 };
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void show_errors(double *errors, size_t count, FILE *out)
+{
+    if (count == 0)
+        return;
+    qsort(errors, count, sizeof *errors, by_size);
+    fprintf(out, "error of %zu estimates: median %.0f %%, 90th percentile %.0f %%\n", count, 100 * errors[count / 2],
+            100 * errors[count * 9 / 10]);
+}
+
+void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, FILE *out)
+{
+    static const struct ctl_column columns[] = {{"SESSION", .right = false},
+                                                {"ESTIMATED", .right = true},
+                                                {"TOOK", .right = true},
+                                                {"ERROR", .right = true},
+                                                {"WORKFLOW", .flows = true}};
+    struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
+    double errors[ESTIMATES_MAX];
+    size_t index, count = 0;
+    json_t *session;
+    json_array_foreach(sessions, index, session)
+    {
+        char estimated[24], took[24];
+        int64_t guess = hep_json_int(session, "estimated_duration_ms", 0),
+                truth = hep_json_int(session, "elapsed_ms", 0);
+        if (strcmp(hep_json_str(session, "status", ""), "completed") != 0 || guess <= 0 || truth <= 0 ||
+            count == ESTIMATES_MAX)
+            continue;
+        double error = (double)(guess - truth) / (double)truth;
+        errors[count++] = error < 0 ? -error : error;
+        ctl_duration_short(guess, estimated, sizeof estimated);
+        ctl_duration_short(truth, took, sizeof took);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(session, "session_id", "?"));
+        ctl_cell(table, CTL_PLAIN, "%s", estimated);
+        ctl_cell(table, CTL_PLAIN, "%s", took);
+        ctl_cell(table, CTL_PLAIN, "%+.0f%%", 100 * error);
+        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(session, "workflow_id", ""));
+    }
+    ctl_table_end(table, style, out, "no completed session has an estimate");
+    show_errors(errors, count, out);
+}
+
 /* ---- the verbs --------------------------------------------------------------------------------------------------- */
 static json_t *wanted_sessions(struct ctl *ctl, struct hep_error *error)
 {
@@ -222,6 +279,8 @@ enum hep_status ctl_sessions(struct ctl *ctl, struct hep_error *error)
     const char *next = hep_json_str(reply, "next_cursor", "");
     if (ctl->json)
         ctl_print_json(ctl->out, reply, false);
+    else if (ctl_flag(ctl, "estimates"))
+        ctl_show_estimates(json_object_get(reply, "sessions"), &ctl->style, ctl->out);
     else
         ctl_show_sessions(json_object_get(reply, "sessions"), hep_wall_ms(), &ctl->style, ctl->out);
     if (!ctl->json && next[0])

@@ -128,6 +128,36 @@ static char *queue_counts(const json_t *queue)
     return text;
 }
 
+/* "the oldest is of 820 ms ago (scheduler); none yet of model": how old what is said of the domains is. */
+static char *reports_line(const json_t *domains)
+{
+    char span[24];
+    const char *oldest = NULL;
+    int64_t age = -1;
+    size_t index;
+    const json_t *domain;
+    char *none = ctl_format("%s", "");
+    json_array_foreach((json_t *)(uintptr_t)domains, index, domain)
+    {
+        const char *name = hep_json_str(domain, "domain", "?");
+        int64_t ago = hep_json_int(domain, "reported_ms_ago", -1);
+        if (ago > age) {
+            age = ago;
+            oldest = name;
+        } else if (ago < 0) {
+            char *longer = ctl_format("%s%s%s", none, none[0] ? ", " : "", name);
+            free(none);
+            none = longer;
+        }
+    }
+    char *line =
+        ctl_format("%s%s%s%s%s%s%s%s", oldest ? "the oldest is of " : "",
+                   oldest ? ctl_duration(age, span, sizeof span) : "", oldest ? " ago (" : "", oldest ? oldest : "",
+                   oldest ? ")" : "", oldest && none[0] ? "; " : "", none[0] ? "none yet of " : "", none);
+    free(none);
+    return line;
+}
+
 static char *memory_line(const json_t *memory)
 {
     char used[24], budget[24], own[24], rest[24], total[24];
@@ -213,6 +243,8 @@ void ctl_show_status(const json_t *status, const json_t *models, const struct ct
         print_line(out, style, "died", died);
     else
         free(died);
+    if (json_array_size(json_object_get(status, "domains")) > 0)
+        print_line(out, style, "reports", reports_line(json_object_get(status, "domains")));
     print_line(out, style, "sessions", session_counts(json_object_get(status, "sessions")));
     print_line(out, style, "queue", queue_counts(json_object_get(status, "queue")));
     print_line(out, style, "memory", memory_line(json_object_get(status, "memory")));

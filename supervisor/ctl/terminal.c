@@ -1,7 +1,8 @@
 /*
- * What the terminal can draw. Called by show.c once per image that is drawn. The environment answers first; then the
- * terminal is asked on /dev/tty, with a time limit, and its settings are restored.
+ * What the terminal can draw, and its keys. Called by show.c once per image that is drawn, and by screen.c. The
+ * environment answers first; then the terminal is asked on /dev/tty, with a time limit, and its settings are restored.
  */
+#include "supervisor/ctl/screen.h"
 #include "supervisor/ctl/show.h"
 
 #include "common/clock.h"
@@ -43,22 +44,29 @@ bool ctl_answer_has_sixel(const char *answer)
     return false;
 }
 
+bool ctl_terminal_unbuffer(int fd, struct termios *before)
+{
+    if (tcgetattr(fd, before) != 0)
+        return false;
+    struct termios raw = *before;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    return tcsetattr(fd, TCSANOW, &raw) == 0;
+}
+
 /* Asks for the primary device attributes. false: no answer that names sixels. */
 static bool ask_for_sixel(void)
 {
     char answer[128] = "";
     size_t used = 0;
-    struct termios before, raw;
+    struct termios before;
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return false;
-    if (tcgetpgrp(fd) != getpgrp() || tcgetattr(fd, &before) != 0) { /* in the background asking would stop us */
+    if (tcgetpgrp(fd) != getpgrp() ||
+        !ctl_terminal_unbuffer(fd, &before)) { /* in the background asking would stop us */
         close(fd);
         return false;
     }
-    raw = before;
-    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-    tcsetattr(fd, TCSANOW, &raw);
     int64_t until = hep_now_ms() + CTL_ANSWER_MS;
     bool asked = write(fd, "\x1b[c", 3) == 3;
     while (asked && used < sizeof answer - 1 && !strchr(answer, 'c')) {

@@ -54,6 +54,7 @@ static const struct ctl_option sessions_options[] = {
     OPTION("after", 0, "TIME", "only those accepted then or later"),
     OPTION("before", 0, "TIME", "only those accepted before then"),
     OPTION("limit", 'n', "N", "at most so many, newest first (20)"),
+    OPTION("estimates", 0, NULL, "how long completed ones were estimated to take, and took"),
     OPTION("cursor", 0, "CURSOR", "the page after the one that named it"),
     END_OF_OPTIONS,
 };
@@ -71,7 +72,17 @@ static const struct ctl_option events_options[] = {
 };
 static const struct ctl_option logs_options[] = {
     OPTION("lines", 'n', "N", "the last so many lines (50)"),
+    OPTION("session", 's', "ID", "only lines about this session, of every domain", .kind = CTL_KIND_SESSION),
     OPTION("follow", 'f', NULL, "go on until interrupted"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option top_options[] = {
+    OPTION("interval", 'i', "SECONDS", "look so often (1)"),
+    OPTION("once", 0, NULL, "one view, then leave"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option trace_options[] = {
+    OPTION("out", 'o', "FILE", "write it there, not to standard output", .kind = CTL_KIND_FILE),
     END_OF_OPTIONS,
 };
 static const struct ctl_option stop_options[] = {
@@ -114,6 +125,16 @@ const struct ctl_verb ctl_verbs[] = {
              "follows "
              "ends with what the operator can do, if there is anything to do. Exit code 0 when ready or starting, 1 "
              "when not."},
+    {.name = "top",
+     .arguments = "",
+     .options = top_options,
+     .run = ctl_top,
+     .help = "what goes on, looked at each second",
+     .more =
+         "Sessions that run with progress and it/s, those that wait, and per domain: the share of the time that it had "
+         "an operation in hand (BUSY), how much of a core it used (CPU), what it has in hand, its memory, and how long "
+         "ago it was last heard of. On a terminal it is drawn over until q or Ctrl-C; else one view follows the other, "
+         "with --json one object in a line."},
     {.name = "models",
      .arguments = "[NAME]",
      .words_max = 1,
@@ -251,7 +272,22 @@ const struct ctl_verb ctl_verbs[] = {
      .options = logs_options,
      .run = ctl_logs,
      .help = "the end of the log",
-     .more = "If heptad is not running, the log file in the state folder is read, and heptctl says so."},
+     .more =
+         "If heptad is not running, the log file in the state folder is read, and heptctl says so. With --session "
+         "come the lines that any process has written about it, from the newest 16 MiB of the log; with log.level = "
+         "debug there is one for each operation."},
+    {.name = "trace",
+     .arguments = "ID",
+     .words_min = 1,
+     .words_max = 1,
+     .kind = CTL_KIND_SESSION,
+     .options = trace_options,
+     .run = ctl_trace,
+     .help = "a session's life, for Perfetto or chrome://tracing",
+     .more =
+         "Trace events as JSON: the session's states on one track, and on a track for each domain every attempt of a "
+         "step, waiting and in hand, with its errors, denoising progress as far as the daemon still has it, and the "
+         "deaths of processes meanwhile. Open the file at https://ui.perfetto.dev."},
     {.name = "drain",
      .arguments = "",
      .run = ctl_drain,

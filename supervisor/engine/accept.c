@@ -190,27 +190,32 @@ static bool model_is_there(const struct hep_engine *engine, const struct hep_ses
     return false;
 }
 
-/* The models that steps say they need. */
+/* required: array of names or references; step: who needs them, "" = the workflow. */
+static void check_required(struct application *a, struct hep_session *session, const json_t *required, const char *step)
+{
+    json_t *names = NULL, *name;
+    size_t index;
+    struct hep_error error;
+    if (!required)
+        return;
+    if (hep_session_fill(session, required, &names, &error) != HEP_OK)
+        hep_problem_add_error(a->problems, step, &error);
+    json_array_foreach(names, index, name) if (!model_is_there(a->engine, session, name))
+    {
+        hep_fail_field(&error, HEP_E_NOT_FOUND, "model", "%s%s needs the model \"%.80s\", which is not there",
+                       step[0] ? "step " : "the workflow", step, json_string_value(name));
+        hep_hint(&error, "see `heptctl models`");
+        hep_problem_add_error(a->problems, step, &error);
+    }
+    json_decref(names);
+}
+
+/* The models that the workflow and its steps say they need. */
 static void check_models(struct application *a, struct hep_session *session)
 {
-    for (size_t i = 0; i < session->workflow->step_count; i++) {
-        const struct hep_workflow_step *step = &session->workflow->steps[i];
-        json_t *required = NULL, *name;
-        size_t index;
-        struct hep_error error;
-        if (!step->required_models)
-            continue;
-        if (hep_session_fill(session, step->required_models, &required, &error) != HEP_OK)
-            hep_problem_add_error(a->problems, step->id, &error);
-        json_array_foreach(required, index, name) if (!model_is_there(a->engine, session, name))
-        {
-            hep_fail_field(&error, HEP_E_NOT_FOUND, "model", "step %s needs the model \"%.80s\", which is not there",
-                           step->id, json_string_value(name));
-            hep_hint(&error, "see `heptctl models`");
-            hep_problem_add_error(a->problems, step->id, &error);
-        }
-        json_decref(required);
-    }
+    check_required(a, session, session->workflow->required_models, "");
+    for (size_t i = 0; i < session->workflow->step_count; i++)
+        check_required(a, session, session->workflow->steps[i].required_models, session->workflow->steps[i].id);
 }
 
 /* A session that nobody knows yet; NULL with problems noted. */

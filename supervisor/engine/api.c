@@ -233,6 +233,17 @@ enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep
     return HEP_E_DOMAIN_DOWN;
 }
 
+/* The names come from the tables only: what nobody knows is "unknown". */
+void hep_engine_count_refused(struct hep_engine *engine, const char *type, enum hep_status code)
+{
+    size_t length = strcspn(type, ".");
+    enum hep_role role = hep_role_from_prefix(type, length);
+    const json_t *row =
+        role != HEP_ROLE_NONE && type[length] ? hep_router_operation(engine->router, role, type + length + 1) : NULL;
+    hep_metrics_own(engine->metrics, role != HEP_ROLE_NONE ? (int)role : HEP_METRICS_UNKNOWN,
+                    hep_json_str(row, "name", "unknown"), code);
+}
+
 /* ---- passing on -------------------------------------------------------------------------------------------------- */
 struct passage {
     enum hep_role role;
@@ -278,7 +289,7 @@ static enum hep_status submit_passage(struct hep_engine *engine, const struct he
     *passage = (struct passage){.role = route->role, .engine = engine, .answer = answer, .context = context};
     snprintf(passage->operation, sizeof passage->operation, "%s", route->name);
     json_t *message =
-        json_pack("{s:o, s:O, s:I}", "type", json_sprintf("%s.%s", hep_role_name(route->role), route->name), "data",
+        json_pack("{s:o, s:O, s:I}", "type", json_sprintf("%s.%s", hep_role_name(route->role), route->asked), "data",
                   data, "deadline_ms", (json_int_t)hep_json_int(route->operation, "deadline_ms", 0));
     if (session[0])
         json_object_set_new(message, "session", json_string(session));
@@ -299,6 +310,8 @@ void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, 
     enum hep_status status = hep_router_route(engine->router, type, caller, &route, &error);
     if (status == HEP_OK && !json_is_object(fields))
         status = hep_fail_field(&error, HEP_E_BAD_FIELD, "data", "data must be an object");
+    if (status == HEP_OK && (status = hep_router_check_references(route.operation, fields, caller, &error)) != HEP_OK)
+        snprintf(error.domain, sizeof error.domain, "%s", hep_role_name(route.role));
     if (status == HEP_OK && (!engine->proc || (!hep_proc_is_ready(engine->proc, route.role) &&
                                                !hep_proc_is_recycling(engine->proc, route.role))))
         status = hep_engine_refuse_down(engine, route.role, route.name, &error);
@@ -308,6 +321,7 @@ void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, 
         status = submit_passage(engine, &route, fields, session, answer, context, &error);
     json_decref(fields);
     if (status != HEP_OK) {
+        hep_engine_count_refused(engine, type, status);
         answer(context, status, NULL, &error);
         return;
     }

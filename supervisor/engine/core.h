@@ -13,6 +13,7 @@
 #include "supervisor/engine/estimate.h"
 #include "supervisor/engine/events.h"
 #include "supervisor/engine/incidents.h"
+#include "supervisor/engine/metrics.h"
 #include "supervisor/engine/router.h"
 #include "supervisor/engine/session.h"
 #include "supervisor/engine/store.h"
@@ -44,11 +45,13 @@ struct hep_engine {
     void (*shm_room)(uint64_t *total, uint64_t *available); /* hep_shm_room; tests have their own  */
     int sessions_max, queue_max, sessions_kept;
     void (*all_stopped)(void *context);
+    enum hep_status (*configure)(void *context, const json_t *settings, struct hep_error *error);
     void *context;
 
     struct hep_store *store;
     struct hep_incidents incidents;
     struct hep_events *events;
+    struct hep_metrics *metrics;
     struct hep_workflows *workflows;
     struct hep_router *router;
     struct hep_dispatch *dispatch;
@@ -70,6 +73,7 @@ struct hep_engine {
     struct hep_error store_error;       /* code OK: the store works                                     */
     struct hep_loop_timer *store_timer; /* next try of a failed commit                                  */
     int ended_since_trim;
+    struct hep_optimizing *optimizing;               /* device.optimize is under way; NULL = it is not           */
     bool measuring;                                  /* device.measure is under way                                  */
     int64_t measure_next_ms;                         /* monotonic: not before; 0 = at once                           */
     int64_t measure_wait_ms;                         /* from one to the next, doubling while they do not agree       */
@@ -82,6 +86,9 @@ struct hep_engine {
 /* Ends every callback of the engine: commits what is dirty, then announces it and sends what may go. If the commit
    fails, nothing is announced or sent; it is tried again each second. Returns store_error.code. */
 enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *error);
+/* The device computes on other cores than before: asks which, and what was measured on those is not its rate any more.
+ */
+void hep_engine_device_changed(struct hep_engine *engine);
 /* Begins queued sessions as far as there is room. */
 void hep_engine_admit(struct hep_engine *engine);
 /* Memory for all sessions; 0 = no limit known. */
@@ -135,6 +142,8 @@ void hep_engine_validate(struct hep_engine *engine, const struct hep_engine_requ
 /* Passes a request on to a domain. data is borrowed. Errors by the router, DOMAIN_DOWN, and the domain's own. */
 void hep_engine_pass(struct hep_engine *engine, const char *type, json_t *data, enum hep_permission caller,
                      const char *session, hep_engine_answer *answer, void *context);
+/* Counts a request that nobody was asked: refused with this code, whatever its type. */
+void hep_engine_count_refused(struct hep_engine *engine, const char *type, enum hep_status code);
 /* DOMAIN_DOWN with all that is known: the domain, its state and cause, the operation, when it is tried again. */
 enum hep_status hep_engine_refuse_down(const struct hep_engine *engine, enum hep_role role, const char *operation,
                                        struct hep_error *error);
@@ -181,5 +190,18 @@ void hep_make_id(char kind, char id[HEP_SESSION_ID_MAX]);
 /* accept.c: a seed of 32 bits, so that every client can hold it in a number. */
 uint64_t hep_choose_seed(void);
 json_t *hep_engine_status(struct hep_engine *engine); /* status.c; new reference */
+/* What device.optimize is to change. */
+struct hep_optimize_wish {
+    int threads;            /* 0 = all cores; -1 = as it is             */
+    const char *huge_pages; /* "on", "off"; "" = as it is               */
+    const char *isa;        /* a level, "auto"; "" = as it is           */
+    const char *device_id;  /* "" = any                                 */
+};
+/* optimize.c: nothing said at all means the best of each. Reply: {device_id, changes:[{setting, old, new}], settings},
+   once it is in force. NOT_FOUND: no such device; UNSUPPORTED_HARDWARE, NOT_NOW: see isa; BUSY; TIMEOUT. */
+void hep_engine_optimize(struct hep_engine *engine, const struct hep_optimize_wish *wish, hep_engine_answer *answer,
+                         void *context);
+void hep_engine_optimize_ready(struct hep_engine *engine); /* a domain is ready */
+void hep_engine_optimize_stop(struct hep_engine *engine);  /* the engine ends   */
 
 #endif

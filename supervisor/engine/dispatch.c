@@ -8,6 +8,8 @@
 #include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/wire.h"
+#include "supervisor/engine/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@ struct hep_errand {
     enum errand_state state;
     bool leased; /* it counts as a user of its domain's lease              */
     int64_t sent_ms;
+    int64_t submitted_us, sent_us; /* CLOCK_MONOTONIC; sent_us 0 = not yet                  */
     char request_id[24];
     struct hep_loop_timer *timer; /* of a REFUSED one                                       */
     struct hep_error error;       /* of a REFUSED one                                       */
@@ -34,6 +37,7 @@ struct hep_errand {
 struct hep_dispatch {
     struct hep_loop *loop;
     struct hep_proc *proc;
+    struct hep_metrics *metrics;
     struct hep_lease_ledger ledger;
     struct hep_errand *errands; /* sorted by order_of                                     */
     uint64_t next_request;
@@ -44,12 +48,14 @@ struct hep_dispatch {
     const struct hep_errand *short_of_cores; /* the first such one of the last pump            */
 };
 
-enum hep_status hep_dispatch_create(struct hep_loop *loop, struct hep_dispatch **dispatch, struct hep_error *error)
+enum hep_status hep_dispatch_create(struct hep_loop *loop, struct hep_metrics *metrics, struct hep_dispatch **dispatch,
+                                    struct hep_error *error)
 {
     struct hep_dispatch *result = calloc(1, sizeof *result);
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the dispatch");
     result->loop = loop;
+    result->metrics = metrics;
     hep_lease_init(&result->ledger);
     *dispatch = result;
     return HEP_OK;
@@ -108,7 +114,7 @@ enum hep_status hep_dispatch_submit(struct hep_dispatch *dispatch, const struct 
         json_decref(spec->message);
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request to %s", hep_role_name(spec->role));
     }
-    *result = (struct hep_errand){.dispatch = dispatch, .spec = *spec, .state = WAITING};
+    *result = (struct hep_errand){.dispatch = dispatch, .spec = *spec, .state = WAITING, .submitted_us = hep_now_us()};
     list_insert(dispatch, result);
     *errand = result;
     return HEP_OK;
@@ -139,6 +145,13 @@ const char *hep_errand_request_id(const struct hep_errand *errand)
 }
 
 /* ---- the end of an errand ---------------------------------------------------------------------------------------- */
+static void count(const struct hep_errand *errand, enum hep_status status, const json_t *reply)
+{
+    int64_t now = hep_now_us(), sent = errand->sent_us;
+    hep_metrics_answered(errand->dispatch->metrics, errand->spec.message, status, reply,
+                         (sent ? sent : now) - errand->submitted_us, sent ? now - sent : -1);
+}
+
 static void errand_end(struct hep_errand *errand, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     struct hep_dispatch *dispatch = errand->dispatch;
@@ -151,7 +164,12 @@ static void errand_end(struct hep_errand *errand, enum hep_status status, json_t
     if (errand->leased)
         hep_lease_give(&dispatch->ledger, role);
     list_remove(dispatch, errand);
+    count(errand, status, reply);
+    /* what follows from the answer is said with whose it was */
+    struct hep_log_context before =
+        hep_log_enter(hep_json_str(errand->spec.message, "session", ""), errand->request_id);
     errand->spec.done(errand->spec.context, status, reply, error);
+    hep_log_leave(&before);
     errand_free(errand);
 }
 
@@ -272,7 +290,8 @@ static void send_errand(struct hep_errand *errand)
     HEP_CRASH_POINT("dispatch.after_send");
     if (status == HEP_OK) {
         errand->state = SENT;
-        errand->sent_ms = hep_now_ms();
+        errand->sent_us = hep_now_us();
+        errand->sent_ms = errand->sent_us / 1000;
         dispatch->in_hand[role]++;
         dispatch->ordered[role] += errand->spec.ordered;
         dispatch->alone[role] += errand->spec.alone;

@@ -29,7 +29,10 @@ struct hep_errand_spec {
     void *context;
 };
 
-enum hep_status hep_dispatch_create(struct hep_loop *loop, struct hep_dispatch **dispatch, struct hep_error *error);
+struct hep_metrics;
+/* metrics: counts what is answered; not owned. */
+enum hep_status hep_dispatch_create(struct hep_loop *loop, struct hep_metrics *metrics, struct hep_dispatch **dispatch,
+                                    struct hep_error *error);
 /* What still waits ends with CANCELLED. Nothing may be in hand. NULL is accepted. */
 void hep_dispatch_destroy(struct hep_dispatch *dispatch);
 void hep_dispatch_attach(struct hep_dispatch *dispatch, struct hep_proc *proc);

@@ -211,6 +211,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     if (engine->settling || !engine->events)
         return HEP_OK;
     engine->settling = true;
+    struct hep_log_context before = hep_log_enter("", ""); /* whoever called: this is about all */
     bool told = false;
     for (int round = 0; round < SETTLE_ROUNDS; round++) {
         struct hep_error reason = {0};
@@ -240,6 +241,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
     hep_dispatch_pump(engine->dispatch); /* a session's step is there only once it is stored */
     yield_to_urgent(engine);
     engine->settling = false;
+    hep_log_leave(&before);
     if (told && engine->changed)
         engine->changed(engine->changed_context);
     if (error)
@@ -254,6 +256,7 @@ void hep_engine_event(struct hep_engine *engine, struct hep_session *session, co
         fields = json_object();
     if (session)
         json_object_set_new(fields, "session", json_string(session->id));
+    hep_metrics_event(engine->metrics, session, name);
     uint64_t seq = hep_events_add(engine->events, name, durable, fields);
     if (session)
         session->change_seq = seq;
@@ -361,12 +364,14 @@ static void on_ready(void *context, enum hep_role role, uint64_t generation, jso
 {
     struct hep_engine *engine = context;
     engine->domains[role] = (struct hep_engine_domain){generation, hep_now_ms()};
+    hep_metrics_ready(engine->metrics, role);
     hep_router_learn(engine->router, role, operations);
     hep_catalog_on_ready(engine->catalog, role);
     if (role == HEP_ROLE_DEVICE) {
         ask_device(engine, "list", on_devices);
         ask_device(engine, "get_memory", on_memory);
     }
+    hep_engine_optimize_ready(engine);
     hep_engine_event(engine, NULL, "domain.ready", true,
                      json_pack("{s:s, s:I}", "domain", hep_role_name(role), "generation", (json_int_t)generation));
     hep_engine_settle(engine, NULL);
@@ -377,6 +382,7 @@ static void on_died(void *context, enum hep_role role, uint64_t generation, json
     struct hep_engine *engine = context;
     (void)generation;
     engine->domains[role].report_ms = 0;
+    hep_metrics_died(engine->metrics, role, obituary);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_on_death(s, role, obituary);
     hep_engine_event(engine, NULL, "domain.died", true,
@@ -455,6 +461,15 @@ static void measure(struct hep_engine *engine)
     hep_dispatch_pump(engine->dispatch);
 }
 
+void hep_engine_device_changed(struct hep_engine *engine)
+{
+    json_decref(hep_take(&engine->rates));
+    engine->gflops_seen = 0;
+    engine->measure_next_ms = engine->measure_wait_ms = 0;
+    ask_device(engine, "list", on_devices);
+    hep_dispatch_pump(engine->dispatch);
+}
+
 static void on_report(void *context, enum hep_role role, uint64_t generation, json_t *report)
 {
     struct hep_engine *engine = context;
@@ -462,6 +477,7 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     if (generation != engine->domains[role].generation)
         return;
     engine->domains[role].report_ms = hep_now_ms();
+    hep_metrics_report(engine->metrics, role, report);
     if (role == HEP_ROLE_INFERENCE && strcmp(kind, "status") == 0)
         hep_batches_see_manager(engine, json_object_get(report, "inference"));
     if (role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0) {
@@ -470,6 +486,9 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     }
     if (role == HEP_ROLE_DEVICE && json_is_false(json_object_get(report, "rates_settled")) && has_time(engine))
         measure(engine);
+    int64_t cores = role == HEP_ROLE_DEVICE && strcmp(kind, "status") == 0 ? hep_json_int(report, "cores", 0) : 0;
+    if (cores > 0 && cores != hep_lease_cores(hep_dispatch_ledger(engine->dispatch)))
+        hep_engine_device_changed(engine);
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
     if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
         hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1),
@@ -491,6 +510,7 @@ static void on_state(void *context, enum hep_role role, const char *from, const 
     struct hep_engine *engine = context;
     bool routine = (strcmp(from, "ready") == 0 && strcmp(to, "busy") == 0) ||
                    (strcmp(from, "busy") == 0 && strcmp(to, "ready") == 0);
+    hep_metrics_state(engine->metrics, role, to);
     if (routine)
         return;
     hep_engine_event(engine, NULL, "domain.state", false,
@@ -597,6 +617,7 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
     engine->queue_max = options->queue_max > 0 ? options->queue_max : HEP_QUEUE_MAX;
     engine->sessions_kept = options->sessions_kept > 0 ? options->sessions_kept : SESSIONS_KEPT;
     engine->all_stopped = options->all_stopped;
+    engine->configure = options->configure;
     engine->context = options->context;
     engine->proc_events = (struct hep_proc_events){.context = engine,
                                                    .ready = on_ready,
@@ -617,6 +638,9 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the engine");
     result->loop = loop;
     result->created_ms = hep_now_ms();
+    result->metrics = hep_metrics_create();
+    if (!result->metrics)
+        HEP_TRY_DONE(status, hep_fail(error, HEP_E_NO_MEMORY, "no memory for the metrics"));
     HEP_TRY_DONE(status, take_options(result, options, error));
     if (snprintf(path, sizeof path, "%s/heptad.db", result->state_dir) >= (int)sizeof path)
         HEP_TRY_DONE(status, hep_fail(error, HEP_E_BAD_CONFIG, "the path of the state folder is too long"));
@@ -626,7 +650,8 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
     HEP_TRY_DONE(status, hep_engine_load_workflows(result, error));
     HEP_TRY_DONE(status, hep_events_create(result->store, &result->events, error));
     HEP_TRY_DONE(status, hep_router_create(&result->router, error));
-    HEP_TRY_DONE(status, hep_dispatch_create(loop, &result->dispatch, error));
+    result->metrics->router = result->router;
+    HEP_TRY_DONE(status, hep_dispatch_create(loop, result->metrics, &result->dispatch, error));
     HEP_TRY_DONE(status, hep_catalog_create(result->dispatch, &result->catalog, error));
     HEP_TRY_DONE(status, load_sessions(result, error));
     *engine = hep_take(&result);
@@ -683,6 +708,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     engine->settling = true; /* nothing is stored or sent any more */
     engine->changed = NULL;
     hep_dispatch_destroy(engine->dispatch);
+    hep_engine_optimize_stop(engine);
     hep_catalog_destroy(engine->catalog);
     while (engine->sessions)
         hep_engine_drop_session(engine, engine->sessions);
@@ -697,6 +723,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     hep_estimates_destroy(engine->estimates);
     hep_store_close(engine->store);
     json_decref(engine->rates);
+    hep_metrics_destroy(engine->metrics);
     json_decref(engine->manager);
     free(engine->instance);
     free(engine->state_dir);

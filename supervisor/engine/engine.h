@@ -29,6 +29,9 @@ struct hep_engine_options {
     int sessions_max;          /* sessions running at once; 0 = 4                                                */
     int queue_max;             /* sessions waiting; 0 = HEP_QUEUE_MAX                                            */
     int sessions_kept;         /* ended sessions that the store keeps; 0 = 10000                                 */
+    /* Sets configuration keys (an object: key → value as text), and has the domains that run told; NULL = cannot.
+       BAD_CONFIG, NO_MEMORY: nothing has changed. */
+    enum hep_status (*configure)(void *context, const json_t *settings, struct hep_error *error);
     /* hep_proc's all_stopped is passed on to here; NULL = nobody. */
     void (*all_stopped)(void *context);
     void *context;

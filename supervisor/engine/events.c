@@ -29,6 +29,7 @@ struct hep_events {
     uint64_t stored;                    /* up to here durable ones are in the store (or announced)     */
     uint64_t reserved;                  /* numbers below this are reserved in the store                */
     uint64_t reserving;                 /* what the open transaction reserves                          */
+    uint64_t missed;                    /* asked for too late                                          */
 };
 
 enum hep_status hep_events_create(struct hep_store *store, struct hep_events **events, struct hep_error *error)
@@ -127,6 +128,20 @@ uint64_t hep_events_kept_since(const struct hep_events *events)
     return (uint64_t)hep_store_value(events->store, HEP_STORE_EVENTS_KEPT, 1);
 }
 
+/* Of the numbers from `after` to `until` those that the store did not have; those before this process do not count,
+   many of them were never used. */
+static void count_missed(struct hep_events *events, uint64_t after, uint64_t until, uint64_t there)
+{
+    uint64_t first = after + 1 > events->first ? after + 1 : events->first;
+    if (until + 1 > first + there)
+        events->missed += until + 1 - first - there;
+}
+
+uint64_t hep_events_missed(const struct hep_events *events)
+{
+    return events->missed;
+}
+
 uint64_t hep_events_all_since(const struct hep_events *events)
 {
     uint64_t oldest = events->next > HEP_EVENTS_RING ? events->next - HEP_EVENTS_RING : 0;
@@ -140,6 +155,7 @@ struct gathering {
     uint64_t oldest; /* from here on the ring has them, and those that are not stored between them */
     uint64_t reached;
     int rows;
+    uint64_t first, own_rows; /* of this process: its first number, rows since */
 };
 
 static bool is_wanted(const struct hep_event_filter *filter, const char *session, const char *name)
@@ -154,6 +170,7 @@ static enum hep_store_verdict judge_stored(void *context, uint64_t seq, const ch
     if (json_array_size(gathering->list) == gathering->limit || seq >= gathering->oldest)
         return HEP_STORE_STOP;
     gathering->rows++;
+    gathering->own_rows += seq >= gathering->first;
     gathering->reached = seq;
     return is_wanted(gathering->filter, gathering->filter->session, name) ? HEP_STORE_TAKE : HEP_STORE_SKIP;
 }
@@ -186,10 +203,14 @@ json_t *hep_events_after(struct hep_events *events, uint64_t after, const struct
                                   .list = json_array(),
                                   .limit = (size_t)limit,
                                   .oldest = hep_events_all_since(events),
-                                  .reached = after};
+                                  .reached = after,
+                                  .first = events->first};
     if (after > events->seen)
         gathering.reached = events->seen; /* a number that no event has had */
-    if (gathering.reached + 1 >= gathering.oldest || !gather_stored(events, &gathering))
+    bool is_late = gathering.reached + 1 < gathering.oldest, more = is_late && gather_stored(events, &gathering);
+    if (is_late && filter->follows)
+        count_missed(events, after, gathering.reached, gathering.own_rows);
+    if (!more)
         while (gathering.reached < events->seen && json_array_size(gathering.list) < gathering.limit) {
             json_t *data = events->ring[++gathering.reached % HEP_EVENTS_RING].data;
             if (is_wanted(filter, hep_json_str(data, "session", ""), hep_json_str(data, "name", "")))

@@ -32,6 +32,7 @@ uint64_t hep_events_last(const struct hep_events *events);
 struct hep_event_filter {
     const char *session; /* only those of this session                  */
     const char *types;   /* only those with such a name, HEP_TEXT_NAMES */
+    bool follows;        /* who asks wants every event: those that neither ring nor store has any more are counted */
 };
 /* Array of at most limit events with seq > after; what the ring has lost comes from the store. *reached: the number up
    to which all have been looked at, those that are not wanted included: the next question begins there. It may be
@@ -42,5 +43,7 @@ json_t *hep_events_after(struct hep_events *events, uint64_t after, const struct
 uint64_t hep_events_kept_since(const struct hep_events *events);
 /* … and from this one on the others are there too. */
 uint64_t hep_events_all_since(const struct hep_events *events);
+/* Events that somebody who follows came too late for, so far. */
+uint64_t hep_events_missed(const struct hep_events *events);
 
 #endif

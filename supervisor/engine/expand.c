@@ -98,6 +98,18 @@ static void take_parameter(struct expansion *e, const json_t *step, int index, c
     }
 }
 
+/* What the step's name stands for, as far as it is the configuration's to say; parameters that it gives go before. */
+static void take_preset(struct expansion *e, const json_t *step, int index)
+{
+    const struct hep_workflow_step *known = &e->base->steps[index];
+    const char *called = hep_json_str(step, "operation", ""), *key;
+    json_t *value;
+    json_object_foreach(hep_router_preset(hep_router_operation(e->router, known->role, called), called), key,
+                        value) if (base_has_parameter(e, key) &&
+                                   !json_object_get(json_object_get(step, "parameters"), key))
+        take_parameter(e, step, index, key, value);
+}
+
 static void take_known(struct expansion *e, const json_t *step, int index)
 {
     const char *key;
@@ -106,6 +118,7 @@ static void take_known(struct expansion *e, const json_t *step, int index)
         hep_problem_add(e->problems, hep_json_str(step, "id", ""), "parameters", HEP_E_BAD_FIELD,
                         "parameters must be an object");
     json_object_foreach(parameters, key, value) take_parameter(e, step, index, key, value);
+    take_preset(e, step, index);
     take_base_before(e, index);
     if (!e->taken[index])
         take_base(e, index, step);
@@ -124,8 +137,8 @@ static void check_allowed(struct expansion *e, const json_t *step)
     if (!hep_router_knows(e->router, role))
         hep_fail(&error, HEP_E_DOMAIN_DOWN, "the domain %s has not been ready yet, so its operations are not known",
                  hep_role_name(role));
-    else
-        hep_router_route(e->router, type, e->caller, &route, &error);
+    else if (hep_router_route(e->router, type, e->caller, &route, &error) == HEP_OK)
+        hep_router_check_references(route.operation, json_object_get(step, "parameters"), e->caller, &error);
     if (error.code == HEP_E_DOMAIN_DOWN || error.code == HEP_E_NOT_ALLOWED)
         hep_problem_add_error(e->problems, hep_json_str(step, "id", ""), &error);
 }
@@ -141,7 +154,10 @@ static void take_other(struct expansion *e, const json_t *given)
         snprintf(id, sizeof id, "step_%d", ++e->unnamed);
         json_object_set_new(step, "id", json_string(id));
     }
-    json_object_set_new(step, "operation", json_string(own_name(e, role, operation)));
+    json_t *preset =
+        role == HEP_ROLE_NONE ? NULL : hep_router_preset(hep_router_operation(e->router, role, operation), operation);
+    if (!preset) /* else the domain fills in what the name stands for */
+        json_object_set_new(step, "operation", json_string(own_name(e, role, operation)));
     check_allowed(e, step);
     json_array_append_new(e->steps, step);
 }

@@ -16,14 +16,18 @@ enum { HEP_LEASE_CORES_MAX = 1024, HEP_LEASE_SPLIT_CORES = 8 };
 struct hep_lease_ledger {
     int cores[HEP_LEASE_CORES_MAX];      /* ids, as device.list gives them                      */
     uint8_t holder[HEP_LEASE_CORES_MAX]; /* enum hep_role that has the core; HEP_ROLE_NONE free */
-    int count;                           /* of cores                                            */
+    bool leaving[HEP_LEASE_CORES_MAX];   /* it is not the device's any more, and goes when its holder gives it back */
+    int count;                           /* of cores, those that are leaving included           */
     int users[HEP_ROLE_COUNT];           /* operations in hand under the domain's lease         */
 };
 
 /* No cores known yet: nothing is granted. */
 void hep_lease_init(struct hep_lease_ledger *ledger);
-/* The cores that there are (array of integers). Leases in force keep what they have until they end. */
+/* The cores that there are (array of integers). Leases in force keep what they have until they end; a core that is not
+   among them is granted to nobody after that. */
 void hep_lease_set_cores(struct hep_lease_ledger *ledger, const json_t *cores);
+/* How many cores there are, without those that are leaving. */
+int hep_lease_cores(const struct hep_lease_ledger *ledger);
 /* How many cores a domain is to get, busy: whether sessions of other steps also wait for cores. This is the whole
    policy: everything to one domain at a time, unless the machine is large enough (HEP_LEASE_SPLIT_CORES) that a quarter
    of it decodes or encodes prompts while the rest denoises. */

@@ -28,7 +28,8 @@ bool hep_session_is_planned(const struct hep_session *session)
 
 uint64_t hep_session_memory(const struct hep_session *session)
 {
-    return (uint64_t)(hep_json_int(session->plan, "arena_bytes", 0) + hep_json_int(session->plan, "memory_bytes", 0));
+    int64_t planned = hep_json_int(session->plan, "arena_bytes", 0) + hep_json_int(session->plan, "memory_bytes", 0);
+    return (uint64_t)(planned > session->workflow->memory_bytes ? planned : session->workflow->memory_bytes);
 }
 
 /* How often the network of a generate step runs: what scheduler.plan has said, before that the steps asked for. */

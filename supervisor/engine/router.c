@@ -66,6 +66,11 @@ json_t *hep_router_operation(const struct hep_router *router, enum hep_role role
     return NULL;
 }
 
+json_t *hep_router_preset(json_t *operation, const char *name)
+{
+    return json_object_get(json_object_get(operation, "presets"), name);
+}
+
 bool hep_router_needs_lease(const struct hep_router *router, enum hep_role role, const char *name)
 {
     return hep_json_bool(hep_router_operation(router, role, name), "lease", false);
@@ -104,6 +109,26 @@ enum hep_status hep_router_refuse(const char *type, enum hep_permission needed, 
     return HEP_E_NOT_ALLOWED;
 }
 
+enum hep_status hep_router_check_references(json_t *operation, json_t *data, enum hep_permission caller,
+                                            struct hep_error *error)
+{
+    size_t index;
+    json_t *field, *given;
+    json_array_foreach(json_object_get(operation, "request"), index, field)
+    {
+        const char *name = hep_json_str(field, "name", "");
+        bool written = strcmp(hep_json_str(field, "access", ""), "write") == 0;
+        given = json_object_get(data, name);
+        if (strcmp(hep_json_str(field, "type", ""), "tensor") != 0 || !json_is_object(given) ||
+            caller >= (written ? HEP_INTERNAL : HEP_OPERATOR))
+            continue;
+        hep_fail_field(error, HEP_E_NOT_ALLOWED, name, "%s is a tensor reference: %s", name,
+                       written ? "only the supervisor says where is written" : "clients give none");
+        return hep_hint(error, "leave %s out", name), HEP_E_NOT_ALLOWED;
+    }
+    return HEP_OK;
+}
+
 enum hep_status hep_router_route(const struct hep_router *router, const char *type, enum hep_permission caller,
                                  struct hep_route *route, struct hep_error *error)
 {
@@ -133,6 +158,7 @@ enum hep_status hep_router_route(const struct hep_router *router, const char *ty
         }
         return status;
     }
+    result.asked = name;
     snprintf(result.name, sizeof result.name, "%s", hep_json_str(result.operation, "name", name));
     result.heavy = hep_router_needs_lease(router, result.role, result.name);
     *route = result;

@@ -78,6 +78,9 @@ static struct tally count_domains(const struct hep_engine *engine, json_t *domai
         bool up = is_up(state) && fresh && idle < HEP_STALL_MS;
         json_object_set_new(domain, "idle_ms", json_integer(idle));
         json_object_set_new(domain, "healthy", json_boolean(up));
+        if (role != HEP_ROLE_NONE)
+            json_object_set_new(domain, "busy_ms",
+                                json_integer((json_int_t)hep_metrics_busy_us(engine->metrics, role) / 1000));
         if (report)
             json_object_set_new(domain, "reported_ms_ago", json_integer(hep_now_ms() - report));
         if (role != HEP_ROLE_NONE && engine->incidents.last[role] > 0)

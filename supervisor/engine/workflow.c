@@ -286,6 +286,23 @@ static void parse_steps(struct parser *p, json_t *array, bool final, struct hep_
     p->step = "";
 }
 
+/* What it needs beside what its steps plan. */
+static void parse_requirements(struct parser *p, json_t *object)
+{
+    static const char *const keys[] = {"memory_bytes", "models", NULL};
+    if (!object)
+        return;
+    if (!json_is_object(object)) {
+        problem(p, HEP_E_BAD_FIELD, "resource_requirements", "resource_requirements is {memory_bytes, models}");
+        return;
+    }
+    check_keys(p, "resource_requirements", object, keys);
+    p->workflow->memory_bytes = integer_key(p, "resource_requirements", object, "memory_bytes", 0, 0, INT64_MAX);
+    p->workflow->required_models = json_object_get(object, "models");
+    if (p->workflow->required_models && !json_is_array(p->workflow->required_models))
+        problem(p, HEP_E_BAD_FIELD, "models", "resource_requirements: models must be an array");
+}
+
 static void check_all_references(struct parser *p)
 {
     struct hep_workflow *w = p->workflow;
@@ -301,6 +318,7 @@ static void check_all_references(struct parser *p)
     for (size_t i = 0; i < w->final_count; i++)
         check_references(p, "finally", w->step_count, "finally", w->finals[i].parameters);
     check_references(p, "results", w->step_count, "results", w->results);
+    check_references(p, "resource_requirements", 0, "resource_requirements", w->required_models);
     for (size_t i = 0; i < w->parameter_count; i++) {
         const struct hep_parameter *parameter = &w->parameters[i];
         const char *text = json_string_value(parameter->fallback);
@@ -313,8 +331,9 @@ static void check_all_references(struct parser *p)
 enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_workflow **workflow,
                                    struct hep_error *error)
 {
-    static const char *const keys[] = {"workflow_id", "name",  "help",    "description", "version",
-                                       "parameters",  "steps", "finally", "results",     NULL};
+    static const char *const keys[] = {"workflow_id",        "name",  "help",    "description", "version",
+                                       "parameters",         "steps", "finally", "results",     "resource_requirements",
+                                       "estimated_duration", NULL};
     struct hep_workflow *w = calloc(1, sizeof *w);
     json_t *found = json_array(), *copy = json_deep_copy(source);
     struct parser parser = {.workflow = w, .problems = found, .step = ""};
@@ -339,6 +358,7 @@ enum hep_status hep_workflow_parse(json_t *source, json_t *problems, struct hep_
     parse_parameters(&parser, json_object_get(copy, "parameters"));
     parse_steps(&parser, json_object_get(copy, "steps"), false, &w->steps, &w->step_count);
     parse_steps(&parser, json_object_get(copy, "finally"), true, &w->finals, &w->final_count);
+    parse_requirements(&parser, json_object_get(copy, "resource_requirements"));
     check_all_references(&parser);
     enum hep_status status = HEP_OK;
     if (json_array_size(found) > 0) {
@@ -384,7 +404,9 @@ json_t *hep_workflow_describe(const struct hep_workflow *workflow)
             json_object_set(row, as_written[key], json_object_get(source, as_written[key]));
         json_array_append_new(steps, row);
     }
-    return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o}", "workflow_id", workflow->id, "name", workflow->name, "help",
-                     workflow->help, "version", workflow->version, "parameters",
-                     parameters ? json_incref(parameters) : json_object(), "steps", steps);
+    return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:O*, s:O*}", "workflow_id", workflow->id, "name", workflow->name,
+                     "help", workflow->help, "version", workflow->version, "parameters",
+                     parameters ? json_incref(parameters) : json_object(), "steps", steps, "resource_requirements",
+                     json_object_get(workflow->source, "resource_requirements"), "estimated_duration",
+                     json_object_get(workflow->source, "estimated_duration"));
 }

@@ -50,7 +50,9 @@ struct hep_workflow {
     size_t step_count;
     struct hep_workflow_step *finals; /* asked when the session has ended, however; errors do not matter */
     size_t final_count;
-    json_t *results; /* object with references: what session.get shows as results        */
+    json_t *results;         /* object with references: what session.get shows as results        */
+    int64_t memory_bytes;    /* resource_requirements: at least so much is reserved; 0 = what is planned */
+    json_t *required_models; /* resource_requirements: array of names or references; NULL = none         */
 };
 
 /* Takes no reference to source it does not release. On a mistake every problem is appended to problems (texts) and

@@ -285,6 +285,12 @@ void hep_workflow_check_operations(const struct hep_workflow *workflow, const st
                             step->operation);
             continue;
         }
+        if (json_object_get(operation, "unbuilt")) {
+            hep_problem_add(problems, step->id, "operation", HEP_E_UNSUPPORTED, "step %s: %s.%s is not built yet: %s",
+                            step->id, hep_role_name(step->role), step->operation,
+                            hep_json_str(operation, "unbuilt", ""));
+            continue;
+        }
         check_step(&check, step, operation);
         hep_reference_walk(step->parameters, check_reply, &check, NULL);
         check.field = "when";

@@ -12,11 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a caller who may only look may ask of the supervisor and of domains. To add one: a row. */
+/* What a caller who may only look may ask of the supervisor and of domains, by the operations' own names. To add one: a
+   row. */
 static const char *const read_only[] = {
-    "workflow.list", "workflow.get", "session.list",   "session.get",       "session.wait", "batch.list",
-    "batch.get",     "status.get",   "domain.list",    "domain.describe",   "events.poll",  "device.list",
-    "model.list",    "model.info",   "scheduler.list", "device.get_memory",
+    "workflow.list",      "workflow.get",      "session.list",        "session.get",    "session.wait",
+    "status.get",         "domain.list",       "domain.describe",     "events.poll",    "device.list",
+    "device.get",         "device.get_memory", "device.capabilities", "model.list",     "model.info",
+    "conditioning.info",  "scheduler.list",    "scheduler.info",      "inference.info", "postprocessing.info",
+    "communication.wait", "batch.list",        "batch.get",           "metrics.get",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 
@@ -28,9 +31,7 @@ static json_t *error_json(const struct hep_call *call, const struct hep_error *e
         snprintf(said.hint, sizeof said.hint, "%s", hep_status_hint(said.code));
     if (!said.operation[0])
         snprintf(said.operation, sizeof said.operation, "%.60s", call->type);
-    if (call->error_as_text)
-        return json_sprintf("%s: %s", hep_status_name(said.code), said.message);
-    return hep_error_to_json(&said);
+    return hep_envelope_error(&said, call->error_format);
 }
 
 static json_t *reply_json(const struct hep_call *call, enum hep_status status, json_t *data,
@@ -73,6 +74,37 @@ void hep_front_refuse(struct hep_rpc_request *request, const struct hep_error *e
     send_reply(&call, error->code, NULL, error);
 }
 
+/* A domain's prefix is ours for those operations only that our table has. */
+static const struct hep_front_table *own_table(const char *type)
+{
+    size_t length = strcspn(type, ".");
+    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++) {
+        if (strncmp(table->prefix, type, length) != 0 || table->prefix[length])
+            continue;
+        if (hep_role_from_prefix(type, length) == HEP_ROLE_NONE ||
+            (type[length] && hep_operation_find(table->operations, type + length + 1)))
+            return table;
+    }
+    return NULL;
+}
+
+/* By the name that the table has, never by what the caller wrote. */
+static void count(const struct hep_call *call, enum hep_status status)
+{
+    const struct hep_front_table *table = own_table(call->type);
+    const char *dot = strchr(call->type, '.');
+    const struct hep_operation *row = table && dot ? hep_operation_find(table->operations, dot + 1) : NULL;
+    char name[HEP_NAME_MAX];
+    if (call->passed)
+        return;
+    if (!row) {
+        hep_engine_count_refused(call->front->engine, call->type, status);
+        return;
+    }
+    snprintf(name, sizeof name, "%s.%s", table->prefix, row->name);
+    hep_metrics_own(call->front->engine->metrics, HEP_METRICS_SUPERVISOR, name, status);
+}
+
 /* Sends the answer and takes the call off the front's list. */
 static void conclude(struct hep_call *call, enum hep_status status, json_t *data, const struct hep_error *error)
 {
@@ -84,6 +116,7 @@ static void conclude(struct hep_call *call, enum hep_status status, json_t *data
     front->call_count--;
     if (status != HEP_OK)
         hep_log(HEP_DEBUG, "front.refused", "type=%s code=%s", call->type, hep_status_name(status));
+    count(call, status);
     send_reply(call, status, data, error);
     if (call->connection)
         hep_control_calls(call->connection, -1);
@@ -164,30 +197,37 @@ void hep_front_forget(struct hep_front *front, struct hep_connection *connection
 }
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
-static bool is_read_only(const char *type)
-{
-    const char *name = strchr(type, '.');
-    for (size_t i = 0; i < HEP_COUNT_OF(read_only); i++)
-        if (strcmp(read_only[i], type) == 0)
-            return true;
-    for (size_t i = 0; name && i < HEP_COUNT_OF(read_only_names); i++)
-        if (strcmp(read_only_names[i], name + 1) == 0)
-            return true;
-    return false;
-}
-
 static void on_passed(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
 {
     hep_call_end(context, status, reply, error);
 }
 
-static const struct hep_front_table *own_table(const char *type)
+/* The operation's own name, which an alias stands for; name itself if it is not known. */
+static const char *own_name(const struct hep_call *call, const char *name)
 {
-    size_t length = strcspn(type, ".");
-    for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++)
-        if (strncmp(table->prefix, type, length) == 0 && table->prefix[length] == '\0')
-            return table;
-    return NULL;
+    const struct hep_front_table *table = own_table(call->type);
+    const struct hep_operation *row = table ? hep_operation_find(table->operations, name) : NULL;
+    enum hep_role role = hep_role_from_prefix(call->type, strcspn(call->type, "."));
+    if (row)
+        return row->name;
+    if (role == HEP_ROLE_NONE)
+        return name;
+    return hep_json_str(hep_router_operation(call->front->engine->router, role, name), "name", name);
+}
+
+static bool is_read_only(const struct hep_call *call)
+{
+    char type[sizeof call->type];
+    size_t length = strcspn(call->type, ".");
+    const char *name = call->type[length] ? own_name(call, call->type + length + 1) : "";
+    snprintf(type, sizeof type, "%.*s.%s", (int)length, call->type, name);
+    for (size_t i = 0; i < HEP_COUNT_OF(read_only); i++)
+        if (strcmp(read_only[i], type) == 0)
+            return true;
+    for (size_t i = 0; i < HEP_COUNT_OF(read_only_names); i++)
+        if (strcmp(read_only_names[i], name) == 0)
+            return true;
+    return false;
 }
 
 static enum hep_status find_own(const struct hep_front_table *table, struct hep_call *call,
@@ -204,12 +244,9 @@ static enum hep_status find_own(const struct hep_front_table *table, struct hep_
     return HEP_OK;
 }
 
-/* Runs an operation of the supervisor. */
-static enum hep_status run_own(const struct hep_front_table *table, struct hep_call *call, json_t *data,
-                               struct hep_error *error)
+static enum hep_status decode_and_run(const struct hep_operation *row, struct hep_call *call, json_t *data,
+                                      struct hep_error *error)
 {
-    const struct hep_operation *row;
-    HEP_TRY(find_own(table, call, &row, error));
     void *request = calloc(1, row->request_size ? row->request_size : 1);
     if (!request)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
@@ -218,6 +255,27 @@ static enum hep_status run_own(const struct hep_front_table *table, struct hep_c
     if (status == HEP_OK)
         status = row->handler(call, request, NULL, error);
     free(request);
+    return status;
+}
+
+/* Runs an operation of the supervisor. */
+static enum hep_status run_own(const struct hep_front_table *table, struct hep_call *call, json_t *data,
+                               struct hep_error *error)
+{
+    const struct hep_operation *row;
+    json_t *whole = NULL, *gathered;
+    HEP_TRY(find_own(table, call, &row, error));
+    enum hep_status status = hep_operation_check_built(row, error);
+    if (status == HEP_OK)
+        status = hep_operation_data(row, strchr(call->type, '.') + 1, data, &whole, error);
+    if (status == HEP_OK && table->gather) {
+        gathered = table->gather(whole);
+        json_decref(whole);
+        whole = gathered;
+    }
+    if (status == HEP_OK)
+        status = decode_and_run(row, call, whole, error);
+    json_decref(whole);
     if (hep_status_is_of_field(status))
         hep_suggest(error, "see `heptctl operations %.60s`", call->type);
     return status;
@@ -233,6 +291,8 @@ static enum hep_status unknown_prefix(const char *type, struct hep_error *error)
     }
     for (const struct hep_front_table *table = hep_front_tables; table->prefix; table++) {
         size_t used = strlen(list);
+        if (hep_role_from_prefix(table->prefix, strlen(table->prefix)) != HEP_ROLE_NONE)
+            continue;
         snprintf(list + used, sizeof list - used, "%s%s", table == hep_front_tables ? "; and heptad's own: " : ", ",
                  table->prefix);
     }
@@ -247,7 +307,7 @@ static void ask(struct hep_call *call, json_t *message)
     const struct hep_front_table *table = own_table(call->type);
     enum hep_status status = HEP_OK;
     call->asking = true;
-    if (call->caller.read_only && !is_read_only(call->type)) {
+    if (call->caller.read_only && !is_read_only(call)) {
         status =
             hep_fail(&error, HEP_E_NOT_ALLOWED, "%s changes something, and the caller is another user", call->type);
         hep_hint(&error, "ask as the user that heptad runs as, or as root");
@@ -256,7 +316,7 @@ static void ask(struct hep_call *call, json_t *message)
     } else if (strchr(call->type, '.') && hep_role_from_prefix(call->type, strcspn(call->type, ".")) == HEP_ROLE_NONE) {
         status = unknown_prefix(call->type, &error);
     } else {
-        call->deferred = true;
+        call->deferred = call->passed = true;
         hep_engine_pass(call->front->engine, call->type, data, call->caller.permission,
                         hep_json_str(message, "session", ""), on_passed, call);
     }
@@ -280,7 +340,7 @@ static enum hep_status read_envelope(struct hep_call *call, json_t *message, str
             return hep_fail(error, HEP_E_NOT_ALLOWED, "only the daemon's user and root may ask what is internal");
         call->caller.permission = HEP_INTERNAL;
     }
-    call->error_as_text = strcmp(hep_json_str(message, "error_format", ""), "string") == 0;
+    call->error_format = hep_envelope_error_format(message);
     HEP_TRY(hep_envelope_check(message, HEP_FROM_CALLER, error));
     if (strlen(type) >= sizeof call->type)
         return hep_fail_field(error, HEP_E_BAD_FIELD, "type", "type has more than %zu bytes", sizeof call->type - 1);
@@ -308,8 +368,10 @@ void hep_front_request(struct hep_front *front, json_t *message, struct hep_call
     if (status == HEP_OK && (front->call_count > HEP_CALLS_MAX || mine > HEP_CONNECTION_CALLS_MAX))
         status = hep_fail(&error, HEP_E_BUSY, "%d requests are in hand",
                           mine > HEP_CONNECTION_CALLS_MAX ? mine - 1 : front->call_count - 1);
+    struct hep_log_context before = hep_log_enter(hep_json_str(message, "session", ""), call->request_id);
     if (status != HEP_OK)
         hep_call_end(call, status, NULL, &error);
     else
         ask(call, message);
+    hep_log_leave(&before);
 }

@@ -4,6 +4,7 @@
 #ifndef HEP_SUPERVISOR_FRONT_CALL_H
 #define HEP_SUPERVISOR_FRONT_CALL_H
 
+#include "common/envelope.h"
 #include "common/limits.h"
 #include "common/operation.h"
 #include "common/rpc.h"
@@ -19,19 +20,27 @@ struct hep_caller {
     bool engineer;  /* may ask what is internal if he says so: the daemon's user or root there */
 };
 
+/* Which events a communication.wait is for. */
+struct hep_mail {
+    char subscriber[HEP_NAME_MAX]; /* messages to it and to everybody; "" = all messages             */
+    int64_t in_reply_to;           /* only answers to this message; 0 = whatever                     */
+    bool messages;                 /* no other events                                                */
+};
+
 struct hep_call {
     struct hep_front *front;           /* NULL: the front is gone, nobody is to be answered          */
     struct hep_call *next;             /* of the front                                               */
     struct hep_connection *connection; /* the way back: a connection (NULL when it has closed) …     */
     struct hep_rpc_request *request;   /* … or a request of the front socket                         */
     struct hep_caller caller;
-    char type[HEP_NAME_MAX * 2];       /* "session.get"                                              */
-    char request_id[HEP_NAME_MAX * 2]; /* as it came                                                 */
-    bool error_as_text;                /* the caller wants {error: "CODE: message"}                  */
-    bool deferred;                     /* will be answered later                                     */
-    bool asking;                       /* its operation is being called: it is freed after that      */
-    bool ended;                        /* answered                                                   */
-    json_t *answer;                    /* data that the handler gave; NULL = none                    */
+    char type[HEP_NAME_MAX * 2];        /* "session.get"                                              */
+    char request_id[HEP_NAME_MAX * 2];  /* as it came                                                 */
+    enum hep_error_format error_format; /* as the caller wants errors                                */
+    bool passed;                        /* a domain is asked: it is counted where that ends          */
+    bool deferred;                      /* will be answered later                                     */
+    bool asking;                        /* its operation is being called: it is freed after that      */
+    bool ended;                         /* answered                                                   */
+    json_t *answer;                     /* data that the handler gave; NULL = none                    */
     /* of session.wait and events.poll: what is waited for */
     bool (*check)(struct hep_call *call); /* ends the call and returns true if it has come, or if this is NULL:
                                              the wait is over; NULL = not waiting                      */
@@ -39,6 +48,9 @@ struct hep_call {
     char session[HEP_SESSION_ID_MAX], types[HEP_EVENT_TYPES_MAX + 1];
     uint64_t after_seq;
     int limit;
+    int64_t wait_ms;      /* of a job that is waited for                                                   */
+    struct hep_mail mail; /* of communication.wait                                                         */
+    bool follows;         /* of events.poll: it waits for what comes */
 };
 
 struct hep_front {
@@ -60,11 +72,15 @@ struct hep_front {
     int call_count;
 };
 
-/* One table of operations per prefix; ends with a row whose prefix is NULL. To add a prefix: a row in operations.c. */
+/* One table of operations per prefix; ends with a row whose prefix is NULL. To add a prefix: a row in operations.c. The
+   prefix of a domain stands for operations that belong to it by name and are the supervisor's to do: they change its
+   configuration, its events, its sessions. */
 struct hep_front_table {
     const char *prefix;
     const struct hep_operation *operations;
     const char *help;
+    json_t *(*gather)(
+        json_t *data); /* what to decode instead of data (borrowed); a new reference; NULL = data itself */
 };
 extern const struct hep_front_table hep_front_tables[];
 
@@ -92,7 +108,8 @@ void hep_control_close(struct hep_front *front);
 void hep_control_send(struct hep_connection *connection, const void *frame, size_t bytes);
 int hep_control_calls(struct hep_connection *connection, int change); /* adds change to its requests in hand */
 
-/* logtail.c: the last lines of a file, an array of texts. */
-enum hep_status hep_log_tail(const char *path, int lines, json_t **array, struct hep_error *error);
+/* logtail.c: the last lines of a file, an array of texts, oldest first; session "" = all lines, else only those that
+   say session=ID of it. */
+enum hep_status hep_log_tail(const char *path, int lines, const char *session, json_t **array, struct hep_error *error);
 
 #endif

@@ -13,6 +13,7 @@ struct poll_request {
     int32_t limit, wait_ms;
 };
 struct tail_request {
+    struct hep_str session;
     int32_t lines;
 };
 struct stop_request {
@@ -29,8 +30,12 @@ static const struct hep_field poll_fields[] = {
               .help = "events of one answer"),
     HEP_FIELD(I32, poll_request, wait_ms, DEFAULTED, .max = HEP_WAIT_MAX_MS, .help = "wait so long for the first, ms"),
 };
-static const struct hep_field tail_fields[] = {HEP_FIELD(I32, tail_request, lines, DEFAULTED, .fallback = 50, .min = 1,
-                                                         .max = 1000, .help = "how many of the last lines")};
+static const struct hep_field tail_fields[] = {
+    HEP_FIELD(I32, tail_request, lines, DEFAULTED, .fallback = 50, .min = 1, .max = 1000,
+              .help = "how many of the last lines"),
+    HEP_FIELD(STR, tail_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "only lines about this session, of every domain; at most 16 MiB of the log are searched"),
+};
 static const struct hep_field stop_fields[] = {HEP_FIELD(I32, stop_request, drain_ms, DEFAULTED, .fallback = -1,
                                                          .min = -1, .max = 600000,
                                                          .help = "time for what is in hand, ms; -1 = as configured")};
@@ -63,11 +68,11 @@ static const struct hep_field stop_says[] = {SAYS(BOOL, "stopping", "true: it en
 static bool check_events(struct hep_call *call)
 {
     struct hep_events *events = call->front->engine->events;
-    const struct hep_event_filter filter = {call->session, call->types};
+    const struct hep_event_filter filter = {call->session, call->types, call->follows};
     if (call->check && hep_events_last(events) <= call->after_seq)
         return false;
     uint64_t reached = call->after_seq;
-    json_t *list = hep_events_after(events, call->after_seq, &filter, call->limit, &reached);
+    json_t *list = hep_event_page(events, &reached, &filter, call->limit, NULL, NULL);
     if (call->check && json_array_size(list) == 0 && reached >= hep_events_last(events)) {
         json_decref(list);
         call->after_seq = reached; /* nothing of what is wanted: not looked at again */
@@ -88,6 +93,7 @@ static enum hep_status events_poll(struct hep_call *call, const void *request_, 
     call->after_seq =
         request->after_seq < 0 ? hep_events_last(call->front->engine->events) : (uint64_t)request->after_seq;
     call->limit = request->limit;
+    call->follows = request->wait_ms > 0;
     snprintf(call->session, sizeof call->session, "%s", request->session_id.data);
     snprintf(call->types, sizeof call->types, "%s", request->types.data);
     hep_call_wait(call, check_events, request->wait_ms);
@@ -121,7 +127,7 @@ static enum hep_status log_tail(struct hep_call *call, const void *request_, voi
     const struct tail_request *request = request_;
     json_t *lines;
     (void)reply;
-    HEP_TRY(hep_log_tail(call->front->log_path, request->lines, &lines, error));
+    HEP_TRY(hep_log_tail(call->front->log_path, request->lines, request->session.data, &lines, error));
     hep_call_answer(call, json_pack("{s:o}", "lines", lines));
     return HEP_OK;
 }

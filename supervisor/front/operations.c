@@ -5,14 +5,18 @@
 #include "supervisor/front/operations.h"
 
 const struct hep_front_table hep_front_tables[] = {
-    {"workflow", hep_workflow_operations, "templates of work, and accepting it"},
-    {"session", hep_session_operations, "accepted requests"},
-    {"batch", hep_batch_operations, "many requests at once"},
-    {"status", hep_status_operations, "the whole daemon"},
-    {"domain", hep_domain_operations, "the seven processes"},
-    {"events", hep_events_operations, "what has happened"},
-    {"config", hep_config_operations, "the configuration"},
-    {"log", hep_log_operations, "the log"},
-    {"daemon", hep_daemon_operations, "the daemon itself"},
-    {NULL, NULL, NULL},
+    {"workflow", hep_workflow_operations, "templates of work, and accepting it", NULL},
+    {"session", hep_session_operations, "accepted requests", NULL},
+    {"batch", hep_batch_operations, "many requests at once", NULL},
+    {"status", hep_status_operations, "the whole daemon", NULL},
+    {"domain", hep_domain_operations, "the seven processes", NULL},
+    {"events", hep_events_operations, "what has happened", NULL},
+    {"config", hep_config_operations, "the configuration", NULL},
+    {"log", hep_log_operations, "the log", NULL},
+    {"daemon", hep_daemon_operations, "the daemon itself", NULL},
+    {"metrics", hep_metrics_operations, "counts and gauges for a monitoring system", NULL},
+    {"device", hep_device_operations, "", NULL},
+    {"inference", hep_job_operations, "", hep_job_gather},
+    {"communication", hep_message_operations, "", NULL},
+    {NULL, NULL, NULL, NULL},
 };

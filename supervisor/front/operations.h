@@ -1,4 +1,4 @@
-/* The tables of the supervisor's own operations, one per prefix, and what their rows are written with. */
+/* The tables of the supervisor's own operations, one per prefix (call.h), and what their rows are written with. */
 #ifndef HEP_FRONT_OPERATIONS_H
 #define HEP_FRONT_OPERATIONS_H
 
@@ -23,10 +23,21 @@ extern const struct hep_operation hep_workflow_operations[];
 extern const struct hep_operation hep_session_operations[];
 extern const struct hep_operation hep_batch_operations[];
 extern const struct hep_operation hep_status_operations[];
+extern const struct hep_operation hep_metrics_operations[];
 extern const struct hep_operation hep_domain_operations[];
 extern const struct hep_operation hep_events_operations[];
 extern const struct hep_operation hep_config_operations[];
 extern const struct hep_operation hep_log_operations[];
 extern const struct hep_operation hep_daemon_operations[];
+/* … of these some of a domain's prefix */
+extern const struct hep_operation hep_device_operations[];
+extern const struct hep_operation hep_job_operations[];
+extern const struct hep_operation hep_message_operations[];
+json_t *hep_job_gather(json_t *data); /* {prompt, wait, …} → {configuration: {prompt, …}, wait, …} */
+
+/* Events after *after that filter and wants (NULL: all) take, at most limit and as many as a reply holds;
+ *after becomes the number of the last one that was looked at. New reference. */
+json_t *hep_event_page(struct hep_events *events, uint64_t *after, const struct hep_event_filter *filter, int limit,
+                       bool (*wants)(const json_t *event, const void *context), const void *context);
 
 #endif

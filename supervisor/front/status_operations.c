@@ -69,6 +69,7 @@ static const struct hep_field domain_says[] = {
     MAYBE(STR, "cause", "why it is not up"),
     MAYBE(I64, "next_try_ms", "started again after so long, ms"),
     MAYBE(I64, "reported_ms_ago", "age of its last report"),
+    MAYBE(I64, "busy_ms", "with something in hand, of all its processes since the daemon's start"),
     MAYBE(I64, "incident", "number of its last incident"),
     MAYBE(JSON, "last_obituary", "of its last process", HEP_INSIDE(OBJECT, hep_obituary_says)),
     HEP_END_OF_FIELDS};
@@ -136,6 +137,8 @@ static const struct hep_field described_says[] = {
     SAYS(BOOL, "lease", "under a lease of cores"),
     SAYS(BOOL, "measures", "can be measured"),
     SAYS(JSON, "aliases", "other names", HEP_INSIDE(LIST, hep_text_says)),
+    MAYBE(JSON, "presets", "per alias that stands for fields, these", .form = HEP_FORM_OBJECT, .open = true),
+    MAYBE(STR, "unbuilt", "what is missing: the name is known, and answers UNSUPPORTED"),
     SAYS(JSON, "request", "its fields, docs/operations-format.md", .form = HEP_FORM_LIST),
     SAYS(JSON, "reply", "fields of its reply", .form = HEP_FORM_LIST),
     HEP_END_OF_FIELDS};

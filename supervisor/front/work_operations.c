@@ -84,11 +84,17 @@ static const struct hep_field step_says[] = {
     MAYBE(BOOL, "renew", "asked again when its domain has a new process"),
     MAYBE(STR, "help", "one line"),
     HEP_END_OF_FIELDS};
+static const struct hep_field name_says[] = {SAYS(STR, "", "name, or a reference"), HEP_END_OF_FIELDS};
+static const struct hep_field requirements_says[] = {
+    MAYBE(I64, "memory_bytes", "at least so much is reserved"),
+    MAYBE(JSON, "models", "that must be there", HEP_INSIDE(LIST, name_says)), HEP_END_OF_FIELDS};
 #define TEMPLATE_ROWS                                                                                                  \
     SAYS(STR, "workflow_id", "name"), SAYS(STR, "name", "for people"), SAYS(STR, "help", "what it does"),              \
         SAYS(I32, "version", "of the template"),                                                                       \
         SAYS(JSON, "parameters", "per name, what a configuration may hold", HEP_INSIDE(MAP, parameter_says)),          \
-        SAYS(JSON, "steps", "in their order", HEP_INSIDE(LIST, step_says))
+        SAYS(JSON, "steps", "in their order", HEP_INSIDE(LIST, step_says)),                                            \
+        MAYBE(JSON, "resource_requirements", "as written", HEP_INSIDE(OBJECT, requirements_says)),                     \
+        MAYBE(JSON, "estimated_duration", "as written")
 static const struct hep_field template_says[] = {TEMPLATE_ROWS, HEP_END_OF_FIELDS};
 static const struct hep_field workflow_says[] = {
     TEMPLATE_ROWS,

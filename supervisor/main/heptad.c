@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "supervisor/main/daemon.h"
 #include "supervisor/main/holder.h"
+#include "supervisor/main/isa.h"
 #include "supervisor/main/notify.h"
 #include "supervisor/main/options.h"
 #include "supervisor/main/server.h"
@@ -99,9 +100,8 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd, bool 
     if (hep_crash_begin("heptad", &error) != HEP_OK)
         return refused(ready_fd, &error);
 #endif
-    const char *isa = hep_config_text(config, HEP_CONFIG_COMPUTE_ISA);
-    if (strcmp(isa, "auto") != 0)
-        setenv("HEP_ISA", isa, 1); /* every process inherits it */
+    if (hep_isa_choose(hep_config_text(config, HEP_CONFIG_COMPUTE_ISA), &error) != HEP_OK)
+        return refused(ready_fd, &error);
     /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default
        of milliseconds takes the core from whoever is to come when the machine is shared. */
     setenv("GOMP_SPINCOUNT", "1000", 0);

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "supervisor/engine/engine.h"
 #include "supervisor/front/front.h"
+#include "supervisor/main/isa.h"
 #include "supervisor/main/notify.h"
 #include "supervisor/main/successor.h"
 #include "supervisor/main/waiting.h"
@@ -174,6 +175,22 @@ static enum hep_status reload(void *context, json_t **reply, struct hep_error *e
     return status;
 }
 
+/* device.optimize: settings that hold until heptad ends. Every key is checked before the first is set. */
+static enum hep_status configure(void *context, const json_t *settings, struct hep_error *error)
+{
+    struct hep_server *server = context;
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)settings, key, value)
+    {
+        HEP_TRY(hep_config_set(server->config, key, json_string_value(value), error));
+        hep_log(HEP_NOTICE, "config.set", "key=%s value=%s", key, json_string_value(value));
+    }
+    HEP_TRY(hep_isa_choose(hep_config_text(server->config, HEP_CONFIG_COMPUTE_ISA), error));
+    hep_proc_reload(server->proc);
+    return HEP_OK;
+}
+
 static void reload_at_signal(struct hep_server *server)
 {
     struct hep_error error = {0};
@@ -285,6 +302,7 @@ static enum hep_status create_engine(struct hep_server *server, struct hep_error
         .sessions_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_RUNNING_MAX),
         .queue_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_QUEUE_MAX),
         .sessions_kept = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_KEPT),
+        .configure = configure,
         .all_stopped = on_all_stopped,
         .context = server,
     };

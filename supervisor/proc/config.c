@@ -322,6 +322,41 @@ enum hep_status hep_config_reload(struct hep_config *config, json_t **changed, s
     return HEP_OK;
 }
 
+/* A place for one more override; the list is zeroed past its end. */
+static enum hep_status make_place(struct hep_config *config, struct hep_error *error)
+{
+    char **longer = realloc(config->overrides, (config->override_count + 2) * sizeof *longer);
+    if (!longer)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the configuration");
+    longer[config->override_count] = longer[config->override_count + 1] = NULL;
+    config->overrides = longer;
+    return HEP_OK;
+}
+
+enum hep_status hep_config_set(struct hep_config *config, const char *name, const char *text, struct hep_error *error)
+{
+    char section[64], *override = NULL;
+    const char *dot = strchr(name, '.');
+    snprintf(section, sizeof section, "%.*s", (int)strcspn(name, "."), name);
+    int found = dot ? find_key(section, dot + 1) : -1;
+    if (found < 0)
+        return unknown_key(section, dot ? dot + 1 : "", error);
+    struct hep_config_value *value = &config->values[found];
+    HEP_TRY(make_place(config, error));
+    if (asprintf(&override, "%s=%s", name, text) < 0)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the configuration");
+    enum hep_status status = hep_config_assign(config, (enum hep_config_key)found, text, false, error);
+    if (status != HEP_OK) {
+        free(override);
+        return hep_prefix(error, "%s", name), status;
+    }
+    if (value->override == 0)
+        value->override = (int)++config->override_count;
+    free(config->overrides[value->override - 1]);
+    config->overrides[value->override - 1] = override;
+    return HEP_OK;
+}
+
 const char *hep_config_text(const struct hep_config *config, enum hep_config_key key)
 {
     return config->values[key].text;

@@ -35,6 +35,10 @@ enum hep_status hep_config_validate(const struct hep_config *config, struct hep_
    blanks. On failure config is as before. */
 enum hep_status hep_config_reload(struct hep_config *config, json_t **changed, struct hep_error *error);
 
+/* Sets a key while the daemon runs, as if --set had said so: reloads keep it. The caller sees to its effect.
+   BAD_CONFIG: no such key, or a value that it cannot have; NO_MEMORY; config is as before then. */
+enum hep_status hep_config_set(struct hep_config *config, const char *name, const char *text, struct hep_error *error);
+
 /* The value as text (resolved paths, canonical numbers); valid until the next reload. Never NULL. */
 const char *hep_config_text(const struct hep_config *config, enum hep_config_key key);
 /* The value of an INT or SIZE key. */

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { HEP_WATCHED_MAX = HEP_OPERATIONS_IN_FLIGHT_MAX + 16, HEP_REQUEST_ID_MAX = 80 };
+enum { HEP_WATCHED_MAX = HEP_OPERATIONS_IN_FLIGHT_MAX + 16 };
 
 struct hep_watched {
     char request_id[HEP_REQUEST_ID_MAX];

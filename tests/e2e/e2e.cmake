@@ -6,12 +6,26 @@ foreach(name first_image names upkeep kill_inference bad_input http_sessions htt
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
   set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "e2e;release-only"
     ENVIRONMENT "HEP_BIN=${CMAKE_BINARY_DIR}/bin;HEP_ROOT=${CMAKE_SOURCE_DIR}")
-  if(name MATCHES "names|upkeep|configuration")
-    set_tests_properties(e2e_${name} PROPERTIES ${HEP_BESIDE})
-  else()
+  if(name STREQUAL large_image)
     set_tests_properties(e2e_${name} PROPERTIES ${HEP_ALONE})
+  else()
+    set_tests_properties(e2e_${name} PROPERTIES ${HEP_BESIDE})
   endif()
 endforeach()
+# What watches the daemon: metrics, one session's log lines, its trace, heptctl top.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_watching COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/watching.py --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_watching PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
+endif()
+# What the supervisor takes: at most 2 % of a core at 50 steps a second, 20 ms for a page of ten thousand sessions.
+add_executable(paced_inference ${CMAKE_SOURCE_DIR}/tests/support/paced_inference.c)
+target_link_libraries(paced_inference PRIVATE hep_skeleton)
+set_target_properties(paced_inference PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+add_test(NAME e2e_supervisor_cost COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/supervisor_cost.py --bin ${CMAKE_BINARY_DIR}/bin
+  --paced ${CMAKE_BINARY_DIR}/tests/paced_inference --check --seconds 8
+  --only one_session --only ten_thousand_sessions)
+set_tests_properties(e2e_supervisor_cost PROPERTIES TIMEOUT 120 LABELS "e2e;release-only" ${HEP_ALONE})
+
 # The Debian package, in roots of its own: nothing of it meets the other tests.
 foreach(name package package_systemd)
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
@@ -23,8 +37,14 @@ endforeach()
 if(NOT HEP_CRASH_POINTS)
   foreach(of machine peers)
     add_test(NAME e2e_faults_of_${of} COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/faults.py --of ${of} --bin ${CMAKE_BINARY_DIR}/bin)
-    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE} SKIP_RETURN_CODE 77)
+    set_tests_properties(e2e_faults_of_${of} PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE} SKIP_RETURN_CODE 77)
   endforeach()
+endif()
+
+# Every name that callers know, and again after a restart of its domain.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_known_names COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/known_names.py --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_known_names PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
 endif()
 
 # A hundred clients that behave badly, beside generations.
@@ -42,6 +62,12 @@ if(HEP_CRASH_POINTS)
   set_tests_properties(lint_crash_points PROPERTIES LABELS crash-points)
 else()
   add_test(NAME no_crash_points COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/no_crash_points.sh ${CMAKE_BINARY_DIR}/bin ${CMAKE_SOURCE_DIR})
+endif()
+
+# Ten thousand mixed requests while domains are killed.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_routing COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/routing.py --requests 10000 --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_routing PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
 endif()
 
 # A minute of chaos; the seed is printed.

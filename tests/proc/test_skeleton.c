@@ -98,6 +98,16 @@ START_TEST(stdio_answers_one_line_for_each_line)
         {"{\"type\":\"scheduler.cleanup\"}", "\"freed\":{\"mapped_bytes\":0,\"test_bytes\":1}"},
         {"{\"type\":\"scheduler.ping\",\"data\":{\"echo\":\"é\"}}", "{\"echo\":\"é\",\"generation\":1}"},
         {"{\"type\":\"scheduler.get_status\"}", "\"state\":\"ready\""},
+        {"{\"type\":\"scheduler.how_are_you\"}", "\"state\":\"ready\""},
+        {"{\"type\":\"scheduler.greet\"}", "\"data\":{\"text\":\"hello\"}"},
+        {"{\"type\":\"scheduler.greet\",\"data\":null}", "\"data\":{\"text\":\"hello\"}"},
+        {"{\"type\":\"scheduler.greet\",\"data\":{\"text\":\"bye\"}}", "\"field\":\"text\""},
+        {"{\"type\":\"scheduler.muse\",\"data\":{\"of\":[1]}}",
+         "\"code\":\"UNSUPPORTED\",\"message\":\"dream is not built yet: nothing is dreamt here\",\"hint\":\"sleep\""},
+        {"{\"type\":\"scheduler.nothing\",\"error_format\":\"alias\"}", "\"code\":\"UNKNOWN_ACTION\""},
+        {"{\"type\":\"scheduler.nothing\",\"error_format\":\"object\"}", "\"code\":\"UNKNOWN_OPERATION\""},
+        {"{\"type\":\"scheduler.fail\",\"error_format\":\"alias\"}", "\"code\":\"CONFLICT\""},
+        {"{\"type\":\"scheduler.ping\",\"error_format\":\"xml\"}", "\"field\":\"error_format\""},
         {"{\"type\":", "\"code\":\"BAD_JSON\""},
         {"[[[[[[[[[[[[[[[[[[[[[[", "\"code\":\"BAD_JSON\""},
         {"[]", "\"code\":\"BAD_FIELD\",\"message\":\"a request must be an object\""},
@@ -202,7 +212,7 @@ START_TEST(ready_carries_the_table_and_a_ping_comes_back)
     ck_assert_int_eq(hep_json_int(ready, "generation", 0), 7);
     ck_assert_int_eq(hep_json_int(ready, "pid", 0), child.pid);
     ck_assert_str_eq(hep_json_str(ready, "build", ""), hep_build_id());
-    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 7 + 6);
+    ck_assert_uint_eq(json_array_size(json_object_get(ready, "operations")), 9 + 5);
     json_t *reply =
         child_ask(&child, "{\"type\":\"scheduler.ping\",\"request_id\":\"p1\",\"data\":{\"echo\":42}}", &status);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "p1");
@@ -236,6 +246,58 @@ START_TEST(an_operation_is_reported_from_begin_to_end)
     ck_assert_str_eq(child_error(&child, "{\"type\":\"scheduler.fail\",\"request_id\":\"r2\"}"), "CONFLICT");
     end = child_report(&child, "end", "fail", 2000);
     ck_assert(!hep_json_bool(end, "success", true));
+}
+END_TEST
+
+/* ---- what it logs ------------------------------------------------------------------------------------------------ */
+/* All that a child writes to its standard error while it is asked these, malloc'ed. */
+static char *logged_while(const char *const *asks)
+{
+    static const char *const settings[] = {"log.level=debug", NULL};
+    struct child talker;
+    enum hep_status status;
+    char *text = calloc(1, 1 << 16);
+    FILE *file = tmpfile();
+    int before = dup(STDERR_FILENO);
+    ck_assert(text && file && before >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+    child_start(&talker, TEST_INSTRUCTOR, settings, true);
+    ck_assert_int_ge(dup2(before, STDERR_FILENO), 0);
+    close(before);
+    for (; *asks; asks++)
+        json_decref(child_ask(&talker, *asks, &status));
+    child_end(&talker);
+    rewind(file);
+    ck_assert_uint_lt(fread(text, 1, 1 << 16, file), 1 << 16);
+    fclose(file);
+    return text;
+}
+
+START_TEST(its_lines_say_for_which_session_and_request_they_are)
+{
+    static const char *const asks[] = {
+        "{\"type\":\"scheduler.echo\",\"request_id\":\"r1\",\"session\":\"s1\"}",
+        "{\"type\":\"scheduler.sleep\",\"request_id\":\"r2\",\"session\":\"s2\",\"data\":{\"ms\":5}}",
+        "{\"type\":\"scheduler.defer\",\"request_id\":\"r3\",\"session\":\"s3\",\"data\":{\"ms\":20}}",
+        "{\"type\":\"scheduler.fail\",\"request_id\":\"r4\",\"session\":\"s4\"}",
+        "{\"type\":\"scheduler.fail\",\"request_id\":\"r5\"}",
+        "{\"type\":\"scheduler.write\",\"request_id\":\"r6\",\"session\":\"s6\",\"measure\":true,\"data\":{\"count\":5}"
+        "}",
+        NULL};
+    static const char *const wanted[] = {
+        "debug operation.done session=s1 request=r1 operation=echo attempt=1 ms=0 process",
+        "debug operation.done session=s2 request=r2 operation=sleep attempt=1 ms=",
+        "debug operation.done session=s3 request=r3 operation=defer attempt=1 ms=",
+        "info operation.failed session=s4 request=r4 operation=fail attempt=1 ms=0 "
+        "code=CONFLICT message=\"it contradicts what is there\" process",
+        "debug operation.failed operation=fail attempt=1 ms=0 code=CONFLICT message=\"it "
+        "contradicts what is there\" request=r5 process",
+        "request=r6 operation=write attempt=1 ms=0 measure=yes process"};
+    char *text = logged_while(asks);
+    for (size_t i = 0; i < HEP_COUNT_OF(wanted); i++)
+        ck_assert_msg(strstr(text, wanted[i]) != NULL, "%s\nhas no\n%s", text, wanted[i]);
+    const char *draining = strstr(text, "domain.draining");
+    ck_assert_msg(!draining || !memmem(draining, strcspn(draining, "\n"), "session=", 8), "%s", text);
+    free(text);
 }
 END_TEST
 
@@ -512,6 +574,7 @@ int main(void)
     TCase *alone = tcase_create("alone"), *supervised = tcase_create("supervised");
     tcase_set_timeout(alone, 60);
     tcase_set_timeout(supervised, 60);
+    tcase_add_test(alone, its_lines_say_for_which_session_and_request_they_are);
     tcase_add_test(alone, describe_prints_the_table_without_a_supervisor);
     tcase_add_test(alone, a_domain_alone_writes_nothing_into_the_current_folder);
     tcase_add_test(alone, stdio_answers_one_line_for_each_line);

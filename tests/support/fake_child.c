@@ -29,8 +29,8 @@ static const char *domain, *socket_path, *state_dir, *build;
 static uint64_t generation;
 static int64_t counter;
 static int64_t hang_deadline_ms = 1000;
-static bool deaf; /* does not end on SIGTERM */
-static int64_t resident = 4096;
+static bool deaf;                       /* does not end on SIGTERM */
+static _Atomic int64_t resident = 4096; /* grows on the server's thread, is reported by the main one */
 
 static void report(json_t *packet)
 {

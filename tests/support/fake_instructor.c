@@ -29,6 +29,11 @@ const char *hep_call_session(const struct hep_call *call)
     return call->session;
 }
 
+struct hep_log_context hep_call_log(const struct hep_call *call)
+{
+    return hep_log_enter(call->session, "");
+}
+
 void *hep_call_reply(struct hep_call *call)
 {
     return call->reply;

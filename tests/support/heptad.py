@@ -96,7 +96,7 @@ class Control:
             self.socket.close()
         self.socket = None
 
-    def call(self, operation, data=None, timeout=10.0):
+    def call(self, operation, data=None, timeout=10.0, **envelope):
         try:
             if not self.socket:
                 self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -105,7 +105,7 @@ class Control:
             self.socket.settimeout(timeout)
             self.number += 1
             request_id = f"t{self.number}"
-            self.socket.send(pack({"type": operation, "request_id": request_id, "data": data or {}}))
+            self.socket.send(pack({"type": operation, "request_id": request_id, "data": data or {}, **envelope}))
             while True:
                 frame = self.socket.recv(4 << 20)
                 if not frame:

@@ -113,11 +113,38 @@ static void print_fields(const char *title, const json_t *fields)
     print_rows(fields, "", 1);
 }
 
-static void print_operation(const char *domain, const json_t *row)
+/* "`create`, `ddim` (scheduler "ddim")" */
+static void print_aliases(const json_t *row)
 {
-    const json_t *aliases = json_object_get(row, "aliases");
+    const json_t *aliases = json_object_get(row, "aliases"), *presets = json_object_get(row, "presets");
     size_t index;
-    json_t *alias;
+    json_t *alias, *value;
+    const char *key;
+    json_array_foreach(aliases, index, alias)
+    {
+        json_t *fields = json_object_get(presets, json_string_value(alias));
+        bool first = true;
+        printf("%s`%s`", index ? ", " : " Also called ", json_string_value(alias));
+        json_object_foreach(fields, key, value)
+        {
+            char *text = json_dumps(value, JSON_ENCODE_ANY);
+            printf("%s%s %s", first ? " (" : ", ", key, text);
+            free(text);
+            first = false;
+        }
+        fputs(first ? "" : ")", stdout);
+    }
+    puts(json_array_size(aliases) ? "." : "");
+}
+
+static void print_operation(const char *domain, const json_t *row, bool by_supervisor)
+{
+    if (hep_json_str(row, "unbuilt", "")[0]) {
+        printf("\n### %s.%s\n\n%s. **Not built yet**: %s; whoever asks gets UNSUPPORTED.", domain,
+               hep_json_str(row, "name", ""), hep_json_str(row, "help", ""), hep_json_str(row, "unbuilt", ""));
+        print_aliases(row);
+        return;
+    }
     printf("\n### %s.%s\n\n%s. For %ss; no progress for %d ms counts as hung%s%s%s.", domain,
            hep_json_str(row, "name", ""), hep_json_str(row, "help", ""), hep_json_str(row, "permission", ""),
            (int)hep_json_int(row, "deadline_ms", 0),
@@ -126,31 +153,38 @@ static void print_operation(const char *domain, const json_t *row)
            : hep_json_bool(row, "lease", false) ? "; runs on the worker thread, under a lease of cores"
                                                 : "; runs on the worker thread",
            hep_json_bool(row, "measures", false) ? "; can be measured" : "");
-    json_array_foreach(aliases, index, alias)
-        printf("%s`%s`", index ? ", " : " Also called ", json_string_value(alias));
-    puts(json_array_size(aliases) ? "." : "");
+    fputs(by_supervisor ? " The supervisor answers it." : "", stdout);
+    print_aliases(row);
     print_fields("request", json_object_get(row, "request"));
     print_fields("reply", json_object_get(row, "reply"));
 }
 
-/* The operations that every domain has are said once. */
+/* The operations that every domain has are said once; a get_status with more to it is said where it is. */
 static bool is_common(const json_t *row)
 {
     static const char *const names[] = {"get_status", "describe", "cleanup", "ping"};
+    if (json_array_size(json_object_get(row, "aliases")) > 0)
+        return false;
     for (size_t i = 0; i < HEP_COUNT_OF(names); i++)
         if (strcmp(hep_json_str(row, "name", ""), names[i]) == 0)
             return true;
     return false;
 }
 
-static void print_domain(const json_t *domain, bool instructor)
+/* supervisors: the array of the supervisor's tables, some of which have a domain's prefix; NULL: domain is one of them.
+ */
+static void print_domain(const json_t *domain, const json_t *supervisors)
 {
     const char *name = hep_json_str(domain, "domain", "");
-    size_t index;
-    json_t *row;
-    printf("\n## %s\n\n%s%s\n", name, hep_json_str(domain, "help", ""), instructor ? "" : " (the supervisor)");
-    json_array_foreach(json_object_get(domain, "operations"), index, row) if (!instructor || !is_common(row))
-        print_operation(name, row);
+    size_t index, other;
+    json_t *row, *table;
+    if (!supervisors && hep_role_from_prefix(name, strlen(name)) != HEP_ROLE_NONE)
+        return; /* with that domain's own */
+    printf("\n## %s\n\n%s%s\n", name, hep_json_str(domain, "help", ""), supervisors ? "" : " (the supervisor)");
+    json_array_foreach(json_object_get(domain, "operations"), index, row) if (!supervisors || !is_common(row))
+        print_operation(name, row, false);
+    json_array_foreach(supervisors, other, table) if (strcmp(hep_json_str(table, "domain", ""), name) == 0)
+        json_array_foreach(json_object_get(table, "operations"), index, row) print_operation(name, row, true);
 }
 
 static void print_common(const json_t *domain)
@@ -159,7 +193,7 @@ static void print_common(const json_t *domain)
     json_t *row;
     puts("\n## every domain\n\nThese four, under the domain's own name, e.g. `model.ping`.");
     json_array_foreach(json_object_get(domain, "operations"), index, row) if (is_common(row))
-        print_operation("DOMAIN", row);
+        print_operation("DOMAIN", row, false);
 }
 
 static int print_markdown(char **paths)
@@ -171,7 +205,9 @@ static int print_markdown(char **paths)
          "`docs/operations-format.md` says how a table is "
          "written and what a\n"
          "message looks like. Permissions: *clients* come by HTTP, *operators* by the control socket, *internals* are "
-         "the engine's own steps.");
+         "the engine's own steps.\n"
+         "Tensor references are the engine's: clients give none, operators only such as are read.");
+    json_t *supervisors = NULL, *common = NULL;
     for (char **path = paths; *path; path++) {
         json_error_t error;
         json_t *json = json_load_file(*path, 0, &error), *domain;
@@ -180,13 +216,18 @@ static int print_markdown(char **paths)
             fprintf(stderr, "%s:%d: %s\n", *path, error.line, error.text);
             return EXIT_FAILURE;
         }
-        json_array_foreach(json, index, domain) print_domain(domain, false);
-        if (json_is_object(json))
-            print_domain(json, true);
-        if (json_is_object(json) && !path[1])
-            print_common(json);
+        json_array_foreach(json, index, domain) print_domain(domain, NULL);
+        if (json_is_array(json))
+            supervisors = json_incref(json);
+        else
+            print_domain(json, supervisors);
+        if (strcmp(hep_json_str(json, "domain", ""), "model") == 0)
+            common = json_incref(json);
         json_decref(json);
     }
+    print_common(common);
+    json_decref(common);
+    json_decref(supervisors);
     return EXIT_SUCCESS;
 }
 

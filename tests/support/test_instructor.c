@@ -203,13 +203,16 @@ static void drop(struct hep_instructor *self, json_t *freed)
     HEP_OPERATION(text, function, request##_request, request##_fields, reply##_reply, reply##_reply_fields,            \
                   .permission = HEP_CLIENT, .deadline_ms = 60000, __VA_ARGS__)
 static const struct hep_operation operations[] = {
-    ROW("sleep", sleep_, ms, ms, .heavy = true, .help = "takes its time",
-        .aliases = (const char *const[]){"nap", NULL}),
-    ROW("echo", echo, text, text, .help = "what it was given"),
+    ROW("sleep", sleep_, ms, ms, .heavy = true, .help = "takes its time", .aliases = HEP_ALIASES(HEP_ALIAS("nap"))),
+    ROW("echo", echo, text, text, .help = "what it was given",
+        .aliases = HEP_ALIASES(HEP_ALIAS_FOR("greet", "{\"text\": \"hello\"}"))),
     ROW("crash", crash, text, text, .heavy = true, .help = "dies by SIGSEGV"),
     ROW("fail", fail, text, text, .help = "fails"),
     ROW("flood", flood, text, text, .help = "a reply that is too large"),
     ROW("defer", defer, ms, ms, .heavy = true, .help = "answers later"),
+    HEP_UNBUILT("dream", "nothing is dreamt here", "sleep", .aliases = HEP_ALIASES(HEP_ALIAS("muse")),
+                .help = "while asleep"),
+    HEP_STATUS_OPERATION(.aliases = HEP_ALIASES(HEP_ALIAS("how_are_you"))),
     ROW("write", write_, write, ms, .heavy = true, .measure = measure_write, .help = "writes a tensor"),
     {0},
 };

@@ -7,3 +7,5 @@ hep_test(test_ctl_picture SOURCES ${here}/test_ctl_picture.c LIBS hep_ctl LABELS
 hep_test(test_ctl_client SOURCES ${here}/test_ctl_client.c LIBS hep_ctl LABELS unit TIMEOUT 60)
 hep_test(test_ctl_pages SOURCES ${here}/test_ctl_pages.c LIBS hep_ctl_pages LABELS unit)
 hep_test(test_ctl_symbols SOURCES ${here}/test_ctl_symbols.c LIBS hep_ctl LABELS unit)
+hep_test(test_ctl_top SOURCES ${here}/test_ctl_top.c LIBS hep_ctl LABELS unit)
+hep_test(test_ctl_trace SOURCES ${here}/test_ctl_trace.c LIBS hep_ctl LABELS unit)

@@ -177,7 +177,7 @@ bool fake_turn(struct fake *fake)
 }
 
 /* ---- the tables -------------------------------------------------------------------------------------------------- */
-/* Fields by name; those after ">" are tensors that it writes. */
+/* Fields by name; those after ">" are tensors that it writes, after "<" some that it reads. */
 static const struct {
     enum hep_role role;
     const char *name;
@@ -186,6 +186,11 @@ static const struct {
 } table[] = {
     {HEP_ROLE_DEVICE, "list", false, false, "", "devices cores"},
     {HEP_ROLE_DEVICE, "get_memory", false, false, "", "limit"},
+    {HEP_ROLE_DEVICE, "get", false, false, "device_id", "device settings isa_levels"},
+    {HEP_ROLE_DEVICE, "configure", false, false, "settings", "applied"},
+    {HEP_ROLE_CONDITIONING, "cleanup", true, false, "", "freed"},
+    {HEP_ROLE_INFERENCE, "cleanup", true, false, "", "freed"},
+    {HEP_ROLE_POSTPROCESSING, "cleanup", true, false, "", "freed"},
     {HEP_ROLE_DEVICE, "select", false, false, "memory_bytes", "free_bytes"},
     {HEP_ROLE_DEVICE, "reserve", false, false, "session memory_bytes", "reservation_id"},
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
@@ -199,8 +204,9 @@ static const struct {
      "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled",
      "tokens"},
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
-    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler config num_inference_steps eta >plan",
+    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler <config num_inference_steps eta >plan",
      "scheduler title evaluations"},
+    {HEP_ROLE_SCHEDULER, "sketch", false, false, "", ""}, /* not built yet */
     {HEP_ROLE_INFERENCE, "generate", true, true,
      "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority rows_max "
      "memory_threshold fingerprint >state >latents",
@@ -224,9 +230,10 @@ static json_t *fields_of(const char *names)
     char copy[400], *save = NULL;
     snprintf(copy, sizeof copy, "%s", names);
     for (char *name = strtok_r(copy, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
-        json_t *field = json_pack("{s:s, s:s}", "name", name + (name[0] == '>'), "type", "any");
-        if (name[0] == '>')
-            json_object_set_new(field, "access", json_string("write"));
+        bool written = name[0] == '>', read = name[0] == '<', tensor = written || read;
+        json_t *field = json_pack("{s:s, s:s}", "name", name + tensor, "type", tensor ? "tensor" : "any");
+        if (tensor)
+            json_object_set_new(field, "access", json_string(written ? "write" : "read"));
         json_array_append_new(fields, field);
     }
     return fields;
@@ -234,28 +241,55 @@ static json_t *fields_of(const char *names)
 
 static const char *permission_of(const char *operation)
 {
-    return strcmp(operation, "reserve") == 0 || strcmp(operation, "release") == 0 ? "internal" : "client";
+    static const char *const internal[] = {"reserve", "release", "configure"};
+    for (size_t i = 0; i < HEP_COUNT_OF(internal); i++)
+        if (strcmp(operation, internal[i]) == 0)
+            return "internal";
+    return strcmp(operation, "cleanup") == 0 ? "operator" : "client";
 }
 
 static bool needs_lease(const char *name, bool heavy)
 {
-    static const char *const leaseless[] = {"list", "info", "release", "control"};
+    static const char *const leaseless[] = {"list", "info", "release", "control", "cleanup"};
     for (size_t i = 0; i < HEP_COUNT_OF(leaseless); i++)
         heavy = heavy && strcmp(leaseless[i], name) != 0;
     return heavy;
 }
 
+#define ALIAS  "device.list_devices"
+#define PRESET "scheduler.ddim" /* scheduler.plan with a scheduler */
+static json_t *aliases_of(enum hep_role role, const char *name)
+{
+    bool has = role == HEP_ROLE_DEVICE && strcmp(name, "list") == 0;
+    if (role == HEP_ROLE_SCHEDULER && strcmp(name, "plan") == 0)
+        return json_pack("[s]", strchr(PRESET, '.') + 1);
+    return has ? json_pack("[s]", strchr(ALIAS, '.') + 1) : json_array();
+}
+
+static void add_names(json_t *row, enum hep_role role, const char *name)
+{
+    json_object_set_new(row, "aliases", aliases_of(role, name));
+    if (role == HEP_ROLE_SCHEDULER && strcmp(name, "plan") == 0)
+        json_object_set_new(row, "presets",
+                            json_pack("{s:{s:s}}", strchr(PRESET, '.') + 1, "scheduler", "DDIMScheduler"));
+    if (strcmp(name, "sketch") == 0)
+        json_object_set_new(row, "unbuilt", json_string("nobody draws"));
+}
+
 static json_t *operations_of(enum hep_role role)
 {
     json_t *rows = json_array();
-    for (size_t i = 0; i < HEP_COUNT_OF(table); i++)
-        if (table[i].role == role)
-            json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:[], s:o, s:o}", "name",
-                                                  table[i].name, "help", "does it", "permission",
-                                                  permission_of(table[i].name), "deadline_ms", 1000, "pure", 1, "heavy",
-                                                  table[i].heavy, "lease", needs_lease(table[i].name, table[i].heavy),
-                                                  "measures", table[i].measures, "aliases", "request",
-                                                  fields_of(table[i].request), "reply", fields_of(table[i].reply)));
+    for (size_t i = 0; i < HEP_COUNT_OF(table); i++) {
+        if (table[i].role != role)
+            continue;
+        json_t *row =
+            json_pack("{s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:o, s:o}", "name", table[i].name, "help", "does it",
+                      "permission", permission_of(table[i].name), "deadline_ms", 1000, "pure", 1, "heavy",
+                      table[i].heavy, "lease", needs_lease(table[i].name, table[i].heavy), "measures",
+                      table[i].measures, "request", fields_of(table[i].request), "reply", fields_of(table[i].reply));
+        add_names(row, role, table[i].name);
+        json_array_append_new(rows, row);
+    }
     return rows;
 }
 
@@ -343,6 +377,29 @@ static json_t *measure(const char *type, json_t *data)
                      unit > 0 ? unit : flops);
 }
 
+static void take_settings(struct fake *fake, const json_t *settings)
+{
+    int cores = atoi(hep_json_str(settings, "compute.cores", "-1"));
+    if (cores >= 0)
+        fake->cores = cores == 0 ? fake->cores_all : cores;
+    if (json_object_get(settings, "compute.huge_pages"))
+        snprintf(fake->huge_pages, sizeof fake->huge_pages, "%s", hep_json_str(settings, "compute.huge_pages", ""));
+}
+
+/* What heptad does with the keys: the next process of the device is started with them; the one that runs is told. */
+static enum hep_status configure(void *context, const json_t *settings, struct hep_error *error)
+{
+    struct fake *fake = context;
+    const char *isa = hep_json_str(settings, "compute.isa", NULL);
+    (void)error;
+    fake->configured++;
+    if (isa && strcmp(isa, fake->isa) != 0)
+        take_settings(fake, settings);
+    if (isa)
+        snprintf(fake->isa_next, sizeof fake->isa_next, "%s", strcmp(isa, "auto") == 0 ? "avx2" : isa);
+    return HEP_OK;
+}
+
 static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
 {
     if (strcmp(type, "device.list") == 0) {
@@ -351,6 +408,14 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
             json_array_append_new(cores, json_integer(i));
         return json_pack("{s:[{s:{s:f, s:f}}], s:o}", "devices", "gflops", "f32", 1.0, "bf16", 1000.0, "cores", cores);
     }
+    if (strcmp(type, "device.get") == 0)
+        return json_pack("{s:{s:s}, s:{s:i, s:s, s:s}, s:[s, s]}", "device", "id", "cpu0", "settings", "threads",
+                         fake->cores, "huge_pages", fake->huge_pages, "isa", fake->isa, "isa_levels", "portable",
+                         "avx2");
+    if (strcmp(type, "device.configure") == 0)
+        take_settings(fake, json_object_get(data, "settings"));
+    if (strstr(type, ".cleanup"))
+        fake->cleanups++;
     if (strcmp(type, "device.release") == 0)
         snprintf(fake->released, sizeof fake->released, "%s", hep_json_str(data, "session", ""));
     if (strcmp(type, "device.get_memory") == 0)
@@ -609,10 +674,15 @@ enum hep_status hep_proc_request(struct hep_proc *proc, enum hep_role role, json
     bool measuring = hep_json_bool(message, "measure", false);
     if (!proc->ready[role])
         return hep_fail(error, HEP_E_DOMAIN_DOWN, "%s is down", hep_role_name(role));
+    if (strcmp(type, ALIAS) == 0)
+        type = "device.list";
+    if (strcmp(type, PRESET) == 0)
+        type = "scheduler.plan";
     ck_assert_msg(table_has(type, measuring), "there is no %s", type);
     struct request *r = calloc(1, sizeof *r);
     *r = (struct request){
         .proc = proc, .role = role, .message = json_deep_copy(message), .done = done, .context = context};
+    json_object_set_new(r->message, "type", json_string(type));
     r->steps = (int)hep_json_int(fake->steps, hep_json_str(message, "session", ""), 0);
     if (strcmp(type, "scheduler.plan") == 0)
         json_object_set(fake->steps, hep_json_str(message, "session", ""),
@@ -640,6 +710,8 @@ static void get_ready(void *context)
     proc->starts[role] = NULL;
     proc->ready[role] = true;
     proc->generation[role]++;
+    if (role == HEP_ROLE_DEVICE)
+        snprintf(proc->fake->isa, sizeof proc->fake->isa, "%s", proc->fake->isa_next);
     proc->events.ready(proc->events.context, role, proc->generation[role], operations);
     json_decref(operations);
 }
@@ -652,6 +724,32 @@ static json_t *in_hand_of(const struct hep_proc *proc, enum hep_role role)
             json_array_append_new(
                 list, json_pack("{s:s, s:s}", "session", text_of(r, "session"), "operation", text_of(r, "type")));
     return list;
+}
+
+/* A step of a session: no measure, and no word beside it. */
+static bool is_step(const struct request *r)
+{
+    static const char *const words[] = {".cancel", ".control", ".memory", ".release"};
+    for (size_t i = 0; i < HEP_COUNT_OF(words); i++)
+        if (strstr(text_of(r, "type"), words[i]))
+            return false;
+    return text_of(r, "session")[0] && !hep_json_bool(r->message, "measure", false);
+}
+
+int fake_in_hand(const char *session)
+{
+    int count = 0;
+    for (const struct request *r = the_proc->requests; r; r = r->next)
+        count += is_step(r) && strcmp(text_of(r, "session"), session) == 0;
+    return count;
+}
+
+int fake_strays(const struct fake *fake)
+{
+    int count = 0;
+    for (const struct request *r = the_proc->requests; r; r = r->next)
+        count += is_step(r) && !hep_engine_find(fake->engine, text_of(r, "session"));
+    return count;
 }
 
 bool fake_is_busy(enum hep_role role)
@@ -691,7 +789,8 @@ void fake_kill(struct fake *fake, enum hep_role role)
 void fake_setup(struct fake *fake, uint64_t seed)
 {
     static int counter;
-    *fake = (struct fake){.seed = seed, .cores = 2, .weights_generation = 1};
+    *fake = (struct fake){
+        .seed = seed, .cores = 2, .cores_all = 2, .weights_generation = 1, .huge_pages = "on", .isa_next = "avx2"};
     fake->steps = json_object();
     snprintf(fake->folder, sizeof fake->folder, "/tmp/hep-engine-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(fake->folder));
@@ -733,6 +832,8 @@ void fake_start(struct fake *fake, const struct hep_engine_options *changes)
     struct hep_engine_options options = changes ? *changes : (struct hep_engine_options){0};
     snprintf(output, sizeof output, "%s/images", fake->folder);
     options.instance = fake->instance;
+    options.configure = configure;
+    options.context = fake;
     options.state_dir = fake->folder;
     options.workflows_dir = HEP_SOURCE_DIR "/etc/workflows";
     options.output_dir = output;

@@ -24,7 +24,10 @@ struct fake {
     char folder[64]; /* state, output                                             */
     char instance[16];
     uint64_t seed;               /* of the delays                                             */
-    int cores;                   /* of device.list                                            */
+    int cores, cores_all;        /* of device.list; those that there are                      */
+    char huge_pages[8];          /* of the device                                             */
+    char isa[16], isa_next[16];  /* of the device; of the next process of it                  */
+    int configured, cleanups;    /* how often keys were set, and domains cleaned up           */
     int64_t memory_limit;        /* of device.get_memory                                      */
     uint64_t shm_total;          /* of a /dev/shm of its own; 0 = the machine's                */
     double step_ms;              /* that generate says; 0 = nothing                            */
@@ -71,6 +74,10 @@ const char *fake_execute(struct fake *fake, const char *configuration, int prior
    reference, the answer; NULL = there is none. */
 enum hep_status fake_request(struct fake *fake, const char *request, bool validate, json_t **reply,
                              struct hep_error *error);
+/* Requests of a session that the domains have in hand, without measures and what only tells them something. */
+int fake_in_hand(const char *session);
+/* Sessions that such requests belong to, and that are none of the engine's. */
+int fake_strays(const struct fake *fake);
 bool fake_is_busy(enum hep_role role);                    /* a request is in hand there */
 json_t *fake_get(struct fake *fake, const char *session); /* session.get */
 int64_t fake_now(const struct fake *fake);                /* ms of its clock */

@@ -203,6 +203,34 @@ START_TEST(a_reload_changes_what_may_change)
 }
 END_TEST
 
+START_TEST(what_is_set_while_it_runs_wins_over_the_file_and_stays)
+{
+    char path[] = "/tmp/heptad-test-XXXXXX";
+    struct hep_config *config;
+    struct hep_error error;
+    close(mkstemp(path));
+    const char *binaries[] = {"domains.bin_dir=" HEP_BIN_DIR, "instance.state_dir=/tmp/heptad-none",
+                              "workflows.dir=" HEP_SOURCE_DIR "/etc/workflows", "compute.cores=2"};
+    write_text(path, "[compute]\nisa = avx2\n");
+    ck_assert_int_eq(hep_config_create(path, binaries, 4, &config, &error), HEP_OK);
+    ck_assert_int_eq(hep_config_set(config, "compute.cores", "3", &error), HEP_OK);        /* the command line's */
+    ck_assert_int_eq(hep_config_set(config, "compute.cores", "4", &error), HEP_OK);        /* and once more      */
+    ck_assert_int_eq(hep_config_set(config, "compute.isa", "portable", &error), HEP_OK);   /* the file's     */
+    ck_assert_int_eq(hep_config_set(config, "compute.huge_pages", "off", &error), HEP_OK); /* the default    */
+    ck_assert_int_eq(hep_config_set(config, "compute.cores", "many", &error), HEP_E_BAD_CONFIG);
+    ck_assert_int_eq(hep_config_set(config, "compute.speed", "1", &error), HEP_E_BAD_CONFIG);
+    ck_assert_int_eq(hep_config_set(config, "compute", "1", &error), HEP_E_BAD_CONFIG);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(hep_config_int(config, HEP_CONFIG_COMPUTE_CORES), 4);
+        ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_COMPUTE_ISA), "portable");
+        ck_assert_str_eq(hep_config_text(config, HEP_CONFIG_COMPUTE_HUGE_PAGES), "off");
+        ck_assert_int_eq(hep_config_reload(config, NULL, &error), HEP_OK);
+    }
+    hep_config_destroy(config);
+    unlink(path);
+}
+END_TEST
+
 START_TEST(a_domain_gets_its_own_settings_only)
 {
     ck_assert(hep_config_is_for(HEP_CONFIG_HTTP_PORT, HEP_ROLE_COMMUNICATION));
@@ -266,6 +294,7 @@ int main(void)
     tcase_add_test(all, the_systems_daemon_has_the_systems_places);
     tcase_add_test(all, a_run_folder_too_long_for_sockets_is_refused);
     tcase_add_test(all, a_reload_changes_what_may_change);
+    tcase_add_test(all, what_is_set_while_it_runs_wins_over_the_file_and_stays);
     tcase_add_test(all, a_domain_gets_its_own_settings_only);
     tcase_add_test(all, the_sample_and_the_page_are_those_of_the_table);
     tcase_add_test(all, the_sample_with_its_lines_uncommented_is_the_default);

@@ -33,13 +33,15 @@ static const char degraded[] =
     "(exit status 125: compute.isa: no such "
     "level)\",\"ready\":false,\"version\":\"0.1.0\",\"instance\":\"heptad-ab12cd34\",\"uptime_ms\":11520000,"
     "\"domains\":["
-    "{\"domain\":\"device\",\"state\":\"ready\",\"healthy\":true,\"pid\":4711,\"uptime_ms\":11520000,\"restarts\":0,"
+    "{\"domain\":\"device\",\"state\":\"ready\",\"healthy\":true,\"reported_ms_ago\":640,\"pid\":4711,\"uptime_ms\":"
+    "11520000,\"restarts\":0,"
     "\"rss_bytes\":17825792,"
     "\"cpu_ms\":1200,\"queue\":0,\"in_hand\":[]},"
     "{\"domain\":\"model\",\"state\":\"failed\",\"healthy\":false,\"restarts\":6,\"cause\":\"exit status 125: "
     "compute.isa: no such level\",\"last_obituary\":{\"cause\":\"exit status 125: compute.isa: no such level\","
     "\"hint\":\"set compute.isa = auto\"}},"
-    "{\"domain\":\"conditioning\",\"state\":\"busy\",\"healthy\":true,\"pid\":4713,\"uptime_ms\":81234,\"restarts\":4,"
+    "{\"domain\":\"conditioning\",\"state\":\"busy\",\"healthy\":true,\"reported_ms_ago\":20,\"pid\":4713,\"uptime_"
+    "ms\":81234,\"restarts\":4,"
     "\"rss_bytes\":25165824,"
     "\"cpu_ms\":250,\"queue\":2,\"in_hand\":[{\"operation\":\"encode_prompt\",\"for_ms\":3400,\"step\":1,\"steps\":2}],"
     "\"last_obituary\":{\"cause\":\"killed by SIGKILL\",\"operation\":\"encode_prompt\"}},"
@@ -82,6 +84,7 @@ START_TEST(status_says_what_is_wrong_and_what_to_do)
                                 "died      model: exit status 125: compute.isa: no such level; conditioning:\n"
                                 "          killed by SIGKILL in encode_prompt; inference: killed by SIGSEGV in\n"
                                 "          generate (`heptctl incidents 12`)\n"
+                                "reports   the oldest is of 8.2 s ago (scheduler); none yet of model, inference\n"
                                 "sessions  2 running, 5 queued, 120 completed, 1 failed\n"
                                 "queue     inference 0 in hand, 2 waiting; conditioning 1 in hand, 2 waiting\n"
                                 "memory    sessions 1.2 GiB of 6.0 GiB; /dev/shm: heptad 900 MiB, free 100 MiB of\n"
@@ -307,6 +310,37 @@ START_TEST(an_operation_shows_its_fields_and_their_rules)
 }
 END_TEST
 
+START_TEST(an_operation_shows_what_its_names_stand_for_and_whether_it_is_built)
+{
+    json_t *plan =
+               parse("{\"type\":\"scheduler.plan\",\"help\":\"a table\",\"permission\":\"client\",\"deadline_ms\":2000,"
+                     "\"aliases\":[\"create\",\"euler\"],\"presets\":{\"euler\":{\"scheduler\":\"euler\",\"eta\":0}},"
+                     "\"request\":[],\"reply\":[]}"),
+           *upscale =
+               parse("{\"type\":\"postprocessing.upscale\",\"help\":\"a larger image\",\"permission\":\"client\","
+                     "\"deadline_ms\":2000,\"aliases\":[],\"unbuilt\":\"images cannot be made larger\","
+                     "\"request\":[],\"reply\":[]}"),
+           *both = json_pack("{s:[O, O]}", "operations", plan, upscale);
+    FILE *out = ctl_catch();
+    ctl_show_operation(plan, &eighty, out);
+    ctl_show_operation(upscale, &eighty, out);
+    ctl_show_operations(both, NULL, &eighty, out);
+    check_text(ctl_caught(out), "scheduler.plan: a table\n"
+                                "asked by: client; progress within 2.0 s\n"
+                                "also called create, euler (scheduler \"euler\", eta 0)\n"
+                                "\nrequest: none\n\nreply: none\n"
+                                "postprocessing.upscale: a larger image\n"
+                                "asked by: client; progress within 2.0 s\n"
+                                "not built yet: images cannot be made larger\n"
+                                "OPERATION               WHO     WHAT\n"
+                                "scheduler.plan          client  a table\n"
+                                "postprocessing.upscale  client  a larger image (not built yet)\n");
+    json_decref(both);
+    json_decref(plan);
+    json_decref(upscale);
+}
+END_TEST
+
 START_TEST(the_list_of_operations_is_wrapped_and_says_who_needs_cores)
 {
     json_t *reply = parse(
@@ -443,6 +477,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_session_shows_its_error_steps_and_images);
     tcase_add_test(tests, incidents_are_one_line_each);
     tcase_add_test(tests, an_incident_is_shown_in_full);
+    tcase_add_test(tests, an_operation_shows_what_its_names_stand_for_and_whether_it_is_built);
     tcase_add_test(tests, the_list_of_operations_is_wrapped_and_says_who_needs_cores);
     tcase_add_test(tests, a_dumb_terminal_gets_no_escape_sequences);
     tcase_add_test(tests, help_fits_on_eighty_columns);

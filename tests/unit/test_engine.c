@@ -851,6 +851,75 @@ START_TEST(no_two_domains_share_a_core_under_random_deaths)
 }
 END_TEST
 
+static void see_state(void *context, const struct hep_store_session *row)
+{
+    snprintf(context, 24, "%s", row->state);
+}
+
+/* What a session says of itself, what its row says, and what the domains have in hand are one thing. */
+static void expect_agreement(uint64_t seed, int turn)
+{
+    ck_assert_msg(fake_strays(&fake) == 0, "seed %" PRIu64 ", turn %d: a domain works for nobody", seed, turn);
+    for (const struct hep_session *s = fake.engine->sessions; s; s = s->next) {
+        const char *said = hep_session_state_name(s->state);
+        char row[24] = "";
+        int in_hand = fake_in_hand(s->id), sent = s->errand && !s->measuring && hep_errand_is_sent(s->errand) ? 1 : 0,
+            running = 0;
+        for (size_t i = 0; i < s->workflow->step_count; i++)
+            running += s->steps[i].state == HEP_STEP_RUNNING;
+        ck_assert_int_eq(hep_store_get_session(fake.engine->store, s->id, see_state, row, NULL), HEP_OK);
+        ck_assert_msg(strcmp(row, said) == 0, "seed %" PRIu64 ", turn %d: %s is %s, its row says %s", seed, turn, s->id,
+                      said, row);
+        ck_assert_msg(in_hand == sent, "seed %" PRIu64 ", turn %d: %s (%s) has sent %d, %d are in hand", seed, turn,
+                      s->id, said, sent, in_hand);
+        ck_assert_msg(running <= 1 && (!sent || running == 1 || s->state != HEP_SESSION_RUNNING),
+                      "seed %" PRIu64 ", turn %d: %s (%s) has %d steps that run", seed, turn, s->id, said, running);
+    }
+}
+
+static void random_act(uint64_t *seed)
+{
+    static const char *const actions[] = {"pause", "resume", "cancel", "resume", "resume"};
+    char session[HEP_SESSION_ID_MAX];
+    switch (fake_random(seed) % 40) {
+    case 0:
+        fake_execute(&fake, "{\"prompt\": \"x\", \"steps\": 9}", (int)(fake_random(seed) % 3), NULL, session, NULL);
+        break;
+    case 1:
+    case 2:
+        for (const struct hep_session *s = fake.engine->sessions; s; s = s->next)
+            if (fake_random(seed) % 3 == 0) {
+                control(s->id, actions[fake_random(seed) % HEP_COUNT_OF(actions)]);
+                break;
+            }
+        break;
+    case 3:
+        fake_kill(&fake, (enum hep_role)(fake_random(seed) % HEP_ROLE_COUNT));
+        break;
+    case 4:
+        if (fake_random(seed) % 8 == 0) {
+            fake_crash(&fake);
+            fake_start(&fake, NULL);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+START_TEST(session_state_and_execution_state_agree_at_every_turn)
+{
+    const char *given = getenv("HEP_TEST_SEED");
+    uint64_t first = given ? strtoull(given, NULL, 10) : 104729 * (uint64_t)(_i + 1), seed = first;
+    fake_start(&fake, NULL);
+    for (int turn = 0; turn < 2500; turn++) {
+        random_act(&seed);
+        fake_turn(&fake);
+        expect_agreement(first, turn);
+    }
+}
+END_TEST
+
 START_TEST(a_large_machine_decodes_while_it_denoises)
 {
     fake.cores = 16;
@@ -864,10 +933,40 @@ START_TEST(a_large_machine_decodes_while_it_denoises)
 }
 END_TEST
 
+/* ---- the log ----------------------------------------------------------------------------------------------------- */
+START_TEST(what_an_answer_leads_to_is_logged_with_its_request)
+{
+    char line[4096] = "";
+    FILE *log = tmpfile();
+    fake_rule(&fake, (struct fake_rule){.type = "inference.generate", .count = 1, .code = HEP_E_UNSUPPORTED});
+    fake_start(&fake, NULL);
+    hep_log_init("test", HEP_INFO);
+    hep_log_set_fd(fileno(log));
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    expect_completed(other);
+    hep_log_init("test", HEP_LOG_LEVEL_COUNT);
+    hep_log_set_fd(STDERR_FILENO);
+    rewind(log);
+    int failed = 0, of_nobody = 0;
+    while (fgets(line, sizeof line, log)) {
+        bool is_first = hep_log_line_is_of(line, strcspn(line, "\n"), id),
+             is_other = hep_log_line_is_of(line, strcspn(line, "\n"), other);
+        failed += is_first && strstr(line, " session.failed ") && strstr(line, " request=e");
+        of_nobody += strstr(line, " session.") && !is_first && !is_other;
+        /* settling is about all sessions: no request of one of them is in another's line */
+        ck_assert_msg(!strstr(line, "to=running") || !strstr(line, "request="), "%s", line);
+    }
+    fclose(log);
+    ck_assert_int_eq(failed, 1);
+    ck_assert_int_eq(of_nobody, 0);
+}
+END_TEST
+
 /* ---- events, status ---------------------------------------------------------------------------------------------- */
 START_TEST(events_have_numbers_that_never_go_back)
 {
-    const struct hep_event_filter all = {"", ""};
+    const struct hep_event_filter all = {"", "", false};
     uint64_t reached;
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
@@ -975,7 +1074,9 @@ int main(void)
     tcase_add_test(cases, a_drained_engine_begins_nothing);
     tcase_add_test(cases, a_full_disk_refuses_requests_and_loses_nothing);
     tcase_add_test(cases, no_two_domains_share_a_core_under_random_deaths);
+    tcase_add_loop_test(cases, session_state_and_execution_state_agree_at_every_turn, 0, 6);
     tcase_add_test(cases, a_large_machine_decodes_while_it_denoises);
+    tcase_add_test(cases, what_an_answer_leads_to_is_logged_with_its_request);
     tcase_add_test(cases, events_have_numbers_that_never_go_back);
     tcase_add_test(cases, ready_means_every_domain);
     suite_add_tcase(suite, cases);

@@ -174,6 +174,28 @@ START_TEST(what_a_step_says_goes_into_the_configuration)
 }
 END_TEST
 
+START_TEST(what_a_steps_name_stands_for_goes_into_the_configuration)
+{
+    fake_start(&fake, NULL);
+    ck_assert_str_eq(run("{" APPLE ", \"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"ddim\"},"
+                         "{\"type\": \"inference\", \"operation\": \"generate\"}]}}"),
+                     "completed");
+    ck_assert_str_eq(hep_json_str(json_object_get(view, "configuration"), "scheduler", ""), "DDIMScheduler");
+    ck_assert_str_eq(run("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"ddim\"}]}}"),
+                     "completed"); /* alone: the domain fills it in */
+    ck_assert_str_eq(hep_json_str(step_of(view, "step_1"), "operation", ""), "ddim");
+}
+END_TEST
+
+START_TEST(a_step_that_is_not_built_says_so)
+{
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"sketch\"}]}}", false),
+                     HEP_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(error.message, "not built yet: nobody draws"));
+}
+END_TEST
+
 START_TEST(what_is_the_engines_is_not_to_be_said)
 {
     static const char *const secrets[] = {
@@ -201,6 +223,10 @@ START_TEST(what_a_caller_may_not_ask_is_no_step_either)
                          "\"x\"}}]}}",
                          false),
                      HEP_E_NOT_ALLOWED);
+    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"plan\", "
+                         "\"parameters\": {\"config\": {\"segment\": \"/x\"}}}]}}",
+                         false),
+                     HEP_E_NOT_ALLOWED); /* somebody's tensor */
     ck_assert_ptr_null(fake.engine->sessions);
 }
 END_TEST
@@ -408,6 +434,32 @@ START_TEST(a_valid_request_is_told_what_it_takes)
 }
 END_TEST
 
+START_TEST(a_workflow_reserves_what_it_says_that_it_needs)
+{
+    fake.memory_limit = 100 << 20;
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(ask("{" APPLE
+                         ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 50000000, \"models\": "
+                         "[\"${model}\"]}, \"steps\": [" GENERATE "]}}",
+                         true),
+                     HEP_OK);
+    ck_assert(hep_json_bool(reply, "valid", false));
+    ck_assert_int_eq(hep_json_int(json_object_get(reply, "resources"), "memory_bytes", 0), 50000000);
+    ck_assert_int_eq(ask("{" APPLE
+                         ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 500000000, \"models\": "
+                         "[\"nobody\"], \"moons\": 1}, \"steps\": [" GENERATE "]}}",
+                         true),
+                     HEP_OK);
+    ck_assert(has_problem(json_object_get(reply, "problems"), "UNKNOWN_FIELD", NULL, "moons"));
+    ck_assert_int_eq(ask("{" APPLE
+                         ", \"workflow\": {\"resource_requirements\": {\"models\": [\"nobody\"]}, \"steps\": [" GENERATE
+                         "]}}",
+                         true),
+                     HEP_OK);
+    ck_assert(has_problem(json_object_get(reply, "problems"), "NOT_FOUND", NULL, "model"));
+}
+END_TEST
+
 START_TEST(a_request_that_can_never_fit_is_told_so)
 {
     fake.memory_limit = 1000;
@@ -532,6 +584,8 @@ int main(void)
     tcase_add_loop_test(all, a_condition_holds_or_not, 0, HEP_COUNT_OF(conditions));
     tcase_add_test(all, a_generating_step_brings_what_it_implies);
     tcase_add_test(all, what_a_step_says_goes_into_the_configuration);
+    tcase_add_test(all, what_a_steps_name_stands_for_goes_into_the_configuration);
+    tcase_add_test(all, a_step_that_is_not_built_says_so);
     tcase_add_loop_test(all, what_is_the_engines_is_not_to_be_said, 0, 2);
     tcase_add_test(all, what_a_caller_may_not_ask_is_no_step_either);
     tcase_add_test(all, a_step_whose_condition_does_not_hold_is_skipped);
@@ -544,6 +598,7 @@ int main(void)
     tcase_add_test(all, all_problems_are_told_at_once);
     tcase_add_test(all, references_that_lead_nowhere_are_told_with_their_step);
     tcase_add_test(all, a_valid_request_is_told_what_it_takes);
+    tcase_add_test(all, a_workflow_reserves_what_it_says_that_it_needs);
     tcase_add_test(all, a_request_that_can_never_fit_is_told_so);
     tcase_add_test(all, validating_while_the_model_domain_dies_is_an_answer);
     tcase_add_test(all, an_estimate_learns_from_what_was_done);

@@ -131,7 +131,7 @@ static void expect_many(int times)
                                                                                           "none"};
     for (int i = 0; i < times; i++) {
         const struct hep_event_filter filter = {sessions[chance(HEP_COUNT_OF(sessions))],
-                                                types[chance(HEP_COUNT_OF(types))]};
+                                                types[chance(HEP_COUNT_OF(types))], false};
         expect_all(chance(4) ? made[chance((uint64_t)count)].seq : chance(2) ? 0 : hep_events_last(events), &filter);
     }
 }
@@ -166,7 +166,7 @@ START_TEST(what_is_trimmed_is_told)
     for (int i = 0; i < count; i++)
         durable += made[i].durable && made[i].seq >= kept;
     ck_assert_uint_eq(durable, 500);
-    json_t *list = hep_events_after(events, 0, &(struct hep_event_filter){"", ""}, 1, &reached);
+    json_t *list = hep_events_after(events, 0, &(struct hep_event_filter){"", "", false}, 1, &reached);
     ck_assert_uint_eq((uint64_t)hep_json_int(json_array_get(list, 0), "seq", 0), kept);
     json_decref(list);
     expect_many(60);
@@ -177,7 +177,7 @@ START_TEST(a_number_of_the_future_is_brought_back)
 {
     uint64_t reached = 0;
     make(50);
-    json_t *list = hep_events_after(events, UINT64_C(1) << 40, &(struct hep_event_filter){"", ""}, 10, &reached);
+    json_t *list = hep_events_after(events, UINT64_C(1) << 40, &(struct hep_event_filter){"", "", false}, 10, &reached);
     ck_assert_uint_eq(json_array_size(list), 0);
     ck_assert_uint_eq(reached, hep_events_last(events));
     json_decref(list);

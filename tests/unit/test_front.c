@@ -349,6 +349,8 @@ START_TEST(every_answer_is_what_its_table_says)
         {"batch.execute", "{\"batch_id\": \"%s\"}"},
         {"batch.control", "{\"batch_id\": \"%s\", \"action\": \"cancel\"}"},
         {"batch.delete", "{\"batch_id\": \"%s\"}"},
+        {"inference.text2img", "{\"prompt\": \"x\"}"},
+        {"communication.publish", "{\"event\": 1}"},
         {"domain.restart", "{\"domain\": \"device\"}"}};
     char id[HEP_SESSION_ID_MAX], batch[HEP_SESSION_ID_MAX];
     int fd = dial();
@@ -368,6 +370,14 @@ START_TEST(every_answer_is_what_its_table_says)
             for (size_t i = 0; i < HEP_COUNT_OF(datas); i++)
                 if (strcmp(datas[i][0], type) == 0)
                     snprintf(data, sizeof data, datas[i][1], strncmp(type, "batch.", 6) == 0 ? batch : id);
+            if (strcmp(table->prefix, "inference") == 0 && strcmp(row->name, "text2img") != 0)
+                continue; /* their workflows are not there */
+            if (strcmp(type, "communication.respond") == 0) {
+                json_t *message = ask(fd, "communication.publish", "{\"event\": 1}", NULL);
+                snprintf(data, sizeof data, "{\"event\": 1, \"in_reply_to\": %d}",
+                         (int)hep_json_int(message, "message_id", 0));
+                json_decref(message);
+            }
             if (strcmp(type, "session.control") == 0 || strcmp(type, "session.delete") == 0)
                 continue; /* the session has ended, and is still needed */
             json_t *answer = ask(fd, type, data, NULL);
@@ -395,6 +405,39 @@ START_TEST(a_deleted_session_is_gone_and_a_running_one_is_not)
 }
 END_TEST
 
+/* The number behind "heptad_requests_total{what}" of metrics.get; 0 if there is no such line. */
+static int requests(int fd, const char *what)
+{
+    char wanted[160];
+    snprintf(wanted, sizeof wanted, "\nheptad_requests_total{%s} ", what);
+    json_t *answer = ask(fd, "metrics.get", "{}", NULL);
+    const char *line = strstr(hep_json_str(answer, "text", ""), wanted);
+    int count = line ? atoi(line + strlen(wanted)) : 0;
+    json_decref(answer);
+    return count;
+}
+
+START_TEST(the_supervisors_own_operations_are_counted_by_their_results)
+{
+    int fd = dial();
+    expect_code(fd, "session.get", "{\"session_id\": \"nobody\"}", "NOT_FOUND");
+    expect_code(fd, "session.get", "{\"session_id\": \"nobody\"}", "NOT_FOUND");
+    expect_code(fd, "session.cook", "{}", "UNKNOWN_OPERATION");
+    expect_code(fd, "device.reserve", "{\"session\": \"x\", \"memory_bytes\": 1}", "NOT_ALLOWED");
+    json_decref(ask(fd, "session.list", "{}", NULL));
+    json_decref(ask(fd, "device.list", "{}", NULL));
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"session.get\",result=\"NOT_FOUND\""), 2);
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"session.list\",result=\"ok\""), 1);
+    ck_assert_int_eq(requests(fd, "domain=\"unknown\",operation=\"unknown\",result=\"UNKNOWN_OPERATION\""), 1);
+    ck_assert_int_eq(requests(fd, "domain=\"device\",operation=\"reserve\",result=\"NOT_ALLOWED\""), 1);
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"device.list\",result=\"ok\""), 0);
+    ck_assert_int_eq(requests(fd, "domain=\"device\",operation=\"list\",result=\"ok\""),
+                     2); /* at its READY, and ours */
+    ck_assert_int_eq(requests(fd, "domain=\"supervisor\",operation=\"metrics.get\",result=\"ok\""), 6);
+    close(fd);
+}
+END_TEST
+
 START_TEST(the_log_has_its_last_lines)
 {
     int fd = dial();
@@ -409,6 +452,42 @@ START_TEST(the_log_has_its_last_lines)
     json_decref(answer);
     unlink(log_path);
     expect_code(fd, "log.tail", "{}", "NOT_FOUND");
+    close(fd);
+}
+END_TEST
+
+START_TEST(the_log_has_one_sessions_lines)
+{
+    enum { LINES = 40000 }; /* 2 MB: many pieces */
+    int fd = dial();
+    FILE *log = fopen(log_path, "w");
+    for (int i = 0; i < LINES; i++)
+        fprintf(log, "t info event.x session=s%d request=e%d %s\n", i % 1000 == 7 ? 1 : i % 10 + 10, i,
+                "filled with words");
+    fputs("t info event.x n=1 session=s1\nt info event.x session=s1 has no end", log);
+    fclose(log);
+    json_t *answer = ask(fd, "log.tail", "{\"lines\": 5, \"session\": \"s1\"}", NULL),
+           *lines = json_object_get(answer, "lines");
+    ck_assert_uint_eq(json_array_size(lines), 5);
+    for (int i = 0; i < 3; i++) {
+        char wanted[96];
+        snprintf(wanted, sizeof wanted, "t info event.x session=s1 request=e%d filled with words", (37 + i) * 1000 + 7);
+        ck_assert_str_eq(json_string_value(json_array_get(lines, (size_t)i)), wanted);
+    }
+    ck_assert_str_eq(json_string_value(json_array_get(lines, 3)), "t info event.x n=1 session=s1");
+    ck_assert_str_eq(json_string_value(json_array_get(lines, 4)), "t info event.x session=s1 has no end");
+    json_decref(answer);
+    answer = ask(fd, "log.tail", "{\"lines\": 1000, \"session\": \"s1\"}", NULL); /* all, also the first line's */
+    lines = json_object_get(answer, "lines");
+    ck_assert_uint_eq(json_array_size(lines), LINES / 1000 + 2);
+    ck_assert_ptr_nonnull(strstr(json_string_value(json_array_get(lines, 0)), "request=e7 "));
+    json_decref(answer);
+    answer = ask(fd, "log.tail", "{\"session\": \"s2\"}", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(answer, "lines")), 0);
+    json_decref(answer);
+    answer = ask(fd, "log.tail", "{\"lines\": 1000}", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(answer, "lines")), 1000);
+    json_decref(answer);
     close(fd);
 }
 END_TEST
@@ -668,6 +747,8 @@ START_TEST(another_user_may_look_and_change_nothing)
     int fd = dial_as(65534);
     json_decref(ask(fd, "status.get", "{}", NULL));
     json_decref(ask(fd, "model.info", "{}", NULL));
+    json_decref(ask(fd, "metrics.get", "{}", NULL));
+    expect_code(fd, "log.tail", "{\"session\": \"s1\"}", "NOT_ALLOWED");
     expect_code(fd, "daemon.stop", "{}", "NOT_ALLOWED");
     expect_code(fd, "workflow.execute", "{\"configuration\": {}}", "NOT_ALLOWED");
     expect_code(fd, "model.load", "{}", "NOT_ALLOWED");
@@ -877,7 +958,9 @@ int main(void)
     tcase_add_test(cases, a_drained_daemon_holds_and_refuses_until_it_is_undrained);
     tcase_add_test(cases, every_answer_is_what_its_table_says);
     tcase_add_test(cases, a_deleted_session_is_gone_and_a_running_one_is_not);
+    tcase_add_test(cases, the_supervisors_own_operations_are_counted_by_their_results);
     tcase_add_test(cases, the_log_has_its_last_lines);
+    tcase_add_test(cases, the_log_has_one_sessions_lines);
     tcase_add_test(cases, a_wait_ends_with_a_change_while_others_are_answered);
     tcase_add_test(cases, a_wait_ends_with_its_time);
     tcase_add_test(cases, events_come_in_order_by_their_numbers);

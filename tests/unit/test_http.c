@@ -90,6 +90,19 @@ START_TEST(routes_reach_the_supervisor_and_bring_its_answer)
 }
 END_TEST
 
+START_TEST(metrics_are_sent_as_the_text_that_they_are)
+{
+    struct response response = ask(&door, "GET", "/metrics", "", NULL);
+    ck_assert_int_eq(response.status, 200);
+    ck_assert_str_eq(response.body, "# TYPE x gauge\nx{a=\"é\"} 1\n");
+    ck_assert_msg(strcasestr(response.head, "content-type: text/plain; version=0.0.4") != NULL, "%s", response.head);
+    response_clear(&response);
+    expect_header("HEAD", "/metrics", "", "content-type: text/plain; version=0.0.4");
+    expect("GET", "/metrics?x=1", "", NULL, 400, "UNKNOWN_FIELD");
+    expect("POST", "/metrics", "", "{}", 405, "NOT_ALLOWED");
+}
+END_TEST
+
 START_TEST(unknown_paths_and_methods_say_what_there_is)
 {
     expect("GET", "/nothing", "", NULL, 404, "NOT_FOUND");
@@ -654,6 +667,7 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_checked_fixture(cases, start, end);
     tcase_add_test(cases, routes_reach_the_supervisor_and_bring_its_answer);
+    tcase_add_test(cases, metrics_are_sent_as_the_text_that_they_are);
     tcase_add_test(cases, unknown_paths_and_methods_say_what_there_is);
     tcase_add_test(cases, what_is_escaped_in_a_url_is_what_it_stands_for);
     tcase_add_test(cases, bad_bodies_are_refused_before_the_supervisor_hears_of_them);

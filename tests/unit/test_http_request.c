@@ -65,6 +65,9 @@ START_TEST(an_error_is_an_object_or_text_as_the_request_says)
            404, "{\"request_id\":\"7\",\"success\":false,\"error\":\"NOT_FOUND: the front says no\"}");
     expect("", "{\"request_id\":\"7\",\"error_format\":\"string\"}", 400,
            "{\"request_id\":\"7\",\"success\":false,\"error\":\"MISSING_FIELD: type is required\"}");
+    expect_error("", "{\"type\":\"device.unknown\",\"request_id\":\"9\"}", 404, "UNKNOWN_OPERATION", "9");
+    expect_error("", "{\"type\":\"device.unknown\",\"request_id\":\"9\",\"error_format\":\"alias\"}", 404,
+                 "UNKNOWN_ACTION", "9");
     struct response response =
         ask(&door, "POST", path, "", "{\"type\":\"session.get\",\"data\":{\"session_id\":\"down\"}}");
     ck_assert_int_eq(response.status, 503);

@@ -476,6 +476,78 @@ START_TEST(the_last_load_says_in_the_list_why_it_failed)
 }
 END_TEST
 
+/* ---- one component, and memory --------------------------------------------------------------------------------------
+ */
+START_TEST(a_component_of_a_kind_is_loaded_alone)
+{
+    static const struct {
+        const char *operation, *has, *lacks;
+        int segments;
+    } rows[] = {
+        {"load_unet", "unet", "vae", 1}, {"load_encoder", "tokenizer", "vae", 3}, {"load_vae", "vae", "unet", 4}};
+    struct hep_error error;
+    add_model("a");
+    struct domain_process *process = start("0");
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        json_t *reply = domain_call(process, rows[i].operation, "", false, json_pack("{s:s}", "model", "a"));
+        ck_assert_ptr_nonnull(json_object_get(reply, rows[i].has));
+        ck_assert_ptr_null(json_object_get(reply, rows[i].lacks));
+        ck_assert_int_eq(segments(), rows[i].segments);
+        json_decref(reply);
+    }
+    json_t *whole = load(process, "a", "");
+    ck_assert_int_eq(segments(), COMPONENTS);
+    ck_assert_int_eq(field(process, "packed"), NETWORKS); /* none of them twice */
+    json_decref(whole);
+    ck_assert_int_eq(domain_ask(process, "load", "", false, json_pack("{s:s}", "component", "lora"), NULL, &error),
+                     HEP_E_OUT_OF_RANGE);
+    ck_assert_str_eq(error.field, "component");
+    domain_end(process);
+}
+END_TEST
+
+static json_t *optimize(struct domain_process *process, int64_t bytes, const char *first, const char *last)
+{
+    json_t *reply = domain_call(process, "optimize_memory", "", false, json_pack("{s:I}", "bytes", (json_int_t)bytes)),
+           *freed = json_object_get(reply, "freed"), *one;
+    size_t index;
+    int64_t sum = 0;
+    json_array_foreach(freed, index, one) sum += hep_json_int(one, "bytes", 0);
+    ck_assert_int_eq(hep_json_int(reply, "freed_bytes", -1), sum);
+    ck_assert_int_eq(hep_json_int(reply, "bytes", -1), field(process, "bytes"));
+    one = json_array_get(freed, 0);
+    ck_assert_str_eq(hep_json_str(one, "component", ""), first);
+    one = json_array_get(freed, json_array_size(freed) - 1);
+    ck_assert_str_eq(hep_json_str(one, "component", ""), last);
+    return reply;
+}
+
+START_TEST(what_nobody_holds_is_given_up_the_longest_unused_first)
+{
+    add_model("a");
+    add_model("b");
+    struct domain_process *process = start("0");
+    load_ok(process, "a", "");
+    load_ok(process, "b", "s");
+    json_decref(domain_call(process, "load_vae", "", false, json_pack("{s:s}", "model", "a"))); /* its last use */
+    json_t *some = optimize(process, 1, "text_encoder", "text_encoder");
+    ck_assert_int_eq(segments(), 2 * COMPONENTS - 1);
+    json_t *all = optimize(process, 0, "tokenizer", "vae");
+    ck_assert_int_eq(segments(), COMPONENTS); /* a session holds b */
+    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(all, "held"), 0)), "b");
+    ck_assert(is_loaded(process, "b") && !is_loaded(process, "a"));
+    json_decref(domain_call(process, "release", "", false, json_pack("{s:s}", "session", "s")));
+    json_decref(optimize(process, 0, "text_encoder", "scheduler"));
+    ck_assert_int_eq(segments(), 0);
+    json_t *nothing = domain_call(process, "optimize_memory", "", false, json_object());
+    ck_assert_uint_eq(json_array_size(json_object_get(nothing, "freed")), 0);
+    domain_end(process);
+    json_decref(some);
+    json_decref(all);
+    json_decref(nothing);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("model_process");
@@ -492,6 +564,8 @@ int main(void)
     tcase_add_test(tcase, a_config_with_infinity_is_read);
     tcase_add_test(tcase, a_folder_that_breaks_after_the_scan_is_refused_whole);
     tcase_add_test(tcase, a_folder_that_is_broken_at_the_start_is_listed_with_its_reason);
+    tcase_add_test(tcase, a_component_of_a_kind_is_loaded_alone);
+    tcase_add_test(tcase, what_nobody_holds_is_given_up_the_longest_unused_first);
     tcase_add_test(tcase, the_last_load_says_in_the_list_why_it_failed);
     return check_status_run("model_process", tcase);
 }

@@ -306,8 +306,12 @@ static enum hep_status nothing(struct hep_call *call, const void *request, void 
 
 static const struct hep_operation table[] = {
     HEP_OPERATION("plan", nothing, all_request, fields, all_request, fields, .permission = HEP_INTERNAL,
-                  .deadline_ms = 1000, .aliases = (const char *const[]){"create", "make", NULL}, .help = "a plan"),
+                  .deadline_ms = 1000,
+                  .aliases = HEP_ALIASES(HEP_ALIAS("create"), HEP_ALIAS("make"),
+                                         HEP_ALIAS_FOR("photo", "{\"kind\": \"jpeg\", \"count\": 3}")),
+                  .help = "a plan"),
     HEP_OPERATION("other", nothing, all_request, fields, all_request, fields, .heavy = true),
+    HEP_UNBUILT("fly", "there are no wings", "walk", .aliases = HEP_ALIASES(HEP_ALIAS("soar")), .help = "up"),
     {0},
 };
 
@@ -318,6 +322,61 @@ START_TEST(an_operation_is_found_by_name_and_alias)
     ck_assert_ptr_eq(hep_operation_find(table, "other"), &table[1]);
     ck_assert_ptr_null(hep_operation_find(table, "pla"));
     ck_assert_ptr_null(hep_operation_find(table, ""));
+}
+END_TEST
+
+/* What is decoded when the operation was asked for by this name; NULL: it is refused. */
+static char *data_for(const char *name, const char *text, struct hep_error *error)
+{
+    json_t *data = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL, *before = json_deep_copy(data), *whole = NULL;
+    *error = (struct hep_error){0};
+    enum hep_status status = hep_operation_data(&table[0], name, data, &whole, error);
+    ck_assert(json_equal(data, before) || !data); /* the caller's stays as it is */
+    char *said = status != HEP_OK ? NULL
+                 : whole          ? json_dumps(whole, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY)
+                                  : strdup("nothing");
+    json_decref(whole);
+    json_decref(data);
+    json_decref(before);
+    return said;
+}
+
+START_TEST(an_alias_stands_for_fields)
+{
+    static const struct {
+        const char *name, *data, *whole;
+    } rows[] = {
+        {"photo", NULL, "{\"count\":3,\"kind\":\"jpeg\"}"},
+        {"photo", "null", "{\"count\":3,\"kind\":\"jpeg\"}"},
+        {"photo", "{\"name\":\"a\",\"kind\":null}", "{\"count\":3,\"kind\":\"jpeg\",\"name\":\"a\"}"},
+        {"photo", "{\"count\":3}", "{\"count\":3,\"kind\":\"jpeg\"}"},
+        {"photo", "[1]", "[1]"}, /* for the decoder to refuse */
+        {"create", "{\"name\":\"a\"}", "{\"name\":\"a\"}"},
+        {"plan", "{\"kind\":\"png\"}", "{\"kind\":\"png\"}"},
+        {"plan", "null", "nothing"},
+    };
+    struct hep_error error;
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        char *whole = data_for(rows[i].name, rows[i].data, &error);
+        ck_assert_str_eq(whole, rows[i].whole);
+        free(whole);
+    }
+    ck_assert_ptr_null(data_for("photo", "{\"count\":4}", &error));
+    ck_assert_int_eq(error.code, HEP_E_BAD_FIELD);
+    ck_assert_str_eq(error.field, "count");
+    ck_assert_str_eq(error.message, "photo stands for count 3, and the request says another");
+}
+END_TEST
+
+START_TEST(what_is_not_built_says_so)
+{
+    struct hep_error error = {0};
+    const struct hep_operation *row = hep_operation_find(table, "soar");
+    ck_assert_ptr_eq(row, &table[2]);
+    ck_assert_int_eq(hep_operation_check_built(row, &error), HEP_E_UNSUPPORTED);
+    ck_assert_str_eq(error.message, "fly is not built yet: there are no wings");
+    ck_assert_str_eq(error.hint, "walk");
+    ck_assert_int_eq(hep_operation_check_built(&table[0], &error), HEP_OK);
 }
 END_TEST
 
@@ -341,7 +400,16 @@ static void expect_field(const json_t *request, const char *name, const char *wa
 START_TEST(the_description_says_what_the_table_says)
 {
     json_t *all = hep_describe(table), *request = json_object_get(json_array_get(all, 0), "request");
-    ck_assert_uint_eq(json_array_size(all), 2);
+    ck_assert_uint_eq(json_array_size(all), 3);
+    char *names = json_dumps(json_object_get(json_array_get(all, 0), "aliases"), JSON_COMPACT),
+         *presets = json_dumps(json_object_get(json_array_get(all, 0), "presets"), JSON_COMPACT);
+    ck_assert_str_eq(names, "[\"create\",\"make\",\"photo\"]");
+    ck_assert_str_eq(presets, "{\"photo\":{\"kind\":\"jpeg\",\"count\":3}}");
+    free(names);
+    free(presets);
+    ck_assert_ptr_null(json_object_get(json_array_get(all, 1), "presets"));
+    ck_assert_ptr_null(json_object_get(json_array_get(all, 0), "unbuilt"));
+    ck_assert_str_eq(json_string_value(json_object_get(json_array_get(all, 2), "unbuilt")), "there are no wings");
     expect_field(request, "name",
                  "{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"min_bytes\":1,\"max_bytes\":8,\"help\":"
                  "\"a name\"}");
@@ -381,6 +449,8 @@ int main(void)
     tcase_add_test(cases, references_and_errors_survive_json);
     tcase_add_test(cases, a_message_cut_in_the_middle_of_a_letter_is_kept);
     tcase_add_test(cases, an_operation_is_found_by_name_and_alias);
+    tcase_add_test(cases, an_alias_stands_for_fields);
+    tcase_add_test(cases, what_is_not_built_says_so);
     tcase_add_test(cases, the_description_says_what_the_table_says);
     return check_status_run("operation", cases);
 }

@@ -20,6 +20,7 @@ static const struct expectation {
     {"GET", "/healthz", HEP_OK, NULL, "{}"},
     {"HEAD", "/healthz", HEP_OK, NULL, "{}"},
     {"GET", "/api/status", HEP_OK, "status.get", "{}"},
+    {"GET", "/metrics", HEP_OK, "metrics.get", "{}"},
     {"GET", "/api/processing/sessions", HEP_OK, "session.list", "{}"},
     {"GET", "/api/processing/sessions/s-1", HEP_OK, "session.get", "{\"session_id\":\"s-1\"}"},
     {"DELETE", "/api/processing/sessions/s-1", HEP_OK, "session.delete", "{\"session_id\":\"s-1\"}"},

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +25,31 @@ START_TEST(every_code_has_a_name_a_meaning_and_a_status)
     }
     ck_assert_int_eq(hep_status_from_name("NO_SUCH"), HEP_E_INTERNAL);
     ck_assert_str_eq(hep_status_name((enum hep_status)12345), "INTERNAL");
+}
+END_TEST
+
+START_TEST(names_that_other_callers_know_are_aliases_of_codes)
+{
+    static const struct {
+        enum hep_status code;
+        const char *field, *alias;
+    } rows[] = {
+        {HEP_E_UNKNOWN_OPERATION, "type", "UNKNOWN_ACTION"},
+        {HEP_E_BAD_FIELD, "type", "INVALID_ACTION"},
+        {HEP_E_OUT_OF_RANGE, "action", "INVALID_ACTION"},
+        {HEP_E_NOT_FOUND, "device_id", "INVALID_DEVICE_ID"},
+        {HEP_E_INTERNAL, "", "UNKNOWN_ERROR"},
+        {HEP_E_BAD_FIELD, "width", ""},
+        {HEP_E_NOT_FOUND, "model", ""},
+        {HEP_E_BUSY, "", ""},
+    };
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        ck_assert_str_eq(hep_status_alias(rows[i].code, rows[i].field), rows[i].alias);
+        for (int code = 0; code < HEP_STATUS_COUNT; code++) /* no alias is a code's own name */
+            ck_assert_str_ne(hep_status_name((enum hep_status)code), rows[i].alias);
+    }
+    ck_assert_int_eq(hep_status_from_name("UNKNOWN_ACTION"), HEP_E_UNKNOWN_OPERATION);
+    ck_assert_int_eq(hep_status_from_name("INVALID_DEVICE_ID"), HEP_E_NOT_FOUND);
 }
 END_TEST
 
@@ -152,6 +178,91 @@ START_TEST(a_long_line_is_one_line)
 }
 END_TEST
 
+/* ---- whom a line is about ---------------------------------------------------------------------------------------- */
+static void expect_logged(const char *end)
+{
+    const char *line = logged();
+    ck_assert_msg(strlen(line) > 25 && strcmp(line + 25, end) == 0, "%s is not %s", line, end);
+}
+
+static void *log_from_elsewhere(void *context)
+{
+    hep_log(HEP_WARNING, "else", "x=1");
+    return context;
+}
+
+START_TEST(lines_say_for_whom_their_thread_works)
+{
+    pthread_t thread;
+    log_to_pipe();
+    hep_log_init("model", HEP_INFO);
+    struct hep_log_context nobody = hep_log_enter("s1", "e7");
+    hep_log(HEP_WARNING, "a", "x=1");
+    expect_logged("warning a session=s1 request=e7 x=1 process=model\n");
+    hep_log(HEP_WARNING, "a", "x=1 session=s2 y=2"); /* says itself whom it is about */
+    expect_logged("warning a x=1 session=s2 y=2 request=e7 process=model\n");
+    hep_log(HEP_WARNING, "a", "session=s2");
+    expect_logged("warning a session=s2 request=e7 process=model\n");
+    pthread_create(&thread, NULL, log_from_elsewhere, NULL);
+    pthread_join(thread, NULL);
+    expect_logged("warning else x=1 process=model\n");
+    struct hep_log_context first = hep_log_enter("s2", "");
+    hep_log(HEP_WARNING, "a", "x=1");
+    expect_logged("warning a session=s2 x=1 process=model\n");
+    hep_log_leave(&first);
+    hep_log(HEP_WARNING, "a", "x=1");
+    expect_logged("warning a session=s1 request=e7 x=1 process=model\n");
+    hep_log_leave(&nobody);
+    hep_log(HEP_WARNING, "a", "x=1");
+    expect_logged("warning a x=1 process=model\n");
+    hep_log_enter("", "e 9=\"\n\xc3");
+    hep_log(HEP_WARNING, "a", "x=1"); /* a name from outside does not make fields of its own */
+    expect_logged("warning a x=1 request=e?9???? process=model\n");
+}
+END_TEST
+
+START_TEST(a_long_line_keeps_whom_it_is_about)
+{
+    char big[5000], name[300];
+    memset(big, 'b', sizeof big);
+    memset(name, 'n', sizeof name);
+    big[sizeof big - 1] = name[sizeof name - 1] = '\0';
+    log_to_pipe();
+    hep_log_init("model", HEP_INFO);
+    hep_log_enter(name, name);
+    for (int own = 0; own < 2; own++) {
+        hep_log(HEP_WARNING, "long", own ? "session=s2 text=%s" : "text=%s", big);
+        const char *line = logged(), *session = strstr(line, own ? " session=s2 " : " session=nnn");
+        ck_assert_uint_le(strlen(line), 2048);
+        ck_assert_msg(session && session - line < 100 && strstr(line, " request=nnn"), "%s", line);
+        ck_assert_str_eq(line + strlen(line) - strlen(" process=model\n"), " process=model\n");
+    }
+}
+END_TEST
+
+START_TEST(a_line_is_of_the_session_that_it_names)
+{
+    static const struct {
+        const char *line;
+        bool is;
+    } lines[] = {
+        {"t info a session=s1 x=1", true},
+        {"t info a x=1 session=s1", true},
+        {"t info a session=s12 x=1", false},
+        {"t info a session=s x=1", false},
+        {"t info a xsession=s1", false},
+        {"t info a session=s2 session=s1", true},
+        {"t info a text=\"session=s1\"", false},
+        {"", false},
+        {" session=", false},
+    };
+    for (size_t i = 0; i < HEP_COUNT_OF(lines); i++)
+        ck_assert_msg(hep_log_line_is_of(lines[i].line, strlen(lines[i].line), "s1") == lines[i].is, "%s",
+                      lines[i].line);
+    ck_assert(!hep_log_line_is_of("a session=s1", 11, "s1")); /* length counts, not the end of the text */
+}
+END_TEST
+
 START_TEST(values_from_outside_are_quoted_and_cut)
 {
     char buffer[64], small[12], tiny[4];
@@ -183,12 +294,16 @@ int main(void)
 {
     TCase *cases = tcase_create("status_log");
     tcase_add_test(cases, every_code_has_a_name_a_meaning_and_a_status);
+    tcase_add_test(cases, names_that_other_callers_know_are_aliases_of_codes);
     tcase_add_test(cases, an_error_is_filled_prefixed_and_hinted);
     tcase_add_test(cases, no_error_record_is_fine_and_long_messages_are_cut);
     tcase_add_test(cases, a_line_has_time_level_event_and_process);
     tcase_add_test(cases, a_reader_that_sleeps_loses_lines_and_learns_how_many);
     tcase_add_test(cases, a_reader_that_is_gone_hurts_nobody);
     tcase_add_test(cases, a_long_line_is_one_line);
+    tcase_add_test(cases, lines_say_for_whom_their_thread_works);
+    tcase_add_test(cases, a_long_line_keeps_whom_it_is_about);
+    tcase_add_test(cases, a_line_is_of_the_session_that_it_names);
     tcase_add_test(cases, values_from_outside_are_quoted_and_cut);
     tcase_add_test(cases, levels_roles_and_clocks);
     return check_status_run("status_log", cases);

@@ -1,0 +1,163 @@
+/*
+ * Whole jobs under the names of the inference domain: a request becomes a session of the matching workflow, and is
+ * answered with its id, or with what it has become under `wait`. The domain itself has no such operations: it denoises.
+ */
+#include "common/log.h"
+#include "common/wire.h"
+#include "supervisor/front/operations.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct job_request {
+    double wait;
+    int32_t priority;
+    struct hep_str idempotency_key;
+    json_t *configuration;
+};
+enum { JOB_WAIT_MAX_S = HEP_WAIT_MAX_MS / 1000 };
+static const struct hep_field job_fields[] = {
+    HEP_FIELD(F64, job_request, wait, DEFAULTED, .max = JOB_WAIT_MAX_S,
+              .help = "answer when the session has ended, after so many seconds in any case; 0 = at once"),
+    HEP_FIELD(I32, job_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),
+    HEP_FIELD(STR, job_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX,
+              .help = "the same key and request again gives the same session"),
+    HEP_FIELD(JSON, job_request, configuration, OPTIONAL,
+              .help = "an object: the workflow's parameters, see workflow.get; they may as well stand beside these "
+                      "fields instead"),
+};
+static const struct hep_field job_says[] = {
+    SAYS(STR, "session_id", "name of the session"),
+    SAYS(STR, "status", "queued; under `wait` completed, or where it stands when the wait is over"),
+    MAYBE(BOOL, "created", "false if the idempotency key was known; without `wait`"),
+    MAYBE(I32, "queue_position", "from 1; without `wait`"),
+    MAYBE(JSON, "results",
+          "under `wait`, with all else that session.get says: files: path, bytes, sha256, width, "
+          "height, format, seed of each image"),
+};
+
+/* The workflow of each name. To add one: a row, and a row of the operations below. */
+static const struct job {
+    const char *name, *workflow;
+} jobs[] = {{"text2img", "txt2img"},
+            {"img2img", "img2img"},
+            {"inpainting", "inpaint"},
+            {"controlnet", "controlnet"},
+            {"lora", "lora"}};
+
+static const struct job *job_of(const struct hep_call *call)
+{
+    const char *name = strchr(call->type, '.') + 1;
+    for (size_t i = 0; i < HEP_COUNT_OF(jobs); i++)
+        if (strcmp(jobs[i].name, name) == 0)
+            return &jobs[i];
+    hep_assert_failed("every row has its workflow", __FILE__, __LINE__);
+}
+
+json_t *hep_job_gather(json_t *data)
+{
+    json_t *value, *result, *configuration;
+    const char *key;
+    if (!json_is_object(data) || json_object_get(data, "configuration"))
+        return json_incref(data);
+    result = json_object();
+    configuration = json_object();
+    json_object_foreach(data, key, value)
+    {
+        bool ours = false;
+        for (size_t i = 0; i < HEP_COUNT_OF(job_fields); i++)
+            ours = ours || strcmp(job_fields[i].name, key) == 0;
+        json_object_set(ours ? result : configuration, key, value);
+    }
+    json_object_set_new(result, "configuration", configuration);
+    return result;
+}
+
+/* A session that failed is a failed request. */
+static void answer_job(struct hep_call *call, json_t *view)
+{
+    struct hep_error error = {0};
+    enum hep_status status = HEP_OK;
+    const char *state = hep_json_str(view, "status", "");
+    if (strcmp(state, "failed") == 0) {
+        hep_error_from_json(json_object_get(view, "error"), &error);
+        status = hep_prefix(&error, "session %s", call->session);
+    } else if (strcmp(state, "cancelled") == 0) {
+        status = hep_fail(&error, HEP_E_CANCELLED, "session %s was cancelled", call->session);
+    }
+    if (status == HEP_OK) {
+        hep_call_end(call, HEP_OK, view, NULL);
+        return;
+    }
+    json_decref(view);
+    hep_call_end(call, status, NULL, &error);
+}
+
+static bool check_job(struct hep_call *call)
+{
+    const struct hep_session *session = hep_engine_find(call->front->engine, call->session);
+    struct hep_error error = {0};
+    json_t *view = NULL;
+    if (call->check && session && !hep_session_is_ended(session->state))
+        return false;
+    enum hep_status status = hep_engine_get(call->front->engine, call->session, &view, &error);
+    if (status == HEP_OK)
+        answer_job(call, view);
+    else
+        hep_call_end(call, status, NULL, &error);
+    return true;
+}
+
+static void on_accepted(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct hep_call *call = context;
+    if (status != HEP_OK || call->wait_ms == 0 || !call->front) {
+        hep_call_end(call, status, reply, error);
+        return;
+    }
+    snprintf(call->session, sizeof call->session, "%s", hep_json_str(reply, "session_id", ""));
+    json_decref(reply);
+    hep_call_wait(call, check_job, call->wait_ms);
+}
+
+static enum hep_status no_workflow(const struct job *job, struct hep_error *error)
+{
+    hep_fail(error, HEP_E_UNSUPPORTED, "inference.%s is not built yet: there is no workflow %s", job->name,
+             job->workflow);
+    return hep_hint(error, "`heptctl workflows` lists what can be made"), HEP_E_UNSUPPORTED;
+}
+
+static enum hep_status run_job(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct job_request *request = request_;
+    const struct job *job = job_of(call);
+    struct hep_engine *engine = call->front->engine;
+    struct hep_workflow *workflow;
+    (void)reply;
+    enum hep_status status = hep_workflows_find(engine->workflows, job->workflow, &workflow, error);
+    if (status != HEP_OK)
+        return status == HEP_E_NOT_FOUND ? no_workflow(job, error) : status;
+    call->deferred = true;
+    call->wait_ms = (int64_t)(request->wait * 1000);
+    const struct hep_engine_request work = {.workflow_id = job->workflow,
+                                            .configuration = request->configuration,
+                                            .priority = request->priority,
+                                            .key = request->idempotency_key.data,
+                                            .caller = call->caller.permission};
+    hep_engine_execute(engine, &work, on_accepted, call);
+    return HEP_OK;
+}
+
+#define JOB(text, what)                                                                                                \
+    {                                                                                                                  \
+        .name = text, .handler = run_job, REQUEST(job_request, job_fields), REPLY(job_says), .permission = HEP_CLIENT, \
+        .deadline_ms = HEP_WAIT_MAX_MS, .help = what                                                                   \
+    }
+const struct hep_operation hep_job_operations[] = {
+    JOB("text2img", "images from a prompt: a session of the workflow txt2img"),
+    JOB("img2img", "images from an image: a session of the workflow img2img, where there is one"),
+    JOB("inpainting", "a part of an image anew: a session of the workflow inpaint, where there is one"),
+    JOB("controlnet", "images that follow a hint: a session of the workflow controlnet, where there is one"),
+    JOB("lora", "images with a LoRA: a session of the workflow lora, where there is one"),
+    {0},
+};

@@ -73,9 +73,9 @@ static enum hep_status check_number(const struct hep_field *field, double value,
 static enum hep_status read_integer(const struct hep_field *field, const json_t *value, int64_t *to,
                                     struct hep_error *error)
 {
-    if (!json_is_integer(value))
+    int64_t number;
+    if (!hep_json_whole(value, &number))
         return wrong_type(field, value, error);
-    int64_t number = json_integer_value(value);
     if (field->type == HEP_FIELD_I32 && (number < INT32_MIN || number > INT32_MAX))
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" PRId64 ", which does not fit 32 bits",
                               field->name, number);
@@ -91,6 +91,7 @@ static enum hep_status read_unsigned(const struct hep_field *field, const json_t
                                      struct hep_error *error)
 {
     uint64_t number;
+    int64_t whole;
     if (json_is_string(value)) {
         const char *text = json_string_value(value);
         char *end;
@@ -99,15 +100,14 @@ static enum hep_status read_unsigned(const struct hep_field *field, const json_t
         if (text[0] < '0' || text[0] > '9' || *end || errno || strlen(text) != json_string_length(value))
             return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s is not a number from 0 to 2^64 - 1",
                                   field->name);
-    } else if (!json_is_integer(value)) {
+    } else if (!hep_json_whole(value, &whole)) {
         return wrong_type(field, value, error);
-    } else if (json_integer_value(value) < 0) {
-        HEP_TRY(check_number(field, (double)json_integer_value(value), error));
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name,
-                              "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1", field->name,
-                              json_integer_value(value));
+    } else if (whole < 0) {
+        HEP_TRY(check_number(field, (double)whole, error));
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s is %" PRId64 ", it is 0 to 2^64 - 1",
+                              field->name, whole);
     } else {
-        number = (uint64_t)json_integer_value(value);
+        number = (uint64_t)whole;
     }
     HEP_TRY(check_number(field, (double)number, error));
     if (field->multiple_of > 1 && number % (uint64_t)field->multiple_of != 0)
@@ -174,6 +174,19 @@ static enum hep_status read_ref(const struct hep_field *field, json_t *value, st
     return HEP_OK;
 }
 
+/* Where a list is one of objects. */
+static enum hep_status check_elements(const struct hep_field *field, const json_t *list, struct hep_error *error)
+{
+    const struct hep_field *first = field->inside;
+    size_t index;
+    const json_t *element;
+    if (!first || !first->name || (!first->name[0] && first->form != HEP_FORM_OBJECT))
+        return HEP_OK;
+    json_array_foreach((json_t *)(uintptr_t)list, index, element) if (!json_is_object(element)) return hep_fail_field(
+        error, HEP_E_BAD_FIELD, field->name, "%s[%zu] must be an object", field->name, index);
+    return HEP_OK;
+}
+
 static enum hep_status read_json(const struct hep_field *field, json_t *value, json_t **to, struct hep_error *error)
 {
     static const char *const words[] = {
@@ -182,6 +195,14 @@ static enum hep_status read_json(const struct hep_field *field, json_t *value, j
         field->form == HEP_FORM_ANY || (field->form == HEP_FORM_LIST ? json_is_array(value) : json_is_object(value));
     if (!fits)
         return hep_fail_field(error, HEP_E_BAD_FIELD, field->name, "%s must be %s", field->name, words[field->form]);
+    if (field->form == HEP_FORM_LIST)
+        HEP_TRY(check_elements(field, value, error));
+    if (field->form == HEP_FORM_LIST && field->max > 0) {
+        double size = (double)json_array_size(value);
+        if (size < field->min || size > field->max)
+            return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field->name, "%s has %g elements, it may have %g to %g",
+                                  field->name, size, field->min, field->max);
+    }
     *to = value;
     return HEP_OK;
 }

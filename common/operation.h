@@ -56,7 +56,7 @@ struct hep_field {
     size_t offset;             /* of the member in the struct                                        */
     double fallback;           /* value of a missing number or bool                                  */
     const char *fallback_text; /* value of a missing string                                          */
-    double min, max;           /* inclusive; numbers: value, strings: bytes; both 0 = no limit       */
+    double min, max;           /* inclusive; numbers: value, strings: bytes, lists: elements; both 0 = no limit       */
     bool has_above;            /* numbers: value must be greater than .above                         */
     double above;
     int32_t multiple_of;            /* integers: 0 = any                                                  */
@@ -191,6 +191,8 @@ json_t *hep_encode(const struct hep_field *fields, size_t count, const void *fro
 /* Releases what a reply struct owns (its JSON members) without encoding it. */
 void hep_reply_clear(const struct hep_field *fields, size_t count, void *reply);
 
+/* A table of fields as JSON, as hep_describe has them: [{name, type, kind?, required?, default?, min?, …, help}]. */
+json_t *hep_describe_fields(const struct hep_field *fields, size_t count);
 /* The table as JSON: [{name, help, permission, deadline_ms, pure, heavy, lease, aliases:[…], presets:{alias:{field:
    value}}?, unbuilt?, request:[{name,type,…}], reply:[…]}] */
 json_t *hep_describe(const struct hep_operation *table);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *const kind_names[] = {"i32", "i64", "u64"}; /* of integers */
 static const char *const permission_names[] = {"client", "operator", "internal"};
 
 const char *hep_permission_name(enum hep_permission permission)
@@ -99,6 +100,12 @@ static json_t *describe_number(const struct hep_field *field, double number)
 static json_t *describe_limits(json_t *object, const struct hep_field *field)
 {
     bool text = field->type == HEP_FIELD_STR, limited = field->min != 0 || field->max != 0;
+    if (field->type == HEP_FIELD_JSON) {
+        if (limited)
+            json_object_update_new(object, json_pack("{s:I, s:I}", "min_items", (json_int_t)field->min, "max_items",
+                                                     (json_int_t)field->max));
+        return object;
+    }
     if (field->has_above)
         json_object_set_new(object, "above", describe_number(field, field->above));
     else if (field->min != 0 || (limited && !text))
@@ -118,8 +125,6 @@ static json_t *describe_limits(json_t *object, const struct hep_field *field)
     return object;
 }
 
-static json_t *describe_fields(const struct hep_field *fields, size_t count);
-
 static void describe_inside(json_t *object, const struct hep_field *field)
 {
     static const char *const names[] = {[HEP_FORM_OBJECT] = "object", [HEP_FORM_LIST] = "list", [HEP_FORM_MAP] = "map"};
@@ -132,7 +137,7 @@ static void describe_inside(json_t *object, const struct hep_field *field)
     while (field->inside && field->inside[count].name)
         count++;
     if (field->inside)
-        json_object_set_new(object, "inside", describe_fields(field->inside, count));
+        json_object_set_new(object, "inside", hep_describe_fields(field->inside, count));
     if (field->open)
         json_object_set_new(object, "open", json_true());
 }
@@ -151,6 +156,8 @@ static json_t *describe_field(const struct hep_field *field)
                                                            : json_integer((json_int_t)field->fallback);
         json_object_set_new(object, "default", fallback);
     }
+    if (field->type >= HEP_FIELD_I32 && field->type <= HEP_FIELD_U64)
+        json_object_set_new(object, "kind", json_string(kind_names[field->type - HEP_FIELD_I32]));
     describe_limits(object, field);
     describe_inside(object, field);
     if (field->type == HEP_FIELD_REF && field->access != HEP_ACCESS_NONE)
@@ -164,7 +171,7 @@ static json_t *describe_field(const struct hep_field *field)
     return object;
 }
 
-static json_t *describe_fields(const struct hep_field *fields, size_t count)
+json_t *hep_describe_fields(const struct hep_field *fields, size_t count)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < count; i++)
@@ -197,8 +204,8 @@ json_t *hep_describe(const struct hep_operation *table)
                                    "deadline_ms", row->deadline_ms, "pure", row->pure, "heavy", row->heavy, "lease",
                                    row->heavy && !row->leaseless, "measures", row->measure != NULL);
         describe_names(object, row);
-        json_object_set_new(object, "request", describe_fields(row->request, row->request_count));
-        json_object_set_new(object, "reply", describe_fields(row->reply, row->reply_count));
+        json_object_set_new(object, "request", hep_describe_fields(row->request, row->request_count));
+        json_object_set_new(object, "reply", hep_describe_fields(row->reply, row->reply_count));
         json_array_append_new(array, object);
     }
     return array;

@@ -274,6 +274,19 @@ enum hep_status hep_wire_encode(const json_t *value, void **frame, size_t *bytes
 
 /* ---- readers ------------------------------------------------------------------------------------------------------
  */
+bool hep_json_whole(const json_t *value, int64_t *number)
+{
+    double real = json_real_value(value);
+    if (json_is_integer(value)) {
+        *number = json_integer_value(value);
+        return true;
+    }
+    if (!json_is_real(value) || !(fabs(real) <= 0x1p53) || real != floor(real))
+        return false;
+    *number = (int64_t)real;
+    return true;
+}
+
 const char *hep_json_str(const json_t *object, const char *key, const char *fallback)
 {
     const json_t *member = json_object_get(object, key);

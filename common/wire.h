@@ -27,6 +27,10 @@ enum hep_status hep_json_too_large(const char *text, size_t kept, size_t bytes, 
 /* Whether a value is text that an integer from 2^63 to 2^64 - 1 may have become. */
 bool hep_json_is_wide(const json_t *value);
 
+/* Whether a value is an integer, *number. JSON knows one kind of number: 20.0 is 20, as far as a real is exact (2^53).
+ */
+bool hep_json_whole(const json_t *value, int64_t *number);
+
 /* Small readers that accept NULL and wrong types (they give the fallback). */
 const char *hep_json_str(const json_t *object, const char *key, const char *fallback);
 int64_t hep_json_int(const json_t *object, const char *key, int64_t fallback);

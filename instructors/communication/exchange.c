@@ -7,6 +7,7 @@
 
 #include "common/crash_point.h"
 #include "common/wire.h"
+#include "instructors/communication/openapi.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +155,23 @@ static enum exchange_state begin_ready(struct exchange *exchange)
     return exchange_ask(exchange, exchange->match.route->operation, NULL, say_ready);
 }
 
+static enum exchange_state say_document(struct exchange *exchange)
+{
+    struct hep_error error = {0};
+    json_t *document = NULL;
+    if (exchange->said != HEP_OK)
+        return exchange_fail(exchange);
+    if (openapi_document(json_object_get(exchange->reply, "operations"), exchange->server->guard.token[0] != '\0',
+                         &document, &error) != HEP_OK)
+        return exchange_refuse(exchange, &error);
+    return exchange_say(exchange, MHD_HTTP_OK, document);
+}
+
+static enum exchange_state begin_document(struct exchange *exchange)
+{
+    return exchange_ask(exchange, exchange->match.route->operation, NULL, say_document);
+}
+
 static enum exchange_state say_text(struct exchange *exchange)
 {
     if (exchange->said != HEP_OK)
@@ -181,6 +199,7 @@ static exchange_step *const first_steps[ROUTE_KIND_COUNT] = {
     [ROUTE_ALIVE] = say_alive,
     [ROUTE_SESSION_EVENTS] = exchange_session_events,
     [ROUTE_REQUEST] = exchange_request,
+    [ROUTE_OPENAPI] = begin_document,
 };
 
 /* ---- the request ------------------------------------------------------------------------------------------------- */
@@ -230,17 +249,28 @@ static enum hep_status take_body(struct exchange *exchange, struct hep_error *er
 }
 
 /* What is no key must not pass for none: the client would be safe no more when it asks again. */
+enum hep_status exchange_put_key(const char *key, const char *member, json_t *data, struct hep_error *error)
+{
+    size_t length = key ? strlen(key) : 0, good = 0;
+    if (!key)
+        return HEP_OK;
+    while (good < length && key[good] >= ' ' && key[good] <= '~')
+        good++;
+    if (length == 0 || good < length || key[0] == ' ' || key[length - 1] == ' ')
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "Idempotency-Key", "Idempotency-Key is %s",
+                              length ? "not of printable ASCII" : "empty");
+    json_t *given = json_object_get(data, member);
+    if (given && !json_is_null(given) && strcmp(hep_json_str(data, member, ""), key) != 0)
+        return hep_fail_field(error, HEP_E_CONFLICT, member, "the body has another key than the header");
+    json_object_set_new(data, member, json_string(key));
+    return HEP_OK;
+}
+
 static enum hep_status take_key(struct exchange *exchange, struct hep_error *error)
 {
     const char *member = exchange->match.route->key,
                *key = member ? exchange_header(exchange->connection, "Idempotency-Key") : NULL;
-    json_t *text = key && key[0] ? json_string(key) : NULL;
-    if (key && !text)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "Idempotency-Key", "Idempotency-Key is %s",
-                              key[0] ? "not UTF-8" : "empty");
-    if (text)
-        json_object_set_new(exchange->match.data, member, text);
-    return HEP_OK;
+    return exchange_put_key(key, member, exchange->match.data, error);
 }
 
 static void take_preference(struct exchange *exchange)

@@ -5,6 +5,7 @@
 #ifndef HEP_INSTRUCTORS_COMMUNICATION_EXCHANGE_H
 #define HEP_INSTRUCTORS_COMMUNICATION_EXCHANGE_H
 
+#include "common/envelope.h"
 #include "common/limits.h"
 #include "instructors/communication/events.h"
 #include "instructors/communication/guard.h"
@@ -72,7 +73,7 @@ struct exchange {
 
     /* of ROUTE_REQUEST */
     bool routed; /* the answer is {request_id, success, data or error} */
-    bool error_as_text;
+    enum hep_error_format error_format;
     char request_id[2 * HEP_NAME_MAX];
 };
 
@@ -86,6 +87,8 @@ enum exchange_state exchange_refuse(struct exchange *exchange, const struct hep_
 enum exchange_state exchange_fail(struct exchange *exchange);
 /* exchange.c: the answer is this; taken. */
 enum exchange_state exchange_say(struct exchange *exchange, int status, json_t *answer);
+/* exchange.c: the header Idempotency-Key into data; NULL is none. BAD_FIELD: 1 to 255 bytes of printable ASCII. */
+enum hep_status exchange_put_key(const char *key, const char *member, json_t *data, struct hep_error *error);
 const char *exchange_header(void *exchange_connection, const char *name);
 void exchange_free(struct exchange *exchange);
 

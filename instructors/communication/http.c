@@ -8,6 +8,7 @@
 #include "common/listen.h"
 #include "instructors/communication/exchange.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +99,28 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     return step(exchange) == EXCHANGE_ASLEEP ? MHD_YES : exchange_respond(exchange);
 }
 
+static int digit_of(char letter)
+{
+    const char digits[] = "0123456789abcdef", *found = letter ? strchr(digits, tolower((unsigned char)letter)) : NULL;
+    return found ? (int)(found - digits) : -1;
+}
+
+/* Of paths and queries. libmicrohttpd would end a text at %00: then it is another than the client's, and may be known.
+   It stays as it is written, as what is no escape does. */
+static size_t unescape(void *context, struct MHD_Connection *connection, char *text)
+{
+    char *to = text;
+    (void)context, (void)connection;
+    for (const char *from = text; *from; from++) {
+        int high = *from == '%' ? digit_of(from[1]) : -1, low = high >= 0 ? digit_of(from[2]) : -1;
+        bool escape = low >= 0 && (high || low);
+        *to++ = escape ? (char)(16 * high + low) : *from;
+        from += escape ? 2 : 0;
+    }
+    *to = '\0';
+    return (size_t)(to - text);
+}
+
 static void complete(void *context, struct MHD_Connection *connection, void **request,
                      enum MHD_RequestTerminationCode code)
 {
@@ -165,7 +188,8 @@ static enum hep_status start_daemon(struct http_server *server, const struct hep
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)HEP_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)server->idle_s, MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)HEP_HTTP_PER_ADDRESS_MAX,
         MHD_OPTION_NOTIFY_COMPLETED, complete, server, MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
+        MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_END); /* asked to reuse, it shares the port with another server */
     if (!server->daemon)
         return cannot_listen(listen, port, errno, error);
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT);

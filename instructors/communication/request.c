@@ -4,6 +4,7 @@
  */
 #include "instructors/communication/request.h"
 
+#include "common/envelope.h"
 #include "common/wire.h"
 #include "instructors/communication/exchange.h"
 
@@ -14,23 +15,34 @@ struct routed_request {
     struct hep_str type, request_id, error_format;
     json_t *data;
 };
-static const char *const error_formats[] = {"", "object", "string", NULL};
+static const char *const error_formats[] = {"", "object", "string", "alias", NULL};
 const struct hep_field routed_fields[ROUTED_FIELDS] = {
     HEP_FIELD(STR, routed_request, type, REQUIRED, .min = 1, .max = 2 * HEP_NAME_MAX - 1,
               .help = "domain.operation, see docs/operations.md"),
     HEP_FIELD(STR, routed_request, request_id, OPTIONAL, .max = 2 * HEP_NAME_MAX - 1, .help = "is in the answer again"),
     HEP_FIELD(JSON, routed_request, data, OPTIONAL, .help = "the operation's fields, an object"),
     HEP_FIELD(STR, routed_request, error_format, OPTIONAL, .choices = error_formats,
-              .help = "string: an error is \"CODE: message\"; object: as everywhere else"),
+              .help =
+                  "string: an error is \"CODE: message\"; alias: its code is that of docs/errors.md's second table; "
+                  "object: as everywhere else"),
 };
+
+/* The error in the form that the request wants; an object keeps all that is in it. */
+static json_t *formatted(json_t *answer, enum hep_error_format format)
+{
+    struct hep_error error;
+    hep_error_from_json(answer, &error);
+    json_t *said = hep_envelope_error(&error, format);
+    if (json_is_object(said))
+        json_object_update_missing(said, answer);
+    json_decref(answer);
+    return said;
+}
 
 json_t *routed_answer(struct exchange *exchange, json_t *answer)
 {
-    if (exchange->failed && exchange->error_as_text) {
-        json_t *text = json_sprintf("%s: %s", hep_json_str(answer, "code", ""), hep_json_str(answer, "message", ""));
-        json_decref(answer);
-        answer = text;
-    }
+    if (exchange->failed)
+        answer = formatted(answer, exchange->error_format);
     return json_pack("{s:o, s:b, s:o}", "request_id", hep_json_text(exchange->request_id), "success", !exchange->failed,
                      exchange->failed ? "error" : "data", answer);
 }
@@ -44,19 +56,6 @@ static enum exchange_state say_reply(struct exchange *exchange)
     return exchange_wait(exchange);
 }
 
-/* The header is the operation's field: an operation that has none refuses it. */
-static enum hep_status take_key(struct exchange *exchange, json_t *data, struct hep_error *error)
-{
-    const char *key = exchange_header(exchange->connection, "Idempotency-Key");
-    json_t *text = key && key[0] ? json_string(key) : NULL;
-    if (key && !text)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "Idempotency-Key", "Idempotency-Key is %s",
-                              key[0] ? "not UTF-8" : "empty");
-    if (text)
-        json_object_set_new(data, "idempotency_key", text);
-    return HEP_OK;
-}
-
 enum exchange_state exchange_request(struct exchange *exchange)
 {
     struct routed_request request;
@@ -65,7 +64,7 @@ enum exchange_state exchange_request(struct exchange *exchange)
     const char *id = hep_json_str(body, "request_id", "");
     if (strlen(id) < sizeof exchange->request_id) /* also for the answer to a body that is wrong elsewhere */
         snprintf(exchange->request_id, sizeof exchange->request_id, "%s", id);
-    exchange->error_as_text = strcmp(hep_json_str(body, "error_format", ""), "string") == 0;
+    exchange->error_format = hep_envelope_error_format(body);
     if (hep_decode(routed_fields, ROUTED_FIELDS, body, false, &request, sizeof request, &error) != HEP_OK)
         return exchange_refuse(exchange, &error);
     if (request.data && !json_is_object(request.data)) {
@@ -73,7 +72,9 @@ enum exchange_state exchange_request(struct exchange *exchange)
         return exchange_refuse(exchange, &error);
     }
     json_t *data = request.data ? json_copy(request.data) : json_object();
-    if (take_key(exchange, data, &error) != HEP_OK) {
+    /* the header is the operation's field: an operation that has none refuses it */
+    if (exchange_put_key(exchange_header(exchange->connection, "Idempotency-Key"), "idempotency_key", data, &error) !=
+        HEP_OK) {
         json_decref(data);
         return exchange_refuse(exchange, &error);
     }

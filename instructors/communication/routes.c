@@ -15,6 +15,7 @@
 #define SESSION   SESSIONS "/{session_id}"
 #define BATCHES   "/api/processing/batches"
 #define BATCH     BATCHES "/{batch_id}"
+#define EXECUTE   "{\"workflow_id\": \"txt2img\", \"configuration\": {\"prompt\": \"a red apple\", \"seed\": 7}}"
 
 static const struct hep_field waits[] = {
     HEP_FIELD(I32, route_options, wait, DEFAULTED, .max = HEP_HTTP_WAIT_MAX_S,
@@ -27,11 +28,23 @@ static const struct hep_field ends[] = {
 #define OWN(fields)  .own = fields, .own_count = HEP_COUNT_OF(fields)
 #define BODY(fields) .takes_body = true, .body = fields, .body_count = HEP_COUNT_OF(fields)
 
+#define REPLY(fields) .reply = fields, .reply_count = HEP_COUNT_OF(fields)
+
+static const char *const alive_choices[] = {"alive", NULL};
+static const struct hep_field alive_fields[] = {HEP_SAYS(STR, "status", REQUIRED, "alive", .choices = alive_choices)};
+static const struct hep_field ready_fields[] = {
+    HEP_SAYS(BOOL, "ready", REQUIRED, "every domain is ready and has shown progress"),
+    HEP_SAYS(STR, "state", REQUIRED, "as status.get"),
+    HEP_SAYS(STR, "line", REQUIRED, "one sentence"),
+};
+
 /* clang-format off */
 const struct route routes[] = {
-    {.method = "GET", .path = "/healthz", .kind = ROUTE_ALIVE, .help = "the door answers"},
-    {.method = "GET", .path = "/readyz", .kind = ROUTE_READY, .operation = "status.get",
+    {.method = "GET", .path = "/healthz", .kind = ROUTE_ALIVE, REPLY(alive_fields), .help = "the door answers"},
+    {.method = "GET", .path = "/readyz", .kind = ROUTE_READY, .operation = "status.get", REPLY(ready_fields),
      .help = "every domain is ready and has shown progress"},
+    {.method = "GET", .path = "/api/openapi.json", .kind = ROUTE_OPENAPI, .operation = "domain.describe",
+     .help = "this API as an OpenAPI 3.1 document"},
     {.method = "GET", .path = "/metrics", .kind = ROUTE_TEXT, .operation = "metrics.get",
      .help = "counts and gauges, as Prometheus reads them"},
     {.method = "GET", .path = "/api/status", .operation = "status.get", .help = "the whole daemon in one answer"},
@@ -41,16 +54,19 @@ const struct route routes[] = {
     {.method = "GET", .path = "/api/schedulers", .operation = "scheduler.list", .help = "diffusion schedulers"},
 
     {.method = "POST", .path = "/api/processing/request", .kind = ROUTE_REQUEST, BODY(routed_fields),
-     .location = SESSION " " BATCH, OWN(waits), .help = "one request in the form that processes send each other; what a client may ask"},
+     .location = SESSION " " BATCH, OWN(waits),
+     .example = "{\"type\": \"scheduler.list\", \"request_id\": \"1\", \"data\": {}}", .help = "one request in the form that processes send each other; what a client may ask"},
 
     {.method = "GET", .path = WORKFLOWS, .operation = "workflow.list", .help = "workflow templates"},
     {.method = "POST", .path = WORKFLOWS "/execute", .operation = "workflow.execute", .status = 202, .takes_body = true,
-     .key = "idempotency_key", .location = SESSION, OWN(waits),
+     .key = "idempotency_key", .location = SESSION, OWN(waits), .example = EXECUTE,
      .help = "make images; answers when the request is durable, or with ?wait= when its session has ended"},
     {.method = "POST", .path = WORKFLOWS "/validate", .operation = "workflow.validate", .takes_body = true,
+     .example = EXECUTE,
      .help = "all that is wrong with a request, and what it would take"},
     {.method = "GET", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.get", .help = "one template"},
     {.method = "PUT", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.put", .takes_body = true,
+     .example = "{\"workflow\": {\"steps\": [{\"id\": \"look\", \"type\": \"device\", \"operation\": \"list\"}]}}",
      .help = "keep a workflow of the operator's own"},
     {.method = "DELETE", .path = WORKFLOWS "/{workflow_id}", .operation = "workflow.delete",
      .help = "forget one that was put"},
@@ -59,6 +75,7 @@ const struct route routes[] = {
      .query = "status workflow_id created_after created_before limit:i cursor", .help = "sessions, newest first"},
     {.method = "GET", .path = SESSION, .operation = "session.get", .help = "one session"},
     {.method = "POST", .path = SESSION "/control", .operation = "session.control", .takes_body = true,
+     .example = "{\"action\": \"cancel\"}",
      .help = "pause, resume, cancel, change the priority"},
     {.method = "DELETE", .path = SESSION, .operation = "session.delete", .help = "forget an ended session"},
     {.method = "GET", .path = SESSION "/images/{n}", .kind = ROUTE_IMAGE, .operation = "session.get",
@@ -70,11 +87,14 @@ const struct route routes[] = {
     {.method = "GET", .path = BATCHES, .operation = "batch.list", .query = "status limit:i cursor",
      .help = "batches, newest first"},
     {.method = "POST", .path = BATCHES "/create", .operation = "batch.create", .status = 201, .takes_body = true,
-     .key = "idempotency_key", .location = BATCH, .help = "keep a batch; nothing runs yet"},
+     .key = "idempotency_key", .location = BATCH,
+     .example = "{\"configuration\": {\"prompt\": \"pizza\"}, \"ranges\": {\"seed\": [1, 2]}}", .help = "keep a batch; nothing runs yet"},
     {.method = "GET", .path = BATCH, .operation = "batch.get", .help = "one batch, with its items"},
     {.method = "POST", .path = BATCH "/execute", .operation = "batch.execute", .status = 202, .takes_body = true,
+     .example = "{}",
      .location = BATCH, OWN(waits), .help = "begin a batch; answers when that is durable, or with ?wait= when it has ended"},
     {.method = "POST", .path = BATCH "/control", .operation = "batch.control", .takes_body = true,
+     .example = "{\"action\": \"pause\"}",
      .help = "pause, resume, cancel"},
     {.method = "DELETE", .path = BATCH, .operation = "batch.delete", .help = "forget a batch that does not run"},
 };

@@ -12,6 +12,7 @@ enum route_kind {
     ROUTE_EVENTS,         /* a stream of server-sent events, see events.h                            */
     ROUTE_SESSION_EVENTS, /* the same, of one session, to its end                                    */
     ROUTE_REQUEST,        /* the body is a request {type, request_id, data}                          */
+    ROUTE_OPENAPI,        /* this table and the operations behind it as an OpenAPI document          */
     ROUTE_ALIVE,          /* 200 from here, the supervisor is not asked                              */
     ROUTE_KIND_COUNT
 };
@@ -37,6 +38,9 @@ struct route {
     const char *key;      /* member of data that the header Idempotency-Key fills, NULL = none            */
     const char *location; /* of what the answer names: "/api/…/{session_id}"; the first of these that it does,
                              space separated; NULL = no such header                                       */
+    const struct hep_field *reply; /* fields of the answer where they are not the operation's; NULL         */
+    size_t reply_count;
+    const char *example; /* of a body, as JSON text; NULL                                         */
     const char *help;
 };
 extern const struct route routes[];

@@ -341,16 +341,12 @@ static json_t *seed_value(uint64_t seed)
 static enum hep_status read_seed(const struct hep_parameter *p, const json_t *value,
                                  const struct hep_parameter_scope *scope, json_t **seed, struct hep_error *error)
 {
-    if (json_is_integer(value) && json_integer_value(value) == -1) {
-        *seed = seed_value(scope->seed);
-        return HEP_OK;
-    }
-    if (json_is_integer(value) && json_integer_value(value) < 0)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name,
-                              "%s is %" JSON_INTEGER_FORMAT ", it is 0 to 2^64 - 1, or -1", p->name,
-                              json_integer_value(value));
-    if (json_is_integer(value)) {
-        *seed = seed_value((uint64_t)json_integer_value(value));
+    int64_t whole;
+    if (hep_json_whole(value, &whole)) {
+        if (whole < -1)
+            return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %" PRId64 ", it is 0 to 2^64 - 1, or -1",
+                                  p->name, whole);
+        *seed = seed_value(whole == -1 ? scope->seed : (uint64_t)whole);
         return HEP_OK;
     }
     if (!json_is_string(value))
@@ -373,6 +369,7 @@ static enum hep_status read_seed(const struct hep_parameter *p, const json_t *va
 static enum hep_status read_value(const struct hep_parameter *p, json_t *value, const struct hep_parameter_scope *scope,
                                   json_t **to, struct hep_error *error)
 {
+    int64_t number;
     switch (p->type) {
     case HEP_PARAMETER_STRING:
     case HEP_PARAMETER_MODEL:
@@ -380,10 +377,11 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
         HEP_TRY(check_text(p, value, scope, error));
         break;
     case HEP_PARAMETER_INTEGER:
-        if (!json_is_integer(value))
+        if (!hep_json_whole(value, &number))
             return wrong_type(p, value, error);
-        HEP_TRY(check_number(p, (double)json_integer_value(value), scope, error));
-        break;
+        HEP_TRY(check_number(p, (double)number, scope, error));
+        *to = json_integer((json_int_t)number);
+        return HEP_OK;
     case HEP_PARAMETER_NUMBER:
         if (!json_is_number(value))
             return wrong_type(p, value, error);

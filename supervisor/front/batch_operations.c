@@ -41,20 +41,13 @@ static const struct hep_field control_fields[] = {
     HEP_FIELD(STR, batch_control_request, action, REQUIRED, .choices = action_choices,
               .help = "what to do, at the next step boundary of what runs"),
 };
-static const struct hep_field item_fields[] = {{.name = "",
-                                                .type = HEP_FIELD_JSON,
-                                                .presence = HEP_REQUIRED,
-                                                .form = HEP_FORM_OBJECT,
-                                                .open = true,
-                                                .help = "as configuration"},
-                                               HEP_END_OF_FIELDS};
 static const struct hep_field create_fields[] = {
     HEP_FIELD(STR, create_request, workflow_id, DEFAULTED, .fallback_text = HEP_WORKFLOW_BASE, .max = HEP_NAME_MAX - 1,
               .help = "name of the workflow"),
     HEP_FIELD(JSON, create_request, configuration, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true,
               .help = "what all items have in common"),
-    HEP_FIELD(JSON, create_request, items, OPTIONAL, HEP_INSIDE(LIST, item_fields),
-              .help = "what each item has beside or instead of that"),
+    HEP_FIELD(JSON, create_request, items, OPTIONAL, HEP_INSIDE(LIST, hep_object_says), .min = 1,
+              .max = HEP_BATCH_ITEMS_MAX, .help = "what each item has beside or instead of that"),
     HEP_FIELD(JSON, create_request, ranges, OPTIONAL, .form = HEP_FORM_MAP,
               .help = "per parameter an array of values, or {from, to, step}; every combination is an item"),
     HEP_FIELD(JSON, create_request, batch_config, OPTIONAL, HEP_INSIDE(OBJECT, hep_batch_config_fields),

@@ -17,6 +17,9 @@ const char *const hep_session_choices[] = {
 
 const struct hep_field hep_text_says[] = {SAYS(STR, "", "text"), HEP_END_OF_FIELDS};
 
+const struct hep_field hep_object_says[] = {SAYS(JSON, "", "an object", .form = HEP_FORM_OBJECT, .open = true),
+                                            HEP_END_OF_FIELDS};
+
 /* clang-format off */
 #define PROBLEM_ROWS                                                                                                   \
     HEP_ERROR_ROWS,                                                                                                        \

@@ -14,6 +14,7 @@ extern const struct hep_field hep_obituary_says[];      /* what is said of a dea
 extern const struct hep_field hep_webhook_says[];       /* one that is not delivered                         */
 extern const struct hep_field hep_file_says[];          /* a finished image                                  */
 extern const struct hep_field hep_text_says[];          /* a text, as element of a list or member of a map   */
+extern const struct hep_field hep_object_says[];        /* any object, as element of a list                  */
 extern const char *const hep_domain_choices[];          /* names of the domains                              */
 extern const char *const hep_session_choices[];         /* states of a session                               */
 

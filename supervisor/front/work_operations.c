@@ -25,7 +25,8 @@ static const struct hep_field workflow_fields[] = {
               .help = "name of the workflow"),                                                                         \
         HEP_FIELD(JSON, type, workflow, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true,                               \
                   .help = "a workflow of the request's own; what a generating step implies is added"),                 \
-        HEP_FIELD(JSON, type, steps, OPTIONAL, .form = HEP_FORM_LIST, .help = "as workflow, its steps alone"),         \
+        HEP_FIELD(JSON, type, steps, OPTIONAL, HEP_INSIDE(LIST, hep_object_says), .min = 1,                            \
+                  .max = HEP_WORKFLOW_STEPS_MAX, .help = "as workflow, its steps alone"),                              \
         HEP_FIELD(JSON, type, configuration, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true,                          \
                   .help = "the workflow's parameters, see workflow.get")
 static const struct hep_field execute_fields[] = {

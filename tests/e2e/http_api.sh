@@ -33,6 +33,8 @@ check "of a type" equal "$(api -N "$events?types=session.state" | grep -c '^even
 last=$(sed -n 's/^id: //p' "$work/stream" | tail -1)
 check "after its end there is nothing" equal "$(status_of -H "Last-Event-ID: $last" "$events")" 204
 
+api "$base/api/openapi.json" >"$work/openapi.json"
+check "the document describes the answers" equal "$(jq -r '.openapi, .paths["/api/processing/sessions/{session_id}"].get.responses["200"].content["application/json"].schema["$ref"], .components.schemas.session_get_reply.properties.status.enum[0]' "$work/openapi.json" | tr '\n' ' ')" "3.1.0 #/components/schemas/session_get_reply queued "
 check "a routed request" equal "$(request '{"type":"scheduler.list","request_id":"7"}' '' | jq -r '.request_id, .success, (.data.schedulers | length > 10)' | tr '\n' ' ')" "7 true true "
 check "what needs an operator says so" equal "$(request '{"type":"daemon.stop","request_id":"8"}' '' | jq -r '.success, .error.code, (.error.message | test("permission of operator"))' | tr '\n' ' ')" "false NOT_ALLOWED true "
 check "an error as text" equal "$(request '{"type":"session.get","data":{"session_id":"x"},"error_format":"string"}' '' | jq -r '.error | startswith("NOT_FOUND: ")')" true

@@ -288,6 +288,8 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
                    json_pack("{s:O, s:s}", "batch_id", json_object_get(data, "batch_id"), "status", "running"));
     else if (strcmp(type, "batch.get") == 0)
         serve_batch(request, data);
+    else if (strcmp(type, "device.unknown") == 0)
+        reply_error(request, HEP_E_UNKNOWN_OPERATION, "type");
     else if (strcmp(type, "daemon.stop") == 0)
         reply_error(request, HEP_E_NOT_ALLOWED, "");
     else

@@ -136,7 +136,7 @@ static const struct {
     {"{\"prompt\": \"x\", \"height\": 100000}", HEP_E_OUT_OF_RANGE, "height"},
     {"{\"prompt\": \"x\", \"width\": 65}", HEP_E_OUT_OF_RANGE, "width"},
     {"{\"prompt\": \"x\", \"width\": \"64\"}", HEP_E_BAD_FIELD, "width"},
-    {"{\"prompt\": \"x\", \"width\": 64.0}", HEP_E_BAD_FIELD, "width"},
+    {"{\"prompt\": \"x\", \"width\": 64.5}", HEP_E_BAD_FIELD, "width"},
     {"{\"prompt\": \"x\", \"steps\": 0}", HEP_E_OUT_OF_RANGE, "num_inference_steps"},
     {"{\"prompt\": \"x\", \"steps\": 5, \"num_inference_steps\": 5}", HEP_E_CONFLICT, "num_inference_steps"},
     {"{\"prompt\": \"x\", \"guidance\": -1}", HEP_E_OUT_OF_RANGE, "guidance_scale"},
@@ -169,6 +169,21 @@ START_TEST(a_bad_field_is_named)
     if (strcmp(error.field, "seed") == 0 && !strstr(error.message, "of type"))
         ck_assert_msg(strstr(error.message, "it is 0 to 2^64 - 1, or -1"), "%s", error.message);
     ck_assert_ptr_null(fake.engine->sessions);
+}
+END_TEST
+
+START_TEST(a_whole_number_is_an_integer_however_it_is_written)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"width\": 64.0, \"seed\": 7e0, \"steps\": 5.0}", 0, NULL, id, NULL);
+    json_t *view = fake_get(&fake, id), *configuration = json_object_get(view, "configuration");
+    static const char *const names[] = {"width", "seed", "num_inference_steps"};
+    static const int values[] = {64, 7, 5};
+    for (size_t i = 0; i < HEP_COUNT_OF(names); i++) {
+        ck_assert_msg(json_is_integer(json_object_get(configuration, names[i])), "%s", names[i]);
+        ck_assert_int_eq(hep_json_int(configuration, names[i], 0), values[i]);
+    }
+    json_decref(view);
 }
 END_TEST
 
@@ -1022,6 +1037,7 @@ int main(void)
     tcase_add_test(cases, progress_only_grows_and_names_the_step);
     tcase_add_test(cases, a_seed_is_chosen_once_and_kept);
     tcase_add_loop_test(cases, a_bad_field_is_named, 0, (int)HEP_COUNT_OF(bad));
+    tcase_add_test(cases, a_whole_number_is_an_integer_however_it_is_written);
     tcase_add_test(cases, a_number_that_is_not_finite_is_refused);
     tcase_add_test(cases, the_largest_seed_survives);
     tcase_add_test(cases, an_idempotency_key_makes_one_session);

@@ -118,6 +118,28 @@ START_TEST(unknown_paths_and_methods_say_what_there_is)
 }
 END_TEST
 
+START_TEST(what_is_escaped_in_a_url_is_what_it_stands_for)
+{
+    static const struct {
+        const char *path, *asked;
+    } rows[] = {{"/api/processing/sessions?status=a%20b+c%2B%3d", "{\"status\":\"a b c+=\"}"},
+                {"/api/processing/sessions?status=x%00y", "{\"status\":\"x%00y\"}"},
+                {"/api/processing/sessions?status=%", "{\"status\":\"%\"}"},
+                {"/api/processing/sessions?status=%4", "{\"status\":\"%4\"}"},
+                {"/api/processing/sessions?status=%zz%c3%a9", "{\"status\":\"%zz\xc3\xa9\"}"},
+                {"/api/processing/sessions?st%61tus=%2561", "{\"status\":\"%61\"}"}};
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        char wanted[160];
+        struct response response = ask(&door, "GET", rows[i].path, "", NULL);
+        snprintf(wanted, sizeof wanted, "{\"type\":\"session.list\",\"asked\":%s}", rows[i].asked);
+        ck_assert_msg(strcmp(response.body, wanted) == 0, "%s: %s", rows[i].path, response.body);
+        response_clear(&response);
+    }
+    expect("GET", "/api/status%00", "", NULL, 404, "NOT_FOUND");
+    expect("GET", "/api/processing/sessions/none%00x", "", NULL, 200, ""); /* not the one that is "none" */
+}
+END_TEST
+
 START_TEST(bad_bodies_are_refused_before_the_supervisor_hears_of_them)
 {
     static const char path[] = "/api/processing/workflows/execute";
@@ -309,8 +331,7 @@ START_TEST(images_are_sent_from_their_folder_only)
                                         "0x0", "%200", "0%00", "a"};
     for (size_t i = 0; i < HEP_COUNT_OF(wrong); i++) {
         snprintf(path, sizeof path, "/api/processing/sessions/s-1/images/%s", wrong[i]);
-        if (strcmp(wrong[i], "0%00") != 0) /* MHD ends a path at NUL: that is image 0 */
-            expect("GET", path, "", NULL, 404, "NOT_FOUND");
+        expect("GET", path, "", NULL, 404, "NOT_FOUND");
     }
     expect("GET", "/api/processing/sessions/none/images/0", "", NULL, 404, "NOT_FOUND");
 }
@@ -648,6 +669,7 @@ int main(void)
     tcase_add_test(cases, routes_reach_the_supervisor_and_bring_its_answer);
     tcase_add_test(cases, metrics_are_sent_as_the_text_that_they_are);
     tcase_add_test(cases, unknown_paths_and_methods_say_what_there_is);
+    tcase_add_test(cases, what_is_escaped_in_a_url_is_what_it_stands_for);
     tcase_add_test(cases, bad_bodies_are_refused_before_the_supervisor_hears_of_them);
     tcase_add_test(cases, what_is_wrong_in_a_body_is_said_with_its_field);
     tcase_add_test(cases, a_seed_of_64_bits_reaches_the_supervisor);

@@ -65,6 +65,9 @@ START_TEST(an_error_is_an_object_or_text_as_the_request_says)
            404, "{\"request_id\":\"7\",\"success\":false,\"error\":\"NOT_FOUND: the front says no\"}");
     expect("", "{\"request_id\":\"7\",\"error_format\":\"string\"}", 400,
            "{\"request_id\":\"7\",\"success\":false,\"error\":\"MISSING_FIELD: type is required\"}");
+    expect_error("", "{\"type\":\"device.unknown\",\"request_id\":\"9\"}", 404, "UNKNOWN_OPERATION", "9");
+    expect_error("", "{\"type\":\"device.unknown\",\"request_id\":\"9\",\"error_format\":\"alias\"}", 404,
+                 "UNKNOWN_ACTION", "9");
     struct response response =
         ask(&door, "POST", path, "", "{\"type\":\"session.get\",\"data\":{\"session_id\":\"down\"}}");
     ck_assert_int_eq(response.status, 503);
@@ -144,6 +147,10 @@ START_TEST(a_key_is_the_operations_field)
     response_clear(&response);
     expect_error("Idempotency-Key: \r\n", execute, 400, "BAD_FIELD", "1");
     expect_error("Idempotency-Key: \xff\r\n", execute, 400, "BAD_FIELD", "1");
+    expect_error("Idempotency-Key: \xc3\xa9\r\n", execute, 400, "BAD_FIELD", "1");
+    expect_error("Idempotency-Key: a\r\n",
+                 "{\"type\":\"workflow.execute\",\"request_id\":\"1\",\"data\":{\"idempotency_key\":\"b\"}}", 409,
+                 "CONFLICT", "1");
     response = ask(&door, "POST", "/api/processing/workflows/execute", "Idempotency-Key: \xff\r\n", "{}");
     ck_assert_int_eq(response.status, 400);
     ck_assert_ptr_nonnull(strstr(response.body, "\"field\":\"Idempotency-Key\""));

@@ -14,7 +14,7 @@ struct all_request {
     uint64_t seed, capped;
     double strength, scale;
     struct hep_tensor_ref in, out;
-    json_t *extra, *object, *list;
+    json_t *extra, *object, *list, *few;
     struct hep_str since;
 };
 
@@ -39,6 +39,7 @@ static const struct hep_field fields[] = {
     HEP_FIELD(JSON, all_request, extra, OPTIONAL),
     HEP_FIELD(JSON, all_request, object, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true),
     HEP_FIELD(JSON, all_request, list, OPTIONAL, HEP_INSIDE(LIST, inner)),
+    HEP_FIELD(JSON, all_request, few, OPTIONAL, .form = HEP_FORM_LIST, .min = 1, .max = 2),
     HEP_FIELD(STR, all_request, since, OPTIONAL, .format = HEP_TEXT_TIME),
 };
 
@@ -70,9 +71,15 @@ static const struct refusal {
     {"{\"name\":\"a\",\"object\":[]}", HEP_E_BAD_FIELD, "object"},
     {"{\"name\":\"a\",\"object\":\"{}\"}", HEP_E_BAD_FIELD, "object"},
     {"{\"name\":\"a\",\"list\":{}}", HEP_E_BAD_FIELD, "list"},
+    {"{\"name\":\"a\",\"list\":[{},1]}", HEP_E_BAD_FIELD, "list"},
     {"{\"name\":\"a\",\"since\":\"today\"}", HEP_E_BAD_FIELD, "since"},
     {"{\"name\":\"a\",\"count\":\"20\"}", HEP_E_BAD_FIELD, "count"},
-    {"{\"name\":\"a\",\"count\":20.0}", HEP_E_BAD_FIELD, "count"},
+    {"{\"name\":\"a\",\"count\":20.5}", HEP_E_BAD_FIELD, "count"},
+    {"{\"name\":\"a\",\"count\":2000.0}", HEP_E_OUT_OF_RANGE, "count"},
+    {"{\"name\":\"a\",\"big\":1e17}", HEP_E_BAD_FIELD, "big"},
+    {"{\"name\":\"a\",\"seed\":-1.0}", HEP_E_OUT_OF_RANGE, "seed"},
+    {"{\"name\":\"a\",\"few\":[]}", HEP_E_OUT_OF_RANGE, "few"},
+    {"{\"name\":\"a\",\"few\":[1,2,3]}", HEP_E_OUT_OF_RANGE, "few"},
     {"{\"name\":\"a\",\"count\":0}", HEP_E_OUT_OF_RANGE, "count"},
     {"{\"name\":\"a\",\"count\":1001}", HEP_E_OUT_OF_RANGE, "count"},
     {"{\"name\":\"a\",\"count\":2147483648}", HEP_E_OUT_OF_RANGE, "count"},
@@ -190,6 +197,10 @@ START_TEST(every_type_is_read)
     ck_assert_uint_eq(request.in.generation, 5);
     ck_assert_int_eq(request.in.shape.dims[1], 3);
     ck_assert_ptr_nonnull(json_object_get(request.extra, "any"));
+    ck_assert_int_eq(decode("{\"name\":\"a\",\"count\":20.0,\"seed\":9007199254740992.0}", false, &request, &error),
+                     HEP_OK);
+    ck_assert_int_eq(request.count, 20);
+    ck_assert_uint_eq(request.seed, UINT64_C(1) << 53);
 }
 END_TEST
 
@@ -404,13 +415,16 @@ START_TEST(the_description_says_what_the_table_says)
                  "\"a name\"}");
     expect_field(request, "kind",
                  "{\"name\":\"kind\",\"type\":\"string\",\"default\":\"png\",\"choices\":[\"png\",\"jpeg\"]}");
-    expect_field(request, "count", "{\"name\":\"count\",\"type\":\"integer\",\"default\":20,\"min\":1,\"max\":1000}");
-    expect_field(request, "least", "{\"name\":\"least\",\"type\":\"integer\",\"min\":3}");
-    expect_field(request, "size", "{\"name\":\"size\",\"type\":\"integer\",\"multiple_of\":8}");
+    expect_field(request, "count",
+                 "{\"name\":\"count\",\"type\":\"integer\",\"default\":20,\"kind\":\"i32\",\"min\":1,\"max\":1000}");
+    expect_field(request, "least", "{\"name\":\"least\",\"type\":\"integer\",\"kind\":\"i32\",\"min\":3}");
+    expect_field(request, "size", "{\"name\":\"size\",\"type\":\"integer\",\"kind\":\"i32\",\"multiple_of\":8}");
     expect_field(request, "strength",
                  "{\"name\":\"strength\",\"type\":\"number\",\"default\":1.0,\"above\":0.0,\"max\":1.0}");
     expect_field(request, "in",
                  "{\"name\":\"in\",\"type\":\"tensor\",\"access\":\"read\",\"dtype\":\"f32\",\"rank\":2}");
+    expect_field(request, "few",
+                 "{\"name\":\"few\",\"type\":\"any\",\"min_items\":1,\"max_items\":2,\"form\":\"list\"}");
     expect_field(request, "since", "{\"name\":\"since\",\"type\":\"string\",\"format\":\"time\"}");
     expect_field(request, "object", "{\"name\":\"object\",\"type\":\"any\",\"form\":\"object\",\"open\":true}");
     expect_field(

@@ -67,13 +67,14 @@ ctl wait "$d" >/dev/null
 supervisor=$(cat "$state/run/heptad.pid")
 kill -9 "$supervisor"
 while kill -0 "$supervisor" 2>/dev/null; do sleep 0.05; done
-receive --stall 1
+receive
 start
 check "ready again" wait_ready
 for id in "$b" "$c" "$d"; do check "$id is told" within 40 is_told "$id" session.completed; done
 check "the batch is told" within 40 is_told "$batch" batch.completed
 
 # a receiver has it and has not answered yet: communication is killed, and it is told once more
+receive --stall 3
 e=$(session)
 check "it has come" within 20 is_told "$e" session.completed
 kill -9 "$(domain_pid communication)"

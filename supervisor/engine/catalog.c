@@ -1,5 +1,5 @@
 /*
- * Asks the model and scheduler domains what they have and keeps the answers. Called by engine.c when a domain is ready
+ * Asks the model and scheduler domains what they have and keeps the answers. Called by told.c when a domain is ready
  * and by accept.c for each request. Checks nothing itself.
  */
 #include "supervisor/engine/catalog.h"

@@ -91,6 +91,8 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
 /* The device computes on other cores than before: asks which, and what was measured on those is not its rate any more.
  */
 void hep_engine_device_changed(struct hep_engine *engine);
+/* told.c: takes its place among those that supervisor/proc tells. */
+void hep_engine_listen(struct hep_engine *engine);
 /* Begins queued sessions as far as there is room. */
 void hep_engine_admit(struct hep_engine *engine);
 /* Memory for all sessions; 0 = no limit known. */

@@ -6,6 +6,7 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -156,6 +157,24 @@ START_TEST(a_stopped_process_is_killed_and_replaced)
     ck_assert_str_eq(hep_json_str(f->obituary[HEP_ROLE_DEVICE], "signal", ""), "KILL");
     ck_assert_ptr_nonnull(strstr(hep_json_str(f->obituary[HEP_ROLE_DEVICE], "cause", ""), "ping"));
     ck_assert(fixture_run(f, fixture_all_ready, 10000));
+    fixture_end(f);
+}
+END_TEST
+
+/* SIGCONT finds nobody: the stopped process was killed and reaped before the next one was started. */
+START_TEST(a_stopped_process_that_was_replaced_cannot_come_back)
+{
+    struct fixture *f = fixture_create_with("", "10000", "1000");
+    fixture_start_ready(f);
+    const struct hep_child *child = f->proc->domains[HEP_ROLE_DEVICE].child;
+    pid_t old = child->process.pid;
+    uint64_t generation = child->generation;
+    kill(old, SIGSTOP);
+    ck_assert(fixture_run(f, device_died, 10000));
+    ck_assert(fixture_run(f, fixture_all_ready, 10000));
+    ck_assert(kill(old, SIGCONT) == -1 && errno == ESRCH);
+    ck_assert_uint_gt(f->proc->domains[HEP_ROLE_DEVICE].child->generation, generation);
+    ck_assert_int_eq(fixture_ask(f, HEP_ROLE_DEVICE, "device.echo", 0), HEP_OK);
     fixture_end(f);
 }
 END_TEST
@@ -496,6 +515,7 @@ int main(void)
     tcase_add_test(processes, an_operation_without_progress_is_killed);
     tcase_add_test(processes, progress_extends_the_deadline_of_an_operation);
     tcase_add_test(processes, a_stopped_process_is_killed_and_replaced);
+    tcase_add_test(processes, a_stopped_process_that_was_replaced_cannot_come_back);
     tcase_add_test(processes, a_process_that_is_never_ready_is_killed);
     tcase_add_test(processes, signs_of_progress_extend_the_start);
     tcase_add_test(processes, a_configuration_error_is_not_tried_again);

@@ -28,11 +28,27 @@ static const struct domain_row {
 } domain_rows[HEP_ROLE_COUNT] = {
 #define HEP_CONFINE_GROUP(id, help)
 #define HEP_CONFINE_DOMAIN(role, serving, starting, capabilities) [HEP_ROLE_##role] = {serving, starting, capabilities},
+#define HEP_CONFINE_OPTION(role, key, groups)
 #define HEP_CONFINE_PATH(role, where, name, rights, why)
+#define HEP_CONFINE_OPTION_PATH(role, key, where, name, rights, why)
+#include "common/confine.def"
+#undef HEP_CONFINE_DOMAIN
+#undef HEP_CONFINE_OPTION
+};
+
+static const struct option_row {
+    enum hep_role role;
+    const char *key;
+    uint32_t groups;
+} option_rows[] = {
+#define HEP_CONFINE_DOMAIN(role, serving, starting, capabilities)
+#define HEP_CONFINE_OPTION(role, key, groups) {HEP_ROLE_##role, key, groups},
 #include "common/confine.def"
 #undef HEP_CONFINE_GROUP
 #undef HEP_CONFINE_DOMAIN
+#undef HEP_CONFINE_OPTION
 #undef HEP_CONFINE_PATH
+#undef HEP_CONFINE_OPTION_PATH
 };
 
 static const char *const mode_names[] = {"off", "log", "on"};
@@ -52,9 +68,25 @@ const char *hep_confine_mode_name(enum hep_confine_mode mode)
     return (unsigned)mode < HEP_COUNT_OF(mode_names) ? mode_names[mode] : "?";
 }
 
-uint32_t confine_groups(enum hep_role role, bool starting)
+static uint32_t options_of(const struct hep_confine_order *order)
 {
-    uint32_t groups = HAS(BASE) | HAS(THREADS) | HAS(MEMORY) | HAS(SERVE) | HAS(INTRUDER) | domain_rows[role].serving;
+    uint32_t groups = 0;
+    for (size_t i = 0; i < HEP_COUNT_OF(option_rows); i++)
+        if (option_rows[i].role == order->role && confine_is_set(order, option_rows[i].key))
+            groups |= option_rows[i].groups;
+    return groups;
+}
+
+bool confine_is_set(const struct hep_confine_order *order, const char *key)
+{
+    const char *value = order->setting(order->context, key);
+    return value && value[0];
+}
+
+uint32_t confine_groups(enum hep_role role, bool starting, uint32_t options)
+{
+    uint32_t groups =
+        HAS(BASE) | HAS(THREADS) | HAS(MEMORY) | HAS(SERVE) | HAS(INTRUDER) | domain_rows[role].serving | options;
     if (starting)
         groups |= HAS(LISTEN) | domain_rows[role].starting;
     if (groups & HAS(JIT)) /* the wider of the two: rules of both would contradict each other */
@@ -144,7 +176,7 @@ static void say(const struct hep_confine_order *order, const struct hep_confinem
 enum hep_status hep_confine(const struct hep_confine_order *order, struct hep_confinement *result,
                             struct hep_error *error)
 {
-    struct hep_confinement made = {.mode = order->mode};
+    struct hep_confinement made = {.mode = order->mode, .options = options_of(order)};
     struct hep_confine_kernel kernel;
     hep_assert((unsigned)order->role < HEP_ROLE_COUNT);
     *result = (struct hep_confinement){.mode = HEP_CONFINE_OFF};
@@ -168,7 +200,7 @@ enum hep_status hep_confine(const struct hep_confine_order *order, struct hep_co
         made.landlock_abi = kernel.landlock_abi;
     }
     if (kernel.seccomp)
-        HEP_TRY(confine_filter(confine_groups(order->role, true), order->mode, error));
+        HEP_TRY(confine_filter(confine_groups(order->role, true, made.options), order->mode, error));
     made.seccomp = kernel.seccomp;
     say(order, &made);
     *result = made;
@@ -180,5 +212,5 @@ enum hep_status hep_confine_serve(enum hep_role role, const struct hep_confineme
 {
     if (!confinement->seccomp)
         return HEP_OK;
-    return confine_filter(confine_groups(role, false), confinement->mode, error);
+    return confine_filter(confine_groups(role, false, confinement->options), confinement->mode, error);
 }

@@ -24,6 +24,8 @@
 #include "common/roles.h"
 #include "common/status.h"
 
+#include <stdint.h>
+
 /* HEP_CONFINE_LOG: nothing is refused; system calls that would be are in the kernel's log. Landlock cannot do that and
    stays out. */
 enum hep_confine_mode { HEP_CONFINE_OFF, HEP_CONFINE_LOG, HEP_CONFINE_ON };
@@ -45,6 +47,7 @@ struct hep_confinement {
     bool seccomp; /* a filter is there                                  */
     bool no_new_privs;
     int landlock_abi; /* of the rules that hold; 0 = there are none         */
+    uint32_t options; /* groups of system calls that settings add           */
 };
 
 /* The mode with this name ("off", "log", "on"); false if there is none. */

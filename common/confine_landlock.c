@@ -6,6 +6,7 @@
 
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/url.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -53,17 +54,22 @@ enum where { FIXED, SETTING, STATE, SOCKET };
 
 static const struct path_row {
     enum hep_role role;
+    const char *key; /* the row is there only if this is set; NULL = always */
     enum where where;
     const char *name;
     unsigned rights;
 } path_rows[] = {
 #define HEP_CONFINE_GROUP(id, help)
 #define HEP_CONFINE_DOMAIN(role, serving, starting, capabilities)
-#define HEP_CONFINE_PATH(role, where, name, rights, why) {HEP_ROLE_##role, where, name, rights},
+#define HEP_CONFINE_OPTION(role, key, groups)
+#define HEP_CONFINE_PATH(role, where, name, rights, why)             {HEP_ROLE_##role, NULL, where, name, rights},
+#define HEP_CONFINE_OPTION_PATH(role, key, where, name, rights, why) {HEP_ROLE_##role, key, where, name, rights},
 #include "common/confine.def"
 #undef HEP_CONFINE_GROUP
 #undef HEP_CONFINE_DOMAIN
+#undef HEP_CONFINE_OPTION
 #undef HEP_CONFINE_PATH
+#undef HEP_CONFINE_OPTION_PATH
 };
 
 static const struct right_row {
@@ -159,6 +165,8 @@ static enum hep_status add_row(const struct ruleset *set, const struct path_row 
 {
     const struct hep_confine_order *order = set->order;
     char path[HEP_PATH_MAX];
+    if (row->key && !confine_is_set(order, row->key))
+        return HEP_OK;
     switch (row->where) {
     case FIXED:
         return add_path(set, row->name, row->rights, error);
@@ -178,16 +186,47 @@ static enum hep_status add_row(const struct ruleset *set, const struct path_row 
     return HEP_OK;
 }
 
-/* The port that the door may listen on; 0 permits any free one and is what the configuration means by it. */
-static enum hep_status add_port(const struct ruleset *set, struct hep_error *error)
+/* Ports that an older kernel cannot refuse are open anyway. */
+static enum hep_status add_port(const struct ruleset *set, uint64_t access, uint64_t port, struct hep_error *error)
 {
-    const char *text = set->order->setting(set->order->context, "http.port");
-    struct port_attributes rule = {ACCESS_NET_BIND_TCP, text ? strtoull(text, NULL, 10) : 0};
-    if (set->order->role != HEP_ROLE_COMMUNICATION || !text || !(set->handled.handled_net & ACCESS_NET_BIND_TCP))
+    struct port_attributes rule = {access, port};
+    if (!(set->handled.handled_net & access))
         return HEP_OK;
     if (syscall(SYS_landlock_add_rule, set->fd, RULE_NET_PORT, &rule, 0) != 0)
-        return hep_fail_errno(error, errno, "permitting port %s", text);
+        return hep_fail_errno(error, errno, "permitting port %d", (int)port);
     return HEP_OK;
+}
+
+/* Landlock knows ports, not hosts: which hosts, the door sees to itself. */
+static enum hep_status add_ports_of_hosts(const struct ruleset *set, struct hep_error *error)
+{
+    enum { HTTP = 80, HTTPS = 443, NAMES = 53 /* an answer of a name server that is long comes by TCP */ };
+    const char *hosts = set->order->setting(set->order->context, "webhooks.hosts");
+    struct hep_host host;
+    struct hep_error reason = {0};
+    if (!confine_is_set(set->order, "webhooks.hosts"))
+        return HEP_OK;
+    HEP_TRY(add_port(set, ACCESS_NET_CONNECT_TCP, NAMES, error));
+    while (hep_hosts_next(&hosts, &host, &reason)) {
+        HEP_TRY(add_port(set, ACCESS_NET_CONNECT_TCP, host.port ? (uint64_t)host.port : HTTP, error));
+        if (!host.port)
+            HEP_TRY(add_port(set, ACCESS_NET_CONNECT_TCP, HTTPS, error));
+    }
+    if (reason.code != HEP_OK && error)
+        *error = reason;
+    return reason.code;
+}
+
+/* The ports that the door may listen on and connect to. 0 permits to listen on any free one and is what the
+   configuration means by it. */
+static enum hep_status add_ports(const struct ruleset *set, struct hep_error *error)
+{
+    const char *text = set->order->setting(set->order->context, "http.port");
+    if (set->order->role != HEP_ROLE_COMMUNICATION)
+        return HEP_OK;
+    if (text)
+        HEP_TRY(add_port(set, ACCESS_NET_BIND_TCP, strtoull(text, NULL, 10), error));
+    return add_ports_of_hosts(set, error);
 }
 
 static enum hep_status fill(const struct ruleset *set, struct hep_error *error)
@@ -197,7 +236,7 @@ static enum hep_status fill(const struct ruleset *set, struct hep_error *error)
             HEP_TRY(add_row(set, &path_rows[i], error));
     if (HEP_CONFINE_SANITIZED) /* names for the addresses of a report */
         HEP_TRY(add_path(set, "/", READ | LIST, error));
-    return add_port(set, error);
+    return add_ports(set, error);
 }
 
 enum hep_status confine_paths(const struct hep_confine_order *order, int abi, struct hep_error *error)

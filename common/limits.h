@@ -44,6 +44,9 @@
 #define HEP_LOG_TAIL_MAX             (256 << 10) /* the end of the log that log.tail reads                     */
 #define HEP_LOG_SEARCH_MAX           (16 << 20)  /* of the log that is searched for one session's lines        */
 #define HEP_IDEMPOTENCY_KEY_MAX      255         /* without NUL                                                */
+#define HEP_URL_MAX                  2048        /* bytes of a callback_url                                    */
+#define HEP_WEBHOOKS_MAX             10000       /* webhooks that wait ; with more, no callback_url is accepted */
+#define HEP_WEBHOOK_BODY_MAX         (512 << 10) /* body of one: what is longer goes without its lists         */
 #define HEP_WORKFLOW_FILE_MAX        (256 << 10) /* a workflow template                                        */
 #define HEP_WORKFLOWS_MAX            256         /* of them in a folder                                        */
 #define HEP_SAFETENSORS_HEADER_MAX   (100u << 20)

@@ -1,11 +1,14 @@
 /*
- * heptad-communication's operations: listen (where the door is). To add one: fields, row, handler, a line in the golden
- * description, a test. The HTTP server runs on a thread of its own. Messages (communication.publish, wait, respond) are
+ * heptad-communication's operations: listen (where the door is), deliver (webhooks). To add one: fields, row,
+ * handler, a line in the golden description, a test. The HTTP server runs on a thread of its own, and so does each
+ * delivery. Messages (communication.publish, wait, respond) are
  * events, which are the supervisor's: supervisor/front/message_operations.c.
  */
+#include "instructors/communication/deliver.h"
 #include "instructors/communication/http.h"
 #include "instructors/skeleton/instructor.h"
 
+#include "common/limits.h"
 #include "common/log.h"
 
 #include <stdlib.h>
@@ -13,6 +16,7 @@
 struct communication_state {
     struct front_client *client;
     struct http_server *server;
+    struct deliverer *deliverer; /* NULL: webhooks.hosts is empty */
     const char *address;
 };
 
@@ -24,6 +28,15 @@ struct listen_reply {
     int32_t port, connections, waiting, subscribers;
     uint64_t requests, refused;
 };
+struct deliver_request {
+    struct hep_str url, body;
+    json_t *headers;
+    int32_t timeout_ms;
+};
+struct deliver_reply {
+    int32_t http_status;
+};
+
 static const struct hep_field listen_reply_fields[] = {
     HEP_FIELD(STR, listen_reply, address, REQUIRED, .help = "IP address that HTTP is served on"),
     HEP_FIELD(I32, listen_reply, port, REQUIRED, .help = "TCP port"),
@@ -33,6 +46,19 @@ static const struct hep_field listen_reply_fields[] = {
     HEP_FIELD(U64, listen_reply, requests, REQUIRED, .help = "so far"),
     HEP_FIELD(U64, listen_reply, refused, REQUIRED, .help = "of them, answered with an error"),
 };
+static const struct hep_field deliver_fields[] = {
+    HEP_FIELD(STR, deliver_request, url, REQUIRED, .min = 1, .max = HEP_URL_MAX,
+              .help = "http or https URL; its host must be in webhooks.hosts"),
+    HEP_FIELD(STR, deliver_request, body, REQUIRED, .max = HEP_FRAME_MAX, .help = "JSON, sent as it is"),
+    HEP_FIELD(JSON, deliver_request, headers, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true,
+              .help = "texts, beside Content-Type"),
+    HEP_FIELD(I32, deliver_request, timeout_ms, DEFAULTED, .fallback = 10000, .min = 100, .max = 30000,
+              .help = "for all of it, ms"),
+};
+static const struct hep_field deliver_reply_fields[] = {
+    HEP_FIELD(I32, deliver_reply, http_status, REQUIRED, .help = "that the receiver answered with, whatever it says"),
+};
+
 /* Alone, in --stdio, there is no supervisor to be a client of and no door. */
 static enum hep_status check_open(const struct communication_state *state, struct hep_error *error)
 {
@@ -58,6 +84,45 @@ static enum hep_status listen_state(struct hep_call *call, const void *request, 
                                    .requests = counters.requests,
                                    .refused = counters.refused};
     return HEP_OK;
+}
+
+struct deliver_job {
+    struct delivery delivery;
+    struct hep_call *call;
+};
+
+static void on_delivered(struct delivery *delivery, enum hep_status status, const struct hep_error *error)
+{
+    struct deliver_job *job = delivery->context;
+    ((struct deliver_reply *)hep_call_reply(job->call))->http_status = delivery->http_status;
+    hep_call_finish(job->call, status, error);
+    free(job);
+}
+
+static enum hep_status deliver(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    struct communication_state *state = hep_instructor_state(hep_call_instructor(call));
+    const struct deliver_request *request = request_;
+    (void)reply;
+    if (!state->deliverer) {
+        hep_fail(error, HEP_E_NOT_NOW, "this process calls nobody: webhooks.hosts was empty when it began");
+        return hep_hint(error, "set webhooks.hosts and restart heptad"), HEP_E_NOT_NOW;
+    }
+    struct deliver_job *job = malloc(sizeof *job);
+    if (!job)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a delivery");
+    *job = (struct deliver_job){.call = call,
+                                .delivery = {.url = request->url.data,
+                                             .body = request->body.data,
+                                             .headers = request->headers,
+                                             .timeout_ms = request->timeout_ms,
+                                             .done = on_delivered,
+                                             .context = job}};
+    enum hep_status status = deliverer_take(state->deliverer, &job->delivery, error);
+    if (status == HEP_OK)
+        return hep_call_defer(call);
+    free(job);
+    return status;
 }
 
 static const char *setting(const struct hep_instructor *self, const char *key, const char *fallback)
@@ -88,6 +153,9 @@ static enum hep_status begin_listening(struct hep_instructor *self, struct hep_e
         return hep_fail(error, HEP_E_BAD_CONFIG, "communication needs --front, the supervisor's front socket");
     HEP_TRY(front_client_create(hep_instructor_front(self), &state->client, error));
     HEP_TRY(http_start(&options, state->client, &state->server, error));
+    const char *hosts = setting(self, "webhooks.hosts", "");
+    if (hosts[0])
+        HEP_TRY(deliverer_create(hosts, &state->deliverer, error));
     http_counters(state->server, &counters);
     hep_log(HEP_INFO, "http.listening", "address=%s port=%d", state->address, counters.port);
     return HEP_OK;
@@ -113,6 +181,7 @@ static void stop(struct hep_instructor *self)
     if (state->client)
         front_client_close(state->client); /* every connection that waits gets an answer */
     http_stop(state->server);
+    deliverer_destroy(state->deliverer);
     front_client_destroy(state->client);
     free(state);
 }
@@ -128,6 +197,8 @@ static const struct hep_operation operations[] = {
      .deadline_ms = 2000,
      .pure = true,
      .help = "where the door listens and what it does"},
+    HEP_OPERATION("deliver", deliver, deliver_request, deliver_fields, deliver_reply, deliver_reply_fields,
+                  .permission = HEP_INTERNAL, .deadline_ms = 60000, .help = "call the receiver of a webhook, once"),
     HEP_STATUS_OPERATION(.aliases = HEP_ALIASES(HEP_ALIAS("health_check"))),
     {0},
 };

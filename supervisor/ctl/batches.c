@@ -68,6 +68,7 @@ static void show_batch(const json_t *batch, const struct ctl_style *style, FILE 
     size_t index;
     json_t *item;
     print_summary(batch, out);
+    ctl_show_webhooks(batch, style, out);
     json_array_foreach(json_object_get(batch, "items"), index, item)
     {
         const char *status = hep_json_str(item, "status", "?");

@@ -150,7 +150,9 @@ void ctl_show_sessions(
     FILE *out); /* Of the completed ones: how long they were estimated to take, and took; and how good that is. */
 void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, FILE *out);
 /* sessions.c */
-void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out);     /* sessions.c */
+void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out); /* sessions.c */
+/* callback_url and webhooks of a session or batch; nothing if it has none. webhooks.c */
+void ctl_show_webhooks(const json_t *view, const struct ctl_style *style, FILE *out);
 void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out); /* incidents.c */
 void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);   /* incidents.c */
 void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);       /* models.c   */

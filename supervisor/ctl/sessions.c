@@ -195,6 +195,7 @@ void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE
         print_line(out, style, "note", hep_json_str(session, "note", ""));
     print_line(out, style, "workflow", hep_json_str(session, "workflow_id", "?"));
     print_line(out, style, "created", hep_json_str(session, "created", "?"));
+    ctl_show_webhooks(session, style, out);
     print_configuration(out, style, json_object_get(session, "configuration"));
     print_errors(out, style, session);
     print_steps(out, style, json_object_get(session, "steps"));

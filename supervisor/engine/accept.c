@@ -36,7 +36,7 @@ struct application {
     char batch[HEP_SESSION_ID_MAX]; /* that it is an item of, "" = none                 */
     int item;
     int priority;
-    char *key;
+    char *key, *callback_url;
     hep_engine_answer *answer;
     void *context;
 };
@@ -58,6 +58,7 @@ static void application_free(struct application *a)
     json_decref(a->canonical);
     json_decref(a->problems);
     free(a->key);
+    free(a->callback_url);
     free(a);
 }
 
@@ -139,7 +140,8 @@ static void see_known(void *context, const struct hep_store_session *row)
     struct known *known = context;
     const struct application *a = known->application;
     if (strcmp(row->workflow_id, a->workflow->id) == 0 && json_equal(row->request, a->request) &&
-        (!a->is_own || json_equal(row->workflow, a->workflow->source)))
+        (!a->is_own || json_equal(row->workflow, a->workflow->source)) &&
+        strcmp(row->callback_url ? row->callback_url : "", a->callback_url ? a->callback_url : "") == 0)
         known->reply = json_pack("{s:s, s:s, s:b, s:i}", "session_id", row->id, "status", row->state, "created", 0,
                                  "queue_position", 0);
 }
@@ -241,6 +243,7 @@ static struct hep_session *make_session(struct application *a, json_t *info)
     result->state = HEP_SESSION_QUEUED;
     result->priority = a->priority;
     result->key = a->key ? strdup(a->key) : NULL;
+    result->callback_url = a->callback_url ? strdup(a->callback_url) : NULL;
     snprintf(result->batch, sizeof result->batch, "%s", a->batch);
     result->item = a->item;
     result->request = json_incref(a->request);
@@ -437,6 +440,8 @@ static struct application *make_application(struct hep_engine *engine, const str
                               .answer = answer,
                               .context = context};
     a->key = request->key && request->key[0] ? strdup(request->key) : NULL;
+    if (request->callback_url && request->callback_url[0])
+        a->callback_url = strdup(request->callback_url);
     snprintf(a->batch, sizeof a->batch, "%s", request->batch ? request->batch : "");
     return a;
 }
@@ -446,8 +451,10 @@ static void apply(struct application *a, const struct hep_engine_request *reques
     struct hep_error error = {0};
     json_t *given = NULL;
     enum hep_status status = HEP_OK;
-    if (a->purpose == ACCEPT)
+    if (a->purpose == ACCEPT) {
         HEP_TRY_DONE(status, may_accept(a->engine, a, &error));
+        HEP_TRY_DONE(status, hep_webhooks_check(a->engine->webhooks, request->callback_url, &error));
+    }
     HEP_TRY_DONE(status, take_workflow(a, request, &given, &error));
     if (answer_known(a)) {
         json_decref(given);

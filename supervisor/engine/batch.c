@@ -95,6 +95,8 @@ enum hep_status hep_batch_take(struct hep_batch *batch, enum hep_batch_event eve
     hep_engine_event(
         batch->engine, NULL, "batch.state", true,
         json_pack("{s:s, s:s, s:s}", "batch", batch->id, "from", state_names[from], "to", state_names[batch->state]));
+    if (batch->state >= HEP_BATCH_COMPLETED)
+        hep_webhooks_batch_ended(batch);
     return HEP_OK;
 }
 

@@ -194,6 +194,8 @@ void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int pri
         hep_fail(&error, HEP_E_NO_MEMORY, "no memory for a batch");
     if (engine->store_error.code != HEP_OK)
         error = engine->store_error;
+    else if (error.code == HEP_OK)
+        hep_webhooks_check(engine->webhooks, hep_json_str(request, "callback_url", NULL), &error);
     if (error.code != HEP_OK || json_array_size(c->problems) > 0)
         creation_fail(c, &error);
     else if (!answer_known(c))

@@ -116,7 +116,9 @@ json_t *hep_batch_to_json(struct hep_batch *batch, bool whole)
         "running_items", counts[HEP_ITEM_BEGUN] + counts[HEP_ITEM_ASKED], "waiting_items", counts[HEP_ITEM_WAITING],
         "cursor", (json_int_t)batch->seq, "created", time_text(batch->created), "started", time_text(batch->started),
         "ended", time_text(batch->ended), "batch_config", hep_batch_config_to_json(&config));
-    if (object && whole)
+    if (object && whole) {
         put_details(object, batch);
+        hep_webhooks_show(batch->engine, batch->id, hep_json_str(batch->request, "callback_url", NULL), object);
+    }
     return object;
 }

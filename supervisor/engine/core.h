@@ -17,6 +17,7 @@
 #include "supervisor/engine/router.h"
 #include "supervisor/engine/session.h"
 #include "supervisor/engine/store.h"
+#include "supervisor/engine/webhooks.h"
 #include "supervisor/engine/workflow.h"
 
 enum {
@@ -56,6 +57,7 @@ struct hep_engine {
     struct hep_router *router;
     struct hep_dispatch *dispatch;
     struct hep_catalog *catalog;
+    struct hep_webhooks *webhooks;
     struct hep_engine_domain domains[HEP_ROLE_COUNT];
     struct hep_session *sessions;         /* not ended, or ended and not yet wound up; by seq             */
     int64_t last_seq;                     /* of sessions                                                  */
@@ -126,6 +128,7 @@ struct hep_engine_request {
     enum hep_permission caller; /* what definition may ask for                                       */
     const char *batch;          /* batch that it is an item of; NULL = none                                      */
     int item;
+    const char *callback_url; /* told of the end; NULL or "" = nobody is                                         */
 };
 
 /* Accepts a request: {session_id, status, created, queue_position}; the row is durable before the answer. On failure
@@ -172,8 +175,9 @@ struct hep_engine_filter {
 /* *reply: {sessions:[…], next_cursor?}; next_cursor is there when there are more. (listing.c) */
 enum hep_status hep_engine_list(struct hep_engine *engine, const struct hep_engine_filter *wanted, json_t **reply,
                                 struct hep_error *error);
-/* batch_api.c: keeps a batch {workflow_id, configuration, items, ranges, batch_config}, borrowed, whose every item has
-   been checked: {batch_id, status, created, total_items}. On failure as hep_engine_execute; problems have their item.
+/* batch_api.c: keeps a batch {workflow_id, configuration, items, ranges, batch_config, callback_url}, borrowed, whose
+   every item has been checked: {batch_id, status, created, total_items}. On failure as hep_engine_execute; problems
+   have their item.
  */
 void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int priority, const char *key,
                              hep_engine_answer *answer, void *context);

@@ -104,8 +104,8 @@ static bool has_changes(const struct hep_engine *engine)
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         if (is_dirty(s))
             return true;
-    return hep_batches_dirty(engine) || hep_events_pending_durable(engine->events) ||
-           hep_incidents_pending(&engine->incidents);
+    return hep_batches_dirty(engine) || hep_webhooks_dirty(engine->webhooks) ||
+           hep_events_pending_durable(engine->events) || hep_incidents_pending(&engine->incidents);
 }
 
 /* Steps on the way are work: after a power cut, which empties the arenas too, they are done again. */
@@ -127,6 +127,8 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
     if (status == HEP_OK)
         status = hep_batches_save(engine, error);
     if (status == HEP_OK)
+        status = hep_webhooks_save(engine->webhooks, error);
+    if (status == HEP_OK)
         status = hep_events_store(engine->events, error);
     if (status == HEP_OK)
         status = hep_incidents_save(&engine->incidents, error);
@@ -146,6 +148,7 @@ static enum hep_status save_changes(struct hep_engine *engine, struct hep_error 
     hep_incidents_saved(&engine->incidents);
     for (struct hep_session *s = engine->sessions; s; s = s->next)
         hep_session_saved(s);
+    hep_webhooks_saved(engine->webhooks);
     hep_batches_saved(engine);
     return HEP_OK;
 }
@@ -371,6 +374,8 @@ static void on_ready(void *context, enum hep_role role, uint64_t generation, jso
         ask_device(engine, "list", on_devices);
         ask_device(engine, "get_memory", on_memory);
     }
+    if (role == HEP_ROLE_COMMUNICATION)
+        hep_webhooks_wake(engine->webhooks);
     hep_engine_optimize_ready(engine);
     hep_engine_event(engine, NULL, "domain.ready", true,
                      json_pack("{s:s, s:I}", "domain", hep_role_name(role), "generation", (json_int_t)generation));
@@ -653,6 +658,8 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
     result->metrics->router = result->router;
     HEP_TRY_DONE(status, hep_dispatch_create(loop, result->metrics, &result->dispatch, error));
     HEP_TRY_DONE(status, hep_catalog_create(result->dispatch, &result->catalog, error));
+    HEP_TRY_DONE(status, hep_webhooks_create(result, options->webhook_hosts, options->webhook_secret_file,
+                                             &result->webhooks, error));
     HEP_TRY_DONE(status, load_sessions(result, error));
     *engine = hep_take(&result);
 done:
@@ -669,6 +676,7 @@ void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc)
 
 enum hep_status hep_engine_reload(struct hep_engine *engine, struct hep_error *error)
 {
+    HEP_TRY(hep_webhooks_reload(engine->webhooks, error));
     HEP_TRY(hep_engine_load_workflows(engine, error));
     hep_engine_event(engine, NULL, "workflows.reloaded", false, NULL);
     hep_engine_settle(engine, NULL);
@@ -708,6 +716,7 @@ void hep_engine_destroy(struct hep_engine *engine)
     engine->settling = true; /* nothing is stored or sent any more */
     engine->changed = NULL;
     hep_dispatch_destroy(engine->dispatch);
+    hep_webhooks_destroy(engine->webhooks);
     hep_engine_optimize_stop(engine);
     hep_catalog_destroy(engine->catalog);
     while (engine->sessions)

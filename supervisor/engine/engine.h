@@ -29,6 +29,8 @@ struct hep_engine_options {
     int sessions_max;          /* sessions running at once; 0 = 4                                                */
     int queue_max;             /* sessions waiting; 0 = HEP_QUEUE_MAX                                            */
     int sessions_kept;         /* ended sessions that the store keeps; 0 = 10000                                 */
+    const char *webhook_hosts; /* hosts that may be called, as common/url.h says; NULL or "" = none              */
+    const char *webhook_secret_file; /* first line: what webhooks are signed with; NULL or "" = none are sent */
     /* Sets configuration keys (an object: key → value as text), and has the domains that run told; NULL = cannot.
        BAD_CONFIG, NO_MEMORY: nothing has changed. */
     enum hep_status (*configure)(void *context, const json_t *settings, struct hep_error *error);
@@ -51,7 +53,8 @@ void hep_engine_attach(struct hep_engine *engine, struct hep_proc *proc);
 /* The first line of the status, which names what is not well: "ready", "degraded: inference restarting in 200 ms
  * (SEGV)" */
 void hep_engine_line(const struct hep_engine *engine, char *line, size_t size);
-/* Reads the folder of workflows again: BAD_CONFIG if it cannot be read, and then what there was stays. */
+/* Reads the folder of workflows and the secret of webhooks again: BAD_CONFIG if one cannot be read, and then what there
+ * was stays. */
 enum hep_status hep_engine_reload(struct hep_engine *engine, struct hep_error *error);
 /* From now on no request is accepted and no step begun; steps in hand may end. What they leave goes on at the next
  * start. */

@@ -101,6 +101,8 @@ void hep_metrics_event(struct hep_metrics *metrics, const struct hep_session *se
 {
     if (strcmp(name, "session.accepted") == 0)
         metrics->accepted++;
+    metrics->webhooks_delivered += strcmp(name, "webhook.delivered") == 0;
+    metrics->webhooks_failed += strcmp(name, "webhook.failed") == 0;
     if (!session || strcmp(name, "session.state") != 0 || !hep_session_is_ended(session->state))
         return;
     if (session->started)

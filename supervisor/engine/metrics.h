@@ -54,6 +54,7 @@ struct hep_metrics {
     struct hep_histogram session_queue; /* of those that have ended: seconds from acceptance to the first step      */
     struct hep_histogram session_ended[HEP_SESSION_STATE_COUNT]; /* seconds from acceptance to this end             */
     uint64_t accepted, images;
+    uint64_t webhooks_delivered, webhooks_failed;
 };
 
 extern const struct hep_buckets HEP_METRICS_SECONDS;

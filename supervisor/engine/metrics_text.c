@@ -257,6 +257,17 @@ static void images(const struct scrape *s)
     hep_expose_count(s->out, s->name, NULL, s->metrics->images);
 }
 
+static void webhooks(const struct scrape *s)
+{
+    hep_expose_count(s->out, s->name, ONE_LABEL("result", "delivered"), s->metrics->webhooks_delivered);
+    hep_expose_count(s->out, s->name, ONE_LABEL("result", "failed"), s->metrics->webhooks_failed);
+}
+
+static void webhooks_waiting(const struct scrape *s)
+{
+    hep_expose_value(s->out, s->name, NULL, hep_webhooks_waiting(s->engine->webhooks));
+}
+
 static void rows_per_step(const struct scrape *s)
 {
     static const struct hep_buckets rows = {8, {1, 2, 3, 4, 6, 8, 12, 16}};
@@ -375,6 +386,8 @@ static const struct family {
      "Time from acceptance to the first step, of sessions that have ended."},
     {"heptad_session_seconds", "histogram", session_seconds, "Time from acceptance to the end."},
     {"heptad_images_total", "counter", images, "Image files that were written."},
+    {"heptad_webhooks_total", "counter", webhooks, "Webhooks that were delivered, and that were given up."},
+    {"heptad_webhooks_waiting", "gauge", webhooks_waiting, "Webhooks that are not delivered yet."},
     {"heptad_inference_rows_per_step", "histogram", rows_per_step, "Images that one run of the network denoised."},
     {"heptad_memory_bytes", "gauge", memory,
      "Memory: budget of all sessions, planned for those that run, used by all processes and segments, free."},

@@ -116,6 +116,8 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
     hep_engine_event(session->engine, session, "session.state", true,
                      json_pack("{s:s, s:s, s:s}", "from", state_names[from], "to", state_names[session->state], "why",
                                event_names[event]));
+    if (hep_session_is_ended(session->state))
+        hep_webhooks_session_ended(session);
     return HEP_OK;
 }
 
@@ -207,6 +209,7 @@ void hep_session_free(struct hep_session *session)
     json_decref(session->error);
     json_decref(session->outgoing);
     free(session->key);
+    free(session->callback_url);
     free(session);
 }
 
@@ -222,6 +225,7 @@ static struct hep_store_session row_of(const struct hep_session *session)
         .key = session->key,
         .batch = session->batch[0] ? session->batch : NULL,
         .item = session->item,
+        .callback_url = session->callback_url,
         .request = session->request,
         .configuration = session->configuration,
         .model = session->model,
@@ -348,6 +352,7 @@ enum hep_status hep_session_load(struct hep_engine *engine, const struct hep_sto
     result->key = row->key ? strdup(row->key) : NULL;
     snprintf(result->batch, sizeof result->batch, "%s", row->batch ? row->batch : "");
     result->item = row->item;
+    result->callback_url = row->callback_url ? strdup(row->callback_url) : NULL;
     result->request = json_incref(row->request);
     result->configuration = json_incref(row->configuration);
     result->model = json_incref(row->model);

@@ -89,6 +89,7 @@ struct hep_session {
     char *key;                      /* Idempotency-Key or NULL                                            */
     char batch[HEP_SESSION_ID_MAX]; /* batch that it is of, "" = none; and which item of it          */
     int item;
+    char *callback_url; /* told of its end; NULL = nobody is                                  */
     struct hep_workflow *workflow;
     json_t *request, *configuration, *model, *plan, *results, *errors, *error; /* as in struct hep_store_session */
     char note[256];

@@ -39,6 +39,11 @@ enum { STORE_APPLICATION = 0x48455054 }; /* "HEPT" */
     " state TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT UNIQUE, request TEXT NOT NULL, items TEXT NOT NULL,"    \
     " refused TEXT, created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0, ended INTEGER NOT NULL DEFAULT 0);"  \
     "CREATE INDEX sessions_by_batch ON sessions(batch, item) WHERE batch IS NOT NULL;"
+#define WEBHOOKS_TABLE                                                                                                 \
+    "CREATE TABLE webhooks(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, subject TEXT NOT NULL,"     \
+    " event TEXT NOT NULL, url TEXT NOT NULL, body TEXT NOT NULL, given_up INTEGER NOT NULL, attempts INTEGER NOT "    \
+    "NULL, created INTEGER NOT NULL, next INTEGER NOT NULL, error TEXT);"                                              \
+    "CREATE INDEX webhooks_by_subject ON webhooks(subject); CREATE INDEX webhooks_by_state ON webhooks(given_up);"
 #define WORKFLOWS_TABLE "CREATE TABLE workflows(id TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;"
 
 static const char schema[] =
@@ -47,24 +52,26 @@ static const char schema[] =
     "model TEXT,"
     " workflow TEXT NOT NULL, plan TEXT, results TEXT, error TEXT, note TEXT NOT NULL DEFAULT '',"
     " arena_generation INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0,"
-    " ended INTEGER NOT NULL DEFAULT 0, errors TEXT, batch TEXT, item INTEGER NOT NULL DEFAULT 0);" SESSION_INDEXES
+    " ended INTEGER NOT NULL DEFAULT 0, errors TEXT, batch TEXT, item INTEGER NOT NULL DEFAULT 0, callback_url "
+    "TEXT);" SESSION_INDEXES
     "CREATE TABLE steps(session TEXT NOT NULL REFERENCES sessions(id) ON DELETE CASCADE, step INTEGER NOT NULL,"
     " id TEXT NOT NULL, domain TEXT NOT NULL, operation TEXT NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL,"
     " crashes INTEGER NOT NULL, result TEXT, error TEXT, queued INTEGER NOT NULL, started INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, duration_us INTEGER NOT NULL, PRIMARY KEY(session, step)) WITHOUT ROWID;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL,"
-    " session TEXT);" EVENTS_INDEX INCIDENTS_TABLE WORKFLOWS_TABLE BATCHES_TABLE
+    " session TEXT);" EVENTS_INDEX INCIDENTS_TABLE WORKFLOWS_TABLE BATCHES_TABLE WEBHOOKS_TABLE
     "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 #define SESSION_COLUMNS                                                                                                \
     "seq, id, workflow_id, state, priority, key, request, configuration, model, workflow, plan, results, error, note," \
-    " arena_generation, created, started, ended, errors, batch, item"
-#define BATCH_COLUMNS "seq, id, workflow_id, state, priority, key, request, items, refused, created, started, ended"
+    " arena_generation, created, started, ended, errors, batch, item, callback_url"
+#define WEBHOOK_COLUMNS "id, subject, event, url, given_up, attempts, created, next, error"
+#define BATCH_COLUMNS   "seq, id, workflow_id, state, priority, key, request, items, refused, created, started, ended"
 /* What a line of a list needs: not what was asked for, nor what the model was; progress comes from the plan. */
 #define LISTED_COLUMNS                                                                                                 \
     "seq, id, workflow_id, state, priority, NULL, NULL, configuration, NULL, workflow,"                                \
     " CASE state WHEN 'completed' THEN NULL ELSE plan END, results, error, note, arena_generation, created, started,"  \
-    " ended, NULL, batch, item"
+    " ended, NULL, batch, item, NULL"
 #define LISTED_ROWS "seq<?1 AND created>=?3 AND created<?4 ORDER BY seq DESC LIMIT ?2"
 #define STEP_NAMES  "session, step, id, domain, operation, state, attempt, crashes,"
 #define STEP_TIMES  "queued, started, ended, duration_us FROM steps WHERE session=?1 ORDER BY step"
@@ -76,7 +83,7 @@ static const char schema[] =
     X(COMMIT, "COMMIT")                                                                                                \
     X(ROLLBACK, "ROLLBACK")                                                                                            \
     X(ADD_SESSION, "INSERT INTO sessions(" SESSION_COLUMNS                                                             \
-                   ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21)")             \
+                   ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)")         \
     X(CHANGE_SESSION, "UPDATE sessions SET state=?2, priority=?3, plan=?4, results=?5, error=?6, note=?7,"             \
                       " arena_generation=?8, started=?9, ended=?10, errors=?11 WHERE id=?1")                           \
     X(PUT_STEP,                                                                                                        \
@@ -117,6 +124,14 @@ static const char schema[] =
                " (?4 IS NULL OR id=?4) ORDER BY seq DESC LIMIT ?2")                                                    \
     X(BATCH_KEY, "SELECT " BATCH_COLUMNS " FROM batches WHERE key=?1")                                                 \
     X(BATCH_SESSIONS, "SELECT " SESSION_COLUMNS " FROM sessions WHERE batch=?1 ORDER BY item")                         \
+    X(PUT_WEBHOOK, "INSERT INTO webhooks(" WEBHOOK_COLUMNS ", body) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"            \
+                   " ON CONFLICT(id) DO UPDATE SET given_up=?5, attempts=?6, next=?8, error=?9")                       \
+    X(DELETE_WEBHOOK, "DELETE FROM webhooks WHERE id=?1")                                                              \
+    X(TRIM_WEBHOOKS, "DELETE FROM webhooks WHERE given_up=1 AND seq <= (SELECT seq FROM webhooks WHERE given_up=1"     \
+                     " ORDER BY seq DESC LIMIT 1 OFFSET ?1)")                                                          \
+    X(WEBHOOKS, "SELECT " WEBHOOK_COLUMNS " FROM webhooks WHERE subject=?1 ORDER BY seq")                              \
+    X(WEBHOOKS_WAITING, "SELECT " WEBHOOK_COLUMNS " FROM webhooks WHERE given_up=0 ORDER BY seq")                      \
+    X(WEBHOOK_BODY, "SELECT body FROM webhooks WHERE id=?1")                                                           \
     X(PUT_WORKFLOW, "INSERT OR REPLACE INTO workflows(id, source) VALUES(?1,?2)")                                      \
     X(DELETE_WORKFLOW, "DELETE FROM workflows WHERE id=?1")                                                            \
     X(WORKFLOWS, "SELECT id, source FROM workflows ORDER BY id")                                                       \
@@ -191,7 +206,8 @@ static const char *const migrations[HEP_STORE_VERSION] = {
     [1] = INCIDENTS_TABLE,
     [2] = "ALTER TABLE sessions ADD COLUMN errors TEXT; ALTER TABLE sessions ADD COLUMN batch TEXT;"
           "ALTER TABLE sessions ADD COLUMN item INTEGER NOT NULL DEFAULT 0;" WORKFLOWS_TABLE BATCHES_TABLE,
-    [3] = "DROP INDEX sessions_by_state;" SESSION_INDEXES EVENTS_OF_SESSIONS};
+    [3] = "DROP INDEX sessions_by_state;" SESSION_INDEXES EVENTS_OF_SESSIONS
+          "ALTER TABLE sessions ADD COLUMN callback_url TEXT;" WEBHOOKS_TABLE};
 
 static enum hep_status migrate(struct hep_store *store, int64_t version, struct hep_error *error)
 {
@@ -372,6 +388,7 @@ enum hep_status hep_store_add_session(struct hep_store *store, const struct hep_
     bind_json(s, 19, row->errors);
     bind_text(s, 20, row->batch);
     sqlite3_bind_int(s, 21, row->item);
+    bind_text(s, 22, row->callback_url);
     return finish(store, ADD_SESSION, "cannot add a session", error);
 }
 
@@ -491,6 +508,29 @@ enum hep_status hep_store_delete_workflow(struct hep_store *store, const char *i
     return finish(store, DELETE_WORKFLOW, "cannot delete a workflow", error);
 }
 
+enum hep_status hep_store_put_webhook(struct hep_store *store, const struct hep_store_webhook *row,
+                                      struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[PUT_WEBHOOK];
+    bind_text(s, 1, row->id);
+    bind_text(s, 2, row->subject);
+    bind_text(s, 3, row->event);
+    bind_text(s, 4, row->url);
+    sqlite3_bind_int(s, 5, row->given_up);
+    sqlite3_bind_int(s, 6, row->attempts);
+    sqlite3_bind_int64(s, 7, row->created);
+    sqlite3_bind_int64(s, 8, row->next);
+    bind_json(s, 9, row->error);
+    bind_text(s, 10, row->body ? row->body : "");
+    return finish(store, PUT_WEBHOOK, "cannot store a webhook", error);
+}
+
+enum hep_status hep_store_delete_webhook(struct hep_store *store, const char *id, struct hep_error *error)
+{
+    bind_text(store->statements[DELETE_WEBHOOK], 1, id);
+    return finish(store, DELETE_WEBHOOK, "cannot delete a webhook", error);
+}
+
 static enum hep_status no_session(const char *id, struct hep_error *error)
 {
     hep_fail_field(error, HEP_E_NOT_FOUND, "session_id", "there is no session \"%.60s\"", id);
@@ -510,6 +550,8 @@ enum hep_status hep_store_trim(struct hep_store *store, int sessions, int64_t ev
 {
     sqlite3_bind_int(store->statements[TRIM_SESSIONS], 1, sessions);
     HEP_TRY(finish(store, TRIM_SESSIONS, "cannot trim the sessions", error));
+    sqlite3_bind_int(store->statements[TRIM_WEBHOOKS], 1, HEP_STORE_GIVEN_UP);
+    HEP_TRY(finish(store, TRIM_WEBHOOKS, "cannot trim the webhooks", error));
     sqlite3_bind_int64(store->statements[TRIM_EVENTS], 1, events);
     HEP_TRY(finish(store, TRIM_EVENTS, "cannot trim the events", error));
     if (sqlite3_changes(store->db) > 0)
@@ -555,6 +597,7 @@ static void see_session(struct hep_store *store, sqlite3_stmt *s, hep_store_see_
         .errors = column_json(s, 18),
         .batch = (const char *)sqlite3_column_text(s, 19),
         .item = sqlite3_column_int(s, 20),
+        .callback_url = (const char *)sqlite3_column_text(s, 21),
     };
     see(context, &row);
     json_decref(row.request);
@@ -776,6 +819,54 @@ enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *ba
 {
     bind_text(store->statements[BATCH_SESSIONS], 1, batch);
     return read_sessions(store, BATCH_SESSIONS, see, context, NULL, error);
+}
+
+enum hep_status hep_store_webhooks(struct hep_store *store, const char *subject, hep_store_see_webhook *see,
+                                   void *context, struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[subject ? WEBHOOKS : WEBHOOKS_WAITING];
+    int code;
+    if (subject)
+        bind_text(s, 1, subject);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        struct hep_store_webhook row = {
+            .id = (const char *)sqlite3_column_text(s, 0),
+            .subject = (const char *)sqlite3_column_text(s, 1),
+            .event = (const char *)sqlite3_column_text(s, 2),
+            .url = (const char *)sqlite3_column_text(s, 3),
+            .given_up = sqlite3_column_int(s, 4) != 0,
+            .attempts = sqlite3_column_int(s, 5),
+            .created = sqlite3_column_int64(s, 6),
+            .next = sqlite3_column_int64(s, 7),
+            .error = column_json(s, 8),
+        };
+        see(context, &row);
+        json_decref(row.error);
+    }
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : fail(store, "cannot read webhooks", error);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    return status;
+}
+
+enum hep_status hep_store_webhook_body(struct hep_store *store, const char *id, char **body, struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[WEBHOOK_BODY];
+    enum hep_status status = HEP_OK;
+    char *copy = NULL;
+    bind_text(s, 1, id);
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW && !(copy = strdup((const char *)sqlite3_column_text(s, 0))))
+        status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for a webhook");
+    else if (code == SQLITE_DONE)
+        status = hep_fail(error, HEP_E_NOT_FOUND, "there is no webhook \"%.60s\"", id);
+    else if (code != SQLITE_ROW)
+        status = fail(store, "cannot read a webhook", error);
+    sqlite3_reset(s);
+    sqlite3_clear_bindings(s);
+    if (status == HEP_OK)
+        *body = copy;
+    return status;
 }
 
 enum hep_status hep_store_workflows(struct hep_store *store, hep_store_see_workflow *see, void *context,

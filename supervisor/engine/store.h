@@ -10,8 +10,9 @@
 #include <jansson.h>
 
 enum {
-    HEP_STORE_VERSION = 4,    /* of the schema                 */
-    HEP_STORE_INCIDENTS = 500 /* the newest so many are kept   */
+    HEP_STORE_VERSION = 4,     /* of the schema                 */
+    HEP_STORE_INCIDENTS = 500, /* the newest so many are kept   */
+    HEP_STORE_GIVEN_UP = 1000  /* webhooks, the same           */
 };
 
 struct hep_store;
@@ -26,6 +27,7 @@ struct hep_store_session {
     const char *key;                 /* Idempotency-Key, NULL = none; unique                              */
     const char *batch;               /* batch that it is of, NULL = none                                  */
     int item;                        /* of that batch                                                     */
+    const char *callback_url;        /* told of its end, NULL = nobody is                                 */
     json_t *request;                 /* configuration as it was asked for                                 */
     json_t *configuration;           /* complete: what runs                                               */
     json_t *model;                   /* reply of model.info at acceptance                                 */
@@ -67,6 +69,19 @@ struct hep_store_step {
     json_t *error;                  /* last error or obituary, NULL = none                               */
     int64_t queued, started, ended; /* wall ms; 0 = not yet                                        */
     int64_t duration_us;            /* of the attempt that counted                                       */
+};
+
+/* A webhook's row: what is to be told to whom. When read, borrowed as a session's, and without its body. */
+struct hep_store_webhook {
+    const char *id;      /* delivery_id                                                         */
+    const char *subject; /* session or batch that has ended                                     */
+    const char *event;   /* "session.completed"                                                 */
+    const char *url;
+    const char *body;      /* as it is sent                                                       */
+    bool given_up;         /* it is not tried any more                                            */
+    int attempts;          /* that failed                                                         */
+    int64_t created, next; /* wall ms; next: of the next attempt                                  */
+    json_t *error;         /* of the last attempt, NULL = none                                    */
 };
 
 /* Which sessions a list is of. */
@@ -123,13 +138,17 @@ enum hep_status hep_store_change_batch(struct hep_store *store, const struct hep
                                        struct hep_error *error);
 /* Removes it; its sessions stay, and are of no batch then. NOT_FOUND. */
 enum hep_status hep_store_delete_batch(struct hep_store *store, const char *id, struct hep_error *error);
+/* Adds a webhook, or changes what may change of it: given_up, attempts, next, error. */
+enum hep_status hep_store_put_webhook(struct hep_store *store, const struct hep_store_webhook *row,
+                                      struct hep_error *error);
+enum hep_status hep_store_delete_webhook(struct hep_store *store, const char *id, struct hep_error *error);
 /* A workflow that an operator has put there, under its id. */
 enum hep_status hep_store_put_workflow(struct hep_store *store, const char *id, const json_t *source,
                                        struct hep_error *error);
 enum hep_status hep_store_delete_workflow(struct hep_store *store, const char *id, struct hep_error *error);
 /* Removes a session with its steps; NOT_FOUND. */
 enum hep_status hep_store_delete_session(struct hep_store *store, const char *id, struct hep_error *error);
-/* Keeps the newest ended sessions and events only. */
+/* Keeps the newest ended sessions, events and webhooks that were given up only. */
 enum hep_status hep_store_trim(struct hep_store *store, int sessions, int64_t events, struct hep_error *error);
 
 /* NOT_FOUND if there is none. see is called once. */
@@ -166,6 +185,12 @@ enum hep_status hep_store_batch_by_key(struct hep_store *store, const char *key,
 /* Sessions of a batch, by item. */
 enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, hep_store_see_session *see,
                                          void *context, struct hep_error *error);
+/* Webhooks in the order of their making: those of a session or batch, or (NULL) all that wait. */
+typedef void hep_store_see_webhook(void *context, const struct hep_store_webhook *row);
+enum hep_status hep_store_webhooks(struct hep_store *store, const char *subject, hep_store_see_webhook *see,
+                                   void *context, struct hep_error *error);
+/* *body: to be freed. NOT_FOUND. */
+enum hep_status hep_store_webhook_body(struct hep_store *store, const char *id, char **body, struct hep_error *error);
 /* All workflows that operators have put there. */
 typedef void hep_store_see_workflow(void *context, const char *id, json_t *source);
 enum hep_status hep_store_workflows(struct hep_store *store, hep_store_see_workflow *see, void *context,

@@ -154,6 +154,7 @@ static void put_details(const struct hep_session *session, json_t *object)
     json_object_set_new(object, "errors", session->errors ? json_incref(session->errors) : json_array());
     json_object_set_new(object, "domains", domains_to_json(session));
     json_object_set(object, "configuration", session->configuration);
+    hep_webhooks_show(session->engine, session->id, session->callback_url, object);
     if (hep_session_memory(session))
         json_object_set_new(object, "memory_bytes", json_integer((json_int_t)hep_session_memory(session)));
 }

@@ -15,7 +15,7 @@ struct batch_control_request {
     struct hep_str batch_id, action;
 };
 struct create_request {
-    struct hep_str workflow_id, idempotency_key;
+    struct hep_str workflow_id, idempotency_key, callback_url;
     json_t *configuration, *items, *ranges, *batch_config;
     int32_t priority;
 };
@@ -55,6 +55,9 @@ static const struct hep_field create_fields[] = {
     HEP_FIELD(I32, create_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "of its sessions"),
     HEP_FIELD(STR, create_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX - 16,
               .help = "the same key and request again gives the same batch"),
+    HEP_FIELD(STR, create_request, callback_url, OPTIONAL, .max = HEP_URL_MAX,
+              .help = "an http or https URL that is called when it has ended (docs/webhooks.md); its host must be in "
+                      "webhooks.hosts"),
 };
 
 static const char *const item_choices[] = {"waiting", "queued",    "running", "paused", "completed",
@@ -93,7 +96,9 @@ static const struct hep_field batch_says[] = {
           "what the batch manager says: group_sizes (calls with so many rows), limited_by (rows, rows_max, memory, "
           "operations), step_bytes and step_bytes_allowed of the last call",
           .form = HEP_FORM_OBJECT, .open = true),
-    MAYBE(I64, "peak_bytes", "largest step_bytes so far, as reported each second")};
+    MAYBE(I64, "peak_bytes", "largest step_bytes so far, as reported each second"),
+    MAYBE(STR, "callback_url", "who is told of its end"),
+    MAYBE(JSON, "webhooks", "of these, what is not delivered", HEP_INSIDE(LIST, hep_webhook_says))};
 static const struct hep_field batch_line_says[] = {BATCH_ROWS, HEP_END_OF_FIELDS};
 static const struct hep_field list_says[] = {SAYS(JSON, "batches", "newest first", HEP_INSIDE(LIST, batch_line_says)),
                                              MAYBE(STR, "next_cursor", "of the page after; absent at the end")};
@@ -138,6 +143,8 @@ static enum hep_status batch_create(struct hep_call *call, const void *request_,
     json_t *asked = json_pack("{s:s, s:O*, s:O*, s:O*, s:O*}", "workflow_id", request->workflow_id.data,
                               "configuration", request->configuration, "items", request->items, "ranges",
                               request->ranges, "batch_config", request->batch_config);
+    if (request->callback_url.length > 0)
+        json_object_set_new(asked, "callback_url", json_string(request->callback_url.data));
     call->deferred = true;
     hep_engine_create_batch(call->front->engine, asked, request->priority, request->idempotency_key.data, on_created,
                             call);

@@ -72,6 +72,16 @@ const struct hep_field hep_session_error_says[] = {
     MAYBE(JSON, "obituary", "of the process that died", HEP_INSIDE(OBJECT, hep_obituary_says)),
     HEP_END_OF_FIELDS};
 
+static const char *const webhook_choices[] = {"waiting", "failed", NULL};
+const struct hep_field hep_webhook_says[] = {
+    SAYS(STR, "delivery_id", "the same at each attempt"),
+    SAYS(STR, "event", "session.completed, batch.failed, …"),
+    SAYS(STR, "status", "failed: it is not tried any more", .choices = webhook_choices),
+    SAYS(I32, "attempts", "that failed"),
+    MAYBE(I64, "next_try_ms", "until the next attempt"),
+    MAYBE(JSON, "error", "of the last attempt", HEP_INSIDE(OBJECT, hep_problem_says)),
+    HEP_END_OF_FIELDS};
+
 const struct hep_field hep_file_says[] = {
     SAYS(STR, "path", "on the machine of the daemon"),
     SAYS(I64, "bytes", "of the file"),

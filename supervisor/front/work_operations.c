@@ -11,7 +11,7 @@ struct put_request {
     json_t *workflow;
 };
 struct execute_request {
-    struct hep_str workflow_id, idempotency_key;
+    struct hep_str workflow_id, idempotency_key, callback_url;
     json_t *workflow, *steps, *configuration;
     int32_t priority;
 };
@@ -34,6 +34,9 @@ static const struct hep_field execute_fields[] = {
     HEP_FIELD(I32, execute_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),
     HEP_FIELD(STR, execute_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX,
               .help = "the same key and request again gives the same session"),
+    HEP_FIELD(STR, execute_request, callback_url, OPTIONAL, .max = HEP_URL_MAX,
+              .help = "an http or https URL that is called when it has ended (docs/webhooks.md); its host must be in "
+                      "webhooks.hosts"),
 };
 static const struct hep_field validate_fields[] = {WORK_FIELDS(execute_request)};
 static const struct hep_field execute_says[] = {SAYS(STR, "session_id", "name of the session"),
@@ -202,6 +205,7 @@ static enum hep_status read_work(const struct hep_call *call, const struct execu
                                         .configuration = request->configuration,
                                         .priority = request->priority,
                                         .key = request->idempotency_key.data,
+                                        .callback_url = request->callback_url.data,
                                         .caller = call->caller.permission};
     return HEP_OK;
 }

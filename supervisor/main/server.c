@@ -302,6 +302,8 @@ static enum hep_status create_engine(struct hep_server *server, struct hep_error
         .sessions_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_RUNNING_MAX),
         .queue_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_QUEUE_MAX),
         .sessions_kept = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_KEPT),
+        .webhook_hosts = hep_config_text(config, HEP_CONFIG_WEBHOOKS_HOSTS),
+        .webhook_secret_file = hep_config_text(config, HEP_CONFIG_WEBHOOKS_SECRET_FILE),
         .configure = configure,
         .all_stopped = on_all_stopped,
         .context = server,

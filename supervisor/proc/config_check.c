@@ -7,6 +7,7 @@
 
 #include "common/limits.h"
 #include "common/listen.h"
+#include "common/url.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -156,6 +157,11 @@ static enum hep_status has_its_token(const struct hep_config *config, enum hep_c
     return hep_listen_needs_token(&listen, text_of(config, HEP_CONFIG_HTTP_TOKEN_FILE)[0] != '\0', error);
 }
 
+static enum hep_status are_hosts(const struct hep_config *config, enum hep_config_key key, struct hep_error *error)
+{
+    return hep_hosts_check(text_of(config, key), error);
+}
+
 static bool is_ours(gid_t group)
 {
     gid_t groups[256];
@@ -190,12 +196,13 @@ static const struct check {
     enum hep_config_key key;
     enum hep_status (*run)(const struct hep_config *config, enum hep_config_key key, struct hep_error *error);
 } checks[] = {
-    {HEP_CONFIG_INSTANCE_STATE_DIR, can_be_made}, {HEP_CONFIG_INSTANCE_RUNTIME_DIR, can_be_made},
-    {HEP_CONFIG_INSTANCE_GROUP, is_a_group},      {HEP_CONFIG_INSTANCE_PID_FILE, can_be_written},
-    {HEP_CONFIG_LOG_FILE, can_be_written},        {HEP_CONFIG_DOMAINS_BIN_DIR, has_the_programs},
-    {HEP_CONFIG_WORKFLOWS_DIR, must_be_there},    {HEP_CONFIG_MODELS_PATHS, all_must_be_there},
-    {HEP_CONFIG_IMAGES_DIR, can_be_made},         {HEP_CONFIG_HTTP_TOKEN_FILE, is_a_token},
-    {HEP_CONFIG_HTTP_ADDRESS, has_its_token},
+    {HEP_CONFIG_INSTANCE_STATE_DIR, can_be_made},  {HEP_CONFIG_INSTANCE_RUNTIME_DIR, can_be_made},
+    {HEP_CONFIG_INSTANCE_GROUP, is_a_group},       {HEP_CONFIG_INSTANCE_PID_FILE, can_be_written},
+    {HEP_CONFIG_LOG_FILE, can_be_written},         {HEP_CONFIG_DOMAINS_BIN_DIR, has_the_programs},
+    {HEP_CONFIG_WORKFLOWS_DIR, must_be_there},     {HEP_CONFIG_MODELS_PATHS, all_must_be_there},
+    {HEP_CONFIG_IMAGES_DIR, can_be_made},          {HEP_CONFIG_HTTP_TOKEN_FILE, is_a_token},
+    {HEP_CONFIG_HTTP_ADDRESS, has_its_token},      {HEP_CONFIG_WEBHOOKS_HOSTS, are_hosts},
+    {HEP_CONFIG_WEBHOOKS_SECRET_FILE, is_a_token},
 };
 
 /* Puts before the message where the value was given. */

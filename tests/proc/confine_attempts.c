@@ -27,10 +27,11 @@
 /* ---- a daemon's folders, without a daemon ------------------------------------------------------------------------ */
 static struct places {
     char state[64], run[80], socket[112], store[96], images[80], image[96], models[80], model[112], link_target[80];
-    char linked[112], token[80], listener[96], port[8], segment[HEP_SEGMENT_NAME_MAX + 16], elsewhere[96];
+    char linked[112], token[80], listener[96], port[8], other_port[8], hosts[32], segment[HEP_SEGMENT_NAME_MAX + 16],
+        elsewhere[96];
     struct hep_segment_name name;
-    pid_t other;             /* a process to ptrace, kill and read */
-    int tcp, front, control; /* they listen           */
+    pid_t other;                        /* a process to ptrace, kill and read */
+    int tcp, other_tcp, front, control; /* they listen           */
 } at;
 
 static void write_file(const char *path)
@@ -98,6 +99,8 @@ void attempts_begin(void)
     write_file(at.token);
     at.tcp = listen_on_tcp(&port);
     snprintf(at.port, sizeof at.port, "%d", port);
+    at.other_tcp = listen_on_tcp(&port);
+    snprintf(at.other_port, sizeof at.other_port, "%d", port);
     at.front = unix_socket(at.listener, SOCK_STREAM, true);
     snprintf(at.socket, sizeof at.socket, "%s/control.sock", at.run);
     at.control = unix_socket(at.socket, SOCK_SEQPACKET, true);
@@ -124,11 +127,17 @@ void attempts_end(void)
     kill(at.other, SIGKILL);
     waitpid(at.other, NULL, 0);
     close(at.tcp);
+    close(at.other_tcp);
     close(at.front);
     close(at.control);
     hep_segment_unlink(&at.name, NULL);
     snprintf(command, sizeof command, "rm -rf %s", at.state);
     ck_assert_int_eq(system(command), 0);
+}
+
+void attempts_webhooks(bool on)
+{
+    snprintf(at.hosts, sizeof at.hosts, on ? "127.0.0.1:%s" : "", at.port);
 }
 
 const char *attempts_setting(const void *port, const char *key)
@@ -141,6 +150,8 @@ const char *attempts_setting(const void *port, const char *key)
         return at.token;
     if (strcmp(key, "domains.data_limit") == 0)
         return "268435456";
+    if (strcmp(key, "webhooks.hosts") == 0)
+        return at.hosts;
     return strcmp(key, "http.port") == 0 ? port : NULL;
 }
 
@@ -288,12 +299,32 @@ int make_code(void)
     return memory == MAP_FAILED ? EIO : result_of(mprotect(memory, 4096, PROT_READ | PROT_EXEC));
 }
 
-int connect_out(void)
+static int connect_to(const char *port, int type)
 {
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)atoi(at.port))};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)atoi(port))};
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
     return fd < 0 ? errno : result_of(connect(fd, (struct sockaddr *)&address, sizeof address));
+}
+
+int connect_out(void)
+{
+    return connect_to(at.port, SOCK_STREAM);
+}
+
+int connect_elsewhere(void)
+{
+    return connect_to(at.other_port, SOCK_STREAM);
+}
+
+int send_datagram(void)
+{
+    return connect_to("53", SOCK_DGRAM); /* as the resolver does */
+}
+
+int read_name_servers(void)
+{
+    return try_open("/etc/resolv.conf", O_RDONLY);
 }
 
 int listen_elsewhere(void)

@@ -14,7 +14,10 @@ void attempts_end(void);
 void attempts_reset(void);
 const char *attempts_state_dir(void);
 const char *attempts_socket(void); /* path of the socket that the domain would listen on */
-/* Values of the configuration: models.paths, images.dir, http.token_file, http.port (context), domains.data_limit. */
+/* From now on webhooks.hosts has the host and port of connect_out, or is empty as at the beginning. */
+void attempts_webhooks(bool on);
+/* Values of the configuration: models.paths, images.dir, http.token_file, http.port (context), domains.data_limit,
+   webhooks.hosts. */
 const char *attempts_setting(const void *context, const char *key);
 
 /* Each tries once and returns 0, or errno. */
@@ -24,6 +27,6 @@ attempt_function read_passwd, read_store, write_store, read_model, read_linked_m
     remove_socket, make_segment, map_segment, map_code, make_code, connect_out, listen_elsewhere, listen_on_own_port,
     ask_front, ask_control, make_socket, kill_other, catch_sigsys, unknown_call, lock_memory, too_much_memory,
     own_limits, use_threads, run_shell, fork_child, trace_other, mount_tmpfs, become_root, new_namespace, use_io_uring,
-    read_memory, steal_descriptor, load_bpf;
+    read_memory, steal_descriptor, load_bpf, connect_elsewhere, send_datagram, read_name_servers;
 
 #endif

@@ -8,7 +8,7 @@ foreach(domain device model conditioning scheduler inference postprocessing comm
 endforeach()
 
 hep_test(test_proc SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_proc.c ${CMAKE_SOURCE_DIR}/tests/proc/proc_fixture.c
-  LIBS hep_proc hep_rpc LABELS proc threads TIMEOUT 240)
+  LIBS hep_proc hep_rpc LABELS proc TIMEOUT 240)
 add_dependencies(test_proc fake_child)
 
 hep_test(test_heptad SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_heptad.c LIBS hep_proc LABELS proc TIMEOUT 180)

@@ -44,8 +44,10 @@ static const struct attempt {
     unsigned allowed;     /* roles that succeed while they serve                                */
     unsigned starting;    /* roles that succeed until READY only                                */
     bool sanitizers_too;  /* what these builds open for reports is what this attempt is about   */
+    unsigned webhooks;    /* roles that succeed if webhooks.hosts names somebody                */
 } attempts[] = {
-#define TRY(function, ...) {#function, function, __VA_ARGS__}
+#define TRY(function, roles, roles_starting, too, ...) \
+    {.name = #function, .run = function, .allowed = roles, .starting = roles_starting, .sanitizers_too = too, __VA_ARGS__}
     TRY(read_passwd, 0, 0, true),
     TRY(read_store, 0, 0, true),
     TRY(write_store, 0, 0, false),
@@ -66,7 +68,10 @@ static const struct attempt {
     TRY(remove_socket, 0, 0, false),
     TRY(map_code, COMPUTE | D(DEVICE), 0, true),
     TRY(make_code, COMPUTE | D(DEVICE), 0, true),
-    TRY(connect_out, 0, 0, false),
+    TRY(connect_out, 0, 0, false, .webhooks = D(COMMUNICATION)),
+    TRY(connect_elsewhere, 0, 0, false),
+    TRY(send_datagram, 0, 0, false, .webhooks = D(COMMUNICATION)),
+    TRY(read_name_servers, 0, 0, true, .webhooks = D(COMMUNICATION)),
     TRY(listen_elsewhere, 0, 0, false),
     TRY(listen_on_own_port, 0, D(COMMUNICATION), false),
     TRY(ask_front, D(COMMUNICATION), 0, false),
@@ -137,10 +142,11 @@ static int run_confined(enum hep_role role, enum hep_confine_mode mode, bool ser
     return status;
 }
 
-static void check_attempt(enum hep_role role, const struct attempt *attempt, bool serving)
+static void check_attempt(enum hep_role role, const struct attempt *attempt, bool serving, bool webhooks)
 {
     static char log[16384];
-    bool allowed = ((attempt->allowed | (serving ? 0 : attempt->starting)) & (1u << role)) != 0;
+    unsigned roles = attempt->allowed | (serving ? 0 : attempt->starting) | (webhooks ? attempt->webhooks : 0);
+    bool allowed = (roles & (1u << role)) != 0;
     if (SANITIZED && attempt->sanitizers_too && !allowed)
         return;
     int status = run_confined(role, HEP_CONFINE_ON, serving, attempt->run, log, sizeof log);
@@ -155,7 +161,18 @@ START_TEST(a_domain_that_serves_does_what_it_must_and_nothing_else)
 {
     attempts_begin();
     for (size_t i = 0; i < HEP_COUNT_OF(attempts); i++)
-        check_attempt((enum hep_role)_i, &attempts[i], true);
+        check_attempt((enum hep_role)_i, &attempts[i], true, false);
+    attempts_end();
+}
+END_TEST
+
+/* Whom the door may call changes nothing of what else it may, and nothing of what the others may. */
+START_TEST(with_webhooks_the_door_calls_their_hosts_and_nobody_does_anything_else)
+{
+    attempts_begin();
+    attempts_webhooks(true);
+    for (size_t i = 0; i < HEP_COUNT_OF(attempts); i++)
+        check_attempt((enum hep_role)_i, &attempts[i], true, true);
     attempts_end();
 }
 END_TEST
@@ -164,7 +181,7 @@ START_TEST(a_domain_that_starts_does_what_that_needs_too)
 {
     attempts_begin();
     for (size_t i = 0; i < HEP_COUNT_OF(attempts); i++)
-        check_attempt((enum hep_role)_i, &attempts[i], false);
+        check_attempt((enum hep_role)_i, &attempts[i], false, false);
     attempts_end();
 }
 END_TEST
@@ -281,6 +298,8 @@ int main(void)
     }
     tcase_set_timeout(cases, 60);
     tcase_add_loop_test(cases, a_domain_that_serves_does_what_it_must_and_nothing_else, 0, HEP_ROLE_COUNT);
+    tcase_add_loop_test(cases, with_webhooks_the_door_calls_their_hosts_and_nobody_does_anything_else, 0,
+                        HEP_ROLE_COUNT);
     tcase_add_loop_test(cases, a_domain_that_starts_does_what_that_needs_too, 0, HEP_ROLE_COUNT);
     tcase_add_test(cases, without_confinement_the_attempts_succeed);
     tcase_add_loop_test(cases, an_intruder_ends_with_the_name_of_its_call, 0, HEP_ROLE_COUNT);

@@ -1,5 +1,5 @@
 # common/: tables, wire, tensors, logs; rpc with a process of its own to kill.
-foreach(subject wire operation known_names tensor status_log name text_format)
+foreach(subject wire operation known_names tensor status_log name text_format url)
   hep_test(test_${subject} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${subject}.c LIBS hep_common LABELS unit)
 endforeach()
 # Processes and sanitizers are slower than the promise: the factor on the times that these tests hold.

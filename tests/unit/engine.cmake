@@ -10,4 +10,5 @@ hep_test(test_listing SOURCES ${here}/test_listing.c ${here}/engine_fake.c LIBS 
 target_compile_definitions(test_listing PRIVATE HEP_TEST_SLOW=${HEP_TEST_SLOW})
 hep_test(test_workflow SOURCES ${here}/test_workflow.c LIBS hep_engine LABELS unit)
 hep_test(test_store SOURCES ${here}/test_store.c LIBS hep_engine LABELS unit)
+hep_test(test_webhooks SOURCES ${here}/test_webhooks.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_events SOURCES ${here}/test_events.c LIBS hep_engine LABELS unit)

@@ -222,6 +222,7 @@ static const struct {
     {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents >image", "width height"},
     {HEP_ROLE_POSTPROCESSING, "encode", true, false, "image format quality path first_index recipe", "files"},
     {HEP_ROLE_COMMUNICATION, "listen", false, false, "", "port"},
+    {HEP_ROLE_COMMUNICATION, "deliver", false, false, "url body headers timeout_ms", "http_status"},
 };
 
 static json_t *fields_of(const char *names)
@@ -435,6 +436,12 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
     if (strcmp(type, "scheduler.plan") == 0)
         return json_pack("{s:s, s:s, s:I}", "scheduler", "ddim", "title", "DDIM", "evaluations",
                          (json_int_t)hep_json_int(data, "num_inference_steps", 0));
+    if (strcmp(type, "communication.deliver") == 0) {
+        json_t *seen = json_deep_copy(data);
+        json_object_set_new(seen, "at_ms", json_integer(fake->loop->now));
+        json_array_append_new(fake->deliveries, seen);
+        return json_pack("{s:i}", "http_status", fake->http_status ? fake->http_status : 204);
+    }
     if (strcmp(type, "inference.generate") == 0)
         return json_pack("{s:i, s:f}", "rows", 1, "step_ms", fake->step_ms);
     if (strcmp(type, "postprocessing.encode") == 0)
@@ -571,6 +578,10 @@ static void fire(void *context)
     }
     if (r->cancelled) {
         reply_error(r, HEP_E_CANCELLED);
+        return;
+    }
+    if (fake->silent_host && strstr(hep_json_str(data, "url", ""), fake->silent_host)) {
+        reply_error(r, HEP_E_TIMEOUT);
         return;
     }
     if (!measuring && check_refs(fake, data) != HEP_OK) {
@@ -726,6 +737,17 @@ static json_t *in_hand_of(const struct hep_proc *proc, enum hep_role role)
     return list;
 }
 
+int fake_in_hand_of(enum hep_role role, const char *in_data)
+{
+    int count = 0;
+    for (const struct request *r = the_proc->requests; r; r = r->next) {
+        char *data = json_dumps(json_object_get(r->message, "data"), 0);
+        count += r->role == role && strstr(data, in_data) != NULL;
+        free(data);
+    }
+    return count;
+}
+
 /* A step of a session: no measure, and no word beside it. */
 static bool is_step(const struct request *r)
 {
@@ -792,6 +814,7 @@ void fake_setup(struct fake *fake, uint64_t seed)
     *fake = (struct fake){
         .seed = seed, .cores = 2, .cores_all = 2, .weights_generation = 1, .huge_pages = "on", .isa_next = "avx2"};
     fake->steps = json_object();
+    fake->deliveries = json_array();
     snprintf(fake->folder, sizeof fake->folder, "/tmp/hep-engine-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(fake->folder));
     snprintf(fake->instance, sizeof fake->instance, "t%d-%d", (int)getpid(), counter++);
@@ -812,6 +835,7 @@ void fake_teardown(struct fake *fake)
     ck_assert_int_eq(hep_segment_sweep(fake->instance, NULL, NULL, &swept, NULL), HEP_OK);
     remove_folder(fake->folder);
     json_decref(fake->steps);
+    json_decref(fake->deliveries);
 }
 
 static struct fake *the_fake;
@@ -941,6 +965,8 @@ enum hep_status fake_request(struct fake *fake, const char *request, bool valida
     const struct hep_engine_request asked = {.workflow_id = hep_json_str(json, "workflow_id", ""),
                                              .definition = json_object_get(json, "workflow"),
                                              .configuration = json_object_get(json, "configuration"),
+                                             .key = hep_json_str(json, "key", ""),
+                                             .callback_url = hep_json_str(json, "callback_url", ""),
                                              .caller = HEP_CLIENT};
     ask(fake, &asked, validate, &answered);
     json_decref(json);

@@ -46,6 +46,9 @@ struct fake {
     json_t *steps;                     /* {session: denoising steps that scheduler.plan was asked for} */
     uint64_t weights_generation;       /* of what model.load gives                                  */
     int published_generation;          /* references with an older one are STALE; 0 = any           */
+    json_t *deliveries;                /* data of each communication.deliver that was done, and at_ms */
+    int http_status;                   /* that receivers of webhooks answer; 0 = 204                */
+    const char *silent_host;           /* URLs with this in them get no answer; NULL = all do       */
 };
 
 /* A folder, an instance name, a loop. */
@@ -70,17 +73,18 @@ struct fake_rule *fake_rule(struct fake *fake, struct fake_rule rule);
 /* workflow.execute of txt2img; the id, or "" with error. */
 const char *fake_execute(struct fake *fake, const char *configuration, int priority, const char *key,
                          char id[HEP_SESSION_ID_MAX], struct hep_error *error);
-/* workflow.execute, or workflow.validate, of {workflow_id, workflow, configuration}, by a client. *reply: a new
-   reference, the answer; NULL = there is none. */
+/* workflow.execute, or workflow.validate, of {workflow_id, workflow, configuration, key, callback_url}, by a client.
+ *reply: a new reference, the answer; NULL = there is none. */
 enum hep_status fake_request(struct fake *fake, const char *request, bool validate, json_t **reply,
                              struct hep_error *error);
 /* Requests of a session that the domains have in hand, without measures and what only tells them something. */
 int fake_in_hand(const char *session);
 /* Sessions that such requests belong to, and that are none of the engine's. */
 int fake_strays(const struct fake *fake);
-bool fake_is_busy(enum hep_role role);                    /* a request is in hand there */
-json_t *fake_get(struct fake *fake, const char *session); /* session.get */
-int64_t fake_now(const struct fake *fake);                /* ms of its clock */
+int fake_in_hand_of(enum hep_role role, const char *in_data); /* requests with this text in their data */
+bool fake_is_busy(enum hep_role role);                        /* a request is in hand there */
+json_t *fake_get(struct fake *fake, const char *session);     /* session.get */
+int64_t fake_now(const struct fake *fake);                    /* ms of its clock */
 uint64_t fake_random(uint64_t *seed);
 
 #endif

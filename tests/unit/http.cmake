@@ -6,3 +6,5 @@ foreach(subject http http_events http_wait http_request)
     LABELS unit threads TIMEOUT 180)
   target_compile_definitions(test_${subject} PRIVATE HEP_TEST_SLOW=${HEP_TEST_SLOW})
 endforeach()
+# Webhooks, to a receiver of the test's own.
+hep_test(test_deliver SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_deliver.c LIBS hep_deliver LABELS unit threads)

@@ -207,6 +207,28 @@ START_TEST(a_session_shows_its_error_steps_and_images)
 }
 END_TEST
 
+START_TEST(a_session_shows_who_was_not_told_of_its_end)
+{
+    json_t
+        *view = parse(
+            "{\"callback_url\":\"https://hooks.example.com/done?key=abc\",\"webhooks\":[{\"event\":\"session.failed\","
+            "\"status\":\"failed\",\"attempts\":30,\"error\":{\"message\":\"hooks.example.com:443 answered 404\"}},"
+            "{\"event\":\"session.completed\",\"status\":\"waiting\",\"attempts\":1,\"next_try_ms\":4800},"
+            "{\"event\":\"session.completed\",\"status\":\"waiting\",\"attempts\":0,\"next_try_ms\":0}]}"),
+        *other = parse("{\"session_id\":\"s1\"}");
+    FILE *out = ctl_catch();
+    ctl_show_webhooks(other, &eighty, out);
+    ctl_show_webhooks(view, &eighty, out);
+    json_decref(view);
+    json_decref(other);
+    check_text(ctl_caught(out), "callback    https://hooks.example.com/done?key=abc\n"
+                                "webhook     session.failed: given up after 30 attempts: hooks.example.com:443\n"
+                                "            answered 404\n"
+                                "webhook     session.completed: next attempt in 4.8s after 1 attempt\n"
+                                "webhook     session.completed: next attempt in 0ms after 0 attempts\n");
+}
+END_TEST
+
 /* ---- incidents --------------------------------------------------------------------------------------------------- */
 START_TEST(incidents_are_one_line_each)
 {
@@ -475,6 +497,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, who_waits_for_shared_memory_is_told_what_to_do);
     tcase_add_test(tests, sessions_are_one_line_each);
     tcase_add_test(tests, a_session_shows_its_error_steps_and_images);
+    tcase_add_test(tests, a_session_shows_who_was_not_told_of_its_end);
     tcase_add_test(tests, incidents_are_one_line_each);
     tcase_add_test(tests, an_incident_is_shown_in_full);
     tcase_add_test(tests, an_operation_shows_what_its_names_stand_for_and_whether_it_is_built);

@@ -318,6 +318,66 @@ static void run_sql(const char *sql)
     sqlite3_close(db);
 }
 
+/* ---- webhooks ---------------------------------------------------------------------------------------------------- */
+static void put_webhook(const char *id, bool given_up)
+{
+    const struct hep_store_webhook row = {
+        .id = id, .subject = "s1", .event = "session.failed", .url = "https://a/", .body = id, .given_up = given_up};
+    ck_assert_int_eq(hep_store_begin(store, HEP_STORE_PROCESS_SAFE, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_put_webhook(store, &row, &error), HEP_OK);
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+}
+
+static void see_webhook(void *context, const struct hep_store_webhook *row)
+{
+    strcat(context, row->id);
+    strcat(context, " ");
+}
+
+/* Ids, each with a blank behind it; of a subject, or (NULL) those that wait. */
+static const char *webhooks_of(const char *subject)
+{
+    static char ids[16384];
+    ids[0] = '\0';
+    ck_assert_int_eq(hep_store_webhooks(store, subject, see_webhook, ids, &error), HEP_OK);
+    return ids;
+}
+
+START_TEST(a_webhook_keeps_its_place_and_body_however_often_it_is_tried)
+{
+    char *body = NULL;
+    put_webhook("w2", false);
+    put_webhook("w1", false);
+    put_webhook("w3", false);
+    const struct hep_store_webhook again = {
+        .id = "w2", .subject = "s1", .event = "session.failed", .url = "https://a/", .attempts = 3};
+    ck_assert_int_eq(hep_store_put_webhook(store, &again, &error), HEP_OK);
+    ck_assert_str_eq(webhooks_of("s1"), "w2 w1 w3 ");
+    ck_assert_int_eq(hep_store_webhook_body(store, "w2", &body, &error), HEP_OK);
+    ck_assert_str_eq(body, "w2");
+    free(body);
+    ck_assert_int_eq(hep_store_delete_webhook(store, "w1", &error), HEP_OK);
+    put_webhook("w3", true);
+    ck_assert_str_eq(webhooks_of(NULL), "w2 ");
+    ck_assert_str_eq(webhooks_of("s1"), "w2 w3 ");
+    ck_assert_str_eq(webhooks_of("s2"), "");
+    ck_assert_int_eq(hep_store_webhook_body(store, "w1", &body, &error), HEP_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(of_webhooks_that_were_given_up_the_newest_stay)
+{
+    char id[16];
+    put_webhook("old", false);
+    for (int i = 0; i < HEP_STORE_GIVEN_UP + 2; i++) {
+        snprintf(id, sizeof id, "w%d", i);
+        put_webhook(id, true);
+    }
+    ck_assert_int_eq(hep_store_trim(store, 10, 10, &error), HEP_OK);
+    ck_assert_int_eq(strncmp(webhooks_of("s1"), "old w2 w3 ", 10), 0);
+}
+END_TEST
+
 START_TEST(a_store_of_schema_3_is_brought_up_to_date_with_its_rows)
 {
     add("one", "completed", 1);
@@ -327,8 +387,11 @@ START_TEST(a_store_of_schema_3_is_brought_up_to_date_with_its_rows)
     hep_store_commit(store, &error);
     run_sql("DROP INDEX sessions_by_state; DROP INDEX sessions_by_age; DROP INDEX sessions_by_workflow;"
             "CREATE INDEX sessions_by_state ON sessions(state, seq);"
-            "DROP INDEX events_by_session; ALTER TABLE events DROP COLUMN session; PRAGMA user_version=3");
+            "DROP INDEX events_by_session; ALTER TABLE events DROP COLUMN session;"
+            "DROP TABLE webhooks; ALTER TABLE sessions DROP COLUMN callback_url; PRAGMA user_version=3");
     open_store();
+    put_webhook("w1", false);
+    ck_assert_str_eq(webhooks_of(NULL), "w1 ");
     struct seen seen = {0};
     const struct hep_store_filter filter = {
         .state = "completed", .created_until = INT64_MAX, .before = INT64_MAX, .limit = 5};
@@ -410,6 +473,8 @@ int main(void)
     tcase_add_test(cases, only_what_must_survive_a_power_cut_waits_for_the_disk);
     tcase_add_test(cases, values_are_kept);
     tcase_add_test(cases, events_are_found_by_session_and_read_only_if_wanted);
+    tcase_add_test(cases, a_webhook_keeps_its_place_and_body_however_often_it_is_tried);
+    tcase_add_test(cases, of_webhooks_that_were_given_up_the_newest_stay);
     tcase_add_test(cases, a_store_of_schema_3_is_brought_up_to_date_with_its_rows);
     tcase_add_test(cases, a_newer_schema_is_refused);
     tcase_add_test(cases, another_programs_database_is_refused);

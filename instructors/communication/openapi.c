@@ -51,7 +51,7 @@ static const json_t *field_named(const json_t *fields, const char *name, size_t 
 void openapi_name_route(const struct route *route, char *name, size_t size)
 {
     size_t used = 0;
-    const char *text = route->kind == ROUTE_OPERATION ? route->operation : route->path;
+    const char *text = route->kind == ROUTE_OPERATION && route->operation ? route->operation : route->path;
     static const char *const dull[] = {"/api/processing", "/api"};
     for (size_t i = 0; i < HEP_COUNT_OF(dull); i++)
         if (strncmp(text, dull[i], strlen(dull[i])) == 0)

@@ -150,9 +150,11 @@ _heptctl() {
   events)
     case $prev in
     --after) return ;;
+    --session|-s) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words sessions)" -- "$cur"); return ;;
+    --types|-t) return ;;
     --limit|-n) return ;;
     esac
-    words=' --follow --after --limit --json --state --socket --timeout --help --version'
+    words=' --follow --after --session --types --limit --json --state --socket --timeout --help --version'
     ;;
   logs)
     case $prev in

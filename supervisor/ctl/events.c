@@ -100,19 +100,26 @@ static void print_events(struct ctl *ctl, const json_t *events)
 static enum hep_status poll_events(struct ctl *ctl, int64_t after, int64_t limit, int wait_ms, json_t **reply,
                                    struct hep_error *error)
 {
-    return ctl_ask_waiting(
-        ctl, "events.poll",
-        json_pack("{s:I, s:I, s:i}", "after_seq", (json_int_t)after, "limit", (json_int_t)limit, "wait_ms", wait_ms),
-        wait_ms, reply, error);
+    const char *session = ctl_value(ctl, "session"), *types = ctl_value(ctl, "types");
+    return ctl_ask_waiting(ctl, "events.poll",
+                           json_pack("{s:I, s:I, s:i, s:s, s:s}", "after_seq", (json_int_t)after, "limit",
+                                     (json_int_t)limit, "wait_ms", wait_ms, "session_id", session ? session : "",
+                                     "types", types ? types : ""),
+                           wait_ms, reply, error);
 }
 
-/* Where the last limit events begin: the newest number is in status.get. */
+static bool is_filtered(const struct ctl *ctl)
+{
+    return ctl_value(ctl, "session") || ctl_value(ctl, "types");
+}
+
+/* Where the last limit events begin: the newest number is in status.get. Those that are filtered may be anywhere. */
 static enum hep_status find_start(struct ctl *ctl, int64_t limit, int64_t *after, struct hep_error *error)
 {
     json_t *status = NULL;
     int64_t said;
     HEP_TRY(ctl_number(ctl, "after", 0, INT64_MAX, -1, &said, error));
-    if (said < 0) {
+    if (said < 0 && !is_filtered(ctl)) {
         HEP_TRY(ctl_ask(ctl, "status.get", NULL, &status, error));
         said = hep_json_int(status, "last_event", 0) - limit;
         json_decref(status);
@@ -121,19 +128,48 @@ static enum hep_status find_start(struct ctl *ctl, int64_t limit, int64_t *after
     return HEP_OK;
 }
 
+/* The last limit of all that are kept after that number, which moves on to the newest. */
+static enum hep_status gather(struct ctl *ctl, int64_t limit, int64_t *after, json_t *events, struct hep_error *error)
+{
+    for (int64_t before = -1; before != *after;) {
+        json_t *reply = NULL;
+        before = *after;
+        HEP_TRY(poll_events(ctl, before, 500, 0, &reply, error));
+        json_array_extend(events, json_object_get(reply, "events"));
+        while ((int64_t)json_array_size(events) > limit)
+            json_array_remove(events, 0);
+        *after = hep_json_int(reply, "last_seq", before);
+        json_decref(reply);
+    }
+    return HEP_OK;
+}
+
+static enum hep_status show_past(struct ctl *ctl, int64_t limit, int64_t *after, struct hep_error *error)
+{
+    json_t *events = json_array();
+    enum hep_status status = gather(ctl, limit, after, events, error);
+    print_events(ctl, events);
+    json_decref(events);
+    return status;
+}
+
 enum hep_status ctl_events(struct ctl *ctl, struct hep_error *error)
 {
     int64_t limit, after;
     bool follow = ctl_flag(ctl, "follow");
     HEP_TRY(ctl_number(ctl, "limit", 1, 500, follow ? 20 : 100, &limit, error));
     HEP_TRY(find_start(ctl, limit, &after, error));
-    do {
+    if (is_filtered(ctl))
+        HEP_TRY(show_past(ctl, limit, &after, error));
+    while (follow || !is_filtered(ctl)) {
         json_t *reply = NULL;
         HEP_TRY(poll_events(ctl, after, follow ? 500 : limit, follow ? POLL_MS : 0, &reply, error));
         print_events(ctl, json_object_get(reply, "events"));
         after = hep_json_int(reply, "last_seq", after);
         json_decref(reply);
-    } while (follow && !ferror(ctl->out));
+        if (!follow || ferror(ctl->out))
+            break;
+    }
     return HEP_OK;
 }
 

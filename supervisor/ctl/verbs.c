@@ -67,6 +67,8 @@ static const struct ctl_option wait_options[] = {
 static const struct ctl_option events_options[] = {
     OPTION("follow", 'f', NULL, "go on until interrupted"),
     OPTION("after", 0, "SEQ", "only what came after this event"),
+    OPTION("session", 's', "ID", "only what happened to this session", .kind = CTL_KIND_SESSION),
+    OPTION("types", 't', "NAMES", "only events with these names: session.state,domain.*"),
     OPTION("limit", 'n', "N", "at most so many, without --follow (100)"),
     END_OF_OPTIONS,
 };
@@ -266,7 +268,9 @@ const struct ctl_verb ctl_verbs[] = {
      .options = events_options,
      .run = ctl_events,
      .help = "what happened, and what happens",
-     .more = "One line each: time, name, fields. With --json one JSON object in a line."},
+     .more =
+         "One line each: time, name, fields. With --json one JSON object in a line. With --session or --types all that "
+         "is kept is looked through for the last N."},
     {.name = "logs",
      .arguments = "",
      .options = logs_options,

@@ -23,6 +23,8 @@ events=$base/api/processing/sessions/$first/events
 api -N "$events" >"$work/stream"
 ids() { sed -n 's/^id: //p' "$1" | tr '\n' ' '; }
 ctl events --json --after 0 --limit 500 | jq -r "select(.session == \"$first\") | .seq" | tr '\n' ' ' >"$work/seqs"
+check "heptctl shows the same" equal "$(ctl events --json --session "$first" | jq -r .seq | tr '\n' ' ')" "$(cat "$work/seqs")"
+check "and the last of some names" equal "$(ctl events --json --types session.accepted,domain.* --limit 1 | jq -r .name)" session.accepted
 check "the stream ends with the session's end" grep -q '"to":"completed"' "$work/stream"
 check "the stream has each of its events once, in order" equal "$(ids "$work/stream")" "$(cat "$work/seqs")"
 middle=$(sed -n 's/^id: //p' "$work/stream" | sed -n 9p)

@@ -168,10 +168,11 @@ enum hep_status hep_store_webhook_body(struct hep_store *store, const char *id, 
 {
     sqlite3_stmt *s = store->statements[WEBHOOK_BODY];
     enum hep_status status = HEP_OK;
-    char *copy = NULL;
     bind_text(s, 1, id);
     int code = sqlite3_step(s);
-    if (code == SQLITE_ROW && !(copy = strdup((const char *)sqlite3_column_text(s, 0))))
+    if (code == SQLITE_ROW)
+        *body = strdup((const char *)sqlite3_column_text(s, 0));
+    if (code == SQLITE_ROW && !*body)
         status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for a webhook");
     else if (code == SQLITE_DONE)
         status = hep_fail(error, HEP_E_NOT_FOUND, "there is no webhook \"%.60s\"", id);
@@ -179,8 +180,6 @@ enum hep_status hep_store_webhook_body(struct hep_store *store, const char *id, 
         status = hep_store_fail(store, "cannot read a webhook", error);
     sqlite3_reset(s);
     sqlite3_clear_bindings(s);
-    if (status == HEP_OK)
-        *body = copy;
     return status;
 }
 

@@ -57,7 +57,7 @@ endif()
 # in every other build none is there.
 add_test(NAME lint_crash_points COMMAND ${CMAKE_SOURCE_DIR}/scripts/lint-crash-points)
 if(HEP_CRASH_POINTS)
-  add_test(NAME e2e_crash_points COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/crash_points.py --bin ${CMAKE_BINARY_DIR}/bin --budget 60)
+  add_test(NAME e2e_crash_points COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/crash_points.py --bin ${CMAKE_BINARY_DIR}/bin --budget 50)
   set_tests_properties(e2e_crash_points PROPERTIES TIMEOUT 300 LABELS "e2e;crash-points" ${HEP_ALONE})
   set_tests_properties(lint_crash_points PROPERTIES LABELS crash-points)
 else()

@@ -129,6 +129,7 @@ struct hep_operation {
     const struct hep_field *reply;
     size_t reply_count;
     size_t reply_size;
+    bool reply_open; /* a reply may hold more than these fields; its help says what         */
     enum hep_permission permission;
     int32_t deadline_ms;             /* without progress for so long = hung                                 */
     bool pure;                       /* a function of its request: asking again gives the same bytes        */

@@ -206,6 +206,8 @@ json_t *hep_describe(const struct hep_operation *table)
         describe_names(object, row);
         json_object_set_new(object, "request", hep_describe_fields(row->request, row->request_count));
         json_object_set_new(object, "reply", hep_describe_fields(row->reply, row->reply_count));
+        if (row->reply_open)
+            json_object_set_new(object, "reply_open", json_true());
         json_array_append_new(array, object);
     }
     return array;

@@ -284,21 +284,6 @@ ssize_t subscriber_read(struct subscriber *subscriber, char *buffer, size_t size
     return result;
 }
 
-int event_hub_publish(struct event_hub *hub, const json_t *event)
-{
-    struct event_text text = {.event = event, .seq = -1};
-    pthread_mutex_lock(&hub->lock);
-    int count = 0;
-    for (struct subscriber *s = hub->subscribers; s; s = s->next)
-        if (!s->silent && is_about(s, event) && wants(s, event)) {
-            subscriber_give(s, &text, false);
-            count++;
-        }
-    pthread_mutex_unlock(&hub->lock);
-    event_text_clear(&text);
-    return count;
-}
-
 int event_hub_subscribers(struct event_hub *hub)
 {
     pthread_mutex_lock(&hub->lock);

@@ -49,9 +49,6 @@ enum hep_status event_hub_subscribe(struct event_hub *hub, const struct event_wi
 ssize_t subscriber_read(struct subscriber *subscriber, char *buffer, size_t size, subscriber_signal *pause);
 void subscriber_destroy(struct subscriber *subscriber); /* NULL is accepted */
 
-/* Sends an event of its own (without a number) to every subscriber whose filter takes it; returns how many there are.
-   Its name is its member "name", else "message". */
-int event_hub_publish(struct event_hub *hub, const json_t *event);
 int event_hub_subscribers(struct event_hub *hub); /* without the silent ones */
 
 #endif

@@ -243,11 +243,6 @@ void http_stop(struct http_server *server)
     free(server);
 }
 
-int http_publish(struct http_server *server, const json_t *event)
-{
-    return event_hub_publish(server->events, event);
-}
-
 void http_counters(struct http_server *server, struct http_counters *counters)
 {
     *counters = (struct http_counters){.port = server->port,

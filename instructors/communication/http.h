@@ -34,8 +34,6 @@ struct http_counters {
 enum hep_status http_start(const struct http_options *options, struct front_client *client, struct http_server **server,
                            struct hep_error *error);
 void http_stop(struct http_server *server); /* NULL is accepted */
-/* Sends an event to the subscribers of GET /api/events; returns how many there are. */
-int http_publish(struct http_server *server, const json_t *event);
 void http_counters(struct http_server *server, struct http_counters *counters);
 
 #endif

@@ -80,7 +80,8 @@ static json_t *reply_schema(struct document *document, const struct route *route
     snprintf(schema, sizeof schema, "%s_reply", name);
     if (!json_object_get(document->schemas, schema))
         json_object_set_new(document->schemas, schema,
-                            schema_of_fields(own ? own : json_object_get(row, "reply"), false, SCHEMA_REPLY));
+                            schema_of_fields(own ? own : json_object_get(row, "reply"),
+                                             !own && hep_json_bool(row, "reply_open", false), SCHEMA_REPLY));
     json_decref(own);
     return openapi_reference("schemas", schema);
 }

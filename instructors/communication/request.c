@@ -47,12 +47,21 @@ json_t *routed_answer(struct exchange *exchange, json_t *answer)
                      exchange->failed ? "error" : "data", answer);
 }
 
+/* Operations that begin a session and have no route of their own (whole jobs) say it as workflow.execute does. */
+static int status_of(const char *operation, const json_t *reply)
+{
+    if (json_is_boolean(json_object_get(reply, "created")) && hep_json_str(reply, "session_id", "")[0])
+        return route_status("workflow.execute");
+    return route_status(operation);
+}
+
 static enum exchange_state say_reply(struct exchange *exchange)
 {
     if (exchange->said != HEP_OK)
         return exchange_fail(exchange);
     json_t *reply = hep_take(&exchange->reply);
-    exchange_say(exchange, route_status(hep_json_str(exchange->match.data, "type", "")), reply ? reply : json_object());
+    exchange_say(exchange, status_of(hep_json_str(exchange->match.data, "type", ""), reply),
+                 reply ? reply : json_object());
     return exchange_wait(exchange);
 }
 

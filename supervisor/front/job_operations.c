@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/front/operations.h"
+#include "supervisor/front/says.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,14 +27,17 @@ static const struct hep_field job_fields[] = {
               .help = "an object: the workflow's parameters, see workflow.get; they may as well stand beside these "
                       "fields instead"),
 };
+static const struct hep_field job_results_says[] = {
+    MAYBE(JSON, "files", "the finished images", HEP_INSIDE(LIST, hep_file_says)), HEP_END_OF_FIELDS};
+/* Two replies in one: that of workflow.execute, or under `wait` that of session.get. */
 static const struct hep_field job_says[] = {
     SAYS(STR, "session_id", "name of the session"),
-    SAYS(STR, "status", "queued; under `wait` completed, or where it stands when the wait is over"),
-    MAYBE(BOOL, "created", "false if the idempotency key was known; without `wait`"),
-    MAYBE(I32, "queue_position", "from 1; without `wait`"),
-    MAYBE(JSON, "results",
-          "under `wait`, with all else that session.get says: files: path, bytes, sha256, width, "
-          "height, format, seed of each image"),
+    SAYS(STR, "status", "of the session; under `wait` completed, or where it stands when the wait is over",
+         .choices = hep_session_choices),
+    MAYBE(JSON, "created", "false if the idempotency key was known; under `wait` the time of acceptance"),
+    MAYBE(I32, "queue_position", "from 1; 0 = it is not in the queue"),
+    MAYBE(JSON, "results", "under `wait`, with all else that session.get says", HEP_INSIDE(OBJECT, job_results_says),
+          .open = true),
 };
 
 /* The workflow of each name. To add one: a row, and a row of the operations below. */
@@ -150,8 +154,8 @@ static enum hep_status run_job(struct hep_call *call, const void *request_, void
 
 #define JOB(text, what)                                                                                                \
     {                                                                                                                  \
-        .name = text, .handler = run_job, REQUEST(job_request, job_fields), REPLY(job_says), .permission = HEP_CLIENT, \
-        .deadline_ms = HEP_WAIT_MAX_MS, .help = what                                                                   \
+        .name = text, .handler = run_job, REQUEST(job_request, job_fields), REPLY(job_says), .reply_open = true,       \
+        .permission = HEP_CLIENT, .deadline_ms = HEP_WAIT_MAX_MS, .help = what                                         \
     }
 const struct hep_operation hep_job_operations[] = {
     JOB("text2img", "images from a prompt: a session of the workflow txt2img"),

@@ -141,6 +141,7 @@ static const struct hep_field described_says[] = {
     MAYBE(STR, "unbuilt", "what is missing: the name is known, and answers UNSUPPORTED"),
     SAYS(JSON, "request", "its fields, docs/operations-format.md", .form = HEP_FORM_LIST),
     SAYS(JSON, "reply", "fields of its reply", .form = HEP_FORM_LIST),
+    MAYBE(BOOL, "reply_open", "a reply may hold more than these"),
     HEP_END_OF_FIELDS};
 /* clang-format on */
 static const struct hep_field restart_says[] = {SAYS(STR, "domain", "name of the domain")};

@@ -156,9 +156,9 @@ static void check_fields(const struct hep_field *fields, size_t count, bool open
     }
 }
 
-const char *reply_check(const struct hep_field *fields, size_t count, const json_t *reply)
+const char *reply_check(const struct hep_operation *row, const json_t *reply)
 {
     wrong[0] = '\0';
-    check_fields(fields, count, false, reply, "");
+    check_fields(row->reply, row->reply_count, row->reply_open, reply, "");
     return wrong;
 }

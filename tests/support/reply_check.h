@@ -6,6 +6,6 @@
 #include "common/operation.h"
 
 /* What is wrong, with its place ("domains[2].pid"); "" = nothing. Valid until the next call. */
-const char *reply_check(const struct hep_field *fields, size_t count, const json_t *reply);
+const char *reply_check(const struct hep_operation *row, const json_t *reply);
 
 #endif

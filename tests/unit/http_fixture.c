@@ -131,6 +131,13 @@ void front_add_event(const char *name)
     pthread_mutex_unlock(&lock);
 }
 
+void front_add_full_event(const char *name, json_t *padding)
+{
+    pthread_mutex_lock(&lock);
+    add_event(json_pack("{s:s, s:O}", "name", name, "padding", padding));
+    pthread_mutex_unlock(&lock);
+}
+
 int front_add_session_event(const char *name, const char *session, const char *to)
 {
     pthread_mutex_lock(&lock);
@@ -280,7 +287,7 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
         serve_poll(request, data);
     else if (strcmp(type, "metrics.get") == 0)
         reply_data(request, json_pack("{s:s}", "text", "# TYPE x gauge\nx{a=\"é\"} 1\n"));
-    else if (strcmp(type, "workflow.execute") == 0)
+    else if (strcmp(type, "workflow.execute") == 0 || strcmp(type, "inference.text2img") == 0)
         reply_data(request, json_pack("{s:s, s:s, s:b, s:O}", "session_id", "s-1", "status", "queued", "created", 1,
                                       "asked", data));
     else if (strcmp(type, "batch.execute") == 0)

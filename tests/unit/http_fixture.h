@@ -22,6 +22,7 @@ void door_end(struct door *door);
 
 /* The front answers events.poll from here on with this one too; they are numbered from 100. */
 void front_add_event(const char *name);
+void front_add_full_event(const char *name, json_t *padding); /* padding: its member; borrowed */
 /* One of a session; to: the state of a session.state, NULL = it is another event. Returns its number. */
 int front_add_session_event(const char *name, const char *session, const char *to);
 /* What events.poll says of events that are gone; those before kept_since are not given any more. */

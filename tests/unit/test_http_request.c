@@ -137,6 +137,11 @@ START_TEST(an_operation_has_the_status_and_the_place_of_its_own_route)
     ck_assert_int_eq(response.status, 200);
     ck_assert(!strstr(response.head, "Location"));
     response_clear(&response);
+    /* none of its own, but a session is begun by it */
+    response = ask(&door, "POST", path, "", "{\"type\":\"inference.text2img\",\"data\":{\"prompt\":\"x\"}}");
+    ck_assert_int_eq(response.status, 202);
+    ck_assert_ptr_nonnull(strstr(response.head, "\r\nLocation: /api/processing/sessions/s-1\r\n"));
+    response_clear(&response);
 }
 END_TEST
 

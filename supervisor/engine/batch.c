@@ -160,18 +160,18 @@ static enum hep_item_state item_state_of(const char *session_state)
     }
 }
 
-static void see_item(void *context, const struct hep_store_session *row)
+static void see_item(void *context, int item, const char *session_state)
 {
     struct hep_batch *batch = context;
-    if (row->item >= 0 && row->item < hep_batch_size(batch))
-        set_item(batch, row->item, item_state_of(row->state));
+    if (item >= 0 && item < hep_batch_size(batch))
+        set_item(batch, item, item_state_of(session_state));
 }
 
 enum hep_status hep_batch_read_items(struct hep_batch *batch, struct hep_error *error)
 {
     const char *item;
     json_t *why;
-    HEP_TRY(hep_store_batch_sessions(batch->engine->store, batch->id, see_item, batch, error));
+    HEP_TRY(hep_store_batch_items(batch->engine->store, batch->id, see_item, batch, error));
     json_object_foreach(batch->refused, item, why) if (atoi(item) < hep_batch_size(batch))
         set_item(batch, atoi(item), HEP_ITEM_REFUSED);
     batch->began_ended = hep_batch_ended_items(batch);

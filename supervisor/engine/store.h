@@ -185,6 +185,11 @@ enum hep_status hep_store_batch_by_key(struct hep_store *store, const char *key,
 /* Sessions of a batch, by item. */
 enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, hep_store_see_session *see,
                                          void *context, struct hep_error *error);
+/* Only which items of a batch are sessions, and in which state those are: for a batch of thousands, whole rows are
+ * slow. */
+typedef void hep_store_see_item(void *context, int item, const char *state);
+enum hep_status hep_store_batch_items(struct hep_store *store, const char *batch, hep_store_see_item *see,
+                                      void *context, struct hep_error *error);
 /* Webhooks in the order of their making: those of a session or batch, or (NULL) all that wait. */
 typedef void hep_store_see_webhook(void *context, const struct hep_store_webhook *row);
 enum hep_status hep_store_webhooks(struct hep_store *store, const char *subject, hep_store_see_webhook *see,

@@ -246,6 +246,19 @@ enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *ba
     return read_sessions(store, BATCH_SESSIONS, see, context, NULL, error);
 }
 
+enum hep_status hep_store_batch_items(struct hep_store *store, const char *batch, hep_store_see_item *see,
+                                      void *context, struct hep_error *error)
+{
+    sqlite3_stmt *s = store->statements[BATCH_ITEMS];
+    int code;
+    bind_text(s, 1, batch);
+    while ((code = sqlite3_step(s)) == SQLITE_ROW)
+        see(context, sqlite3_column_int(s, 0), (const char *)sqlite3_column_text(s, 1));
+    enum hep_status status = code == SQLITE_DONE ? HEP_OK : hep_store_fail(store, "cannot read items", error);
+    sqlite3_reset(s);
+    return status;
+}
+
 json_t *hep_store_counts(struct hep_store *store)
 {
     sqlite3_stmt *s = store->statements[COUNTS];

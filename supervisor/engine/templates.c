@@ -9,18 +9,13 @@
 
 #include <string.h>
 
-struct adding {
-    struct hep_workflows *workflows;
-};
-
 static void add_stored(void *context, const char *id, json_t *source)
 {
-    struct adding *adding = context;
     struct hep_workflow *workflow = NULL;
     struct hep_error error = {0};
     char reason[HEP_ERROR_MESSAGE_MAX];
     if (hep_workflow_parse(source, NULL, &workflow, &error) != HEP_OK ||
-        hep_workflows_put(adding->workflows, workflow, &error) != HEP_OK)
+        hep_workflows_put(context, workflow, &error) != HEP_OK)
         hep_log(HEP_WARNING, "workflow.refused", "workflow=%.64s reason=%s", id,
                 hep_log_quote(error.message, reason, sizeof reason));
     hep_workflow_release(workflow);
@@ -30,8 +25,7 @@ enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_
 {
     struct hep_workflows *fresh = NULL;
     HEP_TRY(hep_workflows_load(engine->workflows_dir, &fresh, error));
-    struct adding adding = {fresh};
-    enum hep_status status = hep_store_workflows(engine->store, add_stored, &adding, error);
+    enum hep_status status = hep_store_workflows(engine->store, add_stored, fresh, error);
     if (status != HEP_OK) {
         hep_workflows_destroy(fresh);
         return status;

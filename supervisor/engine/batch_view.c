@@ -6,12 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *time_text(int64_t wall_ms)
-{
-    char text[32];
-    return wall_ms ? json_string(hep_wall_text(wall_ms, text, sizeof text)) : json_null();
-}
-
 struct listing {
     struct hep_batch *batch;
     json_t *items;
@@ -108,14 +102,15 @@ json_t *hep_batch_to_json(struct hep_batch *batch, bool whole)
     const int *counts = batch->counts;
     struct hep_batch_config config = batch->config;
     config.total_images = hep_batch_size(batch);
-    json_t *object = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:o}", "batch_id", batch->id,
-        "workflow_id", batch->workflow_id, "status", hep_batch_state_name(batch->state), "priority", batch->priority,
-        "total_items", hep_batch_size(batch), "completed_items", counts[HEP_ITEM_COMPLETED], "failed_items",
-        counts[HEP_ITEM_FAILED] + counts[HEP_ITEM_REFUSED], "cancelled_items", counts[HEP_ITEM_CANCELLED],
-        "running_items", counts[HEP_ITEM_BEGUN] + counts[HEP_ITEM_ASKED], "waiting_items", counts[HEP_ITEM_WAITING],
-        "cursor", (json_int_t)batch->seq, "created", time_text(batch->created), "started", time_text(batch->started),
-        "ended", time_text(batch->ended), "batch_config", hep_batch_config_to_json(&config));
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o, s:o}", "batch_id", batch->id,
+                  "workflow_id", batch->workflow_id, "status", hep_batch_state_name(batch->state), "priority",
+                  batch->priority, "total_items", hep_batch_size(batch), "completed_items", counts[HEP_ITEM_COMPLETED],
+                  "failed_items", counts[HEP_ITEM_FAILED] + counts[HEP_ITEM_REFUSED], "cancelled_items",
+                  counts[HEP_ITEM_CANCELLED], "running_items", counts[HEP_ITEM_BEGUN] + counts[HEP_ITEM_ASKED],
+                  "waiting_items", counts[HEP_ITEM_WAITING], "cursor", (json_int_t)batch->seq, "created",
+                  hep_time_to_json(batch->created), "started", hep_time_to_json(batch->started), "ended",
+                  hep_time_to_json(batch->ended), "batch_config", hep_batch_config_to_json(&config));
     if (object && whole) {
         put_details(object, batch);
         hep_webhooks_show(batch->engine, batch->id, hep_json_str(batch->request, "callback_url", NULL), object);

@@ -255,6 +255,7 @@ void hep_session_learn_time(struct hep_session *session, int index);
 double hep_session_progress(const struct hep_session *session);
 int64_t hep_session_eta_ms(const struct hep_session *session);
 /* view.c: the whole session (session.get) or one line of a list. New reference. */
+json_t *hep_time_to_json(int64_t wall_ms); /* view.c: RFC 3339; 0 = null */
 json_t *hep_session_to_json(const struct hep_session *session, bool whole);
 
 #endif

@@ -72,7 +72,7 @@ int64_t hep_session_eta_ms(const struct hep_session *session)
     return (int64_t)(rest / speed);
 }
 
-static json_t *time_text(int64_t wall_ms)
+json_t *hep_time_to_json(int64_t wall_ms)
 {
     char text[32];
     return wall_ms ? json_string(hep_wall_text(wall_ms, text, sizeof text)) : json_null();
@@ -181,8 +181,8 @@ json_t *hep_session_to_json(const struct hep_session *session, bool whole)
         done < total ? done + 1 : total, "total_steps", total, "step_name",
         done < total ? session->workflow->steps[done].id : "", "priority", session->priority, "progress",
         hep_session_progress(session), "elapsed_ms", (json_int_t)(session->started ? until - session->started : 0),
-        "created", time_text(session->created), "started", time_text(session->started), "ended",
-        time_text(session->ended), "cursor", (json_int_t)session->seq, "seq", (json_int_t)session->change_seq);
+        "created", hep_time_to_json(session->created), "started", hep_time_to_json(session->started), "ended",
+        hep_time_to_json(session->ended), "cursor", (json_int_t)session->seq, "seq", (json_int_t)session->change_seq);
     if (!object)
         return NULL;
     put_denoising(session, object);

@@ -11,15 +11,6 @@
 
 enum { LOOK_EVERY_MS = 500 };
 
-static enum ctl_colour colour_of(const char *status)
-{
-    if (strcmp(status, "completed") == 0)
-        return CTL_GREEN;
-    if (strcmp(status, "failed") == 0 || strcmp(status, "refused") == 0)
-        return CTL_RED;
-    return strcmp(status, "running") == 0 || strcmp(status, "paused") == 0 ? CTL_YELLOW : CTL_PLAIN;
-}
-
 /* ---- views ------------------------------------------------------------------------------------------------------- */
 static void show_batches(const json_t *batches, const struct ctl_style *style, FILE *out)
 {
@@ -33,7 +24,7 @@ static void show_batches(const json_t *batches, const struct ctl_style *style, F
     {
         const char *status = hep_json_str(batch, "status", "?");
         ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(batch, "batch_id", "?"));
-        ctl_cell(table, colour_of(status), "%s", status);
+        ctl_cell(table, ctl_state_colour(status), "%s", status);
         ctl_cell(table, CTL_PLAIN, "%" PRId64, hep_json_int(batch, "completed_items", 0));
         ctl_cell(table, hep_json_int(batch, "failed_items", 0) ? CTL_RED : CTL_PLAIN, "%" PRId64,
                  hep_json_int(batch, "failed_items", 0));
@@ -74,7 +65,7 @@ static void show_batch(const json_t *batch, const struct ctl_style *style, FILE 
         const char *status = hep_json_str(item, "status", "?");
         const json_t *file = json_array_get(json_object_get(item, "files"), 0);
         ctl_cell(table, CTL_PLAIN, "%" PRId64, hep_json_int(item, "item", 0));
-        ctl_cell(table, colour_of(status), "%s", status);
+        ctl_cell(table, ctl_state_colour(status), "%s", status);
         ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(item, "session_id", ""));
         ctl_cell(table, CTL_PLAIN, "%s",
                  file ? hep_json_str(file, "path", "")
@@ -159,15 +150,6 @@ static enum hep_status read_request(const char *path, json_t **request, struct h
     return status == HEP_OK ? HEP_OK : hep_prefix(error, "%.200s", path);
 }
 
-static bool is_over(const json_t *batch)
-{
-    static const char *const ends[] = {"completed", "failed", "cancelled"};
-    for (size_t i = 0; i < HEP_COUNT_OF(ends); i++)
-        if (strcmp(hep_json_str(batch, "status", ""), ends[i]) == 0)
-            return true;
-    return false;
-}
-
 /* Shows how far it is until it ends. */
 static enum hep_status follow(struct ctl *ctl, const char *id, struct hep_error *error)
 {
@@ -178,7 +160,7 @@ static enum hep_status follow(struct ctl *ctl, const char *id, struct hep_error 
         nanosleep(&pause, NULL);
         json_decref(hep_take(&batch));
         HEP_TRY(look(ctl, id, &batch, error));
-        over = is_over(batch);
+        over = ctl_has_ended(batch);
         if (!ctl->json && !over)
             print_summary(batch, stderr);
     }

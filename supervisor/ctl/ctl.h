@@ -140,6 +140,11 @@ void ctl_verb_help(const struct ctl_verb *verb, FILE *out, const struct ctl_styl
 void ctl_completion_bash(FILE *out);
 void ctl_completion_zsh(FILE *out);
 
+/* sessions.c: of what a session, a step, a batch or an item is. */
+enum ctl_colour ctl_state_colour(const char *status);
+/* follow.c: whether a session or a batch has come to its end. */
+bool ctl_has_ended(const json_t *work);
+
 /* What is written from a daemon's answer, for the verbs and their tests. now_ms is wall time where ages are shown. */
 void ctl_show_status(const json_t *status, const json_t *models, const struct ctl_style *style,
                      FILE *out);                                                        /* status.c   */

@@ -76,9 +76,9 @@ static bool is_away(enum hep_status status)
 }
 
 /* ---- following --------------------------------------------------------------------------------------------------- */
-static bool has_ended(const json_t *session)
+bool ctl_has_ended(const json_t *work)
 {
-    const char *status = hep_json_str(session, "status", "");
+    const char *status = hep_json_str(work, "status", "");
     return strcmp(status, "completed") == 0 || strcmp(status, "failed") == 0 || strcmp(status, "cancelled") == 0;
 }
 
@@ -121,7 +121,7 @@ static enum hep_status follow_on(struct follow *follow, struct hep_error *error)
         enum hep_status status = ask_again(follow, &reason);
         if (status == HEP_OK) {
             follow->away_since = 0;
-            if (has_ended(follow->session))
+            if (ctl_has_ended(follow->session))
                 return HEP_OK;
             ctl_progress_see(&follow->progress, follow->session, hep_now_ms());
             if (ctl->err_is_terminal)

@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum ctl_colour colour_of(const char *status)
+enum ctl_colour ctl_state_colour(const char *status)
 {
     if (strcmp(status, "completed") == 0 || strcmp(status, "done") == 0)
         return CTL_GREEN;
-    if (strcmp(status, "failed") == 0)
+    if (strcmp(status, "failed") == 0 || strcmp(status, "refused") == 0)
         return CTL_RED;
     return strcmp(status, "running") == 0 || strcmp(status, "paused") == 0 ? CTL_YELLOW : CTL_PLAIN;
 }
@@ -40,7 +40,7 @@ static void add_session(struct ctl_table *table, const json_t *session, int64_t 
     else if (strcmp(status, "queued") == 0)
         snprintf(progress, sizeof progress, "#%" PRId64, hep_json_int(session, "queue_position", 0));
     ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(session, "session_id", "?"));
-    ctl_cell(table, colour_of(status), "%s", status);
+    ctl_cell(table, ctl_state_colour(status), "%s", status);
     ctl_cell(table, CTL_PLAIN, "%s", progress);
     ctl_cell(table, CTL_PLAIN, "%s", age);
     ctl_cell(table, CTL_PLAIN, "%s", took);
@@ -119,7 +119,7 @@ static void print_steps(FILE *out, const struct ctl_style *style, const json_t *
             ctl_duration_short(hep_json_int(step, "duration_ms", 0), took, sizeof took);
         ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(step, "id", "?"));
         ctl_cell(table, CTL_PLAIN, "%s.%s", hep_json_str(step, "domain", "?"), hep_json_str(step, "operation", "?"));
-        ctl_cell(table, colour_of(status), "%s", status);
+        ctl_cell(table, ctl_state_colour(status), "%s", status);
         ctl_cell(table, CTL_PLAIN, "%" PRId64, hep_json_int(step, "attempt", 0));
         ctl_cell(table, CTL_PLAIN, "%s%s", began[0] ? "+" : "", began);
         ctl_cell(table, CTL_PLAIN, "%s", took);
@@ -189,7 +189,7 @@ void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE
     else if (hep_json_int(session, "elapsed_ms", 0) > 0)
         snprintf(note, sizeof note, ", %s", ctl_duration(hep_json_int(session, "elapsed_ms", 0), span, sizeof span));
     fprintf(out, "%-*s%s\n", LABEL, "session", hep_json_str(session, "session_id", "?"));
-    fprintf(out, "%-*s%s%s%s%s\n", LABEL, "status", ctl_colour(style, colour_of(status)), status,
+    fprintf(out, "%-*s%s%s%s%s\n", LABEL, "status", ctl_colour(style, ctl_state_colour(status)), status,
             ctl_colour(style, CTL_PLAIN), note);
     if (hep_json_str(session, "note", "")[0])
         print_line(out, style, "note", hep_json_str(session, "note", ""));

@@ -210,30 +210,33 @@ static enum hep_status read_work(const struct hep_call *call, const struct execu
     return HEP_OK;
 }
 
-static enum hep_status workflow_execute(struct hep_call *call, const void *request_, void *reply,
-                                        struct hep_error *error)
+typedef void take_work(struct hep_engine *engine, const struct hep_engine_request *request, hep_engine_answer *answer,
+                       void *context);
+
+static enum hep_status hand_over(struct hep_call *call, const struct execute_request *request, take_work *take,
+                                 struct hep_error *error)
 {
     struct hep_engine_request work;
     json_t *definition = NULL;
-    (void)reply;
-    HEP_TRY(read_work(call, request_, &definition, &work, error));
+    HEP_TRY(read_work(call, request, &definition, &work, error));
     call->deferred = true;
-    hep_engine_execute(call->front->engine, &work, on_executed, call);
+    take(call->front->engine, &work, on_executed, call);
     json_decref(definition);
     return HEP_OK;
 }
 
-static enum hep_status workflow_validate(struct hep_call *call, const void *request_, void *reply,
+static enum hep_status workflow_execute(struct hep_call *call, const void *request, void *reply,
+                                        struct hep_error *error)
+{
+    (void)reply;
+    return hand_over(call, request, hep_engine_execute, error);
+}
+
+static enum hep_status workflow_validate(struct hep_call *call, const void *request, void *reply,
                                          struct hep_error *error)
 {
-    struct hep_engine_request work;
-    json_t *definition = NULL;
     (void)reply;
-    HEP_TRY(read_work(call, request_, &definition, &work, error));
-    call->deferred = true;
-    hep_engine_validate(call->front->engine, &work, on_executed, call);
-    json_decref(definition);
-    return HEP_OK;
+    return hand_over(call, request, hep_engine_validate, error);
 }
 
 const struct hep_operation hep_workflow_operations[] = {

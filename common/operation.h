@@ -142,6 +142,12 @@ struct hep_operation {
     const char *unbuilt_hint;        /* what they can do instead                                            */
     const char *help;                /* one line                                                            */
 };
+/* Of a row that asks for nothing, or answers with nothing but that it was done. */
+struct hep_no_fields {
+    char unused;
+};
+#define HEP_NO_REQUEST .request_size = sizeof(struct hep_no_fields)
+#define HEP_NO_REPLY   .reply_size = sizeof(struct hep_no_fields)
 #define HEP_OPERATION(operation, function, request_type, request_fields, reply_type, reply_fields, ...)                \
     {                                                                                                                  \
         .name = operation, .handler = function, .request = request_fields,                                             \

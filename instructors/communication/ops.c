@@ -20,9 +20,6 @@ struct communication_state {
     const char *address;
 };
 
-struct no_fields {
-    char unused;
-};
 struct listen_reply {
     struct hep_str address;
     int32_t port, connections, waiting, subscribers;
@@ -189,7 +186,7 @@ static void stop(struct hep_instructor *self)
 static const struct hep_operation operations[] = {
     {.name = "listen",
      .handler = listen_state,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = listen_reply_fields,
      .reply_count = HEP_COUNT_OF(listen_reply_fields),
      .reply_size = sizeof(struct listen_reply),

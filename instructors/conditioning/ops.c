@@ -35,9 +35,6 @@ struct encode_request {
 struct encode_reply {
     int32_t chunks, tokens;
 };
-struct no_fields {
-    char unused;
-};
 struct info_reply {
     int32_t tokens_per_chunk, chunks_max, clip_skip_max, encoders_max;
     int32_t prompt_bytes_max;
@@ -265,7 +262,7 @@ static const struct hep_operation operations[] = {
                   .help = "prompts to the conditioning of a UNet"),
     {.name = "info",
      .handler = info,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = info_reply_fields,
      .reply_count = HEP_COUNT_OF(info_reply_fields),
      .reply_size = sizeof(struct info_reply),

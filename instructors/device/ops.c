@@ -20,9 +20,6 @@ enum { MEASURE_MS = 90 };
 
 /* ---- requests and replies
  * ------------------------------------------------------------------------------------------------ */
-struct no_fields {
-    char unused;
-};
 struct list_reply {
     json_t *devices, *cores;
     struct hep_str isa;
@@ -331,7 +328,7 @@ static void stop(struct hep_instructor *self)
 static const struct hep_operation operations[] = {
     {.name = "list",
      .handler = device_list,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = list_reply_fields,
      .reply_count = HEP_COUNT_OF(list_reply_fields),
      .reply_size = sizeof(struct list_reply),
@@ -363,7 +360,7 @@ static const struct hep_operation operations[] = {
                   .permission = HEP_INTERNAL, LIGHT, .pure = true, .help = "end a session's reservation"),
     {.name = "measure",
      .handler = device_measure,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = measure_reply_fields,
      .reply_count = HEP_COUNT_OF(measure_reply_fields),
      .reply_size = sizeof(struct measure_reply),
@@ -373,7 +370,7 @@ static const struct hep_operation operations[] = {
      .help = "measure matrix multiplication once more and keep the best"},
     {.name = "get_memory",
      .handler = device_get_memory,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = memory_reply_fields,
      .reply_count = HEP_COUNT_OF(memory_reply_fields),
      .reply_size = sizeof(struct memory_reply),

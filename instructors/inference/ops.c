@@ -28,9 +28,6 @@ struct control_request {
 struct control_reply {
     int32_t rows;
 };
-struct no_fields {
-    char unused;
-};
 struct memory_request {
     uint64_t free_bytes;
 };
@@ -299,7 +296,7 @@ static const struct hep_operation operations[] = {
                   .help = "pause, resume or cancel rows, or change their priority, at the next step"),
     {.name = "info",
      .handler = info,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = info_reply_fields,
      .reply_count = HEP_COUNT_OF(info_reply_fields),
      .reply_size = sizeof(struct info_reply),
@@ -312,7 +309,7 @@ static const struct hep_operation operations[] = {
      .request = memory_fields,
      .request_count = HEP_COUNT_OF(memory_fields),
      .request_size = sizeof(struct memory_request),
-     .reply_size = sizeof(struct no_fields),
+     HEP_NO_REPLY,
      .permission = HEP_INTERNAL,
      .deadline_ms = 300000,
      .heavy = true,

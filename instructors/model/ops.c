@@ -16,9 +16,6 @@
 
 /* ---- requests and replies
  * --------------------------------------------------------------------------------------------- */
-struct no_fields {
-    char unused;
-};
 struct load_request {
     struct hep_str model, component, dtype, session;
 };
@@ -465,11 +462,10 @@ static void stop(struct hep_instructor *self)
     free(state);
 }
 
-#define NO_REQUEST .request_size = sizeof(struct no_fields)
 static const struct hep_operation operations[] = {
     {.name = "list",
      .handler = model_list,
-     NO_REQUEST,
+     HEP_NO_REQUEST,
      .reply = list_reply_fields,
      .reply_count = 1,
      .reply_size = sizeof(struct json_reply),
@@ -481,7 +477,7 @@ static const struct hep_operation operations[] = {
      .help = "the models below the configured paths"},
     {.name = "scan",
      .handler = model_scan,
-     NO_REQUEST,
+     HEP_NO_REQUEST,
      .reply = scan_reply_fields,
      .reply_count = 1,
      .reply_size = sizeof(struct scan_reply),

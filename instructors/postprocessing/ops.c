@@ -79,9 +79,6 @@ struct pipeline_reply {
     struct decode_reply size;
     json_t *files;
 };
-struct no_fields {
-    char unused;
-};
 struct info_reply {
     json_t *formats, *operations, *networks;
     int32_t side_max, images_max;
@@ -395,7 +392,7 @@ static const struct hep_operation operations[] = {
                   .heavy = true, .help = "several of these in order: decode, then encode"),
     {.name = "info",
      .handler = info,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = info_reply_fields,
      .reply_count = HEP_COUNT_OF(info_reply_fields),
      .reply_size = sizeof(struct info_reply),

@@ -24,9 +24,6 @@ struct plan_reply {
     double init_noise_sigma;
     json_t *table;
 };
-struct no_fields {
-    char unused;
-};
 struct list_reply {
     json_t *schedulers;
 };
@@ -194,7 +191,7 @@ static const struct hep_operation operations[] = {
                   .help = "compute the table that drives a denoising loop"),
     {.name = "list",
      .handler = list,
-     .request_size = sizeof(struct no_fields),
+     HEP_NO_REQUEST,
      .reply = list_reply_fields,
      .reply_count = 1,
      .reply_size = sizeof(struct list_reply),

@@ -20,7 +20,7 @@ static enum hep_status metrics_get(struct hep_call *call, const void *request, v
 const struct hep_operation hep_metrics_operations[] = {
     {.name = "get",
      .handler = metrics_get,
-     NO_FIELDS,
+     HEP_NO_REQUEST,
      REPLY(text_says),
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,

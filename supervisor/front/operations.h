@@ -10,11 +10,7 @@ struct described {
 };
 #define SAYS(kind, field, ...)  HEP_SAYS(kind, field, REQUIRED, __VA_ARGS__) /* is always there */
 #define MAYBE(kind, field, ...) HEP_SAYS(kind, field, OPTIONAL, __VA_ARGS__) /* may be absent   */
-struct nothing {
-    char unused;
-};
-#define NO_FIELDS     .request = NULL, .request_count = 0, .request_size = sizeof(struct nothing)
-#define REPLY(fields) .reply = fields, .reply_count = HEP_COUNT_OF(fields), .reply_size = sizeof(struct described)
+#define REPLY(fields)           .reply = fields, .reply_count = HEP_COUNT_OF(fields), .reply_size = sizeof(struct described)
 #define REQUEST(type, fields)                                                                                          \
     .request = fields, .request_count = HEP_COUNT_OF(fields), .request_size = sizeof(struct type)
 

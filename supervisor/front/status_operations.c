@@ -248,7 +248,7 @@ static enum hep_status domain_describe(struct hep_call *call, const void *reques
 const struct hep_operation hep_status_operations[] = {
     {.name = "get",
      .handler = status_get,
-     NO_FIELDS,
+     HEP_NO_REQUEST,
      REPLY(status_says),
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,
@@ -258,7 +258,7 @@ const struct hep_operation hep_status_operations[] = {
 const struct hep_operation hep_domain_operations[] = {
     {.name = "list",
      .handler = domain_list,
-     NO_FIELDS,
+     HEP_NO_REQUEST,
      REPLY(domains_says),
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,

@@ -242,7 +242,7 @@ static enum hep_status workflow_validate(struct hep_call *call, const void *requ
 const struct hep_operation hep_workflow_operations[] = {
     {.name = "list",
      .handler = workflow_list,
-     NO_FIELDS,
+     HEP_NO_REQUEST,
      REPLY(workflows_says),
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,

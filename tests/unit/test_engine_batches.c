@@ -4,9 +4,9 @@
 #include "common/wire.h"
 #include "supervisor/engine/batch_parts.h"
 #include "supervisor/engine/problem.h"
+#include "tests/support/check_status.h"
 #include "tests/unit/engine_fake.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,11 +341,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("engine_batches");
     TCase *all = tcase_create("batches");
     tcase_add_checked_fixture(all, setup, teardown);
     tcase_set_timeout(all, 120);
-    suite_add_tcase(suite, all);
     tcase_add_loop_test(all, items_come_of_configuration_items_and_ranges, 0, HEP_COUNT_OF(lists));
     tcase_add_test(all, every_item_is_checked_before_a_batch_is_kept);
     tcase_add_test(all, a_key_makes_one_batch);
@@ -356,9 +354,5 @@ int main(void)
     tcase_add_test(all, a_cancelled_batch_stops_and_begins_nothing_more);
     tcase_add_test(all, a_paused_batch_goes_on_where_it_was);
     tcase_add_test(all, a_supervisor_killed_at_any_turn_makes_each_item_once);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return check_status_run("engine_batches", all);
 }

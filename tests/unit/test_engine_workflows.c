@@ -3,9 +3,9 @@
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/condition.h"
+#include "tests/support/check_status.h"
 #include "tests/unit/engine_fake.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -576,11 +576,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("engine_workflows");
     TCase *all = tcase_create("workflows");
     tcase_add_checked_fixture(all, setup, teardown);
     tcase_set_timeout(all, 60);
-    suite_add_tcase(suite, all);
     tcase_add_loop_test(all, a_condition_holds_or_not, 0, HEP_COUNT_OF(conditions));
     tcase_add_test(all, a_generating_step_brings_what_it_implies);
     tcase_add_test(all, what_a_step_says_goes_into_the_configuration);
@@ -605,9 +603,5 @@ int main(void)
     tcase_add_test(all, a_workflow_that_was_put_is_there_after_a_restart_until_it_is_deleted);
     tcase_add_test(all, a_workflow_with_mistakes_is_not_kept_nor_one_of_the_folder_touched);
     tcase_add_test(all, a_session_goes_on_with_a_workflow_that_was_deleted);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return check_status_run("engine_workflows", all);
 }

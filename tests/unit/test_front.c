@@ -1,5 +1,5 @@
 /* The front's two sockets, with the engine on domains without processes (engine_fake.h). */
-#include "tests/unit/engine_fake.h"
+#include "tests/unit/front_client.h"
 
 #include "common/log.h"
 #include "common/wire.h"
@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static struct fake fake;
@@ -98,62 +97,16 @@ static void teardown(void)
 }
 
 /* ---- a client ---------------------------------------------------------------------------------------------------- */
-static int dial_as(uid_t user)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", control_path);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0), size = 2 << 20;
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
-    ck_assert_int_eq(seteuid(user), 0);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(seteuid(getuid()), 0);
-    fake_poll(&fake, 0);
-    return fd;
-}
-
 static int dial(void)
 {
-    return dial_as(geteuid());
-}
-
-static void send_json(int fd, json_t *message)
-{
-    void *frame;
-    size_t bytes;
-    ck_assert_int_eq(hep_wire_encode(message, &frame, &bytes, NULL), HEP_OK);
-    ck_assert_int_eq(send(fd, frame, bytes, 0), (ssize_t)bytes);
-    free(frame);
-    json_decref(message);
+    return front_client_dial(&fake, control_path, geteuid());
 }
 
 static void send_request(int fd, const char *id, const char *type, const char *data)
 {
     json_t *value = json_loads(data, 0, NULL);
     ck_assert_ptr_nonnull(value);
-    send_json(fd, json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", value));
-}
-
-/* The next reply; NULL if none comes within some turns; closed: the connection has ended. */
-static json_t *take_reply(int fd, bool turn, bool *closed)
-{
-    static char frame[HEP_FRAME_MAX];
-    for (int i = 0; i < 200; i++) {
-        fake_poll(&fake, 1);
-        if (turn)
-            fake_turn(&fake);
-        ssize_t bytes = recv(fd, frame, sizeof frame, MSG_DONTWAIT);
-        if (bytes > 0) {
-            json_t *reply = NULL;
-            ck_assert_int_eq(hep_wire_decode(frame, (size_t)bytes, &reply, NULL), HEP_OK);
-            return reply;
-        }
-        if (bytes == 0 || errno == ECONNRESET) {
-            if (closed)
-                *closed = true;
-            return NULL;
-        }
-    }
-    return NULL;
+    front_client_send(fd, json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", value));
 }
 
 static const struct hep_operation *row_of(const char *type)
@@ -179,7 +132,7 @@ static json_t *ask(int fd, const char *type, const char *data, const char **code
 {
     static char name[64];
     send_request(fd, "q", type, data);
-    json_t *reply = take_reply(fd, true, NULL);
+    json_t *reply = front_client_receive(&fake, fd, true, NULL);
     ck_assert_msg(reply != NULL, "%s is not answered", type);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "q");
     json_t *answer = json_object_get(reply, "data") ? json_incref(json_object_get(reply, "data")) : NULL;
@@ -205,7 +158,7 @@ static void expect_code(int fd, const char *type, const char *data, const char *
 static json_t *ask_error(int fd, const char *type, const char *data)
 {
     send_request(fd, "q", type, data);
-    json_t *reply = take_reply(fd, true, NULL), *error = json_object_get(reply, "error");
+    json_t *reply = front_client_receive(&fake, fd, true, NULL), *error = json_object_get(reply, "error");
     ck_assert_msg(error != NULL, "%s %s is no error", type, data);
     json_incref(error);
     json_decref(reply);
@@ -505,13 +458,13 @@ START_TEST(a_wait_ends_with_a_change_while_others_are_answered)
     send_request(fd, "wait", "session.wait", data);
     send_request(fd, "poll", "events.poll", "{\"wait_ms\": 60000}");
     send_request(fd, "now", "workflow.list", "{}");
-    json_t *reply = take_reply(fd, false, NULL);
+    json_t *reply = front_client_receive(&fake, fd, false, NULL);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "now");
     json_decref(reply);
-    ck_assert_ptr_null(take_reply(fd, false, NULL)); /* nothing has changed */
+    ck_assert_ptr_null(front_client_receive(&fake, fd, false, NULL)); /* nothing has changed */
     bool seen[2] = {false, false};
     for (int i = 0; i < 2; i++) {
-        reply = take_reply(fd, true, NULL);
+        reply = front_client_receive(&fake, fd, true, NULL);
         ck_assert_ptr_nonnull(reply);
         seen[strcmp(hep_json_str(reply, "request_id", ""), "poll") == 0] = true;
         ck_assert(hep_json_bool(reply, "success", false));
@@ -528,7 +481,7 @@ START_TEST(a_wait_ends_with_its_time)
     int fd = dial();
     fake_run(&fake, 1000);
     send_request(fd, "poll", "events.poll", "{\"wait_ms\": 500}");
-    json_t *reply = take_reply(fd, true, NULL);
+    json_t *reply = front_client_receive(&fake, fd, true, NULL);
     ck_assert_int_eq(json_array_size(json_object_get(json_object_get(reply, "data"), "events")), 0);
     ck_assert(json_is_integer(json_object_get(json_object_get(reply, "data"), "last_seq")));
     json_decref(reply);
@@ -572,12 +525,13 @@ START_TEST(events_of_a_session_are_waited_for_while_others_come)
     snprintf(data, sizeof data, "{\"session_id\": \"%s\", \"types\": \"session.state\", \"wait_ms\": 60000}", id);
     send_request(fd, "mine", "events.poll", data);
     send_request(fd, "none", "events.poll", "{\"session_id\": \"none\", \"wait_ms\": 2000}");
-    json_t *reply = take_reply(fd, true, NULL), *mine = json_object_get(json_object_get(reply, "data"), "events");
+    json_t *reply = front_client_receive(&fake, fd, true, NULL),
+           *mine = json_object_get(json_object_get(reply, "data"), "events");
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "mine");
     ck_assert_uint_eq(json_array_size(mine), 1);
     ck_assert_str_eq(hep_json_str(json_array_get(mine, 0), "to", ""), "completed");
     json_decref(reply);
-    reply = take_reply(fd, true, NULL);
+    reply = front_client_receive(&fake, fd, true, NULL);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "none");
     ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "data"), "events")), 0);
     ck_assert_int_gt(hep_json_int(json_object_get(reply, "data"), "last_seq", 0),
@@ -615,7 +569,7 @@ START_TEST(a_malformed_frame_drops_its_connection_only)
     int good = dial(), bad = dial();
     bool closed = false;
     ck_assert_int_eq(send(bad, malformed[_i].bytes, malformed[_i].count, 0), (ssize_t)malformed[_i].count);
-    ck_assert_ptr_null(take_reply(bad, false, &closed));
+    ck_assert_ptr_null(front_client_receive(&fake, bad, false, &closed));
     ck_assert_msg(closed, "%s", malformed[_i].name);
     close(bad);
     json_decref(ask(good, "workflow.list", "{}", NULL));
@@ -638,7 +592,7 @@ START_TEST(a_frame_that_is_too_large_drops_its_connection)
         close(fd);
         return; /* this system does not even take it */
     }
-    ck_assert_ptr_null(take_reply(fd, false, &closed));
+    ck_assert_ptr_null(front_client_receive(&fake, fd, false, &closed));
     ck_assert(closed);
     close(fd);
 }
@@ -647,8 +601,8 @@ END_TEST
 START_TEST(a_message_of_a_wrong_form_is_answered)
 {
     int fd = dial();
-    send_json(fd, json_pack("[i]", 1));
-    json_t *reply = take_reply(fd, false, NULL);
+    front_client_send(fd, json_pack("[i]", 1));
+    json_t *reply = front_client_receive(&fake, fd, false, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "BAD_FIELD");
     json_decref(reply);
     static const struct {
@@ -664,21 +618,21 @@ START_TEST(a_message_of_a_wrong_form_is_answered)
         {"{\"request_id\": \"7\"}", "MISSING_FIELD", "type"},
     };
     for (size_t i = 0; i < HEP_COUNT_OF(wrong); i++) {
-        send_json(fd, json_loads(wrong[i].message, 0, NULL));
-        reply = take_reply(fd, false, NULL);
+        front_client_send(fd, json_loads(wrong[i].message, 0, NULL));
+        reply = front_client_receive(&fake, fd, false, NULL);
         const json_t *error = json_object_get(reply, "error");
         ck_assert_msg(strcmp(hep_json_str(error, "code", ""), wrong[i].code) == 0 &&
                           strcmp(hep_json_str(error, "field", ""), wrong[i].field) == 0,
                       "%s: %s %s", wrong[i].message, hep_json_str(error, "code", ""), hep_json_str(error, "field", ""));
         json_decref(reply);
     }
-    send_json(fd, json_pack("{s:s}", "request_id", "7"));
-    reply = take_reply(fd, false, NULL);
+    front_client_send(fd, json_pack("{s:s}", "request_id", "7"));
+    reply = front_client_receive(&fake, fd, false, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "MISSING_FIELD");
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "7");
     json_decref(reply);
-    send_json(fd, json_pack("{s:s, s:s}", "type", "model.cook", "error_format", "string"));
-    reply = take_reply(fd, false, NULL);
+    front_client_send(fd, json_pack("{s:s, s:s}", "type", "model.cook", "error_format", "string"));
+    reply = front_client_receive(&fake, fd, false, NULL);
     ck_assert_ptr_nonnull(strstr(hep_json_str(reply, "error", ""), "UNKNOWN_OPERATION: "));
     json_decref(reply);
     close(fd);
@@ -715,7 +669,7 @@ START_TEST(too_many_requests_of_one_connection_are_refused)
         send_request(fd, "w", "events.poll", "{\"wait_ms\": 60000}");
     for (int i = 0; i < 100; i++)
         fake_poll(&fake, 0);
-    json_t *reply = take_reply(fd, false, NULL);
+    json_t *reply = front_client_receive(&fake, fd, false, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "BUSY");
     json_decref(reply);
     close(fd);
@@ -745,7 +699,7 @@ START_TEST(another_user_may_look_and_change_nothing)
         return; /* nobody else to be */
     chmod(control_path, 0666);
     chmod(fake.folder, 0755);
-    int fd = dial_as(65534);
+    int fd = front_client_dial(&fake, control_path, 65534);
     json_decref(ask(fd, "status.get", "{}", NULL));
     json_decref(ask(fd, "model.info", "{}", NULL));
     json_decref(ask(fd, "metrics.get", "{}", NULL));
@@ -762,9 +716,9 @@ END_TEST
 static const char *ask_internal(int fd, bool internal, char *hint, size_t size)
 {
     static char code[64];
-    send_json(fd, json_pack("{s:s, s:s, s:b, s:{s:s, s:i}}", "type", "device.reserve", "request_id", "i", "internal",
-                            internal, "data", "session", "ghost", "memory_bytes", 5));
-    json_t *reply = take_reply(fd, true, NULL), *error = json_object_get(reply, "error");
+    front_client_send(fd, json_pack("{s:s, s:s, s:b, s:{s:s, s:i}}", "type", "device.reserve", "request_id", "i",
+                                    "internal", internal, "data", "session", "ghost", "memory_bytes", 5));
+    json_t *reply = front_client_receive(&fake, fd, true, NULL), *error = json_object_get(reply, "error");
     snprintf(code, sizeof code, "%s", hep_json_str(error, "code", ""));
     snprintf(hint, size, "%s", hep_json_str(error, "hint", ""));
     json_decref(reply);
@@ -784,7 +738,7 @@ START_TEST(what_is_internal_must_be_asked_for_as_such)
         return;
     chmod(control_path, 0666);
     chmod(fake.folder, 0755);
-    fd = dial_as(65534);
+    fd = front_client_dial(&fake, control_path, 65534);
     ck_assert_str_eq(ask_internal(fd, true, hint, sizeof hint), "NOT_ALLOWED");
     close(fd);
 }

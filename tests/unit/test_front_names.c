@@ -3,20 +3,18 @@
  * to before a request goes to a domain: aliases, references, the form of errors. With the engine on domains without
  * processes (engine_fake.h).
  */
-#include "tests/unit/engine_fake.h"
+#include "tests/unit/front_client.h"
 
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/front/call.h"
 #include "tests/support/check_status.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static struct fake fake;
@@ -53,57 +51,15 @@ static void teardown(void)
 }
 
 /* ---- a client ---------------------------------------------------------------------------------------------------- */
-static int dial_as(uid_t user)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", control_path);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0), size = 2 << 20;
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
-    ck_assert_int_eq(seteuid(user), 0);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
-    ck_assert_int_eq(seteuid(getuid()), 0);
-    fake_poll(&fake, 0);
-    return fd;
-}
-
 static int dial(void)
 {
-    return dial_as(geteuid());
-}
-
-static void send_message(int fd, json_t *message)
-{
-    void *frame;
-    size_t bytes;
-    ck_assert_ok(hep_wire_encode(message, &frame, &bytes, error));
-    ck_assert_int_eq(send(fd, frame, bytes, 0), (ssize_t)bytes);
-    free(frame);
-    json_decref(message);
+    return front_client_dial(&fake, control_path, geteuid());
 }
 
 static void request(int fd, const char *id, const char *type, json_t *data)
 {
     ck_assert_ptr_nonnull(data);
-    send_message(fd, json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", data));
-}
-
-/* The next reply, with the clock going on (turn); NULL if none comes within some turns. */
-static json_t *receive(int fd, bool turn)
-{
-    static char frame[HEP_FRAME_MAX];
-    for (int i = 0; i < 400; i++) {
-        fake_poll(&fake, turn ? 0 : 1);
-        if (turn)
-            fake_turn(&fake);
-        ssize_t bytes = recv(fd, frame, sizeof frame, MSG_DONTWAIT);
-        if (bytes > 0) {
-            json_t *reply = NULL;
-            ck_assert_ok(hep_wire_decode(frame, (size_t)bytes, &reply, error));
-            return reply;
-        }
-    }
-    return NULL;
+    front_client_send(fd, json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", data));
 }
 
 static json_t *json(const char *text)
@@ -117,7 +73,7 @@ static json_t *json(const char *text)
 static json_t *ask_at(int fd, const char *type, const char *data, bool turn)
 {
     request(fd, "q", type, json(data));
-    json_t *reply = receive(fd, turn), *error = json_object_get(reply, "error");
+    json_t *reply = front_client_receive(&fake, fd, turn, NULL), *error = json_object_get(reply, "error");
     ck_assert_msg(hep_json_bool(reply, "success", false), "%s %s: %s", type, data, hep_json_str(error, "message", "?"));
     json_t *answer = json_incref(json_object_get(reply, "data"));
     json_decref(reply);
@@ -133,7 +89,7 @@ static json_t *ask(int fd, const char *type, const char *data)
 static json_t *refuse(int fd, const char *type, const char *data, const char *code, const char *field)
 {
     request(fd, "q", type, json(data));
-    json_t *reply = receive(fd, true), *error = json_object_get(reply, "error");
+    json_t *reply = front_client_receive(&fake, fd, true, NULL), *error = json_object_get(reply, "error");
     ck_assert_msg(strcmp(hep_json_str(error, "code", ""), code) == 0 &&
                       strcmp(hep_json_str(error, "field", ""), field) == 0,
                   "%s %s: %s %s, not %s %s", type, data, hep_json_str(error, "code", "?"),
@@ -211,7 +167,7 @@ START_TEST(a_job_that_is_cancelled_under_wait_says_so)
              hep_json_str(session, "session_id", ""));
     json_decref(list);
     json_decref(ask(other, "session.control", data));
-    json_t *reply = receive(waits, true);
+    json_t *reply = front_client_receive(&fake, waits, true, NULL);
     ck_assert_str_eq(hep_json_str(reply, "request_id", ""), "w");
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "CANCELLED");
     json_decref(reply);
@@ -300,9 +256,10 @@ START_TEST(who_waits_for_a_message_is_woken_by_his)
     request(waits, "w", "communication.wait", json("{\"subscriber\": \"bo\", \"messages\": true, \"wait_ms\": 60000}"));
     fake_poll(&fake, 5);
     publish(other, "{\"event\": {\"t\": \"no\"}, \"to\": \"al\"}");
-    ck_assert_ptr_null(receive(waits, false));
+    ck_assert_ptr_null(front_client_receive(&fake, waits, false, NULL));
     publish(other, "{\"event\": {\"t\": \"yes\"}, \"to\": \"bo\"}");
-    json_t *reply = receive(waits, false), *events = json_object_get(json_object_get(reply, "data"), "events");
+    json_t *reply = front_client_receive(&fake, waits, false, NULL),
+           *events = json_object_get(json_object_get(reply, "data"), "events");
     ck_assert_uint_eq(json_array_size(events), 1);
     ck_assert_str_eq(hep_json_str(json_object_get(json_array_get(events, 0), "event"), "t", ""), "yes");
     json_decref(reply);
@@ -348,7 +305,7 @@ START_TEST(a_message_that_no_reply_could_hold_is_refused)
 {
     int fd = dial();
     request(fd, "big", "communication.publish", big_message(65 << 10));
-    json_t *reply = receive(fd, true);
+    json_t *reply = front_client_receive(&fake, fd, true, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), "TOO_LARGE");
     json_decref(reply);
     expect(fd, "communication.publish", "{\"event\": [[[[[[[1]]]]]]]}", "BAD_FIELD", "event");
@@ -367,7 +324,7 @@ START_TEST(a_page_of_events_fits_into_a_reply)
     int64_t after = publish(fd, "{\"event\": {\"t\": \"first\"}}");
     for (int i = 0; i < COUNT; i++) {
         request(fd, "big", "communication.publish", big_message(60 << 10));
-        json_t *reply = receive(fd, true);
+        json_t *reply = front_client_receive(&fake, fd, true, NULL);
         ck_assert(hep_json_bool(reply, "success", false));
         json_decref(reply);
     }
@@ -435,14 +392,15 @@ START_TEST(optimize_refuses_what_cannot_be)
     request(fd, "one", "device.optimize", json("{\"threads\": 1}"));
     fake_poll(&fake, 5);
     request(other, "two", "device.optimize", json("{\"threads\": 2}"));
-    json_t *second = receive(other, false), *first = receive(fd, true);
+    json_t *second = front_client_receive(&fake, other, false, NULL),
+           *first = front_client_receive(&fake, fd, true, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(second, "error"), "code", ""), "BUSY");
     ck_assert(hep_json_bool(first, "success", false));
     json_decref(first);
     json_decref(second);
     fake.down[HEP_ROLE_MODEL] = true; /* does not come back */
     request(fd, "late", "device.optimize", json("{\"isa\": \"portable\"}"));
-    json_t *late = receive(fd, true);
+    json_t *late = front_client_receive(&fake, fd, true, NULL);
     ck_assert_str_eq(hep_json_str(json_object_get(late, "error"), "code", ""), "TIMEOUT");
     json_decref(late);
     expect(fd, "device.optimize", "{\"threads\": 2, \"device_id\": \"cpu0\", \"mode\": 1}", "UNKNOWN_FIELD", "mode");
@@ -478,9 +436,9 @@ START_TEST(where_is_written_only_the_engine_says)
     const char *plan = "{\"scheduler\": \"ddim\", \"plan\": {\"segment\": \"/x\"}}";
     expect(fd, "scheduler.plan", plan, "NOT_ALLOWED", "plan");
     json_decref(ask(fd, "scheduler.plan", "{\"scheduler\": \"ddim\", \"plan\": null}"));
-    send_message(fd, json_pack("{s:s, s:s, s:b, s:o}", "type", "scheduler.plan", "request_id", "i", "internal", 1,
-                               "data", json("{\"plan\": 1}")));
-    json_t *reply = receive(fd, true);
+    front_client_send(fd, json_pack("{s:s, s:s, s:b, s:o}", "type", "scheduler.plan", "request_id", "i", "internal", 1,
+                                    "data", json("{\"plan\": 1}")));
+    json_t *reply = front_client_receive(&fake, fd, true, NULL);
     ck_assert(hep_json_bool(reply, "success", false));
     json_decref(reply);
     close(fd);
@@ -493,7 +451,7 @@ START_TEST(an_alias_is_allowed_what_its_operation_is)
         return; /* nobody else to be */
     chmod(control_path, 0666);
     chmod(fake.folder, 0755);
-    int fd = dial_as(65534);
+    int fd = front_client_dial(&fake, control_path, 65534);
     json_decref(ask(fd, "device.list_devices", "{}"));
     json_decref(ask(fd, "communication.receive_message", "{\"wait_ms\": 0}"));
     expect(fd, "communication.send_message", "{\"event\": 1}", "NOT_ALLOWED", "");
@@ -512,13 +470,13 @@ START_TEST(errors_come_in_the_form_that_is_asked_for)
                 {"session.get", "alias", "MISSING_FIELD"}, {"status.get", "yaml", "OUT_OF_RANGE"}};
     int fd = dial();
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
-        send_message(fd, json_pack("{s:s, s:s}", "type", rows[i].type, "error_format", rows[i].format));
-        json_t *reply = receive(fd, true);
+        front_client_send(fd, json_pack("{s:s, s:s}", "type", rows[i].type, "error_format", rows[i].format));
+        json_t *reply = front_client_receive(&fake, fd, true, NULL);
         ck_assert_str_eq(hep_json_str(json_object_get(reply, "error"), "code", ""), rows[i].code);
         json_decref(reply);
     }
-    send_message(fd, json_pack("{s:s, s:s}", "type", "model.cook", "error_format", "string"));
-    json_t *reply = receive(fd, true);
+    front_client_send(fd, json_pack("{s:s, s:s}", "type", "model.cook", "error_format", "string"));
+    json_t *reply = front_client_receive(&fake, fd, true, NULL);
     ck_assert_str_eq(hep_json_str(reply, "error", ""), "UNKNOWN_OPERATION: model has no operation \"cook\"");
     json_decref(reply);
     close(fd);

@@ -68,14 +68,14 @@ static enum hep_status sleep_(struct hep_call *call, const void *request_, void 
 {
     const struct ms_request *request = request_;
     struct ms_reply *reply = reply_;
-    int64_t began = hep_now_ms();
-    for (int step = 0; hep_now_ms() - began < request->ms; step++) {
+    int64_t began = hep_now_us();
+    for (int step = 0; hep_now_us() - began < request->ms * 1000LL; step++) {
         if (hep_call_cancelled(call) && !request->patient)
             return hep_fail(error, HEP_E_CANCELLED, "asked to end");
         hep_call_progress(call, step, request->ms / 5, "asleep");
         usleep(5000);
     }
-    reply->ms = (int32_t)(hep_now_ms() - began);
+    reply->ms = (int32_t)((hep_now_us() - began) / 1000);
     reply->cores = hep_call_cores(call);
     return HEP_OK;
 }

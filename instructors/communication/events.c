@@ -184,6 +184,12 @@ void subscriber_reached(struct subscriber *subscriber, int64_t seq)
     subscriber_end(subscriber);
 }
 
+void subscriber_place(struct subscriber *subscriber, int64_t seq)
+{
+    subscriber->last = seq;
+    append(subscriber, greeting, sizeof greeting - 1);
+}
+
 /* A stream with a filter hears little: the number that it has reached is told, so that it comes back from there. */
 static void keep_alive(struct subscriber *subscriber)
 {
@@ -218,7 +224,8 @@ static enum hep_status admit(struct event_hub *hub, struct subscriber *subscribe
         return hep_fail(error, HEP_E_DOMAIN_DOWN, "the door is closing");
     if (!subscriber->silent && hub->listeners == HEP_EVENTS_SUBSCRIBERS_MAX)
         return hep_fail(error, HEP_E_BUSY, "%d clients listen to events already", HEP_EVENTS_SUBSCRIBERS_MAX);
-    append(subscriber, greeting, sizeof greeting - 1);
+    if (subscriber->last >= 0)
+        append(subscriber, greeting, sizeof greeting - 1);
     subscriber->next = hub->subscribers;
     hub->subscribers = subscriber;
     hub->listeners += !subscriber->silent;

@@ -65,6 +65,8 @@ void subscriber_end(struct subscriber *subscriber);
 void subscriber_give(struct subscriber *subscriber, struct event_text *text, bool history);
 /* Its number is not one of this store: what follows begins behind seq. */
 void subscriber_start_over(struct subscriber *subscriber, int64_t seq);
+/* It came without a number: it gets what follows seq, and the greeting says that from here on nothing escapes it. */
+void subscriber_place(struct subscriber *subscriber, int64_t seq);
 /* Everything up to seq has been looked at for it. */
 void subscriber_reached(struct subscriber *subscriber, int64_t seq);
 /* Events after its `last` may be gone: kept_since … are there, and all_since … with those of progress. */

@@ -102,7 +102,7 @@ static bool ask_what_is_due(struct event_hub *hub)
     }
     for (struct subscriber *s = hub->subscribers; s; s = s->next) {
         if (s->last < 0)
-            s->last = hub->position;
+            subscriber_place(s, hub->position);
         if (!needs_history(s, hub->position))
             continue;
         ask_history(hub, s);

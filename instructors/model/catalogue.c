@@ -88,6 +88,11 @@ static enum hep_status add(struct catalogue *catalogue, const char *folder, cons
     snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, name);
     if (read_model(entry->path, entry, &entry->problem) != HEP_OK) {
         char quoted[HEP_ERROR_MESSAGE_MAX];
+        if (entry->problem.code == HEP_E_NO_MEMORY) { /* it says nothing of the model */
+            if (error)
+                *error = entry->problem;
+            return hep_prefix(error, "model %s", name), HEP_E_NO_MEMORY;
+        }
         entry->family = "";
         hep_log(HEP_WARNING, "model.unusable", "model=%s code=%s reason=%s", name, hep_status_name(entry->problem.code),
                 hep_log_quote(entry->problem.message, quoted, sizeof quoted));
@@ -129,16 +134,24 @@ static enum hep_status scan_folder(const struct scan *scan, const char *folder, 
 enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
                                void *context, int *found, struct hep_error *error)
 {
-    struct scan scan = {catalogue, progress, context};
+    struct catalogue fresh;
+    struct scan scan = {&fresh, progress, context};
     char paths[HEP_PATH_MAX], *rest = paths, *folder;
+    enum hep_status status = HEP_OK;
+    catalogue_init(&fresh, catalogue->paths);
     snprintf(paths, sizeof paths, "%s", catalogue->paths);
-    catalogue_clear(catalogue);
-    while ((folder = strsep(&rest, ":")))
+    while (status == HEP_OK && (folder = strsep(&rest, ":")))
         if (folder[0])
-            HEP_TRY(scan_folder(&scan, folder, error));
-    if (catalogue->count > 1)
-        qsort(catalogue->entries, (size_t)catalogue->count, sizeof *catalogue->entries, by_name);
-    *found = catalogue->count;
+            status = scan_folder(&scan, folder, error);
+    if (status != HEP_OK) {
+        catalogue_clear(&fresh);
+        return status;
+    }
+    if (fresh.count > 1)
+        qsort(fresh.entries, (size_t)fresh.count, sizeof *fresh.entries, by_name);
+    catalogue_clear(catalogue);
+    *catalogue = fresh;
+    *found = fresh.count;
     return HEP_OK;
 }
 

@@ -35,7 +35,8 @@ struct catalogue {
 void catalogue_init(struct catalogue *catalogue, const char *paths);
 void catalogue_clear(struct catalogue *catalogue);
 /* Reads the folders again; *found is how many models there are. progress (may be NULL) is called before each model: a
-   folder of the size of Stable Diffusion takes some 70 ms, most of it for the tokenizer. */
+   folder of the size of Stable Diffusion takes some 70 ms, most of it for the tokenizer. NO_MEMORY: the list stays as
+   it was; every other problem of a model is kept with it. */
 enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
                                void *context, int *found, struct hep_error *error);
 /* Keeps what a load of the model ended with, for model.list. */

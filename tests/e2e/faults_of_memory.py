@@ -1,13 +1,17 @@
-"""Row 16: the n-th allocation of the supervisor fails, from its start over a request to its end. Run by tests/e2e/faults.py."""
+"""Row 16: the n-th allocation of the supervisor or of a domain fails, from its start over a request to its end. Run by
+tests/e2e/faults.py; HEP_FAULT_SECONDS gives each of the two more time, and so more of the allocations."""
 
 import itertools
+import os
 import subprocess
 import time
 
 from fault_bench import Wrong, expect, until
-from heptad import Refused
+from heptad import DOMAINS, Refused
 
-SECONDS = 25
+SECONDS = float(os.environ.get("HEP_FAULT_SECONDS", 25))
+# of the message that says so, and of the answers that a domain which is starting again may cause
+TOLD = ("NO_MEMORY", "NO_SHM", "DOMAIN_DIED", "DOMAIN_DOWN", "BUSY")
 
 
 def counts():
@@ -64,5 +68,55 @@ def fault_16_an_allocation_of_the_supervisor_fails(bench, sha):
     until(lambda: not bench.processes(), "children are left")
     bench.start()
     bench.wait_ready()
+    expect(bench.generate() == sha, "the image differs")
+    return went
+
+
+def hit_domain(bench, domain, n):
+    """The n-th allocation of its next life fails; it is started again for that. Waits until the daemon is ready."""
+    order = bench.work / "orders" / f"heptad-{domain}"
+    order.write_text(str(n))
+    bench.control.call("domain.restart", {"domain": domain})
+    until(lambda: not order.exists(), f"{domain} does not start again")
+    bench.wait_ready()
+
+
+def generate_or_refusal(bench):
+    """(SHA-256 of the image, code of the error that came instead)"""
+    try:
+        view = bench.wait_end(bench.submit(num_inference_steps=2))
+    except Refused as refusal:
+        return None, refusal.code
+    if view["status"] == "completed":
+        return bench.image(view["session_id"]), None
+    return None, view["error"]["code"]
+
+
+def fault_16_an_allocation_of_a_domain_fails(bench, sha):
+    library, orders = bench.bin.parent / "tests/libfail_alloc.so", bench.work / "orders"
+    expect(library.exists(), f"{library} is not built")
+    orders.mkdir()
+    bench.start({"LD_PRELOAD": str(library), "HEP_FAIL_ALLOC_ORDERS": str(orders)})
+    bench.wait_ready()
+    supervisor, short = bench.process.pid, bench.generate(num_inference_steps=2)
+    went, over, end = {"same bytes": 0, "refused": 0, "failures": 0}, set(), time.monotonic() + SECONDS
+    for n, domain in itertools.product(counts(), DOMAINS):
+        if time.monotonic() > end or len(over) == len(DOMAINS):
+            break
+        if domain in over:
+            continue
+        told = bench.log.read_text(errors="replace").count("fail_alloc:")
+        hit_domain(bench, domain, n)
+        image, code = generate_or_refusal(bench)
+        expect(code is None or code in TOLD, f"allocation {n} of {domain}: {code}")
+        went["same bytes" if image else "refused"] += 1
+        if code:
+            image, code = generate_or_refusal(bench)
+        expect(image == short, f"allocation {n} of {domain}: the image differs or there is none ({code})")
+        expect(bench.process.poll() is None and bench.process.pid == supervisor, f"allocation {n} of {domain}: the supervisor died")
+        hits = bench.log.read_text(errors="replace").count("fail_alloc:") - told
+        went["failures"] += hits
+        if not hits:
+            over.add(domain)
     expect(bench.generate() == sha, "the image differs")
     return went

@@ -108,7 +108,30 @@ enum hep_status ctl_batches(struct ctl *ctl, struct hep_error *error)
 
 static enum hep_status look(struct ctl *ctl, const char *id, json_t **batch, struct hep_error *error)
 {
-    return ctl_ask(ctl, "batch.get", json_pack("{s:s}", "batch_id", id), batch, error);
+    return ctl_ask(ctl, "batch.get", json_pack("{s:s, s:i}", "batch_id", id, "limit", 0), batch, error);
+}
+
+/* With all its items, however many answers they take. */
+static enum hep_status look_through(struct ctl *ctl, const char *id, json_t **batch, struct hep_error *error)
+{
+    json_t *whole = NULL, *page = NULL;
+    HEP_TRY(ctl_ask(ctl, "batch.get", json_pack("{s:s}", "batch_id", id), &whole, error));
+    for (json_t *next = whole; json_object_get(next, "next_after");) {
+        json_int_t after = hep_json_int(next, "next_after", 0);
+        json_decref(hep_take(&page));
+        enum hep_status status =
+            ctl_ask(ctl, "batch.get", json_pack("{s:s, s:I}", "batch_id", id, "after_item", after), &page, error);
+        if (status != HEP_OK) {
+            json_decref(whole);
+            return status;
+        }
+        json_array_extend(json_object_get(whole, "items"), json_object_get(page, "items"));
+        next = page;
+    }
+    json_decref(page);
+    json_object_del(whole, "next_after");
+    *batch = whole;
+    return HEP_OK;
 }
 
 static enum hep_status act(struct ctl *ctl, const char *id, const char *action, struct hep_error *error)
@@ -131,7 +154,7 @@ enum hep_status ctl_batch(struct ctl *ctl, struct hep_error *error)
     json_t *batch = NULL;
     if (ctl->word_count > 1)
         return act(ctl, ctl->words[0], ctl->words[1], error);
-    HEP_TRY(look(ctl, ctl->words[0], &batch, error));
+    HEP_TRY(look_through(ctl, ctl->words[0], &batch, error));
     if (ctl->json)
         ctl_print_json(ctl->out, batch, false);
     else
@@ -164,6 +187,8 @@ static enum hep_status follow(struct ctl *ctl, const char *id, struct hep_error 
         if (!ctl->json && !over)
             print_summary(batch, stderr);
     }
+    json_decref(hep_take(&batch));
+    HEP_TRY(look_through(ctl, id, &batch, error));
     enum hep_status status = HEP_OK;
     if (ctl->json)
         ctl_print_json(ctl->out, batch, false);

@@ -124,7 +124,11 @@ void hep_batch_items(const json_t *configuration, const json_t *items, const jso
 void hep_batch_config_read(const json_t *config, struct hep_batch_config *read, json_t *problems);
 json_t *hep_batch_config_to_json(const struct hep_batch_config *config);
 
-/* batch_view.c: whole: with its items. New reference. */
-json_t *hep_batch_to_json(struct hep_batch *batch, bool whole);
+/* batch_view.c: a page of its items: item > after, at most limit. NULL in place of one: nothing that costs more than
+   the batch itself. New reference. */
+struct hep_batch_page {
+    int after, limit;
+};
+json_t *hep_batch_to_json(struct hep_batch *batch, const struct hep_batch_page *page);
 
 #endif

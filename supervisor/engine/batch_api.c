@@ -238,12 +238,13 @@ static enum hep_status open_batch(struct hep_engine *engine, const char *id, str
     return HEP_OK;
 }
 
-enum hep_status hep_engine_get_batch(struct hep_engine *engine, const char *id, json_t **view, struct hep_error *error)
+enum hep_status hep_engine_get_batch(struct hep_engine *engine, const char *id, const struct hep_batch_page *page,
+                                     json_t **view, struct hep_error *error)
 {
     struct hep_batch *batch;
     bool owned;
     HEP_TRY(open_batch(engine, id, &batch, &owned, error));
-    *view = hep_batch_to_json(batch, true);
+    *view = hep_batch_to_json(batch, page);
     if (owned)
         hep_batch_free(batch);
     return HEP_OK;
@@ -259,7 +260,7 @@ static void see_row(void *context, const struct hep_store_batch *row)
     if (read)
         hep_batch_read_items(read, NULL);
     if (batch)
-        json_array_append_new(search->list, hep_batch_to_json(batch, false));
+        json_array_append_new(search->list, hep_batch_to_json(batch, NULL));
     hep_batch_free(read);
 }
 

@@ -3,19 +3,50 @@
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* A page of items, filled by number: sessions as the store gives them, refused ones in between. */
 struct listing {
     struct hep_batch *batch;
     json_t *items;
-    int64_t elapsed_ms; /* of all items that have ended, together */
-    double steps;       /* denoised, of all items                  */
-    double share;       /* sum of progress of those that run       */
+    size_t limit;
+    int last;     /* number of the last item on the page, or of the one before it */
+    bool more;    /* there are items behind it                                    */
+    int *refused; /* numbers of those not yet listed, ascending                   */
+    size_t refused_count;
 };
 
 static const char *const item_names[HEP_ITEM_STATE_COUNT] = {"waiting", "queued",    "running", "completed",
                                                              "failed",  "cancelled", "refused"};
+
+static bool is_full(struct listing *listing)
+{
+    bool full = json_array_size(listing->items) == listing->limit;
+    listing->more = listing->more || full;
+    return full;
+}
+
+static void add(struct listing *listing, int item, json_t *row)
+{
+    json_array_append_new(listing->items, row);
+    listing->last = item;
+}
+
+/* Those of a lower number. */
+static void add_refused(struct listing *listing, int below)
+{
+    char name[16];
+    while (listing->refused_count > 0 && listing->refused[0] < below && !is_full(listing)) {
+        int item = listing->refused[0];
+        snprintf(name, sizeof name, "%d", item);
+        add(listing, item,
+            json_pack("{s:i, s:s, s:O}", "item", item, "status", item_names[HEP_ITEM_REFUSED], "error",
+                      json_object_get(listing->batch->refused, name)));
+        listing->refused++, listing->refused_count--;
+    }
+}
 
 /* One line of the item, from its session. */
 static void add_session(struct listing *listing, const struct hep_session *session)
@@ -29,13 +60,8 @@ static void add_session(struct listing *listing, const struct hep_session *sessi
             json_object_set(row, kept[i], json_object_get(view, kept[i]));
     if (json_object_get(session->results, "files"))
         json_object_set(row, "files", json_object_get(session->results, "files"));
-    listing->steps += hep_json_num(view, "denoising_step", 0);
-    if (session->state == HEP_SESSION_COMPLETED)
-        listing->steps += hep_json_num(session->configuration, "num_inference_steps", 0);
-    else if (!hep_session_is_ended(session->state))
-        listing->share += hep_session_progress(session);
     json_decref(view);
-    json_array_append_new(listing->items, row);
+    add(listing, session->item, row);
 }
 
 static void see_session(void *context, const struct hep_store_session *row)
@@ -44,6 +70,9 @@ static void see_session(void *context, const struct hep_store_session *row)
     struct hep_engine *engine = listing->batch->engine;
     struct hep_session *session = hep_engine_find(engine, row->id), *read = NULL;
     struct hep_error error;
+    add_refused(listing, row->item);
+    if (is_full(listing))
+        return;
     if (!session && hep_session_load(engine, row, false, &read, &error) == HEP_OK)
         session = read;
     if (session)
@@ -51,22 +80,57 @@ static void see_session(void *context, const struct hep_store_session *row)
     hep_session_free(read);
 }
 
-static void add_refused(struct listing *listing)
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* New array of the refused items' numbers behind after, ascending; NULL if there are none. */
+static int *refused_behind(const struct hep_batch *batch, int after, size_t *count)
 {
     const char *item;
     json_t *why;
-    json_object_foreach(listing->batch->refused, item, why)
-        json_array_append_new(listing->items, json_pack("{s:i, s:s, s:O}", "item", atoi(item), "status",
-                                                        item_names[HEP_ITEM_REFUSED], "error", why));
+    int *numbers = calloc(json_object_size(batch->refused) + 1, sizeof *numbers);
+    *count = 0;
+    json_object_foreach(batch->refused, item, why) if (numbers && atoi(item) > after) numbers[(*count)++] = atoi(item);
+    if (*count > 1)
+        qsort(numbers, *count, sizeof *numbers, by_number);
+    return numbers;
+}
+
+static void put_page(json_t *object, struct hep_batch *batch, const struct hep_batch_page *page)
+{
+    struct listing listing = {.batch = batch, .items = json_array(), .limit = (size_t)page->limit, .last = page->after};
+    int *refused = refused_behind(batch, page->after, &listing.refused_count);
+    listing.refused = refused;
+    if (page->limit > 0) {
+        hep_store_batch_sessions(batch->engine->store, batch->id, page->after, page->limit + 1, see_session, &listing,
+                                 NULL);
+        add_refused(&listing, HEP_BATCH_ITEMS_MAX);
+    }
+    free(refused);
+    json_object_set_new(object, "items", listing.items);
+    if (listing.more)
+        json_object_set_new(object, "next_after", json_integer(listing.last));
+}
+
+/* Sum of the progress of those that run. */
+static double share_of_running(const struct hep_batch *batch)
+{
+    double share = 0;
+    for (const struct hep_session *s = batch->engine->sessions; s; s = s->next)
+        if (strcmp(s->batch, batch->id) == 0 && !hep_session_is_ended(s->state))
+            share += hep_session_progress(s);
+    return share;
 }
 
 /* Images a second since it began to run in this life, and from that the time to its end. */
-static void put_speed(json_t *object, const struct listing *listing)
+static void put_speed(json_t *object, const struct hep_batch *batch, double share)
 {
-    const struct hep_batch *batch = listing->batch;
+    bool over = batch->state >= HEP_BATCH_COMPLETED;
     double seconds = (double)(hep_now_ms() - batch->began_ms) / 1000,
-           done = hep_batch_ended_items(batch) - batch->began_ended + listing->share;
-    if (batch->state >= HEP_BATCH_COMPLETED && batch->ended > batch->started) {
+           done = hep_batch_ended_items(batch) - batch->began_ended + share;
+    if (over && batch->ended > batch->started) {
         seconds = (double)(batch->ended - batch->started) / 1000;
         done = batch->counts[HEP_ITEM_COMPLETED];
     }
@@ -74,30 +138,29 @@ static void put_speed(json_t *object, const struct listing *listing)
         return;
     json_object_set_new(object, "images_per_s", json_real(done / seconds));
     if (batch->state == HEP_BATCH_RUNNING)
-        json_object_set_new(
-            object, "eta_ms",
-            json_integer((json_int_t)((hep_batch_size(batch) - hep_batch_ended_items(batch) - listing->share) *
-                                      seconds / done * 1000)));
-    if (batch->state >= HEP_BATCH_COMPLETED)
-        json_object_set_new(object, "steps_per_s", json_real(listing->steps / seconds));
+        json_object_set_new(object, "eta_ms",
+                            json_integer((json_int_t)((hep_batch_size(batch) - hep_batch_ended_items(batch) - share) *
+                                                      seconds / done * 1000)));
+    if (over)
+        json_object_set_new(object, "steps_per_s",
+                            json_real(hep_store_batch_steps(batch->engine->store, batch->id,
+                                                            hep_session_state_name(HEP_SESSION_COMPLETED)) /
+                                      seconds));
 }
 
-static void put_details(json_t *object, struct hep_batch *batch)
+static void put_details(json_t *object, struct hep_batch *batch, const struct hep_batch_page *page)
 {
-    struct listing listing = {.batch = batch, .items = json_array()};
-    hep_store_batch_sessions(batch->engine->store, batch->id, see_session, &listing, NULL);
-    add_refused(&listing);
-    put_speed(object, &listing);
-    double size = hep_batch_size(batch);
-    json_object_set_new(object, "progress", json_real((hep_batch_ended_items(batch) + listing.share) / size));
-    json_object_set_new(object, "items", listing.items);
+    double size = hep_batch_size(batch), share = share_of_running(batch);
+    put_speed(object, batch, share);
+    put_page(object, batch, page);
+    json_object_set_new(object, "progress", json_real((hep_batch_ended_items(batch) + share) / size));
     if (batch->engine->manager && batch->state == HEP_BATCH_RUNNING) {
         json_object_set(object, "manager", batch->engine->manager);
         json_object_set_new(object, "peak_bytes", json_integer((json_int_t)batch->peak_bytes));
     }
 }
 
-json_t *hep_batch_to_json(struct hep_batch *batch, bool whole)
+json_t *hep_batch_to_json(struct hep_batch *batch, const struct hep_batch_page *page)
 {
     const int *counts = batch->counts;
     struct hep_batch_config config = batch->config;
@@ -111,8 +174,8 @@ json_t *hep_batch_to_json(struct hep_batch *batch, bool whole)
                   "waiting_items", counts[HEP_ITEM_WAITING], "cursor", (json_int_t)batch->seq, "created",
                   hep_time_to_json(batch->created), "started", hep_time_to_json(batch->started), "ended",
                   hep_time_to_json(batch->ended), "batch_config", hep_batch_config_to_json(&config));
-    if (object && whole) {
-        put_details(object, batch);
+    if (object && page) {
+        put_details(object, batch, page);
         hep_webhooks_show(batch->engine, batch->id, hep_json_str(batch->request, "callback_url", NULL), object);
     }
     return object;

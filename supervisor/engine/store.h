@@ -182,9 +182,11 @@ enum hep_status hep_store_batches(struct hep_store *store, const char *id, const
 /* The batch that this Idempotency-Key made; see is called once, or not at all. */
 enum hep_status hep_store_batch_by_key(struct hep_store *store, const char *key, hep_store_see_batch *see,
                                        void *context, struct hep_error *error);
-/* Sessions of a batch, by item. */
-enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, hep_store_see_session *see,
-                                         void *context, struct hep_error *error);
+/* Sessions of a batch, by item: item > after, at most limit of them. */
+enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, int after, int limit,
+                                         hep_store_see_session *see, void *context, struct hep_error *error);
+/* Denoising steps that those of its sessions asked for which are in this state; 0 also if the store fails. */
+double hep_store_batch_steps(struct hep_store *store, const char *batch, const char *state);
 /* Only which items of a batch are sessions, and in which state those are: for a batch of thousands, whole rows are
  * slow. */
 typedef void hep_store_see_item(void *context, int item, const char *state);

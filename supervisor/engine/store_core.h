@@ -69,7 +69,9 @@
     X(BATCHES, "SELECT " BATCH_COLUMNS " FROM batches WHERE seq<?1 AND (?3 IS NULL OR state=?3) AND"                   \
                " (?4 IS NULL OR id=?4) ORDER BY seq DESC LIMIT ?2")                                                    \
     X(BATCH_KEY, "SELECT " BATCH_COLUMNS " FROM batches WHERE key=?1")                                                 \
-    X(BATCH_SESSIONS, "SELECT " SESSION_COLUMNS " FROM sessions WHERE batch=?1 ORDER BY item")                         \
+    X(BATCH_SESSIONS, "SELECT " SESSION_COLUMNS " FROM sessions WHERE batch=?1 AND item>?2 ORDER BY item LIMIT ?3")    \
+    X(BATCH_STEPS, "SELECT total(json_extract(configuration, '$.num_inference_steps')) FROM sessions"                  \
+                   " WHERE batch=?1 AND state=?2")                                                                     \
     X(BATCH_ITEMS, "SELECT item, state FROM sessions WHERE batch=?1")                                                  \
     X(PUT_WEBHOOK, "INSERT INTO webhooks(" WEBHOOK_COLUMNS ", body) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"            \
                    " ON CONFLICT(id) DO UPDATE SET given_up=?5, attempts=?6, next=?8, error=?9")                       \

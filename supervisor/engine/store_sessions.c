@@ -239,10 +239,13 @@ enum hep_status hep_store_steps(struct hep_store *store, const char *session, bo
     return status;
 }
 
-enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, hep_store_see_session *see,
-                                         void *context, struct hep_error *error)
+enum hep_status hep_store_batch_sessions(struct hep_store *store, const char *batch, int after, int limit,
+                                         hep_store_see_session *see, void *context, struct hep_error *error)
 {
-    bind_text(store->statements[BATCH_SESSIONS], 1, batch);
+    sqlite3_stmt *s = store->statements[BATCH_SESSIONS];
+    bind_text(s, 1, batch);
+    sqlite3_bind_int(s, 2, after);
+    sqlite3_bind_int(s, 3, limit);
     return read_sessions(store, BATCH_SESSIONS, see, context, NULL, error);
 }
 
@@ -257,6 +260,16 @@ enum hep_status hep_store_batch_items(struct hep_store *store, const char *batch
     enum hep_status status = code == SQLITE_DONE ? HEP_OK : hep_store_fail(store, "cannot read items", error);
     sqlite3_reset(s);
     return status;
+}
+
+double hep_store_batch_steps(struct hep_store *store, const char *batch, const char *state)
+{
+    sqlite3_stmt *s = store->statements[BATCH_STEPS];
+    bind_text(s, 1, batch);
+    bind_text(s, 2, state);
+    double steps = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_double(s, 0) : 0;
+    sqlite3_reset(s);
+    return steps;
 }
 
 json_t *hep_store_counts(struct hep_store *store)

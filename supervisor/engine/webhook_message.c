@@ -18,8 +18,9 @@ static json_t *view_of(struct hep_engine *engine, const char *subject)
 {
     struct hep_session *session = hep_engine_find(engine, subject);
     struct hep_batch *batch = session ? NULL : hep_batch_find(engine, subject);
+    const struct hep_batch_page items = {.after = -1, .limit = ITEMS_TOLD};
     json_t *view = session ? hep_session_to_json(session, true)
-                   : batch ? hep_batch_to_json(batch, hep_batch_size(batch) <= ITEMS_TOLD)
+                   : batch ? hep_batch_to_json(batch, hep_batch_size(batch) <= ITEMS_TOLD ? &items : NULL)
                            : NULL;
     json_object_del(view, "webhooks");
     return view;

@@ -7,6 +7,10 @@
 struct batch_request {
     struct hep_str batch_id;
 };
+struct batch_get_request {
+    struct hep_str batch_id;
+    int32_t after_item, limit;
+};
 struct batch_list_request {
     struct hep_str status, cursor;
     int32_t limit;
@@ -27,6 +31,14 @@ static const char *const action_choices[] = {"pause", "resume", "cancel", NULL};
 static const struct hep_field batch_fields[] = {
     HEP_FIELD(STR, batch_request, batch_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
               .help = "name of the batch"),
+};
+static const struct hep_field get_fields[] = {
+    HEP_FIELD(STR, batch_get_request, batch_id, REQUIRED, .min = 1, .max = HEP_SESSION_ID_MAX - 1,
+              .help = "name of the batch"),
+    HEP_FIELD(I32, batch_get_request, after_item, DEFAULTED, .fallback = -1, .min = -1, .max = HEP_BATCH_ITEMS_MAX,
+              .help = "next_after of the answer before: items of a higher number"),
+    HEP_FIELD(I32, batch_get_request, limit, DEFAULTED, .fallback = 200, .min = 0, .max = 500,
+              .help = "items of one answer; 0: only the batch itself"),
 };
 static const struct hep_field list_fields[] = {
     HEP_FIELD(I32, batch_list_request, limit, DEFAULTED, .fallback = 50, .min = 1, .max = 200,
@@ -91,7 +103,8 @@ static const struct hep_field batch_says[] = {
     MAYBE(F64, "images_per_s", "since it began to run"),
     MAYBE(F64, "steps_per_s", "denoising steps of one image, at the end"),
     MAYBE(I64, "eta_ms", "estimated time to the end, ms"),
-    SAYS(JSON, "items", "that have begun or were refused", HEP_INSIDE(LIST, item_says)),
+    SAYS(JSON, "items", "that have begun or were refused, by number", HEP_INSIDE(LIST, item_says)),
+    MAYBE(I32, "next_after", "there are more: the after_item of the next page", .min = 0),
     MAYBE(JSON, "manager",
           "what the batch manager says: group_sizes (calls with so many rows), limited_by (rows, rows_max, memory, "
           "operations), step_bytes and step_bytes_allowed of the last call",
@@ -123,10 +136,11 @@ static enum hep_status batch_list(struct hep_call *call, const void *request_, v
 
 static enum hep_status batch_get(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
 {
-    const struct batch_request *request = request_;
+    const struct batch_get_request *request = request_;
+    const struct hep_batch_page page = {.after = request->after_item, .limit = request->limit};
     json_t *view = NULL;
     (void)reply;
-    HEP_TRY(hep_engine_get_batch(call->front->engine, request->batch_id.data, &view, error));
+    HEP_TRY(hep_engine_get_batch(call->front->engine, request->batch_id.data, &page, &view, error));
     hep_call_answer(call, view);
     return HEP_OK;
 }
@@ -192,11 +206,11 @@ const struct hep_operation hep_batch_operations[] = {
      .help = "batches, newest first"},
     {.name = "get",
      .handler = batch_get,
-     REQUEST(batch_request, batch_fields),
+     REQUEST(batch_get_request, get_fields),
      REPLY(batch_says),
      .permission = HEP_CLIENT,
      .deadline_ms = 1000,
-     .help = "one batch, with its items"},
+     .help = "one batch, with a page of its items"},
     {.name = "create",
      .handler = batch_create,
      REQUEST(create_request, create_fields),

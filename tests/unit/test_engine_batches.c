@@ -72,10 +72,12 @@ static enum hep_status control(const char *id, const char *action)
     return status;
 }
 
+static const struct hep_batch_page all_items = {.after = -1, .limit = 100};
+
 static const char *look(const char *id)
 {
     json_decref(hep_take(&view));
-    ck_assert_msg(hep_engine_get_batch(fake.engine, id, &view, &error) == HEP_OK, "%s", error.message);
+    ck_assert_msg(hep_engine_get_batch(fake.engine, id, &all_items, &view, &error) == HEP_OK, "%s", error.message);
     return hep_json_str(view, "status", "");
 }
 
@@ -231,6 +233,49 @@ START_TEST(a_batch_runs_as_many_at_a_time_as_run_together_and_one_more)
 }
 END_TEST
 
+/* The numbers of its items, read in pages of so many. */
+static const char *numbers_in_pages(const char *id, int limit, char text[256])
+{
+    struct hep_batch_page page = {.after = -1, .limit = limit};
+    size_t index, used = 0;
+    json_t *item;
+    do {
+        json_decref(hep_take(&view));
+        ck_assert_int_eq(hep_engine_get_batch(fake.engine, id, &page, &view, &error), HEP_OK);
+        ck_assert_uint_le(json_array_size(json_object_get(view, "items")), (size_t)limit);
+        json_array_foreach(json_object_get(view, "items"), index, item) used +=
+            (size_t)snprintf(text + used, 256 - used, "%d ", (int)hep_json_int(item, "item", -1));
+        page.after = (int)hep_json_int(view, "next_after", -1);
+    } while (page.after >= 0);
+    return text;
+}
+
+START_TEST(items_come_in_pages_the_refused_among_them)
+{
+    char id[HEP_SESSION_ID_MAX], text[256] = "";
+    fake_start(&fake, NULL);
+    created(TEN, id);
+    ck_assert_int_eq(control(id, "execute"), HEP_OK);
+    run_until(id, "completed");
+    for (int limit = 1; limit < 12; limit++)
+        ck_assert_str_eq(numbers_in_pages(id, limit, text), "0 1 2 3 4 5 6 7 8 9 ");
+    created(TEN, id);
+    ck_assert_int_eq(control(id, "execute"), HEP_OK);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    struct hep_batch *batch = hep_batch_find(fake.engine, id);
+    snprintf(text, sizeof text, "%s", "");
+    look(id);
+    int begun = (int)json_array_size(json_object_get(view, "items"));
+    ck_assert(begun > 0 && begun < 7);
+    json_object_set_new(batch->refused, "9", json_pack("{s:s}", "code", "NO_SPACE"));
+    json_object_set_new(batch->refused, "7", json_pack("{s:s}", "code", "NO_SPACE"));
+    for (int limit = 1; limit < 9; limit++) {
+        const char *behind = strchr(numbers_in_pages(id, limit, text), (char)('0' + begun - 1));
+        ck_assert_msg(behind && strcmp(behind + 1, " 7 9 ") == 0, "%d: %s", limit, text);
+    }
+}
+END_TEST
+
 START_TEST(a_session_of_a_client_does_not_wait_for_a_batch)
 {
     char id[HEP_SESSION_ID_MAX], session[HEP_SESSION_ID_MAX];
@@ -291,7 +336,7 @@ START_TEST(a_cancelled_batch_stops_and_begins_nothing_more)
     ck_assert_int_gt(count("waiting_items"), 0);
     ck_assert_ptr_null(fake.engine->sessions);
     ck_assert_int_eq(hep_engine_delete_batch(fake.engine, id, &error), HEP_OK);
-    ck_assert_int_eq(hep_engine_get_batch(fake.engine, id, &view, &error), HEP_E_NOT_FOUND);
+    ck_assert_int_eq(hep_engine_get_batch(fake.engine, id, &all_items, &view, &error), HEP_E_NOT_FOUND);
 }
 END_TEST
 
@@ -348,6 +393,7 @@ int main(void)
     tcase_add_test(all, every_item_is_checked_before_a_batch_is_kept);
     tcase_add_test(all, a_key_makes_one_batch);
     tcase_add_test(all, a_batch_runs_as_many_at_a_time_as_run_together_and_one_more);
+    tcase_add_test(all, items_come_in_pages_the_refused_among_them);
     tcase_add_test(all, a_session_of_a_client_does_not_wait_for_a_batch);
     tcase_add_test(all, a_failed_item_fails_alone);
     tcase_add_test(all, a_batch_whose_every_item_failed_has_failed);

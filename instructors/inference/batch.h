@@ -56,6 +56,8 @@ struct batch_view {
     atomic_uint_fast64_t activation_bytes;
     _Atomic double gflops;
     atomic_uint_fast64_t groups[ROWS_TOGETHER_MAX + 1];  /* network calls with so many rows, committed */
+    atomic_int rows;                                     /* of the last call                  */
+    _Atomic double core_utilisation;                     /* 0 to 1, of the granted cores, over the last calls */
     atomic_int limited_by;                               /* enum group_limit of the last call */
     atomic_uint_fast64_t step_bytes, step_bytes_allowed; /* of the last call                 */
 };

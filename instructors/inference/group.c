@@ -10,6 +10,7 @@
 #include "nn/cpu/kernels.h"
 
 #include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,7 @@ static void count_passed_over(struct batch *batch, const struct group *group)
 
 static void show_group(struct batch *batch, const struct group *group)
 {
+    atomic_store(&batch->view.rows, group->count);
     atomic_store(&batch->view.limited_by, (int)group->size.limited_by);
     atomic_store(&batch->view.step_bytes, group->size.bytes);
     atomic_store(&batch->view.step_bytes_allowed, group->size.allowed);
@@ -328,6 +330,16 @@ static enum hep_status bind(struct group *group, size_t samples, struct hep_plan
     return HEP_OK;
 }
 
+/* What one call took of the clock and of the processor, into the means of the last ones. */
+static void note_speed(struct batch *batch, double flops, int64_t clock_us, int64_t cpu_us)
+{
+    double took = (double)(clock_us > 0 ? clock_us : 1), rate = flops / 1e3 / took,
+           share = (double)cpu_us / (took * omp_get_max_threads()), before = batch->view.core_utilisation;
+    batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;
+    share = share < 1 ? share : 1;
+    atomic_store(&batch->view.core_utilisation, before > 0 ? 0.8 * before + 0.2 * share : share);
+}
+
 enum hep_status group_run(struct batch *batch, struct group *group, struct hep_error *error)
 {
     const float *states[ROWS_TOGETHER_MAX];
@@ -339,14 +351,13 @@ enum hep_status group_run(struct batch *batch, struct group *group, struct hep_e
     if (group->count == 0)
         return HEP_OK;
     HEP_TRY(bind(group, samples_of(group), &plan, error));
-    int64_t began = hep_now_us();
+    int64_t began = hep_now_us(), cpu_began = hep_process_cpu_us();
     size_t samples = put_samples(group, space, &layout, states, began);
     HEP_CRASH_POINT("inference.step.before_network");
     HEP_TRY(run_network(group, space, &layout, samples, plan, error));
     HEP_CRASH_POINT("inference.step.after_network");
     show_group(batch, group);
     commit_rows(batch, group, space, &layout, states);
-    double seconds = (double)(hep_now_us() - began) / 1e6, rate = plan->flops / 1e9 / (seconds > 0 ? seconds : 1e-6);
-    batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;
+    note_speed(batch, plan->flops, hep_now_us() - began, hep_process_cpu_us() - cpu_began);
     return HEP_OK;
 }

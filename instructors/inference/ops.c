@@ -340,6 +340,8 @@ static void show_groups(struct batch_view *view, json_t *into)
             json_object_set_new(sizes, name, json_integer((json_int_t)calls));
     }
     json_object_set_new(into, "group_sizes", sizes);
+    json_object_set_new(into, "rows", json_integer(atomic_load(&view->rows)));
+    json_object_set_new(into, "core_utilisation", json_real(atomic_load(&view->core_utilisation)));
     json_object_set_new(into, "limited_by", json_string(limits[atomic_load(&view->limited_by)]));
     json_object_set_new(into, "step_bytes", json_integer((json_int_t)atomic_load(&view->step_bytes)));
     json_object_set_new(into, "step_bytes_allowed", json_integer((json_int_t)atomic_load(&view->step_bytes_allowed)));

@@ -105,10 +105,12 @@ static const struct hep_field batch_says[] = {
     MAYBE(I64, "eta_ms", "estimated time to the end, ms"),
     SAYS(JSON, "items", "that have begun or were refused, by number", HEP_INSIDE(LIST, item_says)),
     MAYBE(I32, "next_after", "there are more: the after_item of the next page", .min = 0),
-    MAYBE(JSON, "manager",
-          "what the batch manager says: group_sizes (calls with so many rows), limited_by (rows, rows_max, memory, "
-          "operations), step_bytes and step_bytes_allowed of the last call",
-          .form = HEP_FORM_OBJECT, .open = true),
+    MAYBE(
+        JSON, "manager",
+        "what the batch manager says: rows of the last call, group_sizes (calls with so many rows), limited_by (rows, "
+        "rows_max, memory, operations), step_bytes and step_bytes_allowed of the last call, core_utilisation (0 to 1) "
+        "of the last calls",
+        .form = HEP_FORM_OBJECT, .open = true),
     MAYBE(I64, "peak_bytes", "largest step_bytes so far, as reported each second"),
     MAYBE(STR, "callback_url", "who is told of its end"),
     MAYBE(JSON, "webhooks", "of these, what is not delivered", HEP_INSIDE(LIST, hep_webhook_says))};

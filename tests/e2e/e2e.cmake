@@ -47,6 +47,12 @@ if(NOT HEP_CRASH_POINTS)
   set_tests_properties(e2e_known_names PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
 endif()
 
+# A batch beside a process that takes the memory of their control group.
+if(NOT HEP_CRASH_POINTS)
+  add_test(NAME e2e_memory_hog COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/memory_hog.py --bin ${CMAKE_BINARY_DIR}/bin)
+  set_tests_properties(e2e_memory_hog PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE} SKIP_RETURN_CODE 77)
+endif()
+
 # A hundred clients that behave badly, beside generations.
 if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_slow_clients COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/slow_clients.py --bin ${CMAKE_BINARY_DIR}/bin)

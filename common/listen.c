@@ -52,6 +52,15 @@ enum hep_status hep_listen_needs_token(const struct hep_listen *listen, bool has
                            "a proxy");
 }
 
+bool hep_token_is(const char *given, const char *token)
+{
+    size_t length = strlen(token), given_length = strlen(given);
+    unsigned different = given_length != length;
+    for (size_t i = 0; i < length; i++)
+        different |= (unsigned char)token[i] ^ (unsigned char)given[i < given_length ? i : 0];
+    return different == 0;
+}
+
 /* What is in the file, up to its first end of line. */
 static enum hep_status take_token(int fd, const char *path, char token[HEP_TOKEN_SIZE], struct hep_error *error)
 {

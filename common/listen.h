@@ -27,6 +27,8 @@ enum hep_status hep_listen_parse(const char *text, uint16_t port, struct hep_lis
 /* The first line of a file: a token of HEP_TOKEN_MIN to HEP_TOKEN_SIZE − 1 bytes. BAD_CONFIG: it cannot be read, is no
    regular file, can be read by others, or holds no such line. */
 enum hep_status hep_token_read(const char *path, char token[HEP_TOKEN_SIZE], struct hep_error *error);
+/* Time does not tell how much of it was right. */
+bool hep_token_is(const char *given, const char *token);
 /* BAD_CONFIG if who listens there needs a token and has none. */
 enum hep_status hep_listen_needs_token(const struct hep_listen *listen, bool has_token, struct hep_error *error);
 

@@ -69,13 +69,15 @@ static void answered(void *context, enum hep_status status, json_t *data, const 
 enum exchange_state exchange_ask(struct exchange *exchange, const char *type, json_t *data, exchange_step *then)
 {
     struct http_server *server = exchange->server;
+    const char *operator_token = exchange_header(exchange->connection, "X-Heptad-Operator");
     struct hep_error error = {0};
     json_decref(hep_take(&exchange->reply));
     exchange->next = then;
     visitor_now(server, exchange->connection, VISITOR_SERVED);
     atomic_fetch_add(&server->waiting, 1);
     MHD_suspend_connection(exchange->connection);
-    if (front_request(server->client, type, data, server->answer_ms, answered, exchange, &error) != HEP_OK)
+    if (front_request(server->client, type, data, operator_token, server->answer_ms, answered, exchange, &error) !=
+        HEP_OK)
         answered(exchange, error.code, NULL, &error);
     return EXCHANGE_ASLEEP;
 }

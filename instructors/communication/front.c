@@ -129,8 +129,8 @@ static enum hep_status send_message(struct front_client *client, const json_t *m
     return status;
 }
 
-enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms,
-                              front_done *done, void *context, struct hep_error *error)
+enum hep_status front_request(struct front_client *client, const char *type, json_t *data, const char *operator_token,
+                              int64_t timeout_ms, front_done *done, void *context, struct hep_error *error)
 {
     char id[32];
     uint64_t number = 0;
@@ -140,7 +140,8 @@ enum hep_status front_request(struct front_client *client, const char *type, jso
         return status;
     }
     snprintf(id, sizeof id, "http-%" PRIu64, number);
-    json_t *message = json_pack("{s:s, s:s, s:o}", "type", type, "request_id", id, "data", data ? data : json_object());
+    json_t *message = json_pack("{s:s, s:s, s:o, s:s*}", "type", type, "request_id", id, "data",
+                                data ? data : json_object(), "operator_token", operator_token);
     struct pending *pending = malloc(sizeof *pending);
     if (message && pending) {
         *pending = (struct pending){done, context};

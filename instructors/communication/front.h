@@ -20,9 +20,9 @@ enum hep_status front_client_create(const char *path, struct front_client **clie
  */
 void front_client_close(struct front_client *client);
 void front_client_destroy(struct front_client *client); /* closes first; nobody may ask meanwhile; NULL is accepted */
-/* type: "session.get"; takes data (an object, or NULL for none). timeout_ms: to the answer. On failure done is not
- * called. */
-enum hep_status front_request(struct front_client *client, const char *type, json_t *data, int64_t timeout_ms,
-                              front_done *done, void *context, struct hep_error *error);
+/* type: "session.get"; takes data (an object, or NULL for none). operator_token: what the asker says to be an operator
+   by, for the supervisor to judge; NULL for a client. timeout_ms: to the answer. On failure done is not called. */
+enum hep_status front_request(struct front_client *client, const char *type, json_t *data, const char *operator_token,
+                              int64_t timeout_ms, front_done *done, void *context, struct hep_error *error);
 
 #endif

@@ -40,16 +40,6 @@ static bool is_own_host(const struct guard *guard, const char *value)
            host_is(value, guard->address) || host_is(value, bracketed);
 }
 
-/* Time does not tell how much of it was right. */
-static bool same_token(const char *given, const char *token)
-{
-    size_t length = strlen(token), given_length = strlen(given);
-    unsigned different = given_length != length;
-    for (size_t i = 0; i < length; i++)
-        different |= (unsigned char)token[i] ^ (unsigned char)given[i < given_length ? i : 0];
-    return different == 0;
-}
-
 enum hep_status guard_check(const struct guard *guard, const char *(*header)(void *context, const char *name),
                             void *context, struct hep_error *error)
 {
@@ -71,7 +61,7 @@ enum hep_status guard_check(const struct guard *guard, const char *(*header)(voi
         }
     }
     if (guard->token[0] && (!authorization || strncasecmp(authorization, "Bearer ", 7) != 0 ||
-                            !same_token(authorization + 7, guard->token))) {
+                            !hep_token_is(authorization + 7, guard->token))) {
         hep_fail_field(error, HEP_E_NOT_ALLOWED, "Authorization", "the token is missing or wrong");
         return hep_hint(error, "send \"Authorization: Bearer TOKEN\""), HEP_E_NOT_ALLOWED;
     }

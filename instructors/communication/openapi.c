@@ -118,14 +118,18 @@ static void add_query(json_t *parameters, const struct route *route, const json_
     json_decref(own);
 }
 
-static void add_headers(json_t *parameters, const struct route *route, const json_t *fields)
+static void add_headers(json_t *parameters, const struct route *route, const json_t *row)
 {
+    const json_t *fields = json_object_get(row, "request");
     const json_t *key = route->key ? field_named(fields, route->key, strlen(route->key)) : NULL;
     int64_t longest = hep_json_int(key, "max_bytes", HEP_IDEMPOTENCY_KEY_MAX);
     if (key || route->kind == ROUTE_REQUEST)
         add_header(parameters, "Idempotency-Key", "the same key and request again is the same work",
                    json_pack("{s:s, s:i, s:I, s:s}", "type", "string", "minLength", 1, "maxLength", (json_int_t)longest,
                              "pattern", "^[!-~]([ -~]*[!-~])?$"));
+    if (route->kind == ROUTE_REQUEST || strcmp(hep_json_str(row, "permission", ""), "operator") == 0)
+        add_header(parameters, "X-Heptad-Operator", "token of an operator, for what only an operator may",
+                   json_pack("{s:s}", "type", "string"));
     for (size_t i = 0; i < route->own_count; i++)
         if (strcmp(route->own[i].name, "wait") == 0)
             add_header(parameters, "Prefer", "wait=SECONDS, as the query parameter; what is not understood is ignored",
@@ -191,7 +195,7 @@ static enum hep_status add_route(struct document *document, const struct route *
         method[i] = (char)tolower((unsigned char)route->method[i < strlen(route->method) ? i : strlen(route->method)]);
     add_path_parameters(parameters, route, fields);
     add_query(parameters, route, fields);
-    add_headers(parameters, route, fields);
+    add_headers(parameters, route, row);
     json_t *operation = json_pack("{s:s, s:s, s:o, s:o}", "operationId", name, "summary", route->help, "parameters",
                                   parameters, "responses", openapi_answers(document, route, name));
     if (route->operation)

@@ -56,7 +56,8 @@ static void ask(struct event_hub *hub, enum question_kind kind, struct subscribe
     if (subscriber)
         subscriber->history = question;
     pthread_mutex_unlock(&hub->lock);
-    enum hep_status status = front_request(hub->client, "events.poll", request, timeout_ms, answered, question, NULL);
+    enum hep_status status =
+        front_request(hub->client, "events.poll", request, NULL, timeout_ms, answered, question, NULL);
     if (status != HEP_OK)
         answered(question, status, NULL, NULL);
     pthread_mutex_lock(&hub->lock);

@@ -11,7 +11,9 @@
 struct hep_router;
 
 /* Of NOT_ALLOWED for want of permission; takes the type. */
-#define HEP_OPERATOR_HINT "ask over the control socket, as the user that heptad runs as: `heptctl call %.100s`"
+#define HEP_OPERATOR_HINT                                                                                              \
+    "ask over the control socket, as the user that heptad runs as: `heptctl call %.100s`; by HTTP with an operator's " \
+    "token"
 
 /* Where a request goes. */
 struct hep_route {

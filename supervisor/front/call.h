@@ -4,6 +4,7 @@
 #ifndef HEP_SUPERVISOR_FRONT_CALL_H
 #define HEP_SUPERVISOR_FRONT_CALL_H
 
+#include "common/listen.h"
 #include "common/envelope.h"
 #include "common/limits.h"
 #include "common/operation.h"
@@ -57,6 +58,7 @@ struct hep_front {
     struct hep_loop *loop;
     struct hep_engine *engine;
     char *front_path, *control_path, *log_path, *group;
+    char operator_token[HEP_TOKEN_SIZE]; /* "" = nobody is an operator by HTTP */
     json_t *(*config)(void *context);
     enum hep_status (*reload)(void *context, json_t **reply, struct hep_error *error);
     void (*stop)(void *context, int64_t drain_ms);

@@ -19,6 +19,24 @@ struct arrival {
     size_t bytes;
 };
 
+/* The door has no permission of its own to give: who asks through it as an operator shows the supervisor his token,
+   which is taken out of the message. */
+static enum hep_status see_operator(const struct hep_front *front, json_t *message, struct hep_caller *caller,
+                                    struct hep_error *error)
+{
+    const char *given = hep_json_str(message, "operator_token", NULL);
+    if (!given)
+        return HEP_OK;
+    if (!front->operator_token[0] || !hep_token_is(given, front->operator_token)) {
+        hep_fail_field(error, HEP_E_NOT_ALLOWED, "X-Heptad-Operator", "this is no operator's token");
+        return hep_hint(error, "the token is the first line of the file that http.operator_token_file names"),
+               HEP_E_NOT_ALLOWED;
+    }
+    caller->permission = HEP_OPERATOR;
+    json_object_del(message, "operator_token");
+    return HEP_OK;
+}
+
 static void on_arrival(void *context)
 {
     struct arrival *arrival = context;
@@ -28,6 +46,10 @@ static void on_arrival(void *context)
     if (hep_wire_decode(arrival->frame, arrival->bytes, &message, &error) != HEP_OK) {
         hep_log(HEP_NOTICE, "front.dropped", "reason=\"%s\"", error.message);
         hep_front_refuse(arrival->request, &error);
+    } else if (see_operator(arrival->front, message, &caller, &error) != HEP_OK) {
+        hep_log(HEP_WARNING, "front.no_operator", "reason=\"%s\"", error.message);
+        hep_front_refuse(arrival->request, &error);
+        json_decref(message);
     } else {
         hep_front_request(arrival->front, message, caller, NULL, arrival->request);
         json_decref(message);
@@ -84,6 +106,9 @@ enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engin
     *result = (struct hep_front){.loop = loop, .engine = engine, .listener = -1};
     enum hep_status status = take_options(result, options, error);
     if (status == HEP_OK)
+        status = hep_front_set_operator_token(result, options->operator_token_file ? options->operator_token_file : "",
+                                              error);
+    if (status == HEP_OK)
         status = hep_control_open(result, error);
     if (status == HEP_OK && result->front_path[0])
         status = hep_rpc_server_create(result->front_path, HEP_FRONT_PARALLEL, serve, result, &result->server, error);
@@ -95,6 +120,15 @@ enum hep_status hep_front_create(struct hep_loop *loop, struct hep_engine *engin
     engine->died = on_died;
     engine->changed_context = result;
     *front = result;
+    return HEP_OK;
+}
+
+enum hep_status hep_front_set_operator_token(struct hep_front *front, const char *path, struct hep_error *error)
+{
+    char token[HEP_TOKEN_SIZE] = "";
+    if (path[0] && hep_token_read(path, token, error) != HEP_OK)
+        return hep_prefix(error, "http.operator_token_file"), HEP_E_BAD_CONFIG;
+    memcpy(front->operator_token, token, sizeof token);
     return HEP_OK;
 }
 
@@ -133,6 +167,7 @@ void hep_front_destroy(struct hep_front *front)
     }
     hep_control_close(front);
     hep_rpc_server_destroy(front->server);
+    explicit_bzero(front->operator_token, sizeof front->operator_token);
     free(front->front_path);
     free(front->control_path);
     free(front->log_path);

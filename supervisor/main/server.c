@@ -157,6 +157,13 @@ static enum hep_status read_again(struct hep_server *server, json_t **reply, str
     hep_waiting_note(&server->waiting, changed, domains, hep_now_ms());
     json_decref(domains);
     hep_proc_reload(server->proc);
+    if (hep_front_set_operator_token(
+            server->front, hep_config_text(server->config, HEP_CONFIG_HTTP_OPERATOR_TOKEN_FILE), error) != HEP_OK) {
+        hep_log(HEP_ERROR_LEVEL, "token.refused", "reason=%s effect=\"the old one stays\"",
+                hep_log_quote(error->message, reason, sizeof reason));
+        json_decref(changed);
+        return error->code;
+    }
     if (hep_engine_reload(server->engine, error) != HEP_OK) {
         hep_log(HEP_ERROR_LEVEL, "workflows.refused", "reason=%s effect=\"the old ones stay\"",
                 hep_log_quote(error->message, reason, sizeof reason));
@@ -323,6 +330,8 @@ static enum hep_status create_parts(struct hep_server *server, const char *log_p
     hep_engine_attach(server->engine, server->proc);
     const struct hep_front_options front = {.front_path = hep_config_front_socket(server->config),
                                             .control_path = hep_config_control_socket(server->config),
+                                            .operator_token_file =
+                                                hep_config_text(server->config, HEP_CONFIG_HTTP_OPERATOR_TOKEN_FILE),
                                             .group = hep_config_text(server->config, HEP_CONFIG_INSTANCE_GROUP),
                                             .log_path = log_path,
                                             .config = config_for_front,

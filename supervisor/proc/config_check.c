@@ -202,7 +202,7 @@ static const struct check {
     {HEP_CONFIG_WORKFLOWS_DIR, must_be_there},     {HEP_CONFIG_MODELS_PATHS, all_must_be_there},
     {HEP_CONFIG_IMAGES_DIR, can_be_made},          {HEP_CONFIG_HTTP_TOKEN_FILE, is_a_token},
     {HEP_CONFIG_HTTP_ADDRESS, has_its_token},      {HEP_CONFIG_WEBHOOKS_HOSTS, are_hosts},
-    {HEP_CONFIG_WEBHOOKS_SECRET_FILE, is_a_token},
+    {HEP_CONFIG_WEBHOOKS_SECRET_FILE, is_a_token}, {HEP_CONFIG_HTTP_OPERATOR_TOKEN_FILE, is_a_token},
 };
 
 /* Puts before the message where the value was given. */

@@ -58,6 +58,28 @@ check "gives the same session" equal "$(jq -r '.session_id, .created' "$work/bod
 check "another body is a conflict" equal "$(status_of "$base/api/processing/workflows/execute" -H 'Idempotency-Key: a' -d "${body/pizza/tiger}")" 409
 api -N "$base/api/processing/sessions/$first/events" >"$work/after"
 check "its stored events are still there" equal "$(grep -c '^event: session.state' "$work/after")" 2
+
+# an operator by HTTP: who shows the supervisor his token, which the door itself does not know
+put() { status_of -X PUT "$base/api/processing/workflows/mine" -H 'Content-Type: application/json' -d "$workflow" "$@"; }
+workflow=$(jq -c '{workflow: (.workflow_id = "mine")}' "$root/etc/workflows/describe-status.json")
+check "a client puts no workflow" equal "$(put)" 403
+check "nobody has an operator's token" equal "$(put -H 'X-Heptad-Operator: 0123456789abcdef')" 403
+check "a stop" stop_daemon
+(umask 077 && echo an-operator-s-token >"$work/operator")
+start_daemon --set "http.operator_token_file=$work/operator"
+check "ready with an operator's token" wait_ready
+base=http://127.0.0.1:$(http_port)
+check "a wrong token is refused" equal "$(put -H 'X-Heptad-Operator: 0123456789abcdef')" 403
+check "and says so" equal "$(jq -r .error.field "$work/body")" X-Heptad-Operator
+check "an operator puts a workflow" equal "$(put -H 'X-Heptad-Operator: an-operator-s-token')" 200
+check "it is there" equal "$(status_of "$base/api/processing/workflows/mine")" 200
+check "a client does not delete it" equal "$(status_of -X DELETE "$base/api/processing/workflows/mine")" 403
+check "an operator does" equal "$(status_of -X DELETE "$base/api/processing/workflows/mine" -H 'X-Heptad-Operator: an-operator-s-token')" 200
+check "it is gone" equal "$(status_of "$base/api/processing/workflows/mine")" 404
+check "the token is in no log" equal "$(grep -c an-operator-s-token "$state/heptad.log" || true)" 0
+echo another-operators-token >"$work/operator"
+check "a reload" ctl reload
+check "reads the token again" equal "$(put -H 'X-Heptad-Operator: an-operator-s-token')" 403
 check "stop" stop_daemon
 check "nothing is left" nothing_left
 done_with

@@ -15,40 +15,47 @@
 #define HEP_REQUEST_ID_MAX           80           /* with NUL                                                   */
 #define HEP_NAME_MAX                 64           /* names of models, schedulers, domains, operations, with NUL */
 #define HEP_PATH_MAX                 4096
-#define HEP_IMAGE_SIDE_MIN           8           /* pixels                                                     */
-#define HEP_IMAGE_SIDE_MAX           4096        /* pixels                                                     */
-#define HEP_IMAGES_MAX               64          /* images of one request                                      */
-#define HEP_STEPS_MAX                1000        /* denoising steps                                            */
-#define HEP_QUEUE_MAX                10000       /* sessions that wait                                         */
-#define HEP_OPERATIONS_IN_FLIGHT_MAX 64          /* per domain                                                 */
-#define HEP_HTTP_BODY_MAX            (2u << 20)  /* read and refused with 413 past HEP_JSON_MAX; past this, cut off */
-#define HEP_HTTP_CONNECTIONS_MAX     256         /* more wait in the backlog                                   */
-#define HEP_HTTP_PER_ADDRESS_MAX     192         /* of one IP address: more are closed at once                 */
-#define HEP_HTTP_CROWD               160         /* from so many on, whoever asks nothing makes room …         */
-#define HEP_HTTP_CROWD_MS            1000        /* … after so long                                            */
-#define HEP_HTTP_HEADER_MS           10000       /* from accept to the end of the first header                 */
-#define HEP_HTTP_REQUEST_MS          30000       /* from accept, or the answer before, to a request's last byte */
-#define HEP_HTTP_TIMEOUT_S           30          /* without a byte, either way                                 */
-#define HEP_HTTP_ANSWER_MS           60000       /* the supervisor may take so long before 504                 */
-#define HEP_HTTP_WAIT_MAX_S          600         /* that a request may wait for its session to end             */
-#define HEP_HTTP_STREAM_MAX_S        86400       /* after which a stream of events may be told to end          */
-#define HEP_EVENTS_SUBSCRIBERS_MAX   64          /* clients of GET /api/events                                 */
-#define HEP_EVENT_TYPES_MAX          255         /* bytes of a filter by names                                 */
-#define HEP_EVENTS_BACKLOG           (256 << 10) /* unread text of one of them; past it the stream ends        */
-#define HEP_CALLS_MAX                1024        /* requests in hand on the front and the control socket       */
-#define HEP_CONNECTIONS_MAX          64          /* of the control socket                                      */
-#define HEP_CONNECTION_CALLS_MAX     32          /* requests in hand of one of them                            */
-#define HEP_CONNECTION_BACKLOG       (4 << 20)   /* bytes that wait for its slow reader; more drops it         */
-#define HEP_FRONT_PARALLEL           128         /* requests in hand on the front socket                       */
-#define HEP_WAIT_MAX_MS              60000       /* longest session.wait and events.poll                       */
-#define HEP_LOG_TAIL_MAX             (256 << 10) /* the end of the log that log.tail reads                     */
-#define HEP_LOG_SEARCH_MAX           (16 << 20)  /* of the log that is searched for one session's lines        */
-#define HEP_IDEMPOTENCY_KEY_MAX      255         /* without NUL                                                */
-#define HEP_URL_MAX                  2048        /* bytes of a callback_url                                    */
-#define HEP_WEBHOOKS_MAX             10000       /* webhooks that wait ; with more, no callback_url is accepted */
-#define HEP_WEBHOOK_BODY_MAX         (512 << 10) /* body of one: what is longer goes without its lists         */
-#define HEP_WORKFLOW_FILE_MAX        (256 << 10) /* a workflow template                                        */
-#define HEP_WORKFLOWS_MAX            256         /* of them in a folder                                        */
+#define HEP_IMAGE_SIDE_MIN           8            /* pixels                                                     */
+#define HEP_IMAGE_SIDE_MAX           4096         /* pixels                                                     */
+#define HEP_IMAGES_MAX               64           /* images of one request                                      */
+#define HEP_STEPS_MAX                1000         /* denoising steps                                            */
+#define HEP_QUEUE_MAX                10000        /* sessions that wait                                         */
+#define HEP_OPERATIONS_IN_FLIGHT_MAX 64           /* per domain                                                 */
+#define HEP_HTTP_BODY_MAX            (2u << 20)   /* read and refused with 413 past HEP_JSON_MAX; past this, cut off */
+#define HEP_HTTP_CONNECTIONS_MAX     256          /* more wait in the backlog                                   */
+#define HEP_HTTP_PER_ADDRESS_MAX     192          /* of one IP address: more are closed at once                 */
+#define HEP_HTTP_CROWD               160          /* from so many on, whoever asks nothing makes room …         */
+#define HEP_HTTP_CROWD_MS            1000         /* … after so long                                            */
+#define HEP_HTTP_HEADER_MS           10000        /* from accept to the end of the first header                 */
+#define HEP_HTTP_REQUEST_MS          30000        /* from accept, or the answer before, to a request's last byte */
+#define HEP_HTTP_TIMEOUT_S           30           /* without a byte, either way                                 */
+#define HEP_HTTP_ANSWER_MS           60000        /* the supervisor may take so long before 504                 */
+#define HEP_HTTP_WAIT_MAX_S          600          /* that a request may wait for its session to end             */
+#define HEP_HTTP_STREAM_MAX_S        86400        /* after which a stream of events may be told to end          */
+#define HEP_EVENTS_SUBSCRIBERS_MAX   64           /* clients of GET /api/events                                 */
+#define HEP_EVENT_TYPES_MAX          255          /* bytes of a filter by names                                 */
+#define HEP_EVENTS_BACKLOG           (256 << 10)  /* unread text of one of them; past it the stream ends        */
+#define HEP_CALLS_MAX                1024         /* requests in hand on the front and the control socket       */
+#define HEP_CONNECTIONS_MAX          64           /* of the control socket                                      */
+#define HEP_CONNECTION_CALLS_MAX     32           /* requests in hand of one of them                            */
+#define HEP_CONNECTION_BACKLOG       (4 << 20)    /* bytes that wait for its slow reader; more drops it         */
+#define HEP_FRONT_PARALLEL           128          /* requests in hand on the front socket                       */
+#define HEP_WAIT_MAX_MS              60000        /* longest session.wait and events.poll                       */
+#define HEP_LOG_TAIL_MAX             (256 << 10)  /* the end of the log that log.tail reads                     */
+#define HEP_LOG_SEARCH_MAX           (16 << 20)   /* of the log that is searched for one session's lines        */
+#define HEP_IDEMPOTENCY_KEY_MAX      255          /* without NUL                                                */
+#define HEP_URL_MAX                  2048         /* bytes of a callback_url                                    */
+#define HEP_WEBHOOKS_MAX             10000        /* webhooks that wait ; with more, no callback_url is accepted */
+#define HEP_WEBHOOK_BODY_MAX         (512 << 10)  /* body of one: what is longer goes without its lists         */
+#define HEP_WORKFLOW_FILE_MAX        (256 << 10)  /* a workflow template                                        */
+#define HEP_WORKFLOWS_MAX            256          /* of them in a folder                                        */
+#define HEP_INPUT_MAX                (32u << 20)  /* an image that a client gives                               */
+#define HEP_INPUT_PART_MAX           (512u << 10) /* of it, in one message                                      */
+#define HEP_INPUT_UPLOADS_MAX        64           /* on their way at the same time                              */
+#define HEP_INPUT_IDLE_MS            60000        /* without a part, after which one makes room for another     */
+#define HEP_INPUT_KEPT_MS            3600000      /* that an image is kept while no session and no batch has it */
+#define HEP_INPUTS_BYTES_MAX         (8ull << 30) /* all of them                                                */
+#define HEP_INPUT_PIXELS_MAX         (1 << 26)    /* of an image that is opened                                 */
 #define HEP_SAFETENSORS_HEADER_MAX   (100u << 20)
 #define HEP_SHARDS_MAX               256         /* files of one component                                     */
 #define HEP_MODELS_MAX               512         /* model folders that are listed                              */

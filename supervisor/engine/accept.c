@@ -171,6 +171,10 @@ static enum hep_status insert(struct hep_engine *engine, struct hep_session *ses
     HEP_TRY(hep_store_begin(engine->store, HEP_STORE_POWER_SAFE, error));
     enum hep_status status = hep_session_insert(session, error);
     if (status == HEP_OK)
+        status = hep_engine_hold_inputs(engine, session->configuration, session->id, error);
+    if (status == HEP_OK)
+        status = hep_engine_hold_inputs(engine, session->workflow->source, session->id, error);
+    if (status == HEP_OK)
         status = hep_store_put_value(engine->store, "sessions.seq", session->seq, error);
     if (status != HEP_OK) {
         hep_store_rollback(engine->store);
@@ -226,6 +230,7 @@ static struct hep_session *make_session(struct application *a, json_t *info)
     struct hep_engine *engine = a->engine;
     struct hep_parameter_scope scope = {.model_info = info,
                                         .schedulers = hep_catalog_schedulers(engine->catalog),
+                                        .inputs = engine->inputs,
                                         .model = info ? hep_json_str(info, "name", "") : NULL,
                                         .seed = hep_choose_seed()};
     json_t *configuration = NULL;

@@ -83,8 +83,13 @@ static void keep(struct creation *c)
     if (answer_known(c))
         return;
     enum hep_status status = hep_store_begin(engine->store, HEP_STORE_POWER_SAFE, &error);
-    if (status == HEP_OK && (status = hep_store_add_batch(engine->store, &row, &c->batch->seq, &error)) != HEP_OK)
-        hep_store_rollback(engine->store);
+    if (status == HEP_OK) {
+        status = hep_store_add_batch(engine->store, &row, &c->batch->seq, &error);
+        if (status == HEP_OK)
+            status = hep_engine_hold_inputs(engine, c->batch->items, c->batch->id, &error);
+        if (status != HEP_OK)
+            hep_store_rollback(engine->store);
+    }
     if (status == HEP_OK)
         status = hep_store_commit(engine->store, &error);
     if (status != HEP_OK) {

@@ -13,6 +13,7 @@
 #include "supervisor/engine/estimate.h"
 #include "supervisor/engine/events.h"
 #include "supervisor/engine/incidents.h"
+#include "supervisor/engine/inputs.h"
 #include "supervisor/engine/metrics.h"
 #include "supervisor/engine/router.h"
 #include "supervisor/engine/session.h"
@@ -51,6 +52,8 @@ struct hep_engine {
 
     struct hep_store *store;
     struct hep_incidents incidents;
+    struct hep_inputs *inputs;
+    struct hep_loop_timer *inputs_timer; /* next look for those that nobody holds       */
     struct hep_events *events;
     struct hep_metrics *metrics;
     struct hep_workflows *workflows;
@@ -101,6 +104,12 @@ uint64_t hep_engine_budget(const struct hep_engine *engine);
 enum hep_status hep_engine_check_shm(const struct hep_engine *engine, struct hep_error *error);
 /* A commit failed: nothing is accepted until one works, which is tried each second. */
 void hep_engine_store_broke(struct hep_engine *engine, const struct hep_error *error);
+/* Inside a transaction: what value names of the inputs is held by this session or batch from then on. */
+enum hep_status hep_engine_hold_inputs(struct hep_engine *engine, const json_t *value, const char *holder,
+                                       struct hep_error *error);
+/* input.put: errors of hep_inputs_put. */
+enum hep_status hep_engine_put_input(struct hep_engine *engine, const struct hep_input_part *part,
+                                     struct hep_input_state *state, struct hep_error *error);
 /* Adds an event about a session or the daemon; fields is taken. */
 void hep_engine_event(struct hep_engine *engine, struct hep_session *session, const char *name, bool durable,
                       json_t *fields);

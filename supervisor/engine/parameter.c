@@ -8,6 +8,7 @@
 #include "common/limits.h"
 #include "common/name.h"
 #include "common/wire.h"
+#include "supervisor/engine/inputs.h"
 #include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
 
@@ -98,10 +99,10 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
         hep_problem_add(problems, "", name, HEP_E_BAD_FIELD, "parameter \"%.60s\": a name is made of a-z 0-9 _", name);
     if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
-        hep_problem_add(
-            problems, "", name, HEP_E_BAD_FIELD,
-            "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, scheduler",
-            name, type ? type : "");
+        hep_problem_add(problems, "", name, HEP_E_BAD_FIELD,
+                        "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, "
+                        "scheduler, input",
+                        name, type ? type : "");
         return;
     }
     json_object_foreach(declaration, key, value) if (!take_key(parameter, key, value)) hep_problem_add(
@@ -365,6 +366,19 @@ static enum hep_status read_seed(const struct hep_parameter *p, const json_t *va
     return HEP_OK;
 }
 
+static enum hep_status check_input(const struct hep_parameter *p, const json_t *value,
+                                   const struct hep_parameter_scope *scope, struct hep_error *error)
+{
+    const char *name = json_string_value(value);
+    if (!name)
+        return wrong_type(p, value, error);
+    if (hep_input_is_name(name) && (!scope->inputs || hep_inputs_bytes(scope->inputs, name) > 0))
+        return HEP_OK;
+    hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is \"%.70s\", and there is no such input (any more)",
+                   p->name, name);
+    return hep_hint(error, "give the image first: POST /api/inputs answers what it is called"), HEP_E_OUT_OF_RANGE;
+}
+
 /* Checks a value that is there; *to: a new reference to it in canonical form. */
 static enum hep_status read_value(const struct hep_parameter *p, json_t *value, const struct hep_parameter_scope *scope,
                                   json_t **to, struct hep_error *error)
@@ -390,6 +404,9 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
     case HEP_PARAMETER_BOOLEAN:
         if (!json_is_boolean(value))
             return wrong_type(p, value, error);
+        break;
+    case HEP_PARAMETER_INPUT:
+        HEP_TRY(check_input(p, value, scope, error));
         break;
     case HEP_PARAMETER_SEED:
         return read_seed(p, value, scope, to, error);

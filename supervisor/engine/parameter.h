@@ -17,7 +17,8 @@
     X(BOOLEAN, "boolean", "true or false")                                                                             \
     X(SEED, "seed", "0 to 2^64 - 1, as a number or as decimal text; -1 or nothing: one is chosen and kept")            \
     X(MODEL, "model", "name of a model; nothing: the default model")                                                   \
-    X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")
+    X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")                         \
+    X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")
 
 enum hep_parameter_type {
 #define HEP_PARAMETER_ID(id, name, help) HEP_PARAMETER_##id,
@@ -41,10 +42,11 @@ struct hep_parameter {
 
 /* What a check knows beside the workflow. */
 struct hep_parameter_scope {
-    json_t *model_info; /* reply of model.info for the chosen model; NULL = not known     */
-    json_t *schedulers; /* array of scheduler.list; NULL = not known, names pass unchecked */
-    const char *model;  /* the chosen model                                               */
-    uint64_t seed;      /* for a request that leaves it to us                             */
+    json_t *model_info;              /* reply of model.info for the chosen model; NULL = not known     */
+    json_t *schedulers;              /* array of scheduler.list; NULL = not known, names pass unchecked */
+    const struct hep_inputs *inputs; /* that there are; NULL = not known, names pass          */
+    const char *model;               /* the chosen model                                               */
+    uint64_t seed;                   /* for a request that leaves it to us                             */
 };
 
 const char *hep_parameter_type_name(enum hep_parameter_type type);

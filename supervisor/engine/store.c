@@ -44,6 +44,13 @@ enum { STORE_APPLICATION = 0x48455054 }; /* "HEPT" */
     "CREATE INDEX webhooks_by_subject ON webhooks(subject); CREATE INDEX webhooks_by_state ON webhooks(given_up);"
 #define WORKFLOWS_TABLE "CREATE TABLE workflows(id TEXT PRIMARY KEY, source TEXT NOT NULL) WITHOUT ROWID;"
 
+/* Which inputs (files of the state folder) are of use to whom. */
+#define HOLDS_TABLE                                                                                                    \
+    "CREATE TABLE holds(input TEXT NOT NULL, holder TEXT NOT NULL, PRIMARY KEY(input, holder)) WITHOUT ROWID;"         \
+    "CREATE INDEX holds_by_holder ON holds(holder);"                                                                   \
+    "CREATE TRIGGER session_lets_go AFTER DELETE ON sessions BEGIN DELETE FROM holds WHERE holder=old.id; END;"        \
+    "CREATE TRIGGER batch_lets_go AFTER DELETE ON batches BEGIN DELETE FROM holds WHERE holder=old.id; END;"
+
 static const char schema[] =
     "CREATE TABLE sessions(seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, workflow_id TEXT NOT NULL,"
     " state TEXT NOT NULL, priority INTEGER NOT NULL, key TEXT UNIQUE, request TEXT, configuration TEXT NOT NULL, "
@@ -57,7 +64,7 @@ static const char schema[] =
     " crashes INTEGER NOT NULL, result TEXT, error TEXT, queued INTEGER NOT NULL, started INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, duration_us INTEGER NOT NULL, PRIMARY KEY(session, step)) WITHOUT ROWID;"
     "CREATE TABLE events(seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL,"
-    " session TEXT);" EVENTS_INDEX INCIDENTS_TABLE WORKFLOWS_TABLE BATCHES_TABLE WEBHOOKS_TABLE
+    " session TEXT);" EVENTS_INDEX INCIDENTS_TABLE WORKFLOWS_TABLE BATCHES_TABLE WEBHOOKS_TABLE HOLDS_TABLE
     "CREATE TABLE kv(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;";
 
 static const char *const sql_texts[STATEMENT_COUNT] = {
@@ -113,7 +120,8 @@ static const char *const migrations[HEP_STORE_VERSION] = {
     [2] = "ALTER TABLE sessions ADD COLUMN errors TEXT; ALTER TABLE sessions ADD COLUMN batch TEXT;"
           "ALTER TABLE sessions ADD COLUMN item INTEGER NOT NULL DEFAULT 0;" WORKFLOWS_TABLE BATCHES_TABLE,
     [3] = "DROP INDEX sessions_by_state;" SESSION_INDEXES EVENTS_OF_SESSIONS
-          "ALTER TABLE sessions ADD COLUMN callback_url TEXT;" WEBHOOKS_TABLE};
+          "ALTER TABLE sessions ADD COLUMN callback_url TEXT;" WEBHOOKS_TABLE,
+    [4] = HOLDS_TABLE};
 
 static enum hep_status migrate(struct hep_store *store, int64_t version, struct hep_error *error)
 {

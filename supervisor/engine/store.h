@@ -10,7 +10,7 @@
 #include <jansson.h>
 
 enum {
-    HEP_STORE_VERSION = 4,     /* of the schema                 */
+    HEP_STORE_VERSION = 5,     /* of the schema                 */
     HEP_STORE_INCIDENTS = 500, /* the newest so many are kept   */
     HEP_STORE_GIVEN_UP = 1000  /* webhooks, the same           */
 };
@@ -146,6 +146,10 @@ enum hep_status hep_store_delete_webhook(struct hep_store *store, const char *id
 enum hep_status hep_store_put_workflow(struct hep_store *store, const char *id, const json_t *source,
                                        struct hep_error *error);
 enum hep_status hep_store_delete_workflow(struct hep_store *store, const char *id, struct hep_error *error);
+/* From now on an input (inputs.h) is held by a session or a batch, as long as that has a row. */
+enum hep_status hep_store_hold(struct hep_store *store, const char *input, const char *holder, struct hep_error *error);
+/* Whether anybody holds it; true if that cannot be read. */
+bool hep_store_is_held(struct hep_store *store, const char *input);
 /* Removes a session with its steps; NOT_FOUND. */
 enum hep_status hep_store_delete_session(struct hep_store *store, const char *id, struct hep_error *error);
 /* Keeps the newest ended sessions, events and webhooks that were given up only. */

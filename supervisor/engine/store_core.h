@@ -81,6 +81,8 @@
     X(WEBHOOKS, "SELECT " WEBHOOK_COLUMNS " FROM webhooks WHERE subject=?1 ORDER BY seq")                              \
     X(WEBHOOKS_WAITING, "SELECT " WEBHOOK_COLUMNS " FROM webhooks WHERE given_up=0 ORDER BY seq")                      \
     X(WEBHOOK_BODY, "SELECT body FROM webhooks WHERE id=?1")                                                           \
+    X(HOLD, "INSERT OR IGNORE INTO holds(input, holder) VALUES(?1,?2)")                                                \
+    X(IS_HELD, "SELECT 1 FROM holds WHERE input=?1 LIMIT 1")                                                           \
     X(PUT_WORKFLOW, "INSERT OR REPLACE INTO workflows(id, source) VALUES(?1,?2)")                                      \
     X(DELETE_WORKFLOW, "DELETE FROM workflows WHERE id=?1")                                                            \
     X(WORKFLOWS, "SELECT id, source FROM workflows ORDER BY id")                                                       \

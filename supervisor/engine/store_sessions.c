@@ -88,6 +88,22 @@ enum hep_status hep_store_delete_session(struct hep_store *store, const char *id
     return HEP_OK;
 }
 
+enum hep_status hep_store_hold(struct hep_store *store, const char *input, const char *holder, struct hep_error *error)
+{
+    bind_text(store->statements[HOLD], 1, input);
+    bind_text(store->statements[HOLD], 2, holder);
+    return hep_store_finish(store, HOLD, "cannot hold an input", error);
+}
+
+bool hep_store_is_held(struct hep_store *store, const char *input)
+{
+    sqlite3_stmt *s = store->statements[IS_HELD];
+    bind_text(s, 1, input);
+    int code = sqlite3_step(s);
+    sqlite3_reset(s);
+    return code != SQLITE_DONE;
+}
+
 enum hep_status hep_store_trim(struct hep_store *store, int sessions, int64_t events, struct hep_error *error)
 {
     sqlite3_bind_int(store->statements[TRIM_SESSIONS], 1, sessions);

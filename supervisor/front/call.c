@@ -19,7 +19,7 @@ static const char *const read_only[] = {
     "status.get",         "domain.list",       "domain.describe",     "events.poll",    "device.list",
     "device.get",         "device.get_memory", "device.capabilities", "model.list",     "model.info",
     "conditioning.info",  "scheduler.list",    "scheduler.info",      "inference.info", "postprocessing.info",
-    "communication.wait", "batch.list",        "batch.get",           "metrics.get",
+    "communication.wait", "batch.list",        "batch.get",           "metrics.get",    "input.get",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 

@@ -17,6 +17,7 @@ struct described {
 /* Each ends with an empty row. */
 extern const struct hep_operation hep_workflow_operations[];
 extern const struct hep_operation hep_session_operations[];
+extern const struct hep_operation hep_input_operations[];
 extern const struct hep_operation hep_batch_operations[];
 extern const struct hep_operation hep_status_operations[];
 extern const struct hep_operation hep_metrics_operations[];

@@ -12,3 +12,4 @@ hep_test(test_workflow SOURCES ${here}/test_workflow.c LIBS hep_engine LABELS un
 hep_test(test_store SOURCES ${here}/test_store.c LIBS hep_engine LABELS unit)
 hep_test(test_webhooks SOURCES ${here}/test_webhooks.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_events SOURCES ${here}/test_events.c LIBS hep_engine LABELS unit)
+hep_test(test_inputs SOURCES ${here}/test_inputs.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)

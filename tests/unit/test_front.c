@@ -203,7 +203,7 @@ START_TEST(each_hint_says_what_helps_there)
     expect_hint(fd, "session.get", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
     expect_hint(fd, "session.delete", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
     expect_hint(fd, "workflow.get", "{\"workflow_id\": \"nobody\"}", "`heptctl workflows`");
-    expect_hint(fd, "kitchen.cook", "{}", "communication; and heptad's own: workflow, session, batch, status, domain,");
+    expect_hint(fd, "kitchen.cook", "{}", "communication; and heptad's own: workflow, session, input, batch, status,");
     expect_hint(fd, "session.cook", "{}", "see `heptctl operations session`");
     static const char *const parameters[] = {"{\"configuration\": {\"prompt\": 1}}", "{\"configuration\": {}}",
                                              "{\"configuration\": {\"prompt\": \"x\", \"num_inference_steps\": 0}}"};
@@ -297,6 +297,8 @@ START_TEST(every_answer_is_what_its_table_says)
         {"workflow.delete", "{\"workflow_id\": \"w\"}"},
         {"workflow.validate", "{\"configuration\": {\"prompt\": \"x\"}}"},
         {"workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}"},
+        {"input.put", "{\"upload\": \"u\", \"data\": \"YWJj\", \"end\": true}"},
+        {"input.get", "{\"input\": \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}"},
         {"batch.create", "{\"configuration\": {\"prompt\": \"x\"}}"},
         {"batch.get", "{\"batch_id\": \"%s\"}"},
         {"batch.execute", "{\"batch_id\": \"%s\"}"},

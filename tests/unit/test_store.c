@@ -388,6 +388,7 @@ START_TEST(a_store_of_schema_3_is_brought_up_to_date_with_its_rows)
     run_sql("DROP INDEX sessions_by_state; DROP INDEX sessions_by_age; DROP INDEX sessions_by_workflow;"
             "CREATE INDEX sessions_by_state ON sessions(state, seq);"
             "DROP INDEX events_by_session; ALTER TABLE events DROP COLUMN session;"
+            "DROP TRIGGER session_lets_go; DROP TRIGGER batch_lets_go; DROP TABLE holds;"
             "DROP TABLE webhooks; ALTER TABLE sessions DROP COLUMN callback_url; PRAGMA user_version=3");
     open_store();
     put_webhook("w1", false);
@@ -402,6 +403,23 @@ START_TEST(a_store_of_schema_3_is_brought_up_to_date_with_its_rows)
     ck_assert_int_eq(hep_store_value(store, HEP_STORE_EVENTS_KEPT, 1), 11);
     hep_store_close(store);
     open_store(); /* and once only */
+}
+END_TEST
+
+START_TEST(an_input_is_held_as_long_as_its_session_has_a_row)
+{
+    add("one", "completed", 1);
+    add("two", "completed", 2);
+    hep_store_begin(store, HEP_STORE_POWER_SAFE, &error);
+    ck_assert_int_eq(hep_store_hold(store, "image", "one", &error), HEP_OK);
+    ck_assert_int_eq(hep_store_hold(store, "image", "one", &error), HEP_OK);
+    ck_assert_int_eq(hep_store_hold(store, "image", "two", &error), HEP_OK);
+    ck_assert_int_eq(hep_store_commit(store, &error), HEP_OK);
+    ck_assert(hep_store_is_held(store, "image") && !hep_store_is_held(store, "another"));
+    ck_assert_int_eq(hep_store_delete_session(store, "two", &error), HEP_OK);
+    ck_assert(hep_store_is_held(store, "image"));
+    ck_assert_int_eq(hep_store_trim(store, 0, 10, &error), HEP_OK);
+    ck_assert(!hep_store_is_held(store, "image"));
 }
 END_TEST
 
@@ -476,6 +494,7 @@ int main(void)
     tcase_add_test(cases, a_webhook_keeps_its_place_and_body_however_often_it_is_tried);
     tcase_add_test(cases, of_webhooks_that_were_given_up_the_newest_stay);
     tcase_add_test(cases, a_store_of_schema_3_is_brought_up_to_date_with_its_rows);
+    tcase_add_test(cases, an_input_is_held_as_long_as_its_session_has_a_row);
     tcase_add_test(cases, a_newer_schema_is_refused);
     tcase_add_test(cases, another_programs_database_is_refused);
     tcase_add_test(cases, a_missing_table_is_refused);

@@ -1,10 +1,11 @@
 /*
- * heptad-postprocessing's operations: decode latents to pixels, encode pixels to image files, both in order. To add
+ * heptad-postprocessing's operations: open inputs, decode latents to pixels, encode pixels to image files. To add
  * one: fields, row, handler, a line in the golden description, a test.
  */
 #include "instructors/postprocessing/decode.h"
 
 #include "common/crash_point.h"
+#include "instructors/postprocessing/open_ops.h"
 #include "instructors/postprocessing/save.h"
 #include "instructors/skeleton/instructor.h"
 
@@ -384,6 +385,9 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("decode", decode, decode_request, decode_fields, decode_reply, decode_reply_fields,
                   .measure = measure_decode, .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true,
                   .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
+    HEP_OPERATION("open", open_input, open_request, open_fields, open_reply, open_reply_fields, .measure = open_measure,
+                  .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
+                  .help = "an image file that a client gave, as pixels of a size"),
     HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "images to files that carry their recipe, each whole or not there"),

@@ -27,8 +27,8 @@
 /* ---- a daemon's folders, without a daemon ------------------------------------------------------------------------ */
 static struct places {
     char state[64], run[80], socket[112], store[96], images[80], image[96], models[80], model[112], link_target[80];
-    char linked[112], token[80], listener[96], port[8], other_port[8], hosts[32], segment[HEP_SEGMENT_NAME_MAX + 16],
-        elsewhere[96];
+    char inputs[80], input[96], linked[112], token[80], listener[96], port[8], other_port[8], hosts[32],
+        segment[HEP_SEGMENT_NAME_MAX + 16], elsewhere[96];
     struct hep_segment_name name;
     pid_t other;                        /* a process to ptrace, kill and read */
     int tcp, other_tcp, front, control; /* they listen           */
@@ -83,6 +83,8 @@ void attempts_begin(void)
     snprintf(at.store, sizeof at.store, "%s/heptad.db", at.state);
     snprintf(at.images, sizeof at.images, "%s/images", at.state);
     snprintf(at.image, sizeof at.image, "%s/a.png", at.images);
+    snprintf(at.inputs, sizeof at.inputs, "%s/inputs", at.state);
+    snprintf(at.input, sizeof at.input, "%s/abc", at.inputs);
     snprintf(at.models, sizeof at.models, "%s/models", at.state);
     snprintf(at.model, sizeof at.model, "%s/weights", at.models);
     snprintf(at.link_target, sizeof at.link_target, "%s/far", at.state);
@@ -91,9 +93,11 @@ void attempts_begin(void)
     snprintf(at.token, sizeof at.token, "%s/token", at.state);
     snprintf(at.listener, sizeof at.listener, "%s/front.sock", at.run);
     ck_assert(mkdir(at.run, 0700) == 0 && mkdir(at.images, 0700) == 0 && mkdir(at.models, 0700) == 0 &&
-              mkdir(at.link_target, 0700) == 0 && symlink(at.link_target, at.linked) == 0);
+              mkdir(at.inputs, 0700) == 0 && mkdir(at.link_target, 0700) == 0 &&
+              symlink(at.link_target, at.linked) == 0);
     write_file(at.store);
     write_file(at.image);
+    write_file(at.input);
     write_file(at.model);
     write_file(at.elsewhere);
     write_file(at.token);
@@ -223,6 +227,14 @@ int read_image(void)
 int write_image(void)
 {
     return try_open(at.image, O_WRONLY);
+}
+int read_input(void)
+{
+    return try_open(at.input, O_RDONLY);
+}
+int write_input(void)
+{
+    return try_open(at.input, O_WRONLY);
 }
 int read_token(void)
 {

@@ -57,6 +57,8 @@ static const struct attempt {
     TRY(read_image, D(COMMUNICATION), 0, true),
     TRY(write_image, D(POSTPROCESSING), 0, false),
     TRY(save_image, D(POSTPROCESSING), 0, false),
+    TRY(read_input, D(POSTPROCESSING), 0, true),
+    TRY(write_input, 0, 0, false),
     TRY(read_token, D(COMMUNICATION), 0, true),
     TRY(open_segment, MAPS, 0, false),
     TRY(map_segment, MAPS, 0, false),

@@ -1,0 +1,2 @@
+hep_fuzz(fuzz_image SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_image.c LIBS hep_image_files
+  CORPUS ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/image)

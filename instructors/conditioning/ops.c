@@ -1,8 +1,10 @@
 /*
- * heptad-conditioning's operations: tokenize, encode_prompt, info. To add one: fields, row, handler, a line in the
- * golden description, a test.
+ * heptad-conditioning's operations: tokenize, encode_prompt, info; those on images are in image_ops.c. To add one:
+ * fields, row, handler, a line in the golden description, a test.
  */
 #include "instructors/conditioning/encode.h"
+#include "instructors/conditioning/image_ops.h"
+#include "instructors/conditioning/state.h"
 
 #include "common/crash_point.h"
 #include "instructors/skeleton/instructor.h"
@@ -13,11 +15,6 @@
 #include <string.h>
 
 enum { CLIP_SKIP_MAX = 32 };
-
-struct conditioning_state {
-    struct networks networks;  /* worker thread only */
-    struct networks_view view; /* for get_status     */
-};
 
 struct tokenize_request {
     struct hep_str text;
@@ -273,8 +270,15 @@ static const struct hep_operation operations[] = {
     HEP_UNBUILT("control_hint", "ControlNets cannot be loaded, so there is nothing that a hint would be for",
                 "prompts are conditioned by encode_prompt", .aliases = HEP_ALIASES(HEP_ALIAS("process_controlnet")),
                 .help = "an image to the hint of a ControlNet"),
-    HEP_UNBUILT("encode_image", "images cannot be brought into latents", "prompts are conditioned by encode_prompt",
-                .aliases = HEP_ALIASES(HEP_ALIAS("process_img2img")), .help = "an image to latents (VAE encoder)"),
+    HEP_OPERATION("encode_image", encode_image, encode_image_request, encode_image_fields, encode_image_reply,
+                  encode_image_reply_fields, .measure = measure_encode_image, .permission = HEP_INTERNAL,
+                  .deadline_ms = 600000, .pure = true, .heavy = true,
+                  .aliases = HEP_ALIASES(HEP_ALIAS("process_img2img")),
+                  .help = "an image, and a mask, to latents (VAE encoder)"),
+    HEP_OPERATION("resize_latents", resize_latents, resize_latents_request, resize_latents_fields, resize_latents_reply,
+                  resize_latents_reply_fields, .measure = measure_resize_latents, .permission = HEP_INTERNAL,
+                  .deadline_ms = 10000, .pure = true, .heavy = true,
+                  .help = "latents of a larger image, for a second pass"),
     {0},
 };
 

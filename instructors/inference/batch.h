@@ -6,7 +6,7 @@
 #ifndef HEP_INSTRUCTORS_INFERENCE_BATCH_H
 #define HEP_INSTRUCTORS_INFERENCE_BATCH_H
 
-#include "instructors/inference/row.h"
+#include "instructors/inference/source.h"
 #include "instructors/skeleton/networks.h"
 #include "nn/models/unet.h"
 
@@ -21,6 +21,7 @@ struct generate_request {
     double memory_threshold;
     struct hep_str rng, fingerprint;
     int32_t width, height, vae_scale_factor, count, priority, rows_max;
+    struct source_request source;
 };
 struct generate_reply {
     int32_t rows, evaluations, resumed_from, redone_rows;
@@ -37,6 +38,7 @@ struct job {
     void *plan_bytes; /* a copy of the plan: a scheduler that is asked again writes the arena's meanwhile */
     struct hep_scheduler_plan plan;
     struct hep_slots slots;
+    struct source source; /* what its rows begin from                                */
     int32_t priority;
     int32_t rows_max;         /* company of its rows, itself included                   */
     double memory_threshold;  /* share of the free memory that a step with it may take  */
@@ -109,7 +111,8 @@ enum hep_status batch_rows_together(const struct batch *batch, struct hep_networ
                                     int rows_max, double memory_threshold, int samples_per_row, struct group_size *size,
                                     struct hep_error *error);
 /* The shape of a row of so many pixels. OUT_OF_RANGE: a side that is no multiple of factor, or latents that no slot
-   holds; names the field. UNSUPPORTED: not a UNet that makes an image from text. */
+   holds; names the field. UNSUPPORTED: a UNet that is given something else than latents, or (an inpainting UNet) than
+   latents, mask and masked latents. */
 enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t width, int32_t height, int32_t factor,
                                int64_t tokens, struct row_shape *shape, struct hep_error *error);
 /* The same from a request, of which conditioning and pooled may be unplaced. BAD_REFERENCE names the one that does not
@@ -119,6 +122,10 @@ enum hep_status generate_shape(const struct generate_request *request, const str
 /* Checks a call's tensors and finds its saved steps. The caller frees *job with job_destroy. */
 enum hep_status job_create(struct batch *batch, struct hep_call *call, struct job **job, struct hep_error *error);
 void job_destroy(struct job *job); /* NULL is accepted */
+/* OUT_OF_RANGE names the field and the first element of an f32 tensor that is not finite. */
+enum hep_status job_check_finite(const char *field, const struct hep_tensor *tensor, struct hep_error *error);
+/* Of a tensor's shape and bytes. */
+uint32_t job_crc(const struct hep_tensor *tensor);
 
 /* ---- batch.c: what is done with it ----------------------------------------------------------------------------------
  */

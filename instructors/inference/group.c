@@ -40,7 +40,7 @@ static bool goes_before(const struct job *a, const struct job *b)
 static bool same_shape(const struct row_shape *a, const struct row_shape *b)
 {
     return a->channels == b->channels && a->height == b->height && a->width == b->width && a->tokens == b->tokens &&
-           a->context_dim == b->context_dim && a->pooled_dim == b->pooled_dim;
+           a->context_dim == b->context_dim && a->pooled_dim == b->pooled_dim && a->extra_channels == b->extra_channels;
 }
 
 /* The job after `after` in the order of dispatch; NULL gives the first. */
@@ -135,9 +135,9 @@ static size_t place(size_t *at, size_t floats)
 
 static struct layout layout_of(const struct row_shape *shape, size_t rows, size_t samples)
 {
-    size_t elements = (size_t)(shape->channels * shape->height * shape->width), at = 0;
+    size_t places = (size_t)(shape->height * shape->width), elements = (size_t)shape->channels * places, at = 0;
     struct layout layout;
-    layout.sample = place(&at, samples * elements);
+    layout.sample = place(&at, samples * (elements + (size_t)shape->extra_channels * places));
     layout.timestep = place(&at, samples);
     layout.context = place(&at, samples * (size_t)(shape->tokens * shape->context_dim));
     layout.pooled = place(&at, samples * (size_t)shape->pooled_dim);
@@ -173,7 +173,9 @@ static void put_sample(float *space, const struct layout *layout, const struct r
 {
     const struct row_shape *shape = &row->shape;
     size_t context = (size_t)(shape->tokens * shape->context_dim), pooled = (size_t)shape->pooled_dim;
-    row_input(row, state, space + layout->sample + sample * (size_t)row_elements(row));
+    size_t elements = (size_t)row_elements(row), input = elements + (size_t)row_extra_elements(row);
+    row_input(row, state, space + layout->sample + sample * input);
+    row_input_extra(row, space + layout->sample + sample * input + elements);
     space[layout->timestep + sample] = row->plan->timesteps[row->evaluation];
     memcpy(space + layout->context + sample * context, positive ? row->positive : row->negative,
            context * sizeof(float));
@@ -208,9 +210,10 @@ static enum hep_status run_network(struct group *group, float *space, const stru
 {
     const struct row_shape *shape = &group->shape;
     int64_t n = (int64_t)samples;
-    struct hep_shape latents = HEP_SHAPE(n, shape->channels, shape->height, shape->width);
+    struct hep_shape latents = HEP_SHAPE(n, shape->channels, shape->height, shape->width), sample = latents;
+    sample.dims[1] += shape->extra_channels;
     struct hep_argument inputs[] = {
-        {"sample", {space + layout->sample, HEP_F32, latents}},
+        {"sample", {space + layout->sample, HEP_F32, sample}},
         {"timestep", {space + layout->timestep, HEP_F32, HEP_SHAPE(n)}},
         {"encoder_hidden_states", {space + layout->context, HEP_F32, HEP_SHAPE(n, shape->tokens, shape->context_dim)}},
         {"text_embeds", {space + layout->pooled, HEP_F32, HEP_SHAPE(n, shape->pooled_dim)}},

@@ -139,11 +139,11 @@ enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t wid
                              .tokens = tokens,
                              .context_dim = config->cross_attention_dim[0],
                              .pooled_dim = pooled > 0 ? pooled : 1};
-    if (config->in_channels != config->out_channels)
-        return hep_fail(
-            error, HEP_E_UNSUPPORTED,
-            "this UNet takes %d channels and gives %d: an inpainting model, which cannot make an image from text",
-            config->in_channels, config->out_channels);
+    made.extra_channels = config->in_channels - config->out_channels;
+    if (made.extra_channels != 0 && made.extra_channels != config->out_channels + 1)
+        return hep_fail(error, HEP_E_UNSUPPORTED,
+                        "this UNet takes %d channels and gives %d: it wants more than an image", config->in_channels,
+                        config->out_channels);
     if (!row_state_floats(&made, &floats))
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "width",
                               "latents of %" PRId64 " × %" PRId64 " × %" PRId64 " are too large", made.channels,
@@ -170,13 +170,14 @@ enum hep_status generate_shape(const struct generate_request *request, const str
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "pooled",
                               "the pooled embedding is %s, the UNet takes [2, %" PRId64 "]",
                               hep_shape_text(pooled, has, sizeof has), made.pooled_dim);
+    HEP_TRY(source_check(&request->source, request->count, &made, error));
     *shape = made;
     return HEP_OK;
 }
 
 /* ---- opening a job
  * ---------------------------------------------------------------------------------------------------- */
-static enum hep_status check_finite(const char *field, const struct hep_tensor *tensor, struct hep_error *error)
+enum hep_status job_check_finite(const char *field, const struct hep_tensor *tensor, struct hep_error *error)
 {
     int64_t elements;
     const float *values = tensor->data;
@@ -188,7 +189,7 @@ static enum hep_status check_finite(const char *field, const struct hep_tensor *
     return HEP_OK;
 }
 
-static uint32_t crc_of(const struct hep_tensor *tensor)
+uint32_t job_crc(const struct hep_tensor *tensor)
 {
     size_t bytes;
     uint32_t crc = hep_crc32c(0, tensor->shape.dims, (size_t)tensor->shape.rank * sizeof tensor->shape.dims[0]);
@@ -205,11 +206,11 @@ static void fingerprint_of(const struct job *job, const struct hep_network *netw
     char text[FINGERPRINT_TEXT_MAX];
     int length = snprintf(text, sizeof text,
                           "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x conditioning=%08x pooled=%08x "
-                          "guidance=%.17g seed=%" PRIu64 " rng=%.16s size=%dx%d rows=%d",
+                          "guidance=%.17g seed=%" PRIu64 " rng=%.16s size=%dx%d rows=%d source=%08x",
                           hep_build_id(), hep_isa_name(hep_isa_level()), hep_dtype_name(hep_network_dtype(network)),
-                          hep_network_digest(network), request->fingerprint.data, crc_of(plan), crc_of(conditioning),
-                          crc_of(pooled), request->guidance_scale, request->seed, request->rng.data, request->width,
-                          request->height, request->count);
+                          hep_network_digest(network), request->fingerprint.data, job_crc(plan), job_crc(conditioning),
+                          job_crc(pooled), request->guidance_scale, request->seed, request->rng.data, request->width,
+                          request->height, request->count, job->source.crc);
     hep_assert(length > 0 && length < (int)sizeof text &&
                EVP_Digest(text, (size_t)length, digest, NULL, EVP_sha256(), NULL) == 1);
 }
@@ -232,6 +233,7 @@ static void init_rows(struct job *job, const struct row_shape *shape, const floa
                             .pooled_negative = pooled,
                             .pooled_positive = pooled + pooled_width,
                             .time_ids = {height, width, 0, 0, height, width},
+                            .source = source_of_row(&job->source, i, shape),
                             .guidance_scale = request->guidance_scale,
                             .seed = request->seed + (uint64_t)i,
                             .noise = row_noise_find(request->rng.data)};
@@ -281,8 +283,9 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
                               hep_shape_text(&latents.shape, has, sizeof has),
                               hep_shape_text(&wanted, wants, sizeof wants));
     HEP_TRY(copy_plan(job, &plan, error));
-    HEP_TRY(check_finite("conditioning", &conditioning, error));
-    HEP_TRY(check_finite("pooled", &pooled, error));
+    HEP_TRY(job_check_finite("conditioning", &conditioning, error));
+    HEP_TRY(job_check_finite("pooled", &pooled, error));
+    HEP_TRY(source_open(job->call, &request->source, &job->source, error));
     fingerprint_of(job, network, &plan, &conditioning, &pooled, digest);
     hep_assert(row_state_floats(&shape, &floats));
     enum hep_status status = hep_slots_attach(&state, (uint32_t)request->count, floats, hep_call_session(job->call),

@@ -40,6 +40,12 @@ struct info_reply {
 
 #define SIZE_LIMITS .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX
 static const char *const action_choices[] = {"pause", "resume", "cancel", "priority", NULL};
+/* Fields of generate that stand in its part `source`. */
+#define SOURCE(kind, member, ...)                                                                                      \
+    {                                                                                                                  \
+        .name = #member, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL,                                           \
+        .offset = offsetof(struct generate_request, source.member), __VA_ARGS__                                        \
+    }
 static const struct hep_field generate_fields[] = {
     HEP_FIELD(REF, generate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load"),
@@ -68,6 +74,14 @@ static const struct hep_field generate_fields[] = {
               .help = "rows that its rows run together with, themselves included; 0 = inference.rows_max"),
     HEP_FIELD(F64, generate_request, memory_threshold, DEFAULTED, .fallback = 0, .max = 1,
               .help = "share of the free memory that a step of more than one row may plan to take; 0 = all"),
+    SOURCE(REF, init_latents, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
+           .help = "[count, channels, h, w], scaled: the images begin from these, as far as the plan's strength says"),
+    SOURCE(REF, mask, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
+           .help = "[1, 1, h, w], 0 to 1: 1 is made anew, 0 stays as init_latents"),
+    SOURCE(REF, masked_latents, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
+           .help = "[count, channels, h, w], of the image without what is made anew: for inpainting models"),
+    SOURCE(I32, noise_draw, .max = SOURCE_DRAW_MAX, .help = "which draw of each seed is its noise"),
+    SOURCE(I32, step_draw, .max = SOURCE_DRAW_MAX, .help = "the scheduler's draws come behind this one"),
     HEP_FIELD(REF, generate_request, state, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
               .help = "out: step slots of every row"),
     HEP_FIELD(REF, generate_request, latents, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
@@ -216,7 +230,9 @@ static enum hep_status info(struct hep_call *call, const void *request, void *re
     for (const char *const *name = row_noise_names; *name; name++)
         json_array_append_new(noise, json_string(*name));
     *(struct info_reply *)reply = (struct info_reply){
-        .pipelines = json_pack("[{s:s, s:s}]", "name", "text2img", "unet", "as many channels in as out"),
+        .pipelines = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "name", "text2img", "unet",
+                               "as many channels in as out", "name", "img2img", "unet", "as many channels in as out",
+                               "name", "inpainting", "unet", "as many channels in as out, or a mask and latents more"),
         .noise = noise,
         .batch = batch_json(batch),
         .networks = json_pack("{s:i, s:I}", "networks", atomic_load(&batch->view.networks), "activation_bytes",

@@ -62,6 +62,44 @@ static void draw(const struct row *row, int32_t number, float *noise)
     row->noise(row->noise_context, row->seed, (uint32_t)number, (size_t)row_elements(row), noise);
 }
 
+/* ---- where a row begins, and what stays -----------------------------------------------------------------------------
+ */
+/* The whole schedule over a masked image is noise alone at its start, as diffusers has it: nothing of what was there
+   shows through. */
+static bool begins_in_noise(const struct row *row)
+{
+    return !row->source.latents || (row->source.mask && row->plan->info.skipped_evaluations == 0);
+}
+
+/* noise: the initial draw, which becomes the sample before evaluation 0. */
+static void begin(const struct row *row, float *noise)
+{
+    const struct hep_scheduler_plan *plan = row->plan;
+    bool from_noise = begins_in_noise(row);
+    for (int64_t i = 0; i < row_elements(row); i++)
+        noise[i] = from_noise ? plan->info.init_noise_sigma * noise[i]
+                              : plan->add_sample[0] * row->source.latents[i] + plan->add_noise[0] * noise[i];
+}
+
+/* Puts the image back where the mask says that it stays: into the sample that evaluation e has made. An inpainting UNet
+   does that by itself. Source: StableDiffusionInpaintPipeline (diffusers), 4 channels. */
+static void keep_outside(const struct row *row, int32_t e, float *sample, float *noise)
+{
+    const struct hep_scheduler_plan *plan = row->plan;
+    const struct row_source *source = &row->source;
+    int64_t places = row->shape.height * row->shape.width;
+    bool is_last = e + 1 == plan->info.evaluations;
+    if (!source->mask || row->shape.extra_channels > 0)
+        return;
+    if (!is_last)
+        draw(row, source->noise_draw, noise);
+    float keep = is_last ? 1 : plan->add_sample[e + 1], add = is_last ? 0 : plan->add_noise[e + 1];
+    for (int64_t i = 0; i < row_elements(row); i++) {
+        float mask = source->mask[i % places], own = keep * source->latents[i] + (is_last ? 0 : add * noise[i]);
+        sample[i] = (1 - mask) * own + mask * sample[i];
+    }
+}
+
 /* ---- steps ----------------------------------------------------------------------------------------------------------
  */
 /* What this row committed last; NULL if it is not there any more. */
@@ -88,9 +126,8 @@ const float *row_state_vectors(const struct row *row, float *scratch)
     size_t elements = (size_t)row_elements(row);
     if (row->evaluation > 0)
         return committed(row);
-    draw(row, 0, scratch);
-    for (size_t i = 0; i < elements; i++)
-        scratch[i] *= row->plan->info.init_noise_sigma;
+    draw(row, row->source.noise_draw, scratch);
+    begin(row, scratch);
     memset(scratch + elements, 0, ((size_t)row->plan->info.state_vectors - 1) * elements * sizeof *scratch);
     return scratch;
 }
@@ -102,6 +139,20 @@ void row_input(const struct row *row, const float *state, float *input)
         input[i] = scale * state[i];
 }
 
+int64_t row_extra_elements(const struct row *row)
+{
+    return row->shape.extra_channels * row->shape.height * row->shape.width;
+}
+
+void row_input_extra(const struct row *row, float *input)
+{
+    size_t places = (size_t)(row->shape.height * row->shape.width);
+    if (row->shape.extra_channels == 0)
+        return;
+    memcpy(input, row->source.mask, places * sizeof *input);
+    memcpy(input + places, row->source.masked, (size_t)row_elements(row) * sizeof *input);
+}
+
 void row_step(struct row *row, const float *state, const float *model, float *noise)
 {
     const struct hep_scheduler_plan *plan = row->plan;
@@ -110,7 +161,7 @@ void row_step(struct row *row, const float *state, const float *model, float *no
     const float *from[HEP_PLAN_VECTORS_MAX];
     float *to[HEP_PLAN_VECTORS_MAX], *next = hep_slot_begin(row->slots, row->index);
     if (number > 0)
-        draw(row, number, noise);
+        draw(row, row->source.step_draw + number, noise);
     for (int32_t v = 0; v < vectors; v++) {
         from[v] = state + (size_t)v * elements;
         to[v] = next + (size_t)v * elements;
@@ -122,6 +173,7 @@ void row_step(struct row *row, const float *state, const float *model, float *no
                                                                  .model = model,
                                                                  .noise = number > 0 ? noise : NULL,
                                                                  .out = to});
+    keep_outside(row, e, next, noise);
     memset(next + (size_t)vectors * elements, 0,
            (row->slots->state_floats - (size_t)vectors * elements) * sizeof *next);
     HEP_CRASH_POINT("inference.step.after_write");

@@ -24,6 +24,16 @@ struct row_shape {
     int64_t channels, height, width; /* of the latents                             */
     int64_t tokens, context_dim;     /* of the conditioning                        */
     int64_t pooled_dim;              /* 1: the UNet takes no pooled embedding      */
+    int64_t extra_channels;          /* 0; of an inpainting UNet: mask and masked latents, that it is told as well */
+};
+
+/* Latents that a row begins from, and which of them may change. All NULL: it begins in noise. */
+struct row_source {
+    const float *latents; /* [channels, height, width], clean                                              */
+    const float *mask;    /* [height, width]: 1 where the image is made anew, 0 where it stays; NULL = all of it */
+    const float *masked; /* [channels, height, width], of the image without what is made anew: for an inpainting UNet */
+    int32_t noise_draw;  /* the draw that stands for noise at the start, 0 for txt2img                    */
+    int32_t step_draw;   /* the plan's draw k is draw step_draw + k                                       */
 };
 
 struct row {
@@ -35,8 +45,9 @@ struct row {
     const float *negative, *positive;               /* conditioning, [tokens, context_dim] each                   */
     const float *pooled_negative, *pooled_positive; /* [pooled_dim] each                            */
     float time_ids[6];                              /* SDXL's size conditioning, pixels                           */
-    double guidance_scale;                          /* > 1: two samples of the network per evaluation             */
-    uint64_t seed;                                  /* of this image                                              */
+    struct row_source source;
+    double guidance_scale; /* > 1: two samples of the network per evaluation             */
+    uint64_t seed;         /* of this image                                              */
     row_noise *noise;
     const void *noise_context;
     int32_t evaluation; /* committed evaluations                                      */
@@ -48,14 +59,19 @@ bool row_is_guided(const struct row *row);
 bool row_state_floats(const struct row_shape *shape, uint32_t *floats);
 /* Looks at the committed slot and goes on from there, or from the start: `found` says what was there. */
 void row_resume(struct row *row, enum hep_slot_result *found);
-/* The state before the present evaluation, [state_vectors][elements]: the committed one, or the initial noise in
+/* The state before the present evaluation, [state_vectors][elements]: the committed one, or what it begins from in
    scratch
    ([state_vectors][elements] f32) when nothing is committed. NULL: the committed state is not the one that this row
    committed last; somebody else wrote there. */
 const float *row_state_vectors(const struct row *row, float *scratch);
 /* Writes the network's input of the present evaluation, in_scale · S[0], [elements]. */
 void row_input(const struct row *row, const float *state, float *input);
-/* Applies the evaluation: model [elements] is the network's output after guidance; commits the new state; counts on.
+/* What an inpainting UNet is told behind it: the mask and the masked latents, [extra_channels, height, width]. Nothing
+   where the shape has none. */
+void row_input_extra(const struct row *row, float *input);
+int64_t row_extra_elements(const struct row *row);
+/* Applies the evaluation: model [elements] is the network's output after guidance; where a mask says that the image
+   stays, the new sample is the image's, noised as the next evaluation expects it; commits the new state; counts on.
    noise: scratch, [elements]. */
 void row_step(struct row *row, const float *state, const float *model, float *noise);
 bool row_is_finished(const struct row *row);

@@ -1,10 +1,11 @@
 /*
- * Whole text-to-image runs against diffusers' pipelines (goldens/pipelines, made by torch 2.15 and diffusers 0.42.1 in
- * f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own code, in this process.
- * The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the level. Not among them:
- * guidance_rescale, micro-conditioning (sizes), img2img, inpainting, ControlNet, which Heptad does not have yet.
+ * Whole runs from text, or from text and an image, against diffusers' pipelines (goldens/pipelines, made by torch 2.15
+ * and diffusers 0.42.1 in f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own
+ * code, in this process. The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the level. Not
+ * among them: guidance_rescale, micro-conditioning (sizes), ControlNet, which Heptad does not have yet.
  */
 #include "instructors/conditioning/encode.h"
+#include "instructors/conditioning/image.h"
 #include "instructors/inference/group.h"
 #include "instructors/postprocessing/decode.h"
 #include "tests/support/check_status.h"
@@ -31,12 +32,29 @@ enum {
     EVALUATIONS = 16
 };
 
-static const char *const cases[] = {"sd15.ddim",      "sd15.euler",           "sd15.dpmpp_2m_karras",
-                                    "sd15.pndm",      "sd15.euler_ancestral", "sd15.clip_skip2",
-                                    "sd15.no_cfg",    "sd15.batch2",          "sd2.ddim",
-                                    "sd2.euler",      "sd2.dpmpp_2m_karras",  "sdxl.ddim",
-                                    "sdxl.euler",     "sdxl.dpmpp_2m_karras", "sdxl.no_negative",
-                                    "sdxl.clip_skip1"};
+static const char *const cases[] = {"sd15.ddim",
+                                    "sd15.euler",
+                                    "sd15.dpmpp_2m_karras",
+                                    "sd15.pndm",
+                                    "sd15.euler_ancestral",
+                                    "sd15.clip_skip2",
+                                    "sd15.no_cfg",
+                                    "sd15.batch2",
+                                    "sd2.ddim",
+                                    "sd2.euler",
+                                    "sd2.dpmpp_2m_karras",
+                                    "sdxl.ddim",
+                                    "sdxl.euler",
+                                    "sdxl.dpmpp_2m_karras",
+                                    "sdxl.no_negative",
+                                    "sdxl.clip_skip1",
+                                    "sd15.img2img.ddim",
+                                    "sd15.img2img.euler",
+                                    "sd15.img2img.dpmpp_2m_karras",
+                                    "sdxl.img2img.euler",
+                                    "sd15.inpaint9.ddim",
+                                    "sd15.inpaint9.strength0.7",
+                                    "sd15.inpaint4.strength0.7"};
 
 static enum hep_dtype dtype = HEP_F32;
 
@@ -52,10 +70,13 @@ struct run {
     float *conditioning[ROWS], *pooled[ROWS]; /* [2, …] each */
     int64_t tokens, context_dim, pooled_dim;
     void *plan;
+    struct row_source source; /* of a case with an image; its values: */
+    float init_latents[ELEMENTS], masked_latents[ELEMENTS], latent_mask[ELEMENTS / 4];
     int rows;
 };
 
-/* The golden's draws: 0 is the initial noise of image `row`, k the k-th draw of its scheduler. */
+/* The golden's draws: 0 is the initial noise of image `row`, k the k-th draw of its scheduler. Where it begins from an
+   image they are numbered as diffusers draws them. */
 struct golden_noise {
     const struct run *run;
     size_t row;
@@ -67,7 +88,9 @@ static void golden_draw(const void *context, uint64_t seed, uint32_t number, siz
     char name[16] = "latents";
     size_t all = 0;
     (void)seed;
-    if (number > 0)
+    if (!golden_tensors_find(golden->run->tensors, name, &all))
+        snprintf(name, sizeof name, "rand.%u", number);
+    else if (number > 0)
         snprintf(name, sizeof name, "rand.%u", number - 1);
     const float *values = golden_tensors_find(golden->run->tensors, name, &all);
     ck_assert_msg(values && (golden->row + 1) * count <= all, "%s: %s", golden->run->label, name);
@@ -120,6 +143,50 @@ static void encode_row(struct run *run, int row)
     free(unused);
 }
 
+/* diffusers draws, in this order: latents of the image (unless they begin in noise), noise, masked latents. */
+static void encode_image(struct run *run, const unsigned char *planes, const unsigned char *mask)
+{
+    enum { PLACES = HEIGHT * WIDTH };
+    static unsigned char image[PLACES * 3], painted[PLACES];
+    static float moments[2 * ELEMENTS], noise[ELEMENTS];
+    const struct golden_noise draws = {run, 0};
+    struct image_encoder encoder;
+    bool inpaints = strstr(run->label, "inpaint9") != NULL, whole = strcmp(run->label, "sd15.inpaint9.ddim") == 0;
+    for (int i = 0; i < PLACES; i++)
+        for (int c = 0; c < 3; c++)
+            image[3 * i + c] = planes[c * PLACES + i];
+    ck_assert_ok(image_encoder_open(&run->networks, &run->model.self, &run->model.vae, &encoder, error));
+    ck_assert_ok(image_encoder_run(&encoder, image, NULL, HEIGHT / FACTOR, WIDTH / FACTOR, moments, error));
+    golden_draw(&draws, 0, 0, ELEMENTS, noise);
+    image_latents(encoder.config, moments, noise, ELEMENTS, run->init_latents);
+    run->source = (struct row_source){.latents = run->init_latents, .noise_draw = whole ? 0 : 1, .step_draw = 2};
+    if (!strstr(run->label, "inpaint"))
+        return;
+    for (int i = 0; i < PLACES; i++)
+        painted[i] = mask[i] ? 255 : 0;
+    image_latent_mask(painted, HEIGHT / FACTOR, WIDTH / FACTOR, FACTOR, run->latent_mask);
+    run->source.mask = run->latent_mask;
+    if (!inpaints)
+        return;
+    ck_assert_ok(image_encoder_run(&encoder, image, painted, HEIGHT / FACTOR, WIDTH / FACTOR, moments, error));
+    golden_draw(&draws, 0, whole ? 1 : 2, ELEMENTS, noise);
+    image_latents(encoder.config, moments, noise, ELEMENTS, run->masked_latents);
+    run->source.masked = run->masked_latents;
+}
+
+static void make_source(struct run *run)
+{
+    size_t count = 0, of_mask = 0;
+    if (!strstr(run->label, "img2img") && !strstr(run->label, "inpaint"))
+        return;
+    struct golden_tensors *inputs = golden_tensors_open(DATA "goldens/pipelines/inputs.safetensors");
+    const unsigned char *image = golden_tensors_find_u8(inputs, "image", &count),
+                        *mask = golden_tensors_find_u8(inputs, "mask", &of_mask);
+    ck_assert(count == 3 * HEIGHT * WIDTH && of_mask == HEIGHT * WIDTH);
+    encode_image(run, image, mask);
+    golden_tensors_close(inputs);
+}
+
 static void make_plan(struct run *run, struct hep_scheduler_plan *plan)
 {
     char path[512];
@@ -129,7 +196,8 @@ static void make_plan(struct run *run, struct hep_scheduler_plan *plan)
              hep_json_str(run->golden, "model", ""));
     json_t *config = golden_json(path);
     json_object_update(config, json_object_get(run->golden, "scheduler_changes"));
-    run->plan = scheduler_blob(hep_json_str(run->golden, "scheduler", ""), config, steps, &bytes);
+    double strength = hep_json_num(json_object_get(run->golden, "arguments"), "strength", 1);
+    run->plan = scheduler_blob_of(hep_json_str(run->golden, "scheduler", ""), config, steps, strength, &bytes);
     ck_assert_ok(hep_scheduler_plan_open(run->plan, bytes, plan, error));
     json_decref(config);
 }
@@ -144,7 +212,9 @@ static void init_row(struct run *run, int i, const struct hep_scheduler_plan *pl
     job->row_count = 1;
     job->rows[0] =
         (struct row){.index = (uint32_t)i,
-                     .shape = {4, HEIGHT / FACTOR, WIDTH / FACTOR, run->tokens, run->context_dim, run->pooled_dim},
+                     .shape = {4, HEIGHT / FACTOR, WIDTH / FACTOR, run->tokens, run->context_dim, run->pooled_dim,
+                               run->source.masked ? 5 : 0},
+                     .source = run->source,
                      .plan = &job->plan,
                      .slots = &job->slots,
                      .negative = run->conditioning[i],
@@ -227,6 +297,7 @@ START_TEST(a_whole_run_is_diffusers)
     published_model_init(&run.model, path, dtype);
     for (int i = 0; i < run.rows; i++)
         encode_row(&run, i);
+    make_source(&run);
     denoise(&run);
     batch_trim(&run.batch, &run.model.self);
     networks_clear(&run.networks, &run.model.self);

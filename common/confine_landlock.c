@@ -6,6 +6,7 @@
 
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/model_kinds.h"
 #include "common/url.h"
 
 #include <dirent.h>
@@ -127,18 +128,26 @@ static enum hep_status add_path(const struct ruleset *set, const char *path, uns
     return code == 0 ? HEP_OK : hep_fail_errno(error, reason, "permitting %s", path);
 }
 
-/* A model's folder may be kept elsewhere, with a link to it among the models. */
-static enum hep_status add_linked(const struct ruleset *set, const char *folder, unsigned rights,
+/* A model's folder may be kept elsewhere, with a link to it among the models, and so may all files of a kind. Links
+   count in the folder and in the folders of the kinds below it (model_kinds.def), not inside a model: others made
+   those. */
+static enum hep_status add_linked(const struct ruleset *set, const char *folder, unsigned rights, int depth,
                                   struct hep_error *error)
 {
-    char path[HEP_PATH_MAX + 256];
+    char path[HEP_PATH_MAX];
     enum hep_status status = HEP_OK;
+    enum hep_model_kind kind;
     struct stat about;
     DIR *directory = opendir(folder);
     for (struct dirent *entry; directory && status == HEP_OK && (entry = readdir(directory));) {
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (entry->d_name[0] != '.' && lstat(path, &about) == 0 && S_ISLNK(about.st_mode) && stat(path, &about) == 0)
+        if (entry->d_name[0] == '.' ||
+            (size_t)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) >= sizeof path)
+            continue;
+        if (lstat(path, &about) == 0 && S_ISLNK(about.st_mode) && stat(path, &about) == 0)
             status = add_path(set, path, rights, error);
+        if (status == HEP_OK && depth < 2 &&
+            (strcmp(entry->d_name, HEP_MODEL_TREE) == 0 || hep_model_kind_of_folder(entry->d_name, &kind)))
+            status = add_linked(set, path, rights, depth + 1, error);
     }
     if (directory)
         closedir(directory);
@@ -156,7 +165,7 @@ static enum hep_status add_setting(const struct ruleset *set, const struct path_
             continue;
         HEP_TRY(add_path(set, path, row->rights, error));
         if (row->rights & LIST)
-            HEP_TRY(add_linked(set, path, row->rights, error));
+            HEP_TRY(add_linked(set, path, row->rights, 0, error));
     }
     return HEP_OK;
 }

@@ -58,7 +58,8 @@
 #define HEP_INPUT_PIXELS_MAX         (1 << 26)    /* of an image that is opened                                 */
 #define HEP_SAFETENSORS_HEADER_MAX   (100u << 20)
 #define HEP_SHARDS_MAX               256         /* files of one component                                     */
-#define HEP_MODELS_MAX               512         /* model folders that are listed                              */
+#define HEP_MODELS_MAX               2048        /* models and files of all kinds that are listed              */
+#define HEP_MODEL_DEPTH_MAX          4           /* folders below the folder of a kind                         */
 #define HEP_CONFIG_FILE_MAX          (1u << 20)  /* heptad.conf                                                */
 #define HEP_CONFIG_LINE_MAX          16384u      /* a line of it                                               */
 #define HEP_CONFIG_JSON_MAX          (1u << 20)  /* a config.json of a model                                   */

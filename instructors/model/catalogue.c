@@ -1,16 +1,18 @@
-/* Finds models below the configured folders and keeps what inspect.c says of them. Never reads a weight's values. */
+/* Keeps what find.c found and what inspect.c says of it. Never reads a weight's values. */
 #include "instructors/model/catalogue.h"
 
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "instructors/model/find.h"
 #include "instructors/model/inspect.h"
+#include "nn/weights/folder.h"
+#include "nn/weights/safetensors.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 void catalogue_init(struct catalogue *catalogue, const char *paths)
 {
@@ -20,10 +22,13 @@ void catalogue_init(struct catalogue *catalogue, const char *paths)
 
 void catalogue_clear(struct catalogue *catalogue)
 {
+    for (int i = 0; i < catalogue->count; i++)
+        free(catalogue->entries[i].path);
     free(hep_take(&catalogue->entries));
     catalogue->count = 0;
 }
 
+/* ---- what is known of each kind ---------------------------------------------------------------------------------- */
 /* The family follows from the configuration, never from the folder's name. */
 static const char *family_of(const struct inspection *found)
 {
@@ -32,12 +37,12 @@ static const char *family_of(const struct inspection *found)
     return found->unet.use_linear_projection ? "sd2" : "sd1";
 }
 
-static enum hep_status read_model(const char *path, struct catalogue_entry *entry, struct hep_error *error)
+static enum hep_status read_checkpoint(struct catalogue_entry *entry, struct hep_error *error)
 {
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     struct inspection found;
     json_t *scheduler = NULL;
-    HEP_TRY(hep_model_open(path, &model, error));
+    HEP_TRY(hep_model_open(entry->path, &model, error));
     HEP_TRY(inspect_model(model, NULL, NULL, &found, error));
     HEP_TRY(hep_model_scheduler_config(model, &scheduler, error));
     snprintf(entry->prediction_type, sizeof entry->prediction_type, "%s",
@@ -54,56 +59,75 @@ static enum hep_status read_model(const char *path, struct catalogue_entry *entr
     return HEP_OK;
 }
 
-static bool looks_like_model(const char *path)
+/* A file of any other kind: its header, whole and sound. What the tensors are for, its loader says. */
+static enum hep_status read_file(struct catalogue_entry *entry, struct hep_error *error)
 {
-    char index[HEP_PATH_MAX + 32];
-    struct stat state;
-    snprintf(index, sizeof index, "%s/model_index.json", path);
-    return stat(index, &state) == 0;
-}
-
-static bool has_name(const struct catalogue *catalogue, const char *name)
-{
-    for (int i = 0; i < catalogue->count; i++)
-        if (strcmp(catalogue->entries[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* A name twice: the first folder in the configured order wins. */
-static enum hep_status add(struct catalogue *catalogue, const char *folder, const char *name, struct hep_error *error)
-{
-    if (catalogue->count == HEP_MODELS_MAX || strlen(name) >= HEP_NAME_MAX || has_name(catalogue, name))
-        return HEP_OK;
-    struct catalogue_entry *grown = realloc(catalogue->entries, (size_t)(catalogue->count + 1) * sizeof *grown);
-    if (!grown)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
-    catalogue->entries = grown;
-    struct catalogue_entry *entry = &grown[catalogue->count];
-    memset(entry, 0, sizeof *entry);
-    entry->family = "";
-    if ((size_t)snprintf(entry->path, sizeof entry->path, "%s/%s", folder, name) >= sizeof entry->path ||
-        !looks_like_model(entry->path))
-        return HEP_OK;
-    snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, name);
-    if (read_model(entry->path, entry, &entry->problem) != HEP_OK) {
-        char quoted[HEP_ERROR_MESSAGE_MAX];
-        if (entry->problem.code == HEP_E_NO_MEMORY) { /* it says nothing of the model */
-            if (error)
-                *error = entry->problem;
-            return hep_prefix(error, "model %s", name), HEP_E_NO_MEMORY;
-        }
-        entry->family = "";
-        hep_log(HEP_WARNING, "model.unusable", "model=%s code=%s reason=%s", name, hep_status_name(entry->problem.code),
-                hep_log_quote(entry->problem.message, quoted, sizeof quoted));
+    HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
+    uint64_t bytes[HEP_DTYPE_COUNT] = {0};
+    char name[HEP_PATH_MAX];
+    int folder;
+    HEP_TRY(hep_folder_open_parent(entry->path, &folder, name, error));
+    enum hep_status status = hep_safetensors_open(folder, name, &file, error);
+    close(folder);
+    HEP_TRY(status);
+    for (size_t i = 0; i < hep_safetensors_count(file); i++) {
+        const struct hep_safetensors_entry *tensor = hep_safetensors_at(file, i);
+        entry->bytes += tensor->bytes;
+        bytes[tensor->dtype] += tensor->bytes;
+        if (bytes[tensor->dtype] > bytes[entry->dtype])
+            entry->dtype = tensor->dtype;
     }
-    catalogue->count++;
     return HEP_OK;
 }
 
-static int by_name(const void *a, const void *b)
+/* Its config is JSON; more is the loader's to say. */
+static enum hep_status read_folder(struct catalogue_entry *entry, struct hep_error *error)
 {
-    return strcmp(((const struct catalogue_entry *)a)->name, ((const struct catalogue_entry *)b)->name);
+    json_t *config = NULL;
+    int folder;
+    HEP_TRY(hep_folder_open(entry->path, &folder, error));
+    enum hep_status status = hep_folder_read_json(folder, "config.json", &config, error);
+    close(folder);
+    json_decref(config);
+    return status;
+}
+
+/* Reads what can be known without a weight's value into the entry: family, bytes, dtype. To add a kind's own: a row. */
+static const struct kind_row {
+    enum hep_status (*read_file)(struct catalogue_entry *entry, struct hep_error *error);
+    enum hep_status (*read_folder)(struct catalogue_entry *entry, struct hep_error *error);
+} kind_rows[HEP_MODEL_KIND_COUNT] = {
+    [HEP_MODEL_CHECKPOINT] = {read_checkpoint, read_checkpoint},
+    [HEP_MODEL_VAE] = {read_file, read_folder},
+    [HEP_MODEL_LORA] = {read_file, read_folder},
+    [HEP_MODEL_CONTROLNET] = {read_file, read_folder},
+    [HEP_MODEL_UPSCALER] = {read_file, read_folder},
+    [HEP_MODEL_EMBEDDING] = {read_file, read_folder},
+};
+
+/* ---- scanning ---------------------------------------------------------------------------------------------------- */
+static const struct catalogue_entry *find_entry(const struct catalogue *catalogue, enum hep_model_kind kind,
+                                                const char *name)
+{
+    for (int i = 0; i < catalogue->count; i++)
+        if (catalogue->entries[i].kind == kind && strcmp(catalogue->entries[i].name, name) == 0)
+            return &catalogue->entries[i];
+    return NULL;
+}
+
+static void inspect(struct catalogue_entry *entry)
+{
+    const struct kind_row *row = &kind_rows[entry->kind];
+    struct hep_error *problem = &entry->problem;
+    enum hep_status status = entry->is_folder ? HEP_OK : find_format(entry->path, problem);
+    if (status == HEP_OK)
+        status = entry->is_folder ? row->read_folder(entry, problem) : row->read_file(entry, problem);
+    if (status == HEP_OK)
+        return;
+    char quoted[HEP_ERROR_MESSAGE_MAX];
+    entry->family = "";
+    hep_log(HEP_WARNING, "model.unusable", "kind=%s name=%s code=%s reason=%s", hep_model_kind_name(entry->kind),
+            entry->name, hep_status_name(problem->code), hep_log_quote(problem->message, quoted, sizeof quoted));
 }
 
 struct scan {
@@ -112,86 +136,98 @@ struct scan {
     void *context;
 };
 
-static enum hep_status scan_folder(const struct scan *scan, const char *folder, struct hep_error *error)
+/* A name twice: the first folder in the configured order wins. */
+static enum hep_status add(void *context, const struct find_item *item, struct hep_error *error)
 {
-    DIR *directory = opendir(folder);
-    enum hep_status status = HEP_OK;
-    if (!directory) {
-        hep_log(HEP_WARNING, "model.path_missing", "path=%s", folder);
+    const struct scan *scan = context;
+    struct catalogue *catalogue = scan->catalogue;
+    if (scan->progress)
+        scan->progress(scan->context, item->name);
+    if (find_entry(catalogue, item->kind, item->name))
         return HEP_OK;
-    }
-    for (struct dirent *item; status == HEP_OK && (item = readdir(directory));) {
-        if (item->d_name[0] == '.')
-            continue;
-        if (scan->progress)
-            scan->progress(scan->context, item->d_name);
-        status = add(scan->catalogue, folder, item->d_name, error);
-    }
-    closedir(directory);
-    return status;
-}
-
-enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
-                               void *context, int *found, struct hep_error *error)
-{
-    struct catalogue fresh;
-    struct scan scan = {&fresh, progress, context};
-    char paths[HEP_PATH_MAX], *rest = paths, *folder;
-    enum hep_status status = HEP_OK;
-    catalogue_init(&fresh, catalogue->paths);
-    snprintf(paths, sizeof paths, "%s", catalogue->paths);
-    while (status == HEP_OK && (folder = strsep(&rest, ":")))
-        if (folder[0])
-            status = scan_folder(&scan, folder, error);
-    if (status != HEP_OK) {
-        catalogue_clear(&fresh);
-        return status;
-    }
-    if (fresh.count > 1)
-        qsort(fresh.entries, (size_t)fresh.count, sizeof *fresh.entries, by_name);
-    catalogue_clear(catalogue);
-    *catalogue = fresh;
-    *found = fresh.count;
+    if (catalogue->count == HEP_MODELS_MAX)
+        return hep_log(HEP_WARNING, "model.too_many", "most=%d skipped=%s", HEP_MODELS_MAX, item->path), HEP_OK;
+    struct catalogue_entry *grown = realloc(catalogue->entries, (size_t)(catalogue->count + 1) * sizeof *grown);
+    if (!grown)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
+    catalogue->entries = grown;
+    struct catalogue_entry *entry = &grown[catalogue->count];
+    *entry = (struct catalogue_entry){.kind = item->kind, .is_folder = item->is_folder, .family = ""};
+    entry->path = strdup(item->path);
+    if (!entry->path)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
+    catalogue->count++;
+    snprintf(entry->name, sizeof entry->name, "%s", item->name);
+    inspect(entry);
     return HEP_OK;
 }
 
-void catalogue_note_load(struct catalogue *catalogue, const char *name, const struct hep_error *error)
+static int by_kind_and_name(const void *a, const void *b)
+{
+    const struct catalogue_entry *x = a, *y = b;
+    return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
+                               void *context, struct hep_error *error)
+{
+    struct scan scan = {catalogue, progress, context};
+    catalogue_clear(catalogue);
+    HEP_TRY(find_models(catalogue->paths, add, &scan, error));
+    if (catalogue->count > 1)
+        qsort(catalogue->entries, (size_t)catalogue->count, sizeof *catalogue->entries, by_kind_and_name);
+    return HEP_OK;
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------- */
+int catalogue_count(const struct catalogue *catalogue, enum hep_model_kind kind, bool usable_only)
+{
+    int count = 0;
+    for (int i = 0; i < catalogue->count; i++)
+        count += catalogue->entries[i].kind == kind && (!usable_only || catalogue->entries[i].problem.code == HEP_OK);
+    return count;
+}
+
+void catalogue_note_load(struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
+                         const struct hep_error *error)
 {
     for (int i = 0; i < catalogue->count; i++)
-        if (strcmp(catalogue->entries[i].name, name) == 0)
+        if (catalogue->entries[i].kind == kind && strcmp(catalogue->entries[i].name, name) == 0)
             catalogue->entries[i].load_problem = *error;
 }
 
-static enum hep_status not_found(const struct catalogue *catalogue, const char *name, struct hep_error *error)
+static enum hep_status not_found(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
+                                 struct hep_error *error)
 {
     char names[HEP_ERROR_HINT_MAX] = "";
+    const char *what = hep_model_kind_field(kind);
     for (int i = 0; i < catalogue->count; i++) {
         size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", catalogue->entries[i].name);
+        if (catalogue->entries[i].kind == kind)
+            snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", catalogue->entries[i].name);
     }
-    hep_fail_field(error, HEP_E_NOT_FOUND, "model", "there is no model \"%.60s\" below %.200s", name, catalogue->paths);
+    hep_fail_field(error, HEP_E_NOT_FOUND, what, "there is no %s \"%.60s\" below %.200s", what, name, catalogue->paths);
     if (names[0])
-        hep_hint(error, "models here: %.200s", names);
+        hep_hint(error, "%ss here: %.200s", what, names);
     else
-        hep_hint(error, "put a diffusers model folder below %.180s, then `heptctl call model.scan`", catalogue->paths);
+        hep_hint(error, "put it below %.150s (docs/models.md), then `heptctl models --scan`", catalogue->paths);
     return HEP_E_NOT_FOUND;
 }
 
-enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name,
+enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                const struct catalogue_entry **entry, struct hep_error *error)
 {
-    for (int i = 0; i < catalogue->count; i++) {
-        const struct catalogue_entry *candidate = &catalogue->entries[i];
-        bool wanted = name[0] ? strcmp(candidate->name, name) == 0 : candidate->problem.code == HEP_OK;
-        if (!wanted)
-            continue;
-        if (candidate->problem.code != HEP_OK) {
-            if (error)
-                *error = candidate->problem;
-            return hep_prefix(error, "model %s", candidate->name), candidate->problem.code;
-        }
-        *entry = candidate;
-        return HEP_OK;
+    const struct catalogue_entry *found = name[0] ? find_entry(catalogue, kind, name) : NULL;
+    for (int i = 0; !name[0] && !found && i < catalogue->count; i++)
+        if (catalogue->entries[i].kind == kind && catalogue->entries[i].problem.code == HEP_OK)
+            found = &catalogue->entries[i];
+    if (!found)
+        return not_found(catalogue, kind, name, error);
+    if (found->problem.code != HEP_OK) {
+        if (error)
+            *error = found->problem;
+        return hep_prefix(error, "%s %s", hep_model_kind_field(kind), found->name), found->problem.code;
     }
-    return not_found(catalogue, name, error);
+    *entry = found;
+    return HEP_OK;
 }

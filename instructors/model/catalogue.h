@@ -1,49 +1,55 @@
 /*
- * The models that this daemon knows: every diffusers folder found directly below the configured paths, by the name of
- * its folder. A request names a model by that name and never by a path. Scanning reads everything but the weights'
- * values (inspect.h); a folder that looks like a model and is not usable stays in the list with the reason.
+ * The models and files of other kinds (LoRAs, VAEs, ControlNets, upscalers, embeddings) that this daemon knows, by kind
+ * and name: what find.h finds below the configured paths. A request names one and never gives a path. Scanning reads
+ * everything but the weights' values (inspect.h); what looks like a model and is not usable stays in the list with the
+ * reason.
  */
 #ifndef HEP_INSTRUCTORS_MODEL_CATALOGUE_H
 #define HEP_INSTRUCTORS_MODEL_CATALOGUE_H
 
+#include "common/model_kinds.h"
 #include "nn/weights/model_folder.h"
 
-/* One model. */
+/* One model, or one file of another kind. */
 struct catalogue_entry {
-    char name[HEP_NAME_MAX];  /* name of its folder                                */
-    char path[HEP_PATH_MAX];  /* absolute                                          */
-    const char *family;       /* "sd1", "sd2", "sdxl", or "" if it is not usable   */
-    uint64_t bytes;           /* of all component files, as stored                 */
-    enum hep_dtype dtype;     /* which most of the UNet's weights have             */
+    enum hep_model_kind kind;
+    char name[HEP_NAME_MAX];       /* of its folder, or of its file without the ending; "xl/NAME" below a folder */
+    char *path;                    /* absolute, owned; of a link, where it leads        */
+    bool is_folder;                /* else a single file                                */
+    const char *family;            /* "sd1", "sd2", "sdxl", or "" if it is not usable   */
+    uint64_t bytes;                /* of all component files, as stored                 */
+    enum hep_dtype dtype;          /* which most of the (UNet's) weights have           */
+    struct hep_error problem;      /* code OK if it is usable                           */
+    struct hep_error load_problem; /* of the last load since the scan; code OK if that went well or there was none */
+    /* checkpoints only */
     int latent_channels;      /* of the VAE                                        */
     int vae_scale_factor;     /* pixels per latent                                 */
     int context_dim;          /* width of the conditioning                         */
     int in_channels;          /* of the UNet: 4, or 9 for inpainting               */
     char prediction_type[24]; /* "epsilon", "v_prediction", "sample"               */
     struct hep_model_defaults defaults;
-    struct hep_error problem;      /* code OK if it is usable                           */
-    struct hep_error load_problem; /* of the last load since the scan; code OK if that went well or there was none */
 };
 
 struct catalogue {
     char paths[HEP_PATH_MAX]; /* colon-separated folders                           */
     int count;
-    struct catalogue_entry *entries; /* [count], by name                           */
+    struct catalogue_entry *entries; /* [count], by kind, then by name             */
 };
 
 /* paths: colon-separated folders; one that is missing is skipped and logged. */
 void catalogue_init(struct catalogue *catalogue, const char *paths);
 void catalogue_clear(struct catalogue *catalogue);
-/* Reads the folders again; *found is how many models there are. progress (may be NULL) is called before each model: a
-   folder of the size of Stable Diffusion takes some 70 ms, most of it for the tokenizer. NO_MEMORY: the list stays as
-   it was; every other problem of a model is kept with it. */
+/* Reads the folders again. progress (may be NULL) is called before each model: a folder of the size of Stable Diffusion
+   takes some 70 ms, most of it for the tokenizer. */
 enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
-                               void *context, int *found, struct hep_error *error);
-/* Keeps what a load of the model ended with, for model.list. */
-void catalogue_note_load(struct catalogue *catalogue, const char *name, const struct hep_error *error);
-/* The entry of this name; "" gives the only usable or else the first one. NOT_FOUND lists the names there are. The
-   entry's own problem if it is not usable. */
-enum hep_status catalogue_find(const struct catalogue *catalogue, const char *name,
+                               void *context, struct hep_error *error);
+int catalogue_count(const struct catalogue *catalogue, enum hep_model_kind kind, bool usable_only);
+/* Keeps what a load ended with, for model.list. */
+void catalogue_note_load(struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
+                         const struct hep_error *error);
+/* The entry of this kind and name; "" gives the only usable or else the first one. NOT_FOUND lists the names there are,
+   and has the kind's field. The entry's own problem if it is not usable. Valid until the next scan. */
+enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                const struct catalogue_entry **entry, struct hep_error *error);
 
 #endif

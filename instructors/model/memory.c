@@ -43,7 +43,7 @@ enum hep_status model_unload(struct hep_call *call, const void *request, void *r
     struct model_state *state = state_of(call);
     const struct catalogue_entry *entry;
     if (name[0] && !cache_is_loaded(&state->cache, name))
-        HEP_TRY(catalogue_find(&state->catalogue, name, &entry, error));
+        HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, name, &entry, error));
     if (name[0] && cache_is_pinned(&state->cache, name))
         return hep_fail_field(error, HEP_E_NOT_NOW, "model", "model %s is in use by a session", name);
     ((struct unload_reply *)reply)->freed_bytes = cache_unload(&state->cache, name[0] ? name : NULL);

@@ -19,14 +19,17 @@
 struct load_request {
     struct hep_str model, component, dtype, session;
 };
+struct kind_request {
+    struct hep_str model, kind;
+};
 struct json_reply {
     json_t *value;
 };
 struct scan_reply {
-    int32_t found;
+    int32_t found, files;
 };
 struct info_reply {
-    struct hep_str name, family, dtype, path, prediction_type;
+    struct hep_str name, kind, family, dtype, path, prediction_type;
     uint64_t bytes;
     int32_t latent_channels, vae_scale_factor, context_dim;
     bool loaded, usable;
@@ -41,10 +44,27 @@ struct load_reply {
 };
 
 static const char *const component_kinds[] = {"unet", "vae", "text_encoder", "scheduler", "", NULL};
+static const char *const kind_choices[] = {
+#define HEP_MODEL_KIND(id, name, field, help) name,
+#define HEP_MODEL_FOLDER(name, kind)
+#include "common/model_kinds.def"
+#undef HEP_MODEL_KIND
+#undef HEP_MODEL_FOLDER
+    NULL};
 static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
 static const struct hep_field name_fields[] = {
     HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
+};
+static const struct hep_field info_fields[] = {
+    HEP_FIELD(STR, kind_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, kind_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = kind_choices,
+              .help = "what it is: a model, or something that goes with one"),
+};
+static const struct hep_field list_fields[] = {
+    HEP_FIELD(STR, kind_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = kind_choices,
+              .help = "what to list"),
 };
 static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
@@ -57,7 +77,8 @@ static const struct hep_field load_fields[] = {
               .help = "session that holds the model until model.release"),
 };
 static const struct hep_field scan_reply_fields[] = {
-    HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "model folders found, unusable ones included"),
+    HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "models found, unusable ones included"),
+    HEP_FIELD(I32, scan_reply, files, REQUIRED, .help = "files of other kinds found, unusable ones included"),
 };
 static const struct hep_field verify_reply_fields[] = {
     {.name = "files",
@@ -73,15 +94,16 @@ static const struct hep_field defaults_fields[] = {
     HEP_SAYS(I32, "height", REQUIRED, "pixels"),
     HEP_SAYS(STR, "scheduler", REQUIRED, "\"\" = as its configuration says"),
     HEP_END_OF_FIELDS};
-enum { INFO_FIELDS = 13 };
+enum { INFO_FIELDS = 14 };
 static const struct hep_field info_reply_fields[INFO_FIELDS + 1] = {
-    HEP_FIELD(STR, info_reply, name, REQUIRED, .help = "name of its folder"),
+    HEP_FIELD(STR, info_reply, name, REQUIRED, .help = "of its folder, or of its file without the ending"),
+    HEP_FIELD(STR, info_reply, kind, REQUIRED, .help = "checkpoint, vae, lora, controlnet, upscaler, embedding"),
     HEP_FIELD(BOOL, info_reply, usable, REQUIRED, .help = "whether it can be loaded"),
     HEP_FIELD(BOOL, info_reply, loaded, REQUIRED, .help = "whether some of it is in shared memory"),
     HEP_FIELD(STR, info_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl"),
     HEP_FIELD(STR, info_reply, dtype, OPTIONAL, .help = "of the UNet's weights as stored"),
     HEP_FIELD(U64, info_reply, bytes, REQUIRED, .help = "of all weight files"),
-    HEP_FIELD(STR, info_reply, path, REQUIRED, .help = "its folder"),
+    HEP_FIELD(STR, info_reply, path, REQUIRED, .help = "its folder or file"),
     HEP_FIELD(STR, info_reply, prediction_type, OPTIONAL, .help = "epsilon, v_prediction, sample"),
     HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
@@ -134,11 +156,8 @@ static void tell_progress(void *context, const char *note)
 void model_show(struct model_state *state)
 {
     const struct cache *cache = &state->cache;
-    int usable = 0;
-    for (int i = 0; i < state->catalogue.count; i++)
-        usable += state->catalogue.entries[i].problem.code == HEP_OK;
-    atomic_store(&state->view.found, state->catalogue.count);
-    atomic_store(&state->view.usable, usable);
+    atomic_store(&state->view.found, catalogue_count(&state->catalogue, HEP_MODEL_CHECKPOINT, false));
+    atomic_store(&state->view.usable, catalogue_count(&state->catalogue, HEP_MODEL_CHECKPOINT, true));
     atomic_store(&state->view.components, cache->count);
     atomic_store(&state->view.pins, cache->pin_count);
     atomic_store(&state->view.packed, cache->packed);
@@ -169,6 +188,7 @@ static json_t *defaults_to_json(const struct hep_model_defaults *defaults)
 static void describe(const struct model_state *state, const struct catalogue_entry *entry, struct info_reply *reply)
 {
     *reply = (struct info_reply){.name = hep_str_of(entry->name),
+                                 .kind = hep_str_of(hep_model_kind_name(entry->kind)),
                                  .family = hep_str_of(entry->family),
                                  .path = hep_str_of(entry->path),
                                  .bytes = entry->bytes,
@@ -178,22 +198,32 @@ static void describe(const struct model_state *state, const struct catalogue_ent
                                  .prediction_type = hep_str_of(entry->prediction_type),
                                  .usable = entry->problem.code == HEP_OK,
                                  .loaded = cache_is_loaded(&state->cache, entry->name)};
-    if (reply->usable) {
+    if (reply->usable)
         reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
+    if (reply->usable && entry->kind == HEP_MODEL_CHECKPOINT)
         reply->defaults = defaults_to_json(&entry->defaults);
-    }
     if (!reply->usable || entry->load_problem.code != HEP_OK)
         reply->problem = hep_error_to_json(reply->usable ? &entry->load_problem : &entry->problem);
+}
+
+/* One of kind_choices. */
+static enum hep_model_kind kind_of(const char *name)
+{
+    enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
+    hep_assert(hep_model_kind_find(name, &kind));
+    return kind;
 }
 
 static enum hep_status model_list(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     struct model_state *state = state_of(call);
+    enum hep_model_kind kind = kind_of(((const struct kind_request *)request)->kind.data);
     json_t *models = json_array();
-    (void)request;
     (void)error;
     for (int i = 0; i < state->catalogue.count; i++) {
         struct info_reply info;
+        if (state->catalogue.entries[i].kind != kind)
+            continue;
         describe(state, &state->catalogue.entries[i], &info);
         json_array_append_new(models, hep_encode(info_reply_fields, INFO_FIELDS, &info));
     }
@@ -203,20 +233,21 @@ static enum hep_status model_list(struct hep_call *call, const void *request, vo
 
 static enum hep_status model_info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
-    const struct name_request *info = request;
+    const struct kind_request *info = request;
     const struct catalogue_entry *entry;
-    HEP_TRY(catalogue_find(&state_of(call)->catalogue, info->model.data, &entry, error));
+    HEP_TRY(catalogue_find(&state_of(call)->catalogue, kind_of(info->kind.data), info->model.data, &entry, error));
     describe(state_of(call), entry, reply);
     return HEP_OK;
 }
 
 static enum hep_status model_scan(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
-    int found;
+    struct catalogue *catalogue = &state_of(call)->catalogue;
     (void)request;
-    HEP_TRY(catalogue_scan(&state_of(call)->catalogue, tell_progress, call, &found, error));
+    HEP_TRY(catalogue_scan(catalogue, tell_progress, call, error));
     model_show(state_of(call));
-    ((struct scan_reply *)reply)->found = found;
+    int found = catalogue_count(catalogue, HEP_MODEL_CHECKPOINT, false);
+    *(struct scan_reply *)reply = (struct scan_reply){found, catalogue->count - found};
     return HEP_OK;
 }
 
@@ -333,10 +364,10 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     const struct catalogue_entry *entry;
     struct hep_error failure = {0};
     enum hep_dtype dtype;
-    HEP_TRY(catalogue_find(&state->catalogue, load->model.data, &entry, error));
+    HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, load->model.data, &entry, error));
     HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
     enum hep_status status = load_model(call, entry, dtype, reply, &failure);
-    catalogue_note_load(&state->catalogue, entry->name, &failure);
+    catalogue_note_load(&state->catalogue, HEP_MODEL_CHECKPOINT, entry->name, &failure);
     model_show(state);
     if (status != HEP_OK) {
         if (error)
@@ -392,7 +423,7 @@ static enum hep_status model_verify(struct hep_call *call, const void *request, 
     const struct name_request *verify = request;
     const struct catalogue_entry *entry;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    HEP_TRY(catalogue_find(&state_of(call)->catalogue, verify->model.data, &entry, error));
+    HEP_TRY(catalogue_find(&state_of(call)->catalogue, HEP_MODEL_CHECKPOINT, verify->model.data, &entry, error));
     HEP_TRY(open_model(entry, &model, error));
     json_t *files = json_array();
     enum hep_status status = verify_files(call, model, files, error);
@@ -430,7 +461,7 @@ static void tell_starting(void *context, const char *note)
 static enum hep_status start(struct hep_instructor *self, void **result, struct hep_error *error)
 {
     const char *paths = hep_instructor_setting(self, "models.paths");
-    int found, adopted, removed;
+    int adopted, removed;
     enum hep_dtype dtype;
     HEP_TRY(hep_isa_check(error));
     HEP_TRY(read_dtype(self, &dtype, error));
@@ -440,7 +471,7 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
     state->dtype = dtype;
     catalogue_init(&state->catalogue, paths ? paths : "share/models");
     cache_init(&state->cache, hep_instructor_instance(self), hep_instructor_generation(self), budget_of(self));
-    enum hep_status status = catalogue_scan(&state->catalogue, tell_starting, self, &found, error);
+    enum hep_status status = catalogue_scan(&state->catalogue, tell_starting, self, error);
     if (status == HEP_OK)
         status = cache_adopt(&state->cache, &adopted, &removed, error);
     if (status != HEP_OK) {
@@ -449,7 +480,8 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
         return status;
     }
     model_show(state);
-    hep_log(HEP_INFO, "model.started", "models=%d adopted=%d removed=%d isa=%s dtype=%s", found, adopted, removed,
+    hep_log(HEP_INFO, "model.started", "models=%d files=%d adopted=%d removed=%d isa=%s dtype=%s",
+            catalogue_count(&state->catalogue, HEP_MODEL_CHECKPOINT, false), state->catalogue.count, adopted, removed,
             hep_isa_name(hep_isa_level()), hep_dtype_name(state->dtype));
     *result = state;
     return HEP_OK;
@@ -465,7 +497,9 @@ static void stop(struct hep_instructor *self)
 static const struct hep_operation operations[] = {
     {.name = "list",
      .handler = model_list,
-     HEP_NO_REQUEST,
+     .request = list_fields,
+     .request_count = HEP_COUNT_OF(list_fields),
+     .request_size = sizeof(struct kind_request),
      .reply = list_reply_fields,
      .reply_count = 1,
      .reply_size = sizeof(struct json_reply),
@@ -474,12 +508,12 @@ static const struct hep_operation operations[] = {
      .permission = HEP_CLIENT,
      .deadline_ms = 5000,
      .pure = true,
-     .help = "the models below the configured paths"},
+     .help = "the models, or the files of another kind, below the configured paths"},
     {.name = "scan",
      .handler = model_scan,
      HEP_NO_REQUEST,
      .reply = scan_reply_fields,
-     .reply_count = 1,
+     .reply_count = HEP_COUNT_OF(scan_reply_fields),
      .reply_size = sizeof(struct scan_reply),
      .heavy = true,
      .leaseless = true,
@@ -488,9 +522,9 @@ static const struct hep_operation operations[] = {
      .help = "look for models again"},
     {.name = "info",
      .handler = model_info,
-     .request = name_fields,
-     .request_count = HEP_COUNT_OF(name_fields),
-     .request_size = sizeof(struct name_request),
+     .request = info_fields,
+     .request_count = HEP_COUNT_OF(info_fields),
+     .request_size = sizeof(struct kind_request),
      .reply = info_reply_fields,
      .reply_count = INFO_FIELDS,
      .reply_size = sizeof(struct info_reply),

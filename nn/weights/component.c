@@ -195,7 +195,7 @@ static enum hep_status missing_weights(const struct hep_component *component, in
     for (size_t i = 0; i < HEP_COUNT_OF(pickles); i++)
         if (join(component, pickles[i], path, sizeof path, NULL) == HEP_OK && hep_folder_has_file(folder, path)) {
             hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a pickle, which can run code and is not read", path);
-            return hep_hint(error, "fetch or convert the model's safetensors files");
+            return hep_hint(error, HEP_PICKLE_HINT);
         }
     snprintf(file, sizeof file, "%s%s%s.safetensors", component->kind->stem, variant ? "." : "",
              variant ? variant : "");

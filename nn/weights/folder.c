@@ -4,11 +4,10 @@
  */
 #include "nn/weights/folder.h"
 
-#include "common/limits.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,6 +24,18 @@ enum hep_status hep_folder_open(const char *path, int *folder, struct hep_error 
     if (errno == ENOENT || errno == ENOTDIR)
         return hep_fail(error, HEP_E_NOT_FOUND, "there is no folder '%s'", path);
     return hep_fail_errno(error, errno, "cannot open folder '%s'", path);
+}
+
+enum hep_status hep_folder_open_parent(const char *path, int *folder, char *name, struct hep_error *error)
+{
+    char parent[HEP_PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    if (strlen(path) >= HEP_PATH_MAX)
+        return hep_fail(error, HEP_E_OUT_OF_RANGE, "the path '%.100s…' is too long", path);
+    snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    HEP_TRY(hep_folder_open(parent[0] ? parent : "/", folder, error));
+    snprintf(name, HEP_PATH_MAX, "%s", slash ? slash + 1 : path);
+    return HEP_OK;
 }
 
 /* openat2 does not exist before Linux 5.6 and is forbidden in some containers: walk the path component by component,

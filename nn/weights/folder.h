@@ -5,6 +5,7 @@
 #ifndef HEP_NN_WEIGHTS_FOLDER_H
 #define HEP_NN_WEIGHTS_FOLDER_H
 
+#include "common/limits.h"
 #include "common/status.h"
 
 #include <jansson.h>
@@ -12,6 +13,9 @@
 /* Opens the folder at path (any path that the operator names) as a descriptor for the functions below; the caller
    closes it. HEP_E_NOT_FOUND if it is not there or is not a folder. */
 enum hep_status hep_folder_open(const char *path, int *folder, struct hep_error *error);
+
+/* Opens the folder that holds the file at path, and says the file's name in it, name[HEP_PATH_MAX]. Errors as above. */
+enum hep_status hep_folder_open_parent(const char *path, int *folder, char *name, struct hep_error *error);
 
 /* Opens path below folder, read-only; the caller closes it. A regular file is required. HEP_E_NOT_FOUND if it is
    missing; HEP_E_BAD_MODEL if the path leaves the folder or is not a regular file. */

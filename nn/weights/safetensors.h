@@ -14,6 +14,10 @@
 
 #include "common/tensor.h"
 
+/* What to do with weights in a pickle, which is never read. */
+#define HEP_PICKLE_HINT                                                                                                \
+    "convert it: `pickle-to-safetensors FILE` (in scripts or share/heptad; it runs nothing of the file)"
+
 struct hep_safetensors;
 
 struct hep_safetensors_entry {

@@ -55,8 +55,9 @@ _heptctl() {
     ;;
   models)
     case $prev in
+    --kind|-k) mapfile -t COMPREPLY < <(compgen -W 'checkpoint vae lora controlnet upscaler embedding' -- "$cur"); return ;;
     esac
-    words=' --scan --json --state --socket --timeout --help --version'
+    words=' --scan --kind --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words models) ;;
   sessions)
     case $prev in

@@ -60,7 +60,8 @@ static enum hep_status show_one_model(struct ctl *ctl, struct hep_error *error)
 {
     json_t *model = NULL, *value;
     const char *name;
-    HEP_TRY(ctl_ask(ctl, "model.info", json_pack("{s:s}", "model", ctl->words[0]), &model, error));
+    HEP_TRY(ctl_ask(ctl, "model.info", json_pack("{s:s, s:s*}", "model", ctl->words[0], "kind", ctl_value(ctl, "kind")),
+                    &model, error));
     if (ctl->json) {
         ctl_print_json(ctl->out, model, false);
     } else {
@@ -87,7 +88,7 @@ enum hep_status ctl_models(struct ctl *ctl, struct hep_error *error)
     }
     if (ctl->word_count > 0)
         return show_one_model(ctl, error);
-    HEP_TRY(ctl_ask(ctl, "model.list", NULL, &reply, error));
+    HEP_TRY(ctl_ask(ctl, "model.list", json_pack("{s:s*}", "kind", ctl_value(ctl, "kind")), &reply, error));
     if (ctl->json)
         ctl_print_json(ctl->out, reply, false);
     else

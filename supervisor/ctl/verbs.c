@@ -103,6 +103,8 @@ static const struct ctl_option incidents_options[] = {
 };
 static const struct ctl_option models_options[] = {
     OPTION("scan", 0, NULL, "look into the model folders again first"),
+    OPTION("kind", 'k', "KIND", "files of this kind, not models", .kind = CTL_KIND_CHOICE,
+           .choices = "checkpoint vae lora controlnet upscaler embedding"),
     END_OF_OPTIONS,
 };
 

@@ -15,6 +15,7 @@ hep_test(test_inference_process SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_infe
   LIBS hep_shm hep_rpc LABELS unit TIMEOUT 300)
 add_dependencies(test_inference_process heptad-model heptad-conditioning heptad-scheduler heptad-inference heptad-postprocessing)
 set_tests_properties(test_inference_process PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
+hep_test(test_find SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_find.c LIBS hep_model_core LABELS unit)
 hep_test(test_bundle SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_bundle.c LIBS hep_nn_run hep_weights LABELS unit)
 hep_test(test_known_operations SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_known_operations.c ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c
   LIBS hep_shm hep_rpc LABELS proc TIMEOUT 240)

@@ -13,6 +13,7 @@
 #include "shm/segment.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -77,6 +78,7 @@ static bool read_about(const void *memory, uint64_t bytes, struct about *about)
     memset(about, 0, sizeof *about);
     snprintf(about->model, sizeof about->model, "%s", hep_json_str(json, "model", ""));
     snprintf(about->component, sizeof about->component, "%s", hep_json_str(json, "component", ""));
+    snprintf(about->vae, sizeof about->vae, "%s", hep_json_str(json, "vae", ""));
     about->dtype = hep_dtype_from_name(hep_json_str(json, "dtype", ""));
     bool ours = strcmp(hep_json_str(json, "build", ""), hep_build_id()) == 0 &&
                 strcmp(hep_json_str(json, "isa", ""), hep_isa_name(hep_isa_level())) == 0 && about->model[0] &&
@@ -254,29 +256,49 @@ static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char
 
 /* ---- lookup and publication
  * --------------------------------------------------------------------------------------------- */
-/* The list of a component's files: with contents (slow, once) or with sizes and times only. */
-static enum hep_status digest_files(const struct hep_model *model, const char *name, bool contents,
+/* What says that a file is as it was: with contents (slow, once) or with size and times only. What is shown for a file
+   that lies nowhere is its own contents. False: an optional file that is not there. */
+static enum hep_status describe_file(struct cache *cache, const char *path, const struct hep_model_file *file,
+                                     bool contents, char *line, size_t size, bool *there, struct hep_error *error)
+{
+    uint8_t digest[SHA256_BYTES];
+    char text[SHA256_TEXT];
+    struct stat state;
+    *there = file->shown || (file->folder >= 0 && hep_folder_has_file(file->folder, file->path));
+    if (file->shown) {
+        char *shown = json_dumps(file->shown, JSON_SORT_KEYS | JSON_COMPACT);
+        if (!shown)
+            return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %s", path);
+        checksum_bytes(shown, strlen(shown), digest);
+        free(shown);
+        snprintf(line, size, "%s %s", path, checksum_text(digest, text));
+    } else if (*there && contents) {
+        HEP_TRY(checksum_file_once(&cache->digests, file->folder, file->path, digest, error));
+        snprintf(line, size, "%s %s", path, checksum_text(digest, text));
+    } else if (*there) {
+        if (fstatat(file->folder, file->path, &state, 0) != 0)
+            return hep_fail(error, HEP_E_BAD_MODEL, "%s cannot be read", path);
+        snprintf(line, size, "%s %lld %lld %lld.%09ld %llu", path, (long long)state.st_size, (long long)state.st_dev,
+                 (long long)state.st_mtim.tv_sec, state.st_mtim.tv_nsec, (unsigned long long)state.st_ino);
+    }
+    return HEP_OK;
+}
+
+static enum hep_status digest_files(struct cache *cache, const struct hep_model *model, const char *name, bool contents,
                                     uint8_t digest[SHA256_BYTES], struct hep_error *error)
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     char path[HEP_PATH_MAX], line[HEP_PATH_MAX + 160], all[SHA256_TEXT + sizeof line];
-    uint8_t running[SHA256_BYTES] = {0}, file[SHA256_BYTES];
+    uint8_t running[SHA256_BYTES] = {0};
+    struct hep_model_file file;
     char text[SHA256_TEXT];
+    bool there;
     if (!publish_is_files(name))
         HEP_TRY(hep_model_component(model, name, NULL, &component, error));
-    for (size_t i = 0; publish_file(name, component, i, path); i++) {
-        struct stat state;
-        if (!hep_folder_has_file(hep_model_folder(model), path))
+    for (size_t i = 0; publish_file(model, name, component, i, path, &file); i++) {
+        HEP_TRY(describe_file(cache, path, &file, contents, line, sizeof line, &there, error));
+        if (!there)
             continue; /* an optional tokenizer file */
-        if (fstatat(hep_model_folder(model), path, &state, 0) != 0)
-            return hep_fail(error, HEP_E_BAD_MODEL, "%s cannot be read", path);
-        snprintf(line, sizeof line, "%s %lld %lld %lld.%09ld %llu", path, (long long)state.st_size,
-                 (long long)state.st_dev, (long long)state.st_mtim.tv_sec, state.st_mtim.tv_nsec,
-                 (unsigned long long)state.st_ino);
-        if (contents) {
-            HEP_TRY(checksum_file(hep_model_folder(model), path, NULL, NULL, file, NULL, error));
-            snprintf(line, sizeof line, "%s %s", path, checksum_text(file, text));
-        }
         int length = snprintf(all, sizeof all, "%s\n%s", checksum_text(running, text), line);
         checksum_bytes(all, (size_t)length, running);
     }
@@ -286,7 +308,8 @@ static enum hep_status digest_files(const struct hep_model *model, const char *n
 
 static bool is_same_component(const struct about *a, const struct about *b)
 {
-    return strcmp(a->model, b->model) == 0 && strcmp(a->component, b->component) == 0 && a->dtype == b->dtype;
+    return strcmp(a->model, b->model) == 0 && strcmp(a->component, b->component) == 0 && strcmp(a->vae, b->vae) == 0 &&
+           a->dtype == b->dtype;
 }
 
 static struct cache_entry *find_identity(struct cache *cache, const struct about *about)
@@ -314,11 +337,11 @@ static struct cache_entry *find_digest(struct cache *cache, const struct about *
 }
 
 /* Packing read the files a second time: they must still be the ones that were hashed. */
-static enum hep_status check_unchanged(const struct hep_model *model, const struct about *about,
+static enum hep_status check_unchanged(struct cache *cache, const struct hep_model *model, const struct about *about,
                                        struct hep_error *error)
 {
     uint8_t identity[SHA256_BYTES];
-    HEP_TRY(digest_files(model, about->component, false, identity, error));
+    HEP_TRY(digest_files(cache, model, about->component, false, identity, error));
     if (memcmp(identity, about->identity, SHA256_BYTES) != 0)
         return hep_fail(error, HEP_E_BUSY, "the files of %s changed while they were read", about->component);
     return HEP_OK;
@@ -346,9 +369,9 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     struct publication *publication = NULL;
     struct hep_segment_name name;
     struct hep_tensor_ref ref;
-    char id[HEP_SEGMENT_ID_MAX + 16], whose[HEP_NAME_MAX + SHA256_TEXT], text[SHA256_TEXT];
+    char id[HEP_SEGMENT_ID_MAX + 16], whose[2 * HEP_NAME_MAX + SHA256_TEXT], text[SHA256_TEXT];
     uint8_t hash[SHA256_BYTES]; /* two models may hold the same files: each has segments of its own */
-    int length = snprintf(whose, sizeof whose, "%s %s", about->model, checksum_text(about->digest, text));
+    int length = snprintf(whose, sizeof whose, "%s %s%s", about->model, checksum_text(about->digest, text), about->vae);
     checksum_bytes(whose, (size_t)length, hash);
     HEP_TRY(publication_create(model, about, &publication, error));
     enum hep_status status = make_room(cache, publication_bytes(publication), about->model, error);
@@ -366,25 +389,26 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     cache->packed += publish_is_files(about->component) ? 0 : 1;
     hep_log(HEP_INFO, "model.published", "model=%s component=%s dtype=%s bytes=%" PRId64, about->model,
             about->component, hep_dtype_name(about->dtype), ref.shape.dims[0]);
-    status = check_unchanged(model, about, error);
+    status = check_unchanged(cache, model, about, error);
     if (status != HEP_OK)
         remove_at(cache, cache->count - 1, "files_changed");
     return status;
 }
 
 enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
-                          const char *component, enum hep_dtype dtype, cache_before *before, void *context,
-                          const struct cache_entry **entry, struct hep_error *error)
+                          const char *component, const char *vae, enum hep_dtype dtype, cache_before *before,
+                          void *context, const struct cache_entry **entry, struct hep_error *error)
 {
     struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : dtype};
     snprintf(about.model, sizeof about.model, "%s", model_name);
     snprintf(about.component, sizeof about.component, "%s", component);
-    HEP_TRY(digest_files(model, component, false, about.identity, error));
+    snprintf(about.vae, sizeof about.vae, "%s", strcmp(component, "vae") == 0 ? vae : "");
+    HEP_TRY(digest_files(cache, model, component, false, about.identity, error));
     struct cache_entry *found = find_identity(cache, &about);
     if (!found) {
         if (before)
             HEP_TRY(before(context, component, error));
-        HEP_TRY(digest_files(model, component, true, about.digest, error));
+        HEP_TRY(digest_files(cache, model, component, true, about.digest, error));
         if (before)
             HEP_TRY(before(context, component, error));
         found = find_digest(cache, &about);

@@ -35,6 +35,7 @@ struct cache {
     uint64_t evicted;      /* components evicted by this process     */
     int count;
     struct cache_entry entries[CACHE_ENTRIES_MAX];
+    struct checksum_memo digests;
     int pin_count;
     struct cache_pin pins[PINS_MAX];
 };
@@ -46,12 +47,12 @@ enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, str
 /* Called before the long parts of a publication (may be NULL): a report of progress, a last look at the model. An error
    of it ends cache_get. */
 typedef enum hep_status cache_before(void *context, const char *component, struct hep_error *error);
-/* The component's segment, published now if it is not there, or if its files have other contents than then. NO_MEMORY:
-   the budget is reached and what is there is pinned. BUSY: the files changed while they were read. A failure publishes
-   nothing. */
+/* The component's segment (vae: the name of the other VAE that the model was told to use, or ""), published now if it
+   is not there, or if its files have other contents than then. NO_MEMORY: the budget is reached and what is there is
+   pinned. BUSY: the files changed while they were read. A failure publishes nothing. */
 enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
-                          const char *component, enum hep_dtype dtype, cache_before *before, void *context,
-                          const struct cache_entry **entry, struct hep_error *error);
+                          const char *component, const char *vae, enum hep_dtype dtype, cache_before *before,
+                          void *context, const struct cache_entry **entry, struct hep_error *error);
 /* A session needs the model until it is released. Pinning twice is once. BUSY: too many pins. */
 enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error);
 void cache_release(struct cache *cache, const char *session); /* all its models */

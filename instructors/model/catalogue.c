@@ -37,12 +37,13 @@ static const char *family_of(const struct inspection *found)
     return found->unet.use_linear_projection ? "sd2" : "sd1";
 }
 
-static enum hep_status read_checkpoint(struct catalogue_entry *entry, struct hep_error *error)
+static enum hep_status read_checkpoint(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                       struct hep_error *error)
 {
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     struct inspection found;
     json_t *scheduler = NULL;
-    HEP_TRY(hep_model_open(entry->path, &model, error));
+    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
     HEP_TRY(inspect_model(model, NULL, NULL, &found, error));
     HEP_TRY(hep_model_scheduler_config(model, &scheduler, error));
     snprintf(entry->prediction_type, sizeof entry->prediction_type, "%s",
@@ -60,8 +61,10 @@ static enum hep_status read_checkpoint(struct catalogue_entry *entry, struct hep
 }
 
 /* A file of any other kind: its header, whole and sound. What the tensors are for, its loader says. */
-static enum hep_status read_file(struct catalogue_entry *entry, struct hep_error *error)
+static enum hep_status read_file(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                 struct hep_error *error)
 {
+    (void)catalogue;
     HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
     uint64_t bytes[HEP_DTYPE_COUNT] = {0};
     char name[HEP_PATH_MAX];
@@ -81,8 +84,10 @@ static enum hep_status read_file(struct catalogue_entry *entry, struct hep_error
 }
 
 /* Its config is JSON; more is the loader's to say. */
-static enum hep_status read_folder(struct catalogue_entry *entry, struct hep_error *error)
+static enum hep_status read_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                   struct hep_error *error)
 {
+    (void)catalogue;
     json_t *config = NULL;
     int folder;
     HEP_TRY(hep_folder_open(entry->path, &folder, error));
@@ -94,8 +99,10 @@ static enum hep_status read_folder(struct catalogue_entry *entry, struct hep_err
 
 /* Reads what can be known without a weight's value into the entry: family, bytes, dtype. To add a kind's own: a row. */
 static const struct kind_row {
-    enum hep_status (*read_file)(struct catalogue_entry *entry, struct hep_error *error);
-    enum hep_status (*read_folder)(struct catalogue_entry *entry, struct hep_error *error);
+    enum hep_status (*read_file)(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                 struct hep_error *error);
+    enum hep_status (*read_folder)(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                   struct hep_error *error);
 } kind_rows[HEP_MODEL_KIND_COUNT] = {
     [HEP_MODEL_CHECKPOINT] = {read_checkpoint, read_checkpoint},
     [HEP_MODEL_VAE] = {read_file, read_folder},
@@ -115,13 +122,14 @@ static const struct catalogue_entry *find_entry(const struct catalogue *catalogu
     return NULL;
 }
 
-static void inspect(struct catalogue_entry *entry)
+static void inspect(const struct catalogue *catalogue, struct catalogue_entry *entry)
 {
     const struct kind_row *row = &kind_rows[entry->kind];
     struct hep_error *problem = &entry->problem;
     enum hep_status status = entry->is_folder ? HEP_OK : find_format(entry->path, problem);
     if (status == HEP_OK)
-        status = entry->is_folder ? row->read_folder(entry, problem) : row->read_file(entry, problem);
+        status =
+            entry->is_folder ? row->read_folder(catalogue, entry, problem) : row->read_file(catalogue, entry, problem);
     if (status == HEP_OK)
         return;
     char quoted[HEP_ERROR_MESSAGE_MAX];
@@ -158,7 +166,7 @@ static enum hep_status add(void *context, const struct find_item *item, struct h
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
     catalogue->count++;
     snprintf(entry->name, sizeof entry->name, "%s", item->name);
-    inspect(entry);
+    inspect(catalogue, entry);
     return HEP_OK;
 }
 
@@ -176,6 +184,18 @@ enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(voi
     HEP_TRY(find_models(catalogue->paths, add, &scan, error));
     if (catalogue->count > 1)
         qsort(catalogue->entries, (size_t)catalogue->count, sizeof *catalogue->entries, by_kind_and_name);
+    return HEP_OK;
+}
+
+enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,
+                               struct hep_model **model, struct hep_error *error)
+{
+    char paths[HEP_PATH_MAX], tokenizer[HEP_PATH_MAX], *rest = paths, *path;
+    HEP_TRY(hep_model_open(entry->path, model, error));
+    snprintf(paths, sizeof paths, "%s", catalogue->paths);
+    while (hep_model_lacks_tokenizer(*model) && (path = strsep(&rest, ":")))
+        if ((size_t)snprintf(tokenizer, sizeof tokenizer, "%s/tokenizer", path) < sizeof tokenizer)
+            hep_model_use_tokenizer(*model, tokenizer);
     return HEP_OK;
 }
 

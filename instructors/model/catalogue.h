@@ -51,5 +51,9 @@ void catalogue_note_load(struct catalogue *catalogue, enum hep_model_kind kind, 
    and has the kind's field. The entry's own problem if it is not usable. Valid until the next scan. */
 enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                const struct catalogue_entry **entry, struct hep_error *error);
+/* Opens a checkpoint's folder or file. The vocabulary of a single file may also lie in a folder `tokenizer` of any of
+   the paths. Errors of hep_model_open. */
+enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,
+                               struct hep_model **model, struct hep_error *error);
 
 #endif

@@ -7,6 +7,8 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BLOCK = 4 << 20 };
@@ -54,6 +56,57 @@ enum hep_status checksum_file(int folder, const char *path, void (*progress)(voi
     if (status == HEP_OK && bytes)
         *bytes = size;
     return status;
+}
+
+/* ---- files that were hashed before ---- */
+
+static bool identify(int folder, const char *path, struct checksum_row *row)
+{
+    struct stat state;
+    if (fstatat(folder, path, &state, 0) != 0)
+        return false;
+    *row = (struct checksum_row){.device = (uint64_t)state.st_dev,
+                                 .inode = (uint64_t)state.st_ino,
+                                 .size = (uint64_t)state.st_size,
+                                 .seconds = (uint64_t)state.st_mtim.tv_sec,
+                                 .nanoseconds = (uint64_t)state.st_mtim.tv_nsec,
+                                 .changed = (uint64_t)state.st_ctim.tv_sec,
+                                 .changed_nanoseconds = (uint64_t)state.st_ctim.tv_nsec};
+    return true;
+}
+
+static const struct checksum_row *find_row(const struct checksum_memo *memo, const struct checksum_row *wanted)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(memo->rows); i++)
+        if (memcmp(&memo->rows[i], wanted, offsetof(struct checksum_row, digest)) == 0)
+            return &memo->rows[i];
+    return NULL;
+}
+
+bool checksum_known(const struct checksum_memo *memo, int folder, const char *path, uint8_t digest[SHA256_BYTES])
+{
+    struct checksum_row wanted;
+    const struct checksum_row *found = identify(folder, path, &wanted) ? find_row(memo, &wanted) : NULL;
+    if (found)
+        memcpy(digest, found->digest, SHA256_BYTES);
+    return found != NULL;
+}
+
+enum hep_status checksum_file_once(struct checksum_memo *memo, int folder, const char *path,
+                                   uint8_t digest[SHA256_BYTES], struct hep_error *error)
+{
+    struct checksum_row before, after;
+    if (checksum_known(memo, folder, path, digest))
+        return HEP_OK;
+    bool is_known = identify(folder, path, &before);
+    HEP_TRY(checksum_file(folder, path, NULL, NULL, digest, NULL, error));
+    if (is_known && identify(folder, path, &after) &&
+        memcmp(&before, &after, offsetof(struct checksum_row, digest)) == 0) {
+        memcpy(before.digest, digest, SHA256_BYTES);
+        memo->rows[memo->next] = before;
+        memo->next = (memo->next + 1) % (int)HEP_COUNT_OF(memo->rows);
+    }
+    return HEP_OK;
 }
 
 void checksum_bytes(const void *data, size_t bytes, uint8_t digest[SHA256_BYTES])

@@ -7,7 +7,6 @@
 #include "common/limits.h"
 #include "nn/scheduler/plan.h"
 #include "nn/text/tokenizer.h"
-#include "nn/weights/folder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,9 +84,9 @@ static enum hep_status read_text(const struct hep_model *model, const char *fold
 {
     char path[HEP_NAME_MAX + 32];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (!required && !hep_folder_has_file(hep_model_folder(model), path))
+    if (!required && !hep_model_has_file(model, path))
         return HEP_OK;
-    return hep_folder_read_file(hep_model_folder(model), path, HEP_TOKENIZER_FILE_MAX, text, size, error);
+    return hep_model_read_file(model, path, HEP_TOKENIZER_FILE_MAX, text, size, error);
 }
 
 static enum hep_status check_tokenizer(const struct inspector *inspector, const char *folder,
@@ -112,6 +111,9 @@ static enum hep_status check_tokenizer(const struct inspector *inspector, const 
     status = hep_tokenizer_create(&files, &tokenizer, error);
     if (status == HEP_OK && hep_tokenizer_info(tokenizer)->ids > encoder->vocab_size)
         status = hep_fail(error, HEP_E_BAD_MODEL, "vocab.json has %d ids, the text encoder knows %d",
+                          hep_tokenizer_info(tokenizer)->ids, encoder->vocab_size);
+    else if (status == HEP_OK && hep_model_is_file(model) && hep_tokenizer_info(tokenizer)->ids != encoder->vocab_size)
+        status = hep_fail(error, HEP_E_BAD_MODEL, "vocab.json has %d ids, so it is not of this model, which knows %d",
                           hep_tokenizer_info(tokenizer)->ids, encoder->vocab_size);
     if (status != HEP_OK)
         hep_prefix(error, "'%s/'", folder);

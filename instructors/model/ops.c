@@ -6,6 +6,7 @@
 #include "instructors/model/state.h"
 
 #include "common/log.h"
+#include "common/wire.h"
 #include "nn/cpu/isa.h"
 #include "nn/graph/plan.h"
 
@@ -17,7 +18,7 @@
 /* ---- requests and replies
  * --------------------------------------------------------------------------------------------- */
 struct load_request {
-    struct hep_str model, component, dtype, session;
+    struct hep_str model, component, vae, dtype, session;
 };
 struct kind_request {
     struct hep_str model, kind;
@@ -71,6 +72,8 @@ static const struct hep_field load_fields[] = {
               .help = "name of the model; the first usable one if empty"),
     HEP_FIELD(STR, load_request, component, OPTIONAL, .choices = component_kinds,
               .help = "one kind of component only; text_encoder: all of them, with their tokenizers; all if empty"),
+    HEP_FIELD(STR, load_request, vae, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of a VAE to use instead of the model's own"),
     HEP_FIELD(STR, load_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = dtype_choices,
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
@@ -300,6 +303,7 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
                                        const char *kind, enum hep_dtype dtype, struct load_reply *reply,
                                        struct hep_error *error)
 {
+    const struct load_request *request = hep_call_request(call);
     struct model_state *state = state_of(call);
     struct loading loading = {.call = call, .model = model};
     uint8_t running[SHA256_BYTES] = {0}, both[2 * SHA256_BYTES];
@@ -308,8 +312,8 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
         const struct cache_entry *entry;
         if (!hep_model_has(model, component_rows[i].name) || (kind[0] && strcmp(kind, component_rows[i].kind) != 0))
             continue;
-        HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, dtype, before_publication, &loading,
-                          &entry, error));
+        HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, request->vae.data, dtype,
+                          before_publication, &loading, &entry, error));
         *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;
         reply->bytes += (uint64_t)entry->ref.shape.dims[0];
         memcpy(both, running, SHA256_BYTES);
@@ -320,11 +324,21 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     return HEP_OK;
 }
 
-static enum hep_status open_model(const struct catalogue_entry *entry, struct hep_model **model,
-                                  struct hep_error *error)
+/* vae: the name of another one, or "". */
+static enum hep_status open_model(const struct model_state *state, const struct catalogue_entry *entry, const char *vae,
+                                  struct hep_model **model, struct hep_error *error)
 {
-    enum hep_status status = hep_model_open(entry->path, model, error);
-    return status == HEP_OK ? status : (hep_prefix(error, "model %s", entry->name), status);
+    HEP_CLEANUP(hep_model_close) struct hep_model *opened = NULL;
+    const struct catalogue_entry *other;
+    enum hep_status status = catalogue_open(&state->catalogue, entry, &opened, error);
+    if (status == HEP_OK && vae[0])
+        status = catalogue_find(&state->catalogue, HEP_MODEL_VAE, vae, &other, error);
+    if (status == HEP_OK && vae[0])
+        status = hep_model_use_vae(opened, other->path, error);
+    if (status != HEP_OK)
+        return hep_prefix(error, "model %s", entry->name), status;
+    *model = hep_take(&opened);
+    return HEP_OK;
 }
 
 /* Nothing half-loaded stays: not what this load added, and nothing at all unless a session uses it. */
@@ -345,7 +359,7 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     struct model_state *state = state_of(call);
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     uint64_t clock = state->cache.clock;
-    HEP_TRY(open_model(entry, &model, error));
+    HEP_TRY(open_model(state, entry, request->vae.data, &model, error));
     bool had_pin = cache_has_pin(&state->cache, session, entry->name);
     if (session[0])
         HEP_TRY(cache_pin(&state->cache, session, entry->name, error));
@@ -384,23 +398,33 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     return HEP_OK;
 }
 
+static bool is_listed(const json_t *files, const char *path)
+{
+    size_t i;
+    const json_t *file;
+    json_array_foreach((json_t *)(uintptr_t)files, i,
+                       file) if (strcmp(hep_json_str(file, "path", ""), path) == 0) return true;
+    return false;
+}
+
 /* SHA-256 of each file, and every weight read. */
 static enum hep_status verify_component(struct hep_call *call, const struct hep_model *model, const char *name,
                                         json_t *files, struct hep_error *error)
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     char path[HEP_PATH_MAX], text[SHA256_TEXT];
+    struct hep_model_file file;
     if (!publish_is_files(name)) {
         HEP_TRY(inspect_weights(model, name, tell_progress, call, error));
         HEP_TRY(hep_model_component(model, name, NULL, &component, error));
     }
-    for (size_t i = 0; publish_file(name, component, i, path); i++) {
+    for (size_t i = 0; publish_file(model, name, component, i, path, &file); i++) {
         uint8_t digest[SHA256_BYTES];
         uint64_t bytes;
-        if (!hep_folder_has_file(hep_model_folder(model), path))
-            continue; /* an optional one: those that must be there have been read before */
+        if (file.shown || is_listed(files, path) || !hep_folder_has_file(file.folder, file.path))
+            continue; /* nowhere; of another component too; an optional one: those that must be there have been read */
         hep_call_progress(call, 0, 0, path);
-        HEP_TRY(checksum_file(hep_model_folder(model), path, NULL, NULL, digest, &bytes, error));
+        HEP_TRY(checksum_file(file.folder, file.path, NULL, NULL, digest, &bytes, error));
         json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes", (json_int_t)bytes, "sha256",
                                                checksum_text(digest, text)));
     }
@@ -424,7 +448,7 @@ static enum hep_status model_verify(struct hep_call *call, const void *request, 
     const struct catalogue_entry *entry;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     HEP_TRY(catalogue_find(&state_of(call)->catalogue, HEP_MODEL_CHECKPOINT, verify->model.data, &entry, error));
-    HEP_TRY(open_model(entry, &model, error));
+    HEP_TRY(open_model(state_of(call), entry, "", &model, error));
     json_t *files = json_array();
     enum hep_status status = verify_files(call, model, files, error);
     if (status != HEP_OK) {

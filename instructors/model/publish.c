@@ -61,19 +61,24 @@ bool publish_is_files(const char *component)
     return file_row(component) != NULL;
 }
 
-bool publish_file(const char *name, const struct hep_component *component, size_t index, char path[HEP_PATH_MAX])
+bool publish_file(const struct hep_model *model, const char *name, const struct hep_component *component, size_t index,
+                  char path[HEP_PATH_MAX], struct hep_model_file *file)
 {
     const struct file_row *row = file_row(name);
-    const char *file = NULL;
+    if (!row && index > 0) {
+        bool found = hep_model_weight_file(model, component, index - 1, file);
+        if (found)
+            snprintf(path, HEP_PATH_MAX, "%s", file->path);
+        return found;
+    }
+    if (row && (index >= HEP_COUNT_OF(row->files) || !row->files[index]))
+        return false;
     if (row)
-        file = index < HEP_COUNT_OF(row->files) ? row->files[index] : NULL;
-    else if (index > 0)
-        file = hep_component_file(component, index - 1);
-    if (!row && index == 0)
+        snprintf(path, HEP_PATH_MAX, "%s", row->files[index]);
+    else
         snprintf(path, HEP_PATH_MAX, "%s/config.json", name);
-    else if (file)
-        snprintf(path, HEP_PATH_MAX, "%s", file);
-    return file || (!row && index == 0);
+    hep_model_file(model, path, file);
+    return true;
 }
 
 /* ---- blobs
@@ -101,10 +106,10 @@ static enum hep_status add_about(struct publication *publication, struct hep_err
 {
     const struct about *about = &publication->about;
     char identity[SHA256_TEXT], digest[SHA256_TEXT];
-    json_t *json =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", about->model, "component", about->component, "dtype",
-                  hep_dtype_name(about->dtype), "identity", checksum_text(about->identity, identity), "digest",
-                  checksum_text(about->digest, digest), "build", hep_build_id(), "isa", hep_isa_name(hep_isa_level()));
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", about->model, "component",
+                             about->component, "vae", about->vae, "dtype", hep_dtype_name(about->dtype), "identity",
+                             checksum_text(about->identity, identity), "digest", checksum_text(about->digest, digest),
+                             "build", hep_build_id(), "isa", hep_isa_name(hep_isa_level()));
     enum hep_status status = json ? add_json(publication, "about.json", json, error)
                                   : hep_fail(error, HEP_E_BAD_MODEL, "the model's name is not UTF-8");
     json_decref(json);
@@ -131,10 +136,9 @@ static enum hep_status add_files(struct publication *publication, const struct h
     for (int i = 0; i < (int)HEP_COUNT_OF(row->files) && row->files[i]; i++) {
         char *text;
         size_t bytes;
-        if (i >= row->required && !hep_folder_has_file(hep_model_folder(model), row->files[i]))
+        if (i >= row->required && !hep_model_has_file(model, row->files[i]))
             continue;
-        HEP_TRY(
-            hep_folder_read_file(hep_model_folder(model), row->files[i], HEP_TOKENIZER_FILE_MAX, &text, &bytes, error));
+        HEP_TRY(hep_model_read_file(model, row->files[i], HEP_TOKENIZER_FILE_MAX, &text, &bytes, error));
         add_blob(publication, strrchr(row->files[i], '/') + 1, bytes, text);
     }
     return HEP_OK;

@@ -21,6 +21,7 @@
 struct about {
     char model[HEP_NAME_MAX];
     char component[32];
+    char vae[HEP_NAME_MAX];         /* of a component "vae" from elsewhere, its name; else ""      */
     enum hep_dtype dtype;           /* of the plan: f32 or bf16; F32 for files                     */
     uint8_t identity[SHA256_BYTES]; /* of the files' paths, sizes and times: cheap to compare      */
     uint8_t digest[SHA256_BYTES];   /* of the files' contents                                      */
@@ -40,8 +41,9 @@ void publication_destroy(struct publication *publication); /* NULL is accepted; 
 
 /* Components that are published as files, not as packed weights. */
 bool publish_is_files(const char *component);
-/* Files of a component below the model folder, index 0 …; false past the end. component may be NULL for file
- * components. */
-bool publish_file(const char *name, const struct hep_component *component, size_t index, char path[HEP_PATH_MAX]);
+/* The index-th file of a component, 0 …; false past the end. path: how it is called in the model's folder. component
+   may be NULL for file components. Optional files may not be there (file->folder, or hep_model_has_file). */
+bool publish_file(const struct hep_model *model, const char *name, const struct hep_component *component, size_t index,
+                  char path[HEP_PATH_MAX], struct hep_model_file *file);
 
 #endif

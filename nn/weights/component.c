@@ -1,5 +1,5 @@
 /*
- * Opens a component: finds its weight files, opens each, and builds one sorted table from present key names to tensors.
+ * Opens a component: finds its weight files, opens each, and fills one table from present key names to tensors.
  * Called by model_folder.c, heptad-model and the evaluation programs. It decides nothing about a network; what a config
  * means is nn/models' to say.
  */
@@ -8,10 +8,7 @@
 #include "common/limits.h"
 
 #include "nn/weights/folder.h"
-#include "nn/weights/key_map.h"
-#include "nn/weights/safetensors.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,21 +21,13 @@ static const struct hep_component_kind kinds[] = {
     {"vae", "AutoencoderKL", "diffusion_pytorch_model"},
 };
 
-struct weight {
-    char *name; /* present name, owned         */
-    const struct hep_safetensors_entry *entry;
-    const struct hep_safetensors *file;
-};
-
 struct hep_component {
-    struct hep_weight_source source; /* first: the source is the component   */
     const struct hep_component_kind *kind;
     char subfolder[HEP_PATH_MAX];
     json_t *config;
     struct hep_safetensors *files[HEP_SHARDS_MAX];
     size_t file_count;
-    struct weight *weights; /* sorted by name */
-    size_t weight_count;
+    struct hep_weight_table table;
 };
 
 const struct hep_component_kind *hep_component_kind_at(size_t index)
@@ -53,55 +42,6 @@ const struct hep_component_kind *hep_component_kind_find(const char *name)
             return &kinds[i];
     return NULL;
 }
-
-/* ---- the weight source ---- */
-
-static int name_against(const void *name, const void *weight)
-{
-    return strcmp(name, ((const struct weight *)weight)->name);
-}
-
-static const struct weight *find_weight(const struct hep_component *component, const char *name)
-{
-    return component->weight_count
-               ? bsearch(name, component->weights, component->weight_count, sizeof *component->weights, name_against)
-               : NULL;
-}
-
-static bool source_find(const struct hep_weight_source *source, const char *name, struct hep_weight_info *info)
-{
-    const struct weight *weight = find_weight((const struct hep_component *)(const void *)source, name);
-    if (weight && info)
-        *info = (struct hep_weight_info){weight->entry->dtype, weight->entry->shape};
-    return weight != NULL;
-}
-
-static enum hep_status source_read_f32(const struct hep_weight_source *source, const char *name, float *to,
-                                       int64_t elements, struct hep_error *error)
-{
-    const struct hep_component *component = (const struct hep_component *)(const void *)source;
-    const struct weight *weight = find_weight(component, name);
-    int64_t stored = 0;
-    if (!weight)
-        return hep_fail(error, HEP_E_NOT_FOUND, "%s has no weight '%.150s'", component->kind->name, name);
-    const char *file = hep_safetensors_name(weight->file);
-    if (!hep_shape_elements(&weight->entry->shape, &stored) || stored != elements)
-        return hep_fail(error, HEP_E_BAD_MODEL, "'%.150s': weight '%.150s' has %" PRId64 " elements, not %" PRId64,
-                        file, name, stored, elements);
-    if (!hep_to_f32(to, weight->entry->data, weight->entry->dtype, (size_t)elements))
-        return hep_fail(error, HEP_E_BAD_MODEL, "'%.150s': weight '%.150s' is %s, not a float type", file, name,
-                        hep_dtype_name(weight->entry->dtype));
-    for (int64_t i = 0; i < elements; i++)
-        if (!isfinite(to[i])) {
-            hep_fail(error, HEP_E_BAD_MODEL, "'%.150s': weight '%.150s' is %g at element %" PRId64 " of %" PRId64, file,
-                     name, (double)to[i], i, elements);
-            return hep_hint(error, "the file is damaged, or was converted to a type too small for it: fetch it again");
-        }
-    return HEP_OK;
-}
-
-static const struct hep_weight_source_ops source_ops = {
-    .kind = "safetensors", .open = false, .find = source_find, .read_f32 = source_read_f32};
 
 /* ---- which files ---- */
 
@@ -219,37 +159,27 @@ static enum hep_status open_files(struct hep_component *component, int folder, c
 
 /* ---- the table of weights ---- */
 
-static int by_name(const void *a, const void *b)
+/* Every tensor of the component's files; of a single file in the original layout those that are the component's. */
+static enum hep_status add_weights(struct hep_component *component, const struct hep_safetensors *file,
+                                   const struct hep_ldm_layout *layout, struct hep_error *error)
 {
-    return strcmp(((const struct weight *)a)->name, ((const struct weight *)b)->name);
-}
-
-static enum hep_status build_table(struct hep_component *component, struct hep_error *error)
-{
-    size_t total = 0;
-    for (size_t f = 0; f < component->file_count; f++)
-        total += hep_safetensors_count(component->files[f]);
-    component->weights = calloc(total + 1, sizeof *component->weights);
-    if (!component->weights)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a table of %zu weights", total);
-    for (size_t f = 0; f < component->file_count; f++)
-        for (size_t i = 0; i < hep_safetensors_count(component->files[f]); i++) {
-            const struct hep_safetensors_entry *entry = hep_safetensors_at(component->files[f], i);
-            char name[HEP_WEIGHT_NAME_MAX];
-            HEP_TRY(hep_key_map(component->kind->name, entry->name, name, sizeof name, error));
-            struct weight *weight = &component->weights[component->weight_count];
-            *weight = (struct weight){strdup(name), entry, component->files[f]};
-            if (!weight->name)
-                return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a table of %zu weights", total);
-            component->weight_count++;
+    for (size_t i = 0; i < hep_safetensors_count(file); i++) {
+        const struct hep_safetensors_entry *entry = hep_safetensors_at(file, i);
+        struct hep_ldm_part parts[HEP_LDM_PARTS_MAX];
+        size_t count = 0;
+        HEP_TRY(hep_ldm_parts(layout, component->kind->name, entry, parts, &count, error));
+        for (size_t p = 0; p < count; p++) {
+            struct hep_weight weight = {.name = parts[p].name,
+                                        .dtype = entry->dtype,
+                                        .shape = parts[p].shape,
+                                        .data = (const char *)entry->data + parts[p].offset,
+                                        .transposed = parts[p].transposed,
+                                        .file = hep_safetensors_name(file)};
+            hep_assert(hep_shape_bytes(&weight.shape, weight.dtype, &weight.bytes) &&
+                       parts[p].offset + weight.bytes <= entry->bytes);
+            HEP_TRY(hep_weight_table_add(&component->table, &weight, error));
         }
-    if (total > 0)
-        qsort(component->weights, total, sizeof *component->weights, by_name);
-    for (size_t i = 1; i < total; i++)
-        if (strcmp(component->weights[i - 1].name, component->weights[i].name) == 0)
-            return hep_fail(error, HEP_E_BAD_MODEL, "weight '%.150s' is in '%.120s' and in '%.120s'",
-                            component->weights[i].name, hep_safetensors_name(component->weights[i - 1].file),
-                            hep_safetensors_name(component->weights[i].file));
+    }
     return HEP_OK;
 }
 
@@ -264,25 +194,52 @@ static enum hep_status incomplete(enum hep_status status, struct hep_error *erro
     return HEP_E_BAD_MODEL;
 }
 
-enum hep_status hep_component_open(int folder, const char *subfolder, const char *name, const char *variant,
-                                   struct hep_component **component, struct hep_error *error)
+static enum hep_status create(const char *name, struct hep_component **component, struct hep_error *error)
 {
     const struct hep_component_kind *kind = hep_component_kind_find(name);
     if (!kind)
         return hep_fail(error, HEP_E_UNSUPPORTED, "there is no component '%.60s'", name);
-    HEP_CLEANUP(hep_component_close) struct hep_component *opened = calloc(1, sizeof *opened);
-    if (!opened)
+    struct hep_component *created = calloc(1, sizeof *created);
+    if (!created)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for component '%s'", kind->name);
-    opened->source.ops = &source_ops;
-    opened->kind = kind;
+    created->kind = kind;
+    hep_weight_table_init(&created->table, kind->name);
+    *component = created;
+    return HEP_OK;
+}
+
+enum hep_status hep_component_open(int folder, const char *subfolder, const char *name, const char *variant,
+                                   struct hep_component **component, struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *opened = NULL;
+    HEP_TRY(create(name, &opened, error));
     char path[HEP_PATH_MAX];
     if ((size_t)snprintf(opened->subfolder, sizeof opened->subfolder, "%s", subfolder) >= sizeof opened->subfolder)
         /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
-        return hep_fail(error, HEP_E_OUT_OF_RANGE, "the path of component '%s' is too long", kind->name);
+        return hep_fail(error, HEP_E_OUT_OF_RANGE, "the path of component '%s' is too long", name);
     HEP_TRY(join(opened, "config.json", path, sizeof path, error));
     HEP_TRY(incomplete(hep_folder_read_json(folder, path, &opened->config, error), error));
     HEP_TRY(incomplete(open_files(opened, folder, variant, error), error));
-    HEP_TRY(build_table(opened, error));
+    for (size_t f = 0; f < opened->file_count; f++)
+        HEP_TRY(add_weights(opened, opened->files[f], NULL, error));
+    HEP_TRY(hep_weight_table_seal(&opened->table, error));
+    *component = hep_take(&opened);
+    return HEP_OK;
+}
+
+enum hep_status hep_component_open_part(int folder, const char *file, const struct hep_ldm_layout *layout,
+                                        const char *name, const json_t *config, struct hep_component **component,
+                                        struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *opened = NULL;
+    HEP_TRY(create(name, &opened, error));
+    opened->config = config ? json_deep_copy(config) : json_object();
+    if (!opened->config)
+        /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for component '%s'", name); /* NOLINT: as above */
+    HEP_TRY(add_file(opened, folder, file, error));
+    HEP_TRY(add_weights(opened, opened->files[0], layout, error));
+    HEP_TRY(hep_weight_table_seal(&opened->table, error));
     *component = hep_take(&opened);
     return HEP_OK;
 }
@@ -291,9 +248,7 @@ void hep_component_close(struct hep_component *component)
 {
     if (!component)
         return;
-    for (size_t i = 0; i < component->weight_count; i++)
-        free(component->weights[i].name);
-    free(component->weights);
+    hep_weight_table_clear(&component->table);
     for (size_t i = 0; i < component->file_count; i++)
         hep_safetensors_close(component->files[i]);
     json_decref(component->config);
@@ -314,28 +269,33 @@ const json_t *hep_component_config(const struct hep_component *component)
 
 const struct hep_weight_source *hep_component_weights(const struct hep_component *component)
 {
-    return &component->source;
+    return &component->table.source;
+}
+
+const struct hep_weight_table *hep_component_table(const struct hep_component *component)
+{
+    return &component->table;
 }
 
 size_t hep_component_weight_count(const struct hep_component *component)
 {
-    return component->weight_count;
+    return component->table.count;
 }
 
 const char *hep_component_weight_at(const struct hep_component *component, size_t i, struct hep_weight_info *info)
 {
-    hep_assert(i < component->weight_count);
-    const struct weight *weight = &component->weights[i];
+    hep_assert(i < component->table.count);
+    const struct hep_weight *weight = &component->table.weights[i];
     if (info)
-        *info = (struct hep_weight_info){weight->entry->dtype, weight->entry->shape};
+        *info = (struct hep_weight_info){weight->dtype, weight->shape};
     return weight->name;
 }
 
 uint64_t hep_component_bytes(const struct hep_component *component)
 {
     uint64_t bytes = 0;
-    for (size_t i = 0; i < component->weight_count; i++)
-        bytes += component->weights[i].entry->bytes;
+    for (size_t i = 0; i < component->table.count; i++)
+        bytes += component->table.weights[i].bytes;
     return bytes;
 }
 
@@ -343,8 +303,8 @@ enum hep_dtype hep_component_dtype(const struct hep_component *component)
 {
     uint64_t bytes[HEP_DTYPE_COUNT] = {0};
     enum hep_dtype most = HEP_DTYPE_UNDEF;
-    for (size_t i = 0; i < component->weight_count; i++)
-        bytes[component->weights[i].entry->dtype] += component->weights[i].entry->bytes;
+    for (size_t i = 0; i < component->table.count; i++)
+        bytes[component->table.weights[i].dtype] += component->table.weights[i].bytes;
     for (int d = HEP_DTYPE_UNDEF + 1; d < HEP_DTYPE_COUNT; d++)
         if (bytes[d] > bytes[most])
             most = (enum hep_dtype)d;

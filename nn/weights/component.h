@@ -1,13 +1,15 @@
 /*
- * One network's folder inside a diffusers model: config.json and weight files (one safetensors file, a variant of it,
- * or shards with an index). It is a weight source (nn/graph/weight_source.h) under diffusers' present key names,
- * whatever names and float types the files use.
+ * One network of a model: a folder inside a diffusers model (config.json and weight files: one safetensors file, a
+ * variant of it, or shards with an index), or its part of a single file (checkpoint.h). It is a weight source
+ * (nn/graph/weight_source.h) under diffusers' present key names, whatever names and float types the files use.
  */
 #ifndef HEP_NN_WEIGHTS_COMPONENT_H
 #define HEP_NN_WEIGHTS_COMPONENT_H
 
 #include "common/tensor.h"
 #include "nn/graph/weight_source.h"
+#include "nn/weights/ldm_keys.h"
+#include "nn/weights/weight_table.h"
 
 #include <jansson.h>
 
@@ -31,6 +33,11 @@ const struct hep_component_kind *hep_component_kind_find(const char *name);
    two files give one key, a name is too long), UNSUPPORTED (no such kind; only a pickle is there). */
 enum hep_status hep_component_open(int folder, const char *subfolder, const char *name, const char *variant,
                                    struct hep_component **component, struct hep_error *error);
+/* The part of a single file that is the component `name`, with a copy of config (NULL: an empty object). layout: what
+   the file's keys mean, NULL for present key names without a prefix. Errors as above. */
+enum hep_status hep_component_open_part(int folder, const char *file, const struct hep_ldm_layout *layout,
+                                        const char *name, const json_t *config, struct hep_component **component,
+                                        struct hep_error *error);
 void hep_component_close(struct hep_component *component);
 HEP_DEFINE_CLEANUP(struct hep_component *, hep_component_close)
 
@@ -39,6 +46,8 @@ const json_t *hep_component_config(const struct hep_component *component); /* co
 /* A listed source; lives as long as the component. read_f32 checks that every element is finite: BAD_MODEL names file,
    weight, element and value. */
 const struct hep_weight_source *hep_component_weights(const struct hep_component *component);
+
+const struct hep_weight_table *hep_component_table(const struct hep_component *component); /* the same, by its rows */
 
 size_t hep_component_weight_count(const struct hep_component *component);
 /* Name, dtype and shape as stored, of the i-th weight in order of name, i < count. */

@@ -38,6 +38,14 @@ enum hep_status hep_folder_open_parent(const char *path, int *folder, char *name
     return HEP_OK;
 }
 
+bool hep_folder_open_beside(int folder, const char *name, int *opened)
+{
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        *opened = fd;
+    return fd >= 0;
+}
+
 /* openat2 does not exist before Linux 5.6 and is forbidden in some containers: walk the path component by component,
    following no link at all. */
 static int open_by_steps(int folder, const char *path)

@@ -17,6 +17,9 @@ enum hep_status hep_folder_open(const char *path, int *folder, struct hep_error 
 /* Opens the folder that holds the file at path, and says the file's name in it, name[HEP_PATH_MAX]. Errors as above. */
 enum hep_status hep_folder_open_parent(const char *path, int *folder, char *name, struct hep_error *error);
 
+/* Opens the folder called name in folder, a link to one elsewhere included; false if there is none. */
+bool hep_folder_open_beside(int folder, const char *name, int *opened);
+
 /* Opens path below folder, read-only; the caller closes it. A regular file is required. HEP_E_NOT_FOUND if it is
    missing; HEP_E_BAD_MODEL if the path leaves the folder or is not a regular file. */
 enum hep_status hep_folder_open_file(int folder, const char *path, int *file, struct hep_error *error);

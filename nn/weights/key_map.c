@@ -24,6 +24,25 @@ static const struct key_rule {
     {"text_encoder", "", "embeddings.", "text_model.embeddings.", true},
     {"text_encoder", "", "encoder.", "text_model.encoder.", true},
     {"text_encoder", "", "final_layer_norm.", "text_model.final_layer_norm.", true},
+    /* single files in the original layouts; blocks have their present names already (ldm_keys.c) */
+    {"unet", ".resnets.", ".in_layers.0.", ".norm1.", false},
+    {"unet", ".resnets.", ".in_layers.2.", ".conv1.", false},
+    {"unet", ".resnets.", ".emb_layers.1.", ".time_emb_proj.", false},
+    {"unet", ".resnets.", ".out_layers.0.", ".norm2.", false},
+    {"unet", ".resnets.", ".out_layers.3.", ".conv2.", false},
+    {"unet", ".resnets.", ".skip_connection.", ".conv_shortcut.", false},
+    {"vae", ".resnets.", ".nin_shortcut.", ".conv_shortcut.", false},
+    {"vae", "", ".norm_out.", ".conv_norm_out.", false},
+    {"vae", ".attentions.", ".norm.", ".group_norm.", false},
+    {"vae", ".attentions.", ".q.", ".to_q.", false},
+    {"vae", ".attentions.", ".k.", ".to_k.", false},
+    {"vae", ".attentions.", ".v.", ".to_v.", false},
+    {"vae", ".attentions.", ".proj_out.", ".to_out.0.", false},
+    {"text_encoder", ".layers.", ".ln_1.", ".layer_norm1.", false},
+    {"text_encoder", ".layers.", ".ln_2.", ".layer_norm2.", false},
+    {"text_encoder", ".layers.", ".mlp.c_fc.", ".mlp.fc1.", false},
+    {"text_encoder", ".layers.", ".mlp.c_proj.", ".mlp.fc2.", false},
+    {"text_encoder", ".layers.", ".attn.out_proj.", ".self_attn.out_proj.", false},
 };
 
 static const char *match(const struct key_rule *rule, const char *component, const char *key)

@@ -2,23 +2,14 @@
  * Opens model folders and reads their defaults; called by heptad-model, the evaluation programs and tests. It reads no
  * weights and knows no network beyond two numbers of its configs: the latent's side and the VAE's factor.
  */
-#include "nn/weights/model_folder.h"
-
 #include "nn/weights/folder.h"
+#include "nn/weights/model_parts.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-struct hep_model {
-    char *path;
-    int folder;
-    json_t *index;
-    struct hep_model_defaults defaults;
-    int vae_scale_factor;
-};
 
 /* ---- heptad.json ---- */
 
@@ -71,9 +62,9 @@ static enum hep_status read_heptad_json(struct hep_model *model, struct hep_erro
 {
     json_t *object, *value;
     const char *key;
-    if (!hep_folder_has_file(model->folder, "heptad.json"))
+    if (!hep_model_has_file(model, "heptad.json"))
         return HEP_OK;
-    HEP_TRY(hep_folder_read_json(model->folder, "heptad.json", &object, error));
+    HEP_TRY(hep_model_read_json(model, "heptad.json", &object, error));
     enum hep_status status = HEP_OK;
     json_object_foreach(object, key, value)
     {
@@ -99,7 +90,7 @@ static enum hep_status read_config(const struct hep_model *model, const char *co
 {
     char path[HEP_NAME_MAX + 16];
     snprintf(path, sizeof path, "%.*s/config.json", HEP_NAME_MAX, component);
-    return hep_folder_read_json(model->folder, path, config, error);
+    return hep_model_read_json(model, path, config, error);
 }
 
 /* Each level of the VAE but the first halves the image. */
@@ -214,24 +205,37 @@ static enum hep_status check_index(const struct hep_model *model, struct hep_err
     return HEP_OK;
 }
 
+/* ---- opening ---- */
+
+/* The small file that says what the model is, of a folder or a single file. */
+static enum hep_status open_index(struct hep_model *model, struct hep_error *error)
+{
+    if (model_is_regular(model->path)) {
+        HEP_TRY(hep_checkpoint_open(model->path, NULL, NULL, &model->checkpoint, error));
+        hep_folder_open_beside(hep_checkpoint_folder(model->checkpoint), "tokenizer", &model->tokenizers);
+    } else {
+        HEP_TRY(hep_folder_open(model->path, &model->folder, error));
+    }
+    enum hep_status status = hep_model_read_json(model, "model_index.json", &model->index, error);
+    if (status == HEP_E_NOT_FOUND) {
+        status = hep_fail(error, HEP_E_BAD_MODEL, "'%.200s' has no model_index.json", model->path);
+        hep_hint(error, "a model is a folder in the diffusers layout, or a single safetensors file");
+    }
+    return status;
+}
+
 enum hep_status hep_model_open(const char *path, struct hep_model **model, struct hep_error *error)
 {
     HEP_CLEANUP(hep_model_close) struct hep_model *opened = calloc(1, sizeof *opened);
     if (!opened)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path);
-    opened->folder = -1;
+    opened->folder = opened->tokenizers = opened->vae_folder = -1;
     opened->path = strdup(path);
     if (!opened->path)
         /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path); /* NOLINT: as above */
-    HEP_TRY(hep_folder_open(path, &opened->folder, error));
-    enum hep_status status = hep_folder_read_json(opened->folder, "model_index.json", &opened->index, error);
-    if (status == HEP_E_NOT_FOUND) {
-        status = hep_fail(error, HEP_E_BAD_MODEL, "'%.200s' has no model_index.json", path);
-        hep_hint(error, "a model is a folder in the diffusers layout");
-    }
-    HEP_TRY(status);
-    status = check_index(opened, error);
+    HEP_TRY(open_index(opened, error));
+    enum hep_status status = check_index(opened, error);
     if (status == HEP_OK)
         status = read_defaults(opened, error);
     if (status == HEP_E_NOT_FOUND) { /* inside a model a missing file is the model's defect */
@@ -251,21 +255,27 @@ void hep_model_close(struct hep_model *model)
 {
     if (!model)
         return;
-    if (model->folder >= 0)
-        close(model->folder);
+    const int folders[] = {model->folder, model->tokenizers, model->vae_folder};
+    for (size_t i = 0; i < HEP_COUNT_OF(folders); i++)
+        if (folders[i] >= 0)
+            close(folders[i]);
+    hep_checkpoint_close(model->checkpoint);
+    hep_checkpoint_close(model->vae_file);
     json_decref(model->index);
     free(model->path);
     free(model);
 }
+
+/* ---- questions ---- */
 
 const char *hep_model_path(const struct hep_model *model)
 {
     return model->path;
 }
 
-int hep_model_folder(const struct hep_model *model)
+bool hep_model_is_file(const struct hep_model *model)
 {
-    return model->folder;
+    return model->checkpoint != NULL;
 }
 
 const json_t *hep_model_index(const struct hep_model *model)
@@ -292,23 +302,4 @@ const struct hep_model_defaults *hep_model_defaults(const struct hep_model *mode
 int hep_model_vae_scale_factor(const struct hep_model *model)
 {
     return model->vae_scale_factor;
-}
-
-enum hep_status hep_model_component(const struct hep_model *model, const char *name, const char *variant,
-                                    struct hep_component **component, struct hep_error *error)
-{
-    if (!hep_model_has(model, name))
-        return hep_fail(error, HEP_E_BAD_MODEL, "model '%.150s' has no '%.60s'", model->path, name);
-    enum hep_status status = hep_component_open(model->folder, name, name, variant, component, error);
-    if (status != HEP_OK)
-        hep_prefix(error, "model '%.150s'", model->path);
-    return status;
-}
-
-enum hep_status hep_model_scheduler_config(const struct hep_model *model, json_t **config, struct hep_error *error)
-{
-    enum hep_status status = hep_folder_read_json(model->folder, "scheduler/scheduler_config.json", config, error);
-    if (status != HEP_OK)
-        hep_prefix(error, "model '%.150s'", model->path);
-    return status;
 }

@@ -1,6 +1,7 @@
 /*
- * A model in diffusers' folder layout: model_index.json says which components it has; heptad.json, which is optional,
- * gives the model's own defaults. Opening reads and checks these small files only; weights are opened per component.
+ * A model: a folder in diffusers' layout, or a single file that is shown as such a folder (checkpoint.h).
+ * model_index.json says which components it has; heptad.json, which is optional, gives the model's own defaults.
+ * Opening reads and checks these small files only; weights are opened per component.
  */
 #ifndef HEP_NN_WEIGHTS_MODEL_FOLDER_H
 #define HEP_NN_WEIGHTS_MODEL_FOLDER_H
@@ -19,15 +20,23 @@ struct hep_model_defaults {
     char scheduler[HEP_NAME_MAX]; /* a name of the scheduler table, or "": scheduler_config.json's */
 };
 
-/* Opens the folder at path. NOT_FOUND: no such folder. BAD_MODEL: not a diffusers model, or an entry of heptad.json
-   that is unknown or out of range (named). BAD_FILE: JSON errors. UNSUPPORTED: a component of an unknown class (named).
- */
+/* Opens the folder or file at path. NOT_FOUND: neither is there. BAD_MODEL: not a diffusers model, or an entry of
+   heptad.json that is unknown or out of range (named). BAD_FILE: JSON errors. UNSUPPORTED: a component of an unknown
+   class (named). A single file as hep_checkpoint_open. */
 enum hep_status hep_model_open(const char *path, struct hep_model **model, struct hep_error *error);
 void hep_model_close(struct hep_model *model);
 HEP_DEFINE_CLEANUP(struct hep_model *, hep_model_close)
 
+/* Takes the VAE from elsewhere: a folder with config.json, or a single file, whose scale is taken to be the model's own
+   VAE's. Errors of hep_component_open and hep_checkpoint_open, with the path. */
+enum hep_status hep_model_use_vae(struct hep_model *model, const char *path, struct hep_error *error);
+/* A single file holds no vocabulary; `tokenizer` beside it is taken when it is opened. */
+bool hep_model_lacks_tokenizer(const struct hep_model *model);
+/* Takes the vocabulary of all its tokenizers from the folder at path; false if there is none. */
+bool hep_model_use_tokenizer(struct hep_model *model, const char *path);
+
 const char *hep_model_path(const struct hep_model *model);
-int hep_model_folder(const struct hep_model *model);           /* descriptor, borrowed            */
+bool hep_model_is_file(const struct hep_model *model);         /* a single file                    */
 const json_t *hep_model_index(const struct hep_model *model);  /* model_index.json, borrowed      */
 const char *hep_model_pipeline(const struct hep_model *model); /* "StableDiffusionPipeline"       */
 /* Whether model_index.json names the component ("unet", "tokenizer_2", "safety_checker"): present and not null. */
@@ -38,6 +47,24 @@ int hep_model_vae_scale_factor(const struct hep_model *model); /* pixels per lat
 /* Opens a component of the model (see hep_component_open). BAD_MODEL if model_index.json does not name it. */
 enum hep_status hep_model_component(const struct hep_model *model, const char *name, const char *variant,
                                     struct hep_component **component, struct hep_error *error);
+
+/* A file of a model, by its path in the model's folder ("unet/config.json"): where it really lies, or what is shown for
+   it. Plain data that lives as long as the model. */
+struct hep_model_file {
+    int folder;              /* descriptor, borrowed; -1: it lies nowhere          */
+    char path[HEP_PATH_MAX]; /* below folder                                       */
+    const json_t *shown;     /* what a single file's folder would hold; or NULL    */
+};
+void hep_model_file(const struct hep_model *model, const char *path, struct hep_model_file *file);
+/* The i-th weight file of an opened component of the model; false past the end. */
+bool hep_model_weight_file(const struct hep_model *model, const struct hep_component *component, size_t i,
+                           struct hep_model_file *file);
+bool hep_model_has_file(const struct hep_model *model, const char *path);
+/* As hep_folder_read_file and hep_folder_read_json, of a path in the model's folder. */
+enum hep_status hep_model_read_file(const struct hep_model *model, const char *path, size_t limit, char **text,
+                                    size_t *size, struct hep_error *error);
+enum hep_status hep_model_read_json(const struct hep_model *model, const char *path, json_t **object,
+                                    struct hep_error *error);
 /* scheduler/scheduler_config.json; the caller decrefs it. */
 enum hep_status hep_model_scheduler_config(const struct hep_model *model, json_t **config, struct hep_error *error);
 

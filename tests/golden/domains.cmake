@@ -17,3 +17,7 @@ hep_test_levels(test_pipeline TIMEOUT 300 LABELS release-only)
 hep_test(test_run_memory SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_run_memory.c ${CMAKE_SOURCE_DIR}/tests/support/heap_count.c
   ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_scheduler_methods hep_nn_run hep_models OpenMP::OpenMP_C LABELS golden TIMEOUT 240)
 hep_test_levels(test_run_memory TIMEOUT 240)
+hep_test(test_single_file SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_single_file.c ${HEP_TEST_DOMAIN_SOURCES}
+  LIBS hep_shm hep_rpc hep_models hep_weights LABELS golden TIMEOUT 240)
+add_dependencies(test_single_file ${HEP_TEST_DOMAINS})
+set_tests_properties(test_single_file PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")

@@ -27,7 +27,7 @@ void published_model_init(struct published_model *model, const char *folder, enu
         const struct cache_entry *entry;
         if (!hep_model_has(files, parts[i].name))
             continue;
-        ck_assert_ok(cache_get(&model->cache, files, "m", parts[i].name, dtype, NULL, NULL, &entry, error));
+        ck_assert_ok(cache_get(&model->cache, files, "m", parts[i].name, "", dtype, NULL, NULL, &entry, error));
         *parts[i].ref = entry->ref;
     }
     hep_model_close(files);

@@ -173,12 +173,42 @@ uint16_t hep_f32_to_f16(float value)
     return (uint16_t)(sign | result);
 }
 
+float hep_f8_e4m3_to_f32(uint8_t value)
+{
+    uint32_t sign = (uint32_t)(value & 0x80u) << 24, exponent = (value >> 3) & 0xfu, mantissa = value & 7u, bits;
+    if ((value & 0x7fu) == 0x7f) {
+        bits = sign | 0x7fc00000u;
+    } else if (exponent != 0) {
+        bits = sign | ((exponent + 120) << 23) | (mantissa << 20);
+    } else if (mantissa == 0) {
+        bits = sign;
+    } else {
+        int shift = __builtin_clz(mantissa) - 28; /* brings the leading one to bit 3 */
+        bits = sign | ((uint32_t)(121 - shift) << 23) | (((mantissa << shift) & 7u) << 20);
+    }
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+}
+
+/* f16's upper byte */
+float hep_f8_e5m2_to_f32(uint8_t value)
+{
+    return hep_f16_to_f32((uint16_t)(value << 8));
+}
+
+bool hep_dtype_is_float(enum hep_dtype dtype)
+{
+    return hep_to_f32(NULL, NULL, dtype, 0);
+}
+
 bool hep_to_f32(float *to, const void *from, enum hep_dtype dtype, size_t count)
 {
     const char *source = from;
     switch (dtype) {
     case HEP_F32:
-        memcpy(to, from, count * sizeof *to);
+        if (count > 0)
+            memcpy(to, from, count * sizeof *to);
         return true;
     case HEP_F64:
         for (size_t i = 0; i < count; i++) {
@@ -193,6 +223,13 @@ bool hep_to_f32(float *to, const void *from, enum hep_dtype dtype, size_t count)
             uint16_t value;
             memcpy(&value, source + i * sizeof value, sizeof value);
             to[i] = dtype == HEP_F16 ? hep_f16_to_f32(value) : hep_bf16_to_f32(value);
+        }
+        return true;
+    case HEP_F8_E4M3:
+    case HEP_F8_E5M2:
+        for (size_t i = 0; i < count; i++) {
+            uint8_t value = (uint8_t)source[i];
+            to[i] = dtype == HEP_F8_E4M3 ? hep_f8_e4m3_to_f32(value) : hep_f8_e5m2_to_f32(value);
         }
         return true;
     default:

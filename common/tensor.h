@@ -63,7 +63,11 @@ float hep_bf16_to_f32(uint16_t value);
 uint16_t hep_f32_to_bf16(float value);
 float hep_f16_to_f32(uint16_t value);
 uint16_t hep_f32_to_f16(float value);
-/* count elements of dtype from (f32, f16, bf16, f64) to f32; false if dtype is not one of these. */
+/* The two fp8 formats of weight files (Micikevicius et al. 2022): E4M3 has no infinity, 0x7f and 0xff are NaN. */
+float hep_f8_e4m3_to_f32(uint8_t value);
+float hep_f8_e5m2_to_f32(uint8_t value);
+bool hep_dtype_is_float(enum hep_dtype dtype);
+/* count elements of a float dtype to f32; false if dtype is none. */
 bool hep_to_f32(float *to, const void *from, enum hep_dtype dtype, size_t count);
 
 /* CRC32C (Castagnoli) of bytes, continuing from crc (0 to start). */

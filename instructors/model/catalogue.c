@@ -6,12 +6,14 @@
 #include "common/wire.h"
 #include "instructors/model/find.h"
 #include "instructors/model/inspect.h"
+#include "nn/weights/family.h"
 #include "nn/weights/folder.h"
 #include "nn/weights/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void catalogue_init(struct catalogue *catalogue, const char *paths)
@@ -23,7 +25,7 @@ void catalogue_init(struct catalogue *catalogue, const char *paths)
 void catalogue_clear(struct catalogue *catalogue)
 {
     for (int i = 0; i < catalogue->count; i++)
-        free(catalogue->entries[i].path);
+        catalogue_entry_clear(&catalogue->entries[i]);
     free(hep_take(&catalogue->entries));
     catalogue->count = 0;
 }
@@ -97,6 +99,13 @@ static enum hep_status read_folder(const struct catalogue *catalogue, struct cat
     return status;
 }
 
+static enum hep_status read_vae(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                struct hep_error *error)
+{
+    (void)catalogue;
+    return inspect_alone(entry->path, "vae", &entry->bytes, &entry->dtype, error);
+}
+
 /* Reads what can be known without a weight's value into the entry: family, bytes, dtype. To add a kind's own: a row. */
 static const struct kind_row {
     enum hep_status (*read_file)(const struct catalogue *catalogue, struct catalogue_entry *entry,
@@ -105,7 +114,7 @@ static const struct kind_row {
                                    struct hep_error *error);
 } kind_rows[HEP_MODEL_KIND_COUNT] = {
     [HEP_MODEL_CHECKPOINT] = {read_checkpoint, read_checkpoint},
-    [HEP_MODEL_VAE] = {read_file, read_folder},
+    [HEP_MODEL_VAE] = {read_vae, read_vae},
     [HEP_MODEL_LORA] = {read_file, read_folder},
     [HEP_MODEL_CONTROLNET] = {read_file, read_folder},
     [HEP_MODEL_UPSCALER] = {read_file, read_folder},
@@ -144,6 +153,22 @@ struct scan {
     void *context;
 };
 
+/* What a file directly below a path is, by its keys: a checkpoint unless they say otherwise. */
+static enum hep_model_kind kind_of_file(const char *path)
+{
+    HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
+    const struct hep_family *family;
+    enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
+    char name[HEP_PATH_MAX];
+    int folder;
+    if (find_format(path, NULL) != HEP_OK || hep_folder_open_parent(path, &folder, name, NULL) != HEP_OK)
+        return kind;
+    if (hep_safetensors_open(folder, name, &file, NULL) == HEP_OK)
+        hep_family_recognise(file, &family, &kind, NULL);
+    close(folder);
+    return kind;
+}
+
 /* A name twice: the first folder in the configured order wins. */
 static enum hep_status add(void *context, const struct find_item *item, struct hep_error *error)
 {
@@ -151,7 +176,8 @@ static enum hep_status add(void *context, const struct find_item *item, struct h
     struct catalogue *catalogue = scan->catalogue;
     if (scan->progress)
         scan->progress(scan->context, item->name);
-    if (find_entry(catalogue, item->kind, item->name))
+    enum hep_model_kind kind = item->kind_is_open && !item->is_folder ? kind_of_file(item->path) : item->kind;
+    if (find_entry(catalogue, kind, item->name))
         return HEP_OK;
     if (catalogue->count == HEP_MODELS_MAX)
         return hep_log(HEP_WARNING, "model.too_many", "most=%d skipped=%s", HEP_MODELS_MAX, item->path), HEP_OK;
@@ -160,7 +186,7 @@ static enum hep_status add(void *context, const struct find_item *item, struct h
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
     catalogue->entries = grown;
     struct catalogue_entry *entry = &grown[catalogue->count];
-    *entry = (struct catalogue_entry){.kind = item->kind, .is_folder = item->is_folder, .family = ""};
+    *entry = (struct catalogue_entry){.kind = kind, .is_folder = item->is_folder, .family = ""};
     entry->path = strdup(item->path);
     if (!entry->path)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
@@ -185,6 +211,30 @@ enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(voi
     if (catalogue->count > 1)
         qsort(catalogue->entries, (size_t)catalogue->count, sizeof *catalogue->entries, by_kind_and_name);
     return HEP_OK;
+}
+
+enum hep_status catalogue_look(const struct catalogue *catalogue, const char *path, const enum hep_model_kind *kind,
+                               struct catalogue_entry *entry, struct hep_error *error)
+{
+    struct stat about;
+    const char *slash = strrchr(path, '/');
+    *entry = (struct catalogue_entry){.family = "", .path = strdup(path)};
+    if (!entry->path)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory to look at %.200s", path);
+    if (stat(path, &about) != 0)
+        return hep_fail_field(error, HEP_E_NOT_FOUND, "path", "there is no file '%.200s' that can be seen here", path);
+    entry->is_folder = S_ISDIR(about.st_mode);
+    entry->kind = kind ? *kind : entry->is_folder ? HEP_MODEL_CHECKPOINT : kind_of_file(path);
+    snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, slash ? slash + 1 : path);
+    inspect(catalogue, entry);
+    if (error)
+        *error = entry->problem;
+    return entry->problem.code == HEP_OK ? HEP_OK : (hep_prefix(error, "%s", entry->name), entry->problem.code);
+}
+
+void catalogue_entry_clear(struct catalogue_entry *entry)
+{
+    free(hep_take(&entry->path));
 }
 
 enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,

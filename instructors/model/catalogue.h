@@ -51,6 +51,11 @@ void catalogue_note_load(struct catalogue *catalogue, enum hep_model_kind kind, 
    and has the kind's field. The entry's own problem if it is not usable. Valid until the next scan. */
 enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                const struct catalogue_entry **entry, struct hep_error *error);
+/* What a scan would say of the file or folder at path, which need not lie below the paths: the entry without a name of
+   a place; its problem is the error. kind: NULL leaves it to the file. Clear the entry in either case. */
+enum hep_status catalogue_look(const struct catalogue *catalogue, const char *path, const enum hep_model_kind *kind,
+                               struct catalogue_entry *entry, struct hep_error *error);
+void catalogue_entry_clear(struct catalogue_entry *entry);
 /* Opens a checkpoint's folder or file. The vocabulary of a single file may also lie in a folder `tokenizer` of any of
    the paths. Errors of hep_model_open. */
 enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,

@@ -7,6 +7,7 @@
 #include "common/limits.h"
 #include "nn/scheduler/plan.h"
 #include "nn/text/tokenizer.h"
+#include "nn/weights/checkpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,23 +55,31 @@ static enum hep_status check_graph(const struct hep_network_kind *kind, const un
 }
 
 /* Every network of the component; its config is read once for each, which costs nothing. */
-static enum hep_status check_component(const struct inspector *inspector, const char *name, struct hep_error *error)
+static enum hep_status check_networks(const struct hep_component *component, union hep_any_config *config,
+                                      struct hep_error *error)
 {
-    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     const struct hep_network_kind *kind;
-    union hep_any_config config;
+    const char *name = hep_component_name(component);
     char file[HEP_NAME_MAX + 16];
-    if (!hep_model_has(inspector->model, name))
-        return HEP_OK;
-    tell(inspector, name);
-    HEP_TRY(hep_model_component(inspector->model, name, NULL, &component, error));
     snprintf(file, sizeof file, "%.*s/config.json", HEP_NAME_MAX, name);
     for (size_t i = 0; (kind = hep_network_kind_at(i)); i++) {
         if (strcmp(kind->component, name) != 0)
             continue;
-        HEP_TRY(kind->read_config(hep_component_config(component), file, &config, error));
-        HEP_TRY(check_graph(kind, &config, component, error));
+        HEP_TRY(kind->read_config(hep_component_config(component), file, config, error));
+        HEP_TRY(check_graph(kind, config, component, error));
     }
+    return HEP_OK;
+}
+
+static enum hep_status check_component(const struct inspector *inspector, const char *name, struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    union hep_any_config config;
+    if (!hep_model_has(inspector->model, name))
+        return HEP_OK;
+    tell(inspector, name);
+    HEP_TRY(hep_model_component(inspector->model, name, NULL, &component, error));
+    HEP_TRY(check_networks(component, &config, error));
     keep_config(inspector->found, name, &config);
     inspector->found->bytes += hep_component_bytes(component);
     if (strcmp(name, "unet") == 0)
@@ -144,7 +153,7 @@ static enum hep_status check_scheduler(const struct hep_model *model, struct hep
 }
 
 /* ---- whether the parts fit each other ---------------------------------------------------------------------------- */
-static enum hep_status check_fit(const struct inspection *found, struct hep_error *error)
+static enum hep_status check_fit(const struct hep_model *model, const struct inspection *found, struct hep_error *error)
 {
     int width = 0;
     for (int i = 0; i < found->encoders; i++)
@@ -157,6 +166,9 @@ static enum hep_status check_fit(const struct inspection *found, struct hep_erro
         return hep_fail(error, HEP_E_BAD_MODEL,
                         "'unet/config.json': 'out_channels' is %d, the VAE's latents have %d channels",
                         found->unet.out_channels, found->vae.latent_channels);
+    if (hep_vae_scale_factor(&found->vae) != hep_model_vae_scale_factor(model))
+        return hep_fail(error, HEP_E_BAD_MODEL, "this VAE has %" PRId64 " pixels for a latent, the model %d",
+                        hep_vae_scale_factor(&found->vae), hep_model_vae_scale_factor(model));
     int64_t pooled = hep_unet_text_embeds_width(&found->unet);
     if (pooled > 0 && (found->encoders < 2 || found->clip[1].projection_dim != pooled))
         return hep_fail(error, HEP_E_BAD_MODEL,
@@ -175,7 +187,7 @@ static enum hep_status inspect_parts(const struct inspector *inspector, struct h
     if (inspector->found->encoders > 1) /* NOLINT(clang-analyzer-core.*): inspect_model has set it all to 0 */
         HEP_TRY(check_tokenizer(inspector, "tokenizer_2", &inspector->found->clip[1], error));
     HEP_TRY(check_scheduler(inspector->model, error));
-    return check_fit(inspector->found, error);
+    return check_fit(inspector->model, inspector->found, error);
 }
 
 /* Inside a model a missing file is the model's defect, and so is a value that no request can change. */
@@ -193,26 +205,40 @@ enum hep_status inspect_model(const struct hep_model *model, void (*progress)(vo
 {
     struct inspection found = {0};
     struct inspector inspector = {model, &found, progress, context};
-    HEP_TRY(as_defect(inspect_parts(&inspector, error), error));
-    *inspection = found;
+    enum hep_status status = as_defect(inspect_parts(&inspector, error), error);
+    if (status == HEP_E_BAD_MODEL && hep_model_is_file(model))
+        hep_suggest(error,
+                    "what a single file does not say may stand in NAME.heptad.json beside it (docs/networks.md)");
+    if (status == HEP_OK)
+        *inspection = found;
+    return status;
+}
+
+enum hep_status inspect_alone(const char *path, const char *name, uint64_t *bytes, enum hep_dtype *dtype,
+                              struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    union hep_any_config config;
+    HEP_TRY(as_defect(hep_component_open_alone(path, name, &component, error), error));
+    HEP_TRY(as_defect(check_networks(component, &config, error), error));
+    *bytes = hep_component_bytes(component);
+    *dtype = hep_component_dtype(component);
     return HEP_OK;
 }
 
-enum hep_status inspect_weights(const struct hep_model *model, const char *name,
-                                void (*progress)(void *context, const char *note), void *context,
-                                struct hep_error *error)
+static enum hep_status read_weights(const struct hep_component *component,
+                                    void (*progress)(void *context, const char *note), void *context,
+                                    struct hep_error *error)
 {
-    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     float *values = NULL;
     int64_t room = 0;
     enum hep_status status = HEP_OK;
-    HEP_TRY(hep_model_component(model, name, NULL, &component, error));
     const struct hep_weight_source *source = hep_component_weights(component);
     for (size_t i = 0; status == HEP_OK && i < hep_component_weight_count(component); i++) {
         struct hep_weight_info info;
         const char *weight = hep_component_weight_at(component, i, &info);
         int64_t elements = 0;
-        if (info.dtype != HEP_F32 && info.dtype != HEP_F16 && info.dtype != HEP_BF16)
+        if (!hep_dtype_is_float(info.dtype))
             continue; /* position_ids: an integer cannot be out of order */
         hep_assert(hep_shape_elements(&info.shape, &elements));
         if (progress)
@@ -229,4 +255,22 @@ enum hep_status inspect_weights(const struct hep_model *model, const char *name,
     }
     free(values);
     return status;
+}
+
+enum hep_status inspect_weights(const struct hep_model *model, const char *name,
+                                void (*progress)(void *context, const char *note), void *context,
+                                struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    HEP_TRY(hep_model_component(model, name, NULL, &component, error));
+    return read_weights(component, progress, context, error);
+}
+
+enum hep_status inspect_alone_weights(const char *path, const char *name,
+                                      void (*progress)(void *context, const char *note), void *context,
+                                      struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    HEP_TRY(hep_component_open_alone(path, name, &component, error));
+    return read_weights(component, progress, context, error);
 }

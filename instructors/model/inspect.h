@@ -23,9 +23,16 @@ struct inspection {
    BAD_MODEL (a file, a weight or a key is missing or does not fit the others), BAD_FILE, UNSUPPORTED; NO_MEMORY. */
 enum hep_status inspect_model(const struct hep_model *model, void (*progress)(void *context, const char *note),
                               void *context, struct inspection *inspection, struct hep_error *error);
+/* The same of one component that lies alone, in a folder with config.json or in a single file: a VAE. */
+enum hep_status inspect_alone(const char *path, const char *component, uint64_t *bytes, enum hep_dtype *dtype,
+                              struct hep_error *error);
 /* Reads every weight of a component: BAD_MODEL names the first that is not finite. */
 enum hep_status inspect_weights(const struct hep_model *model, const char *component,
                                 void (*progress)(void *context, const char *note), void *context,
                                 struct hep_error *error);
+/* The same of a component that lies alone. */
+enum hep_status inspect_alone_weights(const char *path, const char *component,
+                                      void (*progress)(void *context, const char *note), void *context,
+                                      struct hep_error *error);
 
 #endif

@@ -559,6 +559,12 @@ static const struct hep_operation operations[] = {
      .pure = true,
      .aliases = HEP_ALIASES(HEP_ALIAS("get_model_info")),
      .help = "what one model is and its defaults"},
+    HEP_OPERATION("details", model_details, details_request, model_details_fields, details_reply,
+                  model_details_reply_fields, .heavy = true, .permission = HEP_CLIENT, .deadline_ms = 30000,
+                  .pure = true, .help = "a model's files, its memory at the usual sizes, what it can do"),
+    HEP_OPERATION("check", model_check, check_request, model_check_fields, details_reply, model_details_reply_fields,
+                  .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
+                  .help = "look at a file or folder as a load does, read every weight, hash every file"),
     HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .aliases =

@@ -1,4 +1,5 @@
-/* What heptad-model knows, shared by its operations: ops.c (models, loading) and memory.c (giving up). */
+/* What heptad-model knows, shared by its operations: ops.c (models, loading), check.c (a close look) and memory.c
+   (giving up). */
 #ifndef HEP_INSTRUCTORS_MODEL_STATE_H
 #define HEP_INSTRUCTORS_MODEL_STATE_H
 
@@ -45,5 +46,22 @@ extern const struct hep_field model_unload_fields[MODEL_ONE_FIELD], model_unload
     model_release_fields[MODEL_ONE_FIELD], model_optimize_fields[MODEL_ONE_FIELD],
     model_optimize_reply_fields[MODEL_OPTIMIZE_REPLY_FIELDS];
 hep_handler model_unload, model_optimize_memory, model_release;
+
+/* The same of check.c. */
+struct details_request {
+    struct hep_str model, kind;
+};
+struct check_request {
+    struct hep_str path, kind;
+};
+struct details_reply {
+    struct hep_str kind, family, dtype;
+    uint64_t bytes;
+    json_t *files, *memory, *can;
+};
+enum { MODEL_DETAILS_FIELDS = 2, MODEL_CHECK_FIELDS = 2, MODEL_DETAILS_REPLY_FIELDS = 7 };
+extern const struct hep_field model_details_fields[MODEL_DETAILS_FIELDS], model_check_fields[MODEL_CHECK_FIELDS],
+    model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS];
+hep_handler model_details, model_check;
 
 #endif

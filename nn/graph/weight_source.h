@@ -16,7 +16,7 @@
 
 /* What a source knows of one weight. */
 struct hep_weight_info {
-    enum hep_dtype dtype;   /* as stored: f32, f16, bf16                 */
+    enum hep_dtype dtype;   /* as stored: f32, f16, bf16, fp8, …         */
     struct hep_shape shape; /* as stored: conv [out, in, kh, kw], linear [out, in], vectors [c] */
 };
 

@@ -296,3 +296,17 @@ enum hep_status hep_checkpoint_component(const struct hep_checkpoint *checkpoint
     return hep_component_open_part(checkpoint->folder, checkpoint->file, &checkpoint->layout, name,
                                    hep_checkpoint_json(checkpoint, path), component, error);
 }
+
+enum hep_status hep_component_open_alone(const char *path, const char *name, struct hep_component **component,
+                                         struct hep_error *error)
+{
+    HEP_CLEANUP(hep_checkpoint_close) struct hep_checkpoint *checkpoint = NULL;
+    int folder;
+    if (hep_folder_open(path, &folder, NULL) == HEP_OK) {
+        enum hep_status status = hep_component_open(folder, "", name, NULL, component, error);
+        close(folder);
+        return status;
+    }
+    HEP_TRY(hep_checkpoint_open(path, name, hep_family_find("sd1"), &checkpoint, error));
+    return hep_checkpoint_component(checkpoint, name, component, error);
+}

@@ -35,5 +35,9 @@ enum hep_status hep_checkpoint_set(struct hep_checkpoint *checkpoint, const char
 /* A component; errors as hep_component_open. */
 enum hep_status hep_checkpoint_component(const struct hep_checkpoint *checkpoint, const char *name,
                                          struct hep_component **component, struct hep_error *error);
+/* Opens a component that lies alone: a folder with config.json, or a single file, whose configuration is made as for a
+   model of SD 1.x. Errors as hep_component_open and hep_checkpoint_open. */
+enum hep_status hep_component_open_alone(const char *path, const char *name, struct hep_component **component,
+                                         struct hep_error *error);
 
 #endif

@@ -76,9 +76,9 @@ static const struct other_row {
     {"clip_l", HEP_MODEL_EMBEDDING, "a textual inversion", "put it into a folder embeddings"},
     {"conv_first.", HEP_MODEL_UPSCALER, "an upscaler", "put it into a folder upscale_models"},
     {"model.0.weight", HEP_MODEL_UPSCALER, "an upscaler", "put it into a folder upscale_models"},
+    {"model.diffusion_model.", HEP_MODEL_CHECKPOINT, "a UNet without its text encoders", "use the whole model's file"},
     {"decoder.mid", HEP_MODEL_VAE, "a VAE", "put it into a folder vae"},
     {"first_stage_model.decoder.mid", HEP_MODEL_VAE, "a VAE", "put it into a folder vae"},
-    {"model.diffusion_model.", HEP_MODEL_CHECKPOINT, "a UNet without its text encoders", "use the whole model's file"},
     {"input_blocks.", HEP_MODEL_CHECKPOINT, "a UNet without its text encoders", "use the whole model's file"},
     {"down_blocks.", HEP_MODEL_CHECKPOINT, "one network of a diffusers folder", "fetch the folder as a whole"},
 };

@@ -130,6 +130,32 @@ static enum hep_status sort_names(struct hep_safetensors *file, struct hep_error
     return HEP_OK;
 }
 
+/* Other files that are called .safetensors, by how they begin. To add one: a row. */
+static const struct magic_row {
+    const char *bytes;
+    size_t size;
+    const char *what, *hint;
+} magic_rows[] = {
+    {"PK\3\4", 4, "a zip archive with a pickle, as PyTorch saves", HEP_PICKLE_HINT},
+    {"\x80\2", 2, "a pickle", HEP_PICKLE_HINT},
+    {"\x80\4", 2, "a pickle", HEP_PICKLE_HINT},
+    {"GGUF", 4, "a GGUF file of quantized weights", "fetch the model as safetensors"},
+    {"version https://git-lfs", 23, "a pointer of Git LFS, not the file", "fetch the file itself: `git lfs pull`"},
+    {"<!DOCTYPE", 9, "a web page", "fetch the file again, from the address of the file itself"},
+    {"<html", 5, "a web page", "fetch the file again, from the address of the file itself"},
+};
+
+static enum hep_status check_magic(const struct hep_safetensors *file, const char *bytes, uint64_t size,
+                                   struct hep_error *error)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(magic_rows); i++)
+        if (size >= magic_rows[i].size && memcmp(bytes, magic_rows[i].bytes, magic_rows[i].size) == 0) {
+            hep_fail(error, HEP_E_BAD_FILE, "'%.200s' is no safetensors file but %s", file->name, magic_rows[i].what);
+            return hep_hint(error, "%s", magic_rows[i].hint), HEP_E_BAD_FILE;
+        }
+    return HEP_OK;
+}
+
 static enum hep_status check(struct hep_safetensors *file, const char *bytes, uint64_t size, struct hep_error *error)
 {
     uint64_t length;
@@ -138,6 +164,8 @@ static enum hep_status check(struct hep_safetensors *file, const char *bytes, ui
                         file->name, size);
     memcpy(&length, bytes, sizeof length);
     length = le64toh(length);
+    if (length > HEP_SAFETENSORS_HEADER_MAX || length > size - sizeof length)
+        HEP_TRY(check_magic(file, bytes, size, error));
     if (length > HEP_SAFETENSORS_HEADER_MAX)
         return hep_fail(error, HEP_E_BAD_FILE,
                         "'%.200s' claims a header of %" PRIu64 " bytes, more than the %u allowed", file->name, length,

@@ -8,9 +8,11 @@ foreach(test test_batch test_batch_faults)
     LIBS hep_model_core hep_scheduler_methods hep_inference_core LABELS unit TIMEOUT 240)
   set_tests_properties(${test} PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 endforeach()
-hep_test(test_model_process SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_process.c ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c
-  LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)
-add_dependencies(test_model_process heptad-model heptad-conditioning heptad-scheduler)
+foreach(test test_model_process test_model_files)
+  hep_test(${test} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${test}.c ${CMAKE_SOURCE_DIR}/tests/support/model_process.c
+    ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)
+  add_dependencies(${test} heptad-model heptad-conditioning heptad-scheduler)
+endforeach()
 hep_test(test_inference_process SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_inference_process.c ${HEP_TEST_DOMAIN_SOURCES}
   LIBS hep_shm hep_rpc LABELS unit TIMEOUT 300)
 add_dependencies(test_inference_process heptad-model heptad-conditioning heptad-scheduler heptad-inference heptad-postprocessing)

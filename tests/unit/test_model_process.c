@@ -5,7 +5,7 @@
 #include "common/wire.h"
 #include "shm/segment.h"
 #include "tests/support/check_status.h"
-#include "tests/support/domain_process.h"
+#include "tests/support/model_process.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -17,78 +17,16 @@
 #define UNET      "unet/diffusion_pytorch_model.safetensors"
 #define VAE       "vae/diffusion_pytorch_model.safetensors"
 #define SCHEDULER "scheduler/scheduler_config.json"
-enum { COMPONENTS = 5, NETWORKS = 3, COMMAND_MAX = 1600 };
-
-static char folder[64], instance[HEP_INSTANCE_NAME_MAX];
-
-static void setup(void)
-{
-    snprintf(folder, sizeof folder, "/tmp/heptad-test-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    snprintf(instance, sizeof instance, "mod-%d", (int)getpid());
-}
-
-__attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
-{
-    char command[COMMAND_MAX];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    ck_assert_msg(system(command) == 0, "%s", command);
-}
-
-static void teardown(void)
-{
-    struct hep_segment_sweep sweep;
-    hep_segment_sweep(instance, NULL, NULL, &sweep, NULL);
-    shell("rm -rf '%s'", folder);
-}
+enum { COMPONENTS = 5, NETWORKS = 3 };
 
 static void add_model(const char *name)
 {
     shell("cp -r '%s' '%s/%s' && chmod -R u+w '%s/%s'", TINY, folder, name, folder, name);
 }
 
-static struct domain_process *start(const char *budget)
-{
-    char paths[128], memory[64];
-    const char *const arguments[] = {"--set", paths, "--set", "models.dtype=f32", "--set", memory, NULL};
-    snprintf(paths, sizeof paths, "models.paths=%s", folder);
-    snprintf(memory, sizeof memory, "models.memory_budget=%s", budget);
-    return domain_start_stdio("model", instance, arguments);
-}
-
-static json_t *load(struct domain_process *process, const char *model, const char *session)
-{
-    return domain_call(process, "load", "", false, json_pack("{s:s, s:s}", "model", model, "session", session));
-}
-
 static void load_ok(struct domain_process *process, const char *model, const char *session)
 {
     json_decref(load(process, model, session));
-}
-
-static int64_t field(struct domain_process *process, const char *name)
-{
-    json_t *status = domain_status(process);
-    int64_t value = hep_json_int(json_object_get(status, "models"), name, -1);
-    json_decref(status);
-    return value;
-}
-
-static bool count_segment(const struct hep_segment_entry *entry, void *context)
-{
-    (void)entry;
-    ++*(int *)context;
-    return true;
-}
-
-static int segments(void)
-{
-    int count = 0;
-    ck_assert_ok(hep_segment_list(instance, count_segment, &count, error));
-    return count;
 }
 
 static bool is_loaded(struct domain_process *process, const char *model)
@@ -104,12 +42,6 @@ static void scan(struct domain_process *process, int expected)
     json_t *reply = domain_call(process, "scan", "", false, json_object());
     ck_assert_int_eq(hep_json_int(reply, "found", -1), expected);
     json_decref(reply);
-}
-
-static enum hep_status try_load(struct domain_process *process, const char *model, struct hep_error *error)
-{
-    *error = (struct hep_error){0};
-    return domain_ask(process, "load", "", false, json_pack("{s:s, s:s}", "model", model, "session", "s"), NULL, error);
 }
 
 /* ---- publishing
@@ -551,7 +483,7 @@ END_TEST
 int main(void)
 {
     TCase *tcase = tcase_create("model_process");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, model_setup, model_teardown);
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, loading_twice_packs_once_and_a_new_process_packs_nothing);
     tcase_add_test(tcase, touched_files_stay_published_and_changed_ones_are_published_anew);

@@ -42,6 +42,29 @@ START_TEST(every_16_bit_value_widens_exactly_and_comes_back)
 }
 END_TEST
 
+START_TEST(every_8_bit_value_widens_exactly)
+{
+    for (uint32_t bits = 0; bits < 256; bits++) {
+        uint8_t byte = (uint8_t)bits;
+        int exponent = (byte >> 3) & 15, mantissa = byte & 7;
+        double wanted =
+            (byte & 128 ? -1 : 1) * ldexp(exponent ? mantissa + 8 : mantissa, (exponent ? exponent : 1) - 10);
+        float got[2];
+        ck_assert(hep_to_f32(&got[0], &byte, HEP_F8_E4M3, 1) && hep_to_f32(&got[1], &byte, HEP_F8_E5M2, 1));
+        if ((byte & 127) == 127)
+            ck_assert(isnan(got[0]));
+        else
+            ck_assert_msg((double)got[0] == wanted && !signbit(got[0]) == (bits < 128), "%02x: %a", bits,
+                          (double)got[0]);
+        wanted = value_of((uint16_t)(bits << 8), 5, 10);
+        ck_assert(isnan(wanted) ? isnan(got[1]) : (double)got[1] == wanted);
+    }
+    ck_assert_double_eq((double)hep_f8_e4m3_to_f32(0x7e), 448);
+    ck_assert_double_eq((double)hep_f8_e5m2_to_f32(0x7b), 57344);
+    ck_assert(hep_dtype_is_float(HEP_F8_E4M3) && !hep_dtype_is_float(HEP_I64) && !hep_dtype_is_float(HEP_DTYPE_UNDEF));
+}
+END_TEST
+
 /* Between two neighbours everything goes to the nearer one, the middle to the even one. */
 START_TEST(every_16_bit_value_rounds_to_nearest_even)
 {
@@ -142,6 +165,7 @@ int main(void)
 {
     TCase *cases = tcase_create("tensor");
     tcase_add_test(cases, every_16_bit_value_widens_exactly_and_comes_back);
+    tcase_add_test(cases, every_8_bit_value_widens_exactly);
     tcase_add_test(cases, every_16_bit_value_rounds_to_nearest_even);
     tcase_add_test(cases, arrays_of_every_float_type_become_f32);
     tcase_add_test(cases, crc32c_gives_the_published_values);

@@ -1,0 +1,134 @@
+/*
+ * model.details and model.check: a model, or a file of another kind, as a person looks at it. Both by the code that
+ * loads; check also reads every weight, of a path that the operator names.
+ */
+#include "instructors/model/details.h"
+#include "instructors/model/inspect.h"
+
+#include "nn/graph/plan.h"
+
+#include <string.h>
+
+/* ---- requests and replies ---------------------------------------------------------------------------------------- */
+static const char *const kind_choices[] = {
+#define HEP_MODEL_KIND(id, name, field, help) name,
+#define HEP_MODEL_FOLDER(name, kind)
+#include "common/model_kinds.def"
+#undef HEP_MODEL_KIND
+#undef HEP_MODEL_FOLDER
+    NULL};
+const struct hep_field model_details_fields[MODEL_DETAILS_FIELDS] = {
+    HEP_FIELD(STR, details_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, details_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = kind_choices,
+              .help = "what it is: a model, or something that goes with one"),
+};
+const struct hep_field model_check_fields[MODEL_CHECK_FIELDS] = {
+    HEP_FIELD(STR, check_request, path, REQUIRED, .min = 1, .max = HEP_PATH_MAX - 1,
+              .help = "absolute path of a file or folder that the daemon may read"),
+    HEP_FIELD(STR, check_request, kind, OPTIONAL, .choices = kind_choices,
+              .help = "what it is to be; a folder is a model, a file what its keys say, if empty"),
+};
+static const struct hep_field file_fields[] = {
+    HEP_SAYS(STR, "path", REQUIRED, "in the model's folder"), HEP_SAYS(U64, "bytes", REQUIRED, "size"),
+    HEP_SAYS(STR, "sha256", REQUIRED, "of the contents; \"\" if nothing has hashed it yet"), HEP_END_OF_FIELDS};
+static const struct hep_field memory_fields[] = {
+    HEP_SAYS(I32, "width", REQUIRED, "pixels"),
+    HEP_SAYS(I32, "height", REQUIRED, "pixels"),
+    HEP_SAYS(U64, "weights_bytes", REQUIRED, "of all networks, packed"),
+    HEP_SAYS(U64, "unet_bytes", REQUIRED, "activations of one image with guidance"),
+    HEP_SAYS(U64, "vae_bytes", REQUIRED, "activations of decoding it whole"),
+    HEP_SAYS(U64, "total_bytes", REQUIRED, "weights and the larger of both"),
+    HEP_END_OF_FIELDS};
+const struct hep_field model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS] = {
+    HEP_FIELD(STR, details_reply, kind, REQUIRED, .help = "checkpoint, vae, lora, controlnet, upscaler, embedding"),
+    HEP_FIELD(STR, details_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl"),
+    HEP_FIELD(STR, details_reply, dtype, OPTIONAL, .help = "of most weights as stored"),
+    HEP_FIELD(U64, details_reply, bytes, REQUIRED, .help = "of all weights as stored"),
+    HEP_FIELD(JSON, details_reply, files, REQUIRED, HEP_INSIDE(LIST, file_fields), .help = "what it is made of"),
+    HEP_FIELD(JSON, details_reply, memory, OPTIONAL, HEP_INSIDE(LIST, memory_fields),
+              .help = "planned, at its own size first"),
+    HEP_FIELD(JSON, details_reply, can, REQUIRED, .help = "what it can be used for"),
+};
+
+/* ---- handlers ---------------------------------------------------------------------------------------------------- */
+static void tell_progress(void *context, const char *note)
+{
+    hep_call_progress(context, 0, 0, note);
+}
+
+/* All that is known of the entry; hash: of its contents too. */
+static enum hep_status describe(struct hep_call *call, const struct catalogue_entry *entry, bool hash,
+                                struct details_reply *reply, struct hep_error *error)
+{
+    struct model_state *state = hep_instructor_state(hep_call_instructor(call));
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    json_t *files = NULL, *memory = NULL;
+    if (entry->kind == HEP_MODEL_CHECKPOINT)
+        HEP_TRY(catalogue_open(&state->catalogue, entry, &model, error));
+    HEP_TRY(details_files(state, entry, model, hash, &files, error));
+    enum hep_status status = model ? details_memory(model, state->dtype, &memory, error) : HEP_OK;
+    if (status != HEP_OK) {
+        json_decref(files);
+        return status;
+    }
+    *reply = (struct details_reply){.kind = hep_str_of(hep_model_kind_name(entry->kind)),
+                                    .family = hep_str_of(entry->family),
+                                    .dtype = hep_str_of(hep_dtype_name(entry->dtype)),
+                                    .bytes = entry->bytes,
+                                    .files = files,
+                                    .memory = memory,
+                                    .can = details_can(entry)};
+    return HEP_OK;
+}
+
+static enum hep_model_kind kind_of(const char *name)
+{
+    enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
+    hep_assert(hep_model_kind_find(name, &kind)); /* one of kind_choices */
+    return kind;
+}
+
+enum hep_status model_details(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct details_request *request = request_;
+    struct model_state *state = hep_instructor_state(hep_call_instructor(call));
+    const struct catalogue_entry *entry;
+    HEP_TRY(catalogue_find(&state->catalogue, kind_of(request->kind.data), request->model.data, &entry, error));
+    return describe(call, entry, false, reply, error);
+}
+
+/* Every weight of a model that has been inspected: what is not finite is the model's defect. */
+static enum hep_status read_weights(struct hep_call *call, const struct catalogue_entry *entry, struct hep_error *error)
+{
+    struct model_state *state = hep_instructor_state(hep_call_instructor(call));
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    const struct hep_component_kind *kind;
+    if (entry->kind == HEP_MODEL_VAE)
+        return inspect_alone_weights(entry->path, "vae", tell_progress, call, error);
+    if (entry->kind != HEP_MODEL_CHECKPOINT)
+        return HEP_OK; /* their loaders say */
+    HEP_TRY(catalogue_open(&state->catalogue, entry, &model, error));
+    for (size_t i = 0; (kind = hep_component_kind_at(i)); i++)
+        if (hep_model_has(model, kind->name))
+            HEP_TRY(inspect_weights(model, kind->name, tell_progress, call, error));
+    return HEP_OK;
+}
+
+enum hep_status model_check(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct check_request *request = request_;
+    struct model_state *state = hep_instructor_state(hep_call_instructor(call));
+    struct catalogue_entry entry;
+    enum hep_model_kind kind;
+    bool said = hep_model_kind_find(request->kind.data, &kind);
+    if (request->path.data[0] != '/')
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "path", "'%.200s' is not an absolute path", request->path.data);
+    enum hep_status status = catalogue_look(&state->catalogue, request->path.data, said ? &kind : NULL, &entry, error);
+    if (status == HEP_OK)
+        status = read_weights(call, &entry, error);
+    if (status == HEP_OK)
+        status = describe(call, &entry, true, reply, error);
+    catalogue_entry_clear(&entry);
+    return status;
+}

@@ -194,9 +194,9 @@ static const struct {
     {HEP_ROLE_DEVICE, "select", false, false, "memory_bytes", "free_bytes"},
     {HEP_ROLE_DEVICE, "reserve", false, false, "session memory_bytes", "reservation_id"},
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
-    {HEP_ROLE_MODEL, "list", true, false, "", "models"},
-    {HEP_ROLE_MODEL, "info", true, false, "model", "name"},
-    {HEP_ROLE_MODEL, "load", true, false, "model session",
+    {HEP_ROLE_MODEL, "list", true, false, "kind", "models"},
+    {HEP_ROLE_MODEL, "info", true, false, "model kind", "name"},
+    {HEP_ROLE_MODEL, "load", true, false, "model vae session",
      "model dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
      "scheduler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},

@@ -69,7 +69,7 @@ static const struct refusal {
     {"{\"a\":{\"dtype\":[[[[[[1]]]]]]}}", 0, {"a dtype"}},
     {"{\"a\":{\"shape\":[[[[[]]]]]}}", 0, {"non-negative integer"}},
     {"{\"a\":{\"dtype\":\"F7\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, {"'a'", "'F7'", "unknown"}},
-    {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, {"'a'", "'F8_E4M3'"}},
+    {"{\"a\":{\"dtype\":\"F4_E2M1\",\"shape\":[4],\"data_offsets\":[0,4]}}", 4, {"'a'", "'F4_E2M1'"}},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"more\":1}}", 4, {"'a'", "'more'"}},
     {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, {"twice", "'dtype'"}},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, {"'a'", "lacks 'data_offsets'"}},

@@ -193,7 +193,11 @@ static enum hep_status add(void *context, const struct find_item *item, struct h
     catalogue->count++;
     snprintf(entry->name, sizeof entry->name, "%s", item->name);
     inspect(catalogue, entry);
-    return HEP_OK;
+    if (entry->problem.code != HEP_E_NO_MEMORY)
+        return HEP_OK;
+    if (error) /* it says nothing of the model */
+        *error = entry->problem;
+    return hep_prefix(error, "%s", item->name), HEP_E_NO_MEMORY;
 }
 
 static int by_kind_and_name(const void *a, const void *b)
@@ -205,11 +209,18 @@ static int by_kind_and_name(const void *a, const void *b)
 enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
                                void *context, struct hep_error *error)
 {
-    struct scan scan = {catalogue, progress, context};
+    struct catalogue fresh;
+    struct scan scan = {&fresh, progress, context};
+    catalogue_init(&fresh, catalogue->paths);
+    enum hep_status status = find_models(fresh.paths, add, &scan, error);
+    if (status != HEP_OK) {
+        catalogue_clear(&fresh);
+        return status;
+    }
+    if (fresh.count > 1)
+        qsort(fresh.entries, (size_t)fresh.count, sizeof *fresh.entries, by_kind_and_name);
     catalogue_clear(catalogue);
-    HEP_TRY(find_models(catalogue->paths, add, &scan, error));
-    if (catalogue->count > 1)
-        qsort(catalogue->entries, (size_t)catalogue->count, sizeof *catalogue->entries, by_kind_and_name);
+    *catalogue = fresh;
     return HEP_OK;
 }
 

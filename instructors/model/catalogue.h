@@ -40,7 +40,8 @@ struct catalogue {
 void catalogue_init(struct catalogue *catalogue, const char *paths);
 void catalogue_clear(struct catalogue *catalogue);
 /* Reads the folders again. progress (may be NULL) is called before each model: a folder of the size of Stable Diffusion
-   takes some 70 ms, most of it for the tokenizer. */
+   takes some 70 ms, most of it for the tokenizer. NO_MEMORY: the list stays as it was; every other problem of a
+   model is kept with it. */
 enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(void *context, const char *note),
                                void *context, struct hep_error *error);
 int catalogue_count(const struct catalogue *catalogue, enum hep_model_kind kind, bool usable_only);

@@ -25,7 +25,7 @@ check "an unknown field points to its operation" has "$said" 'heptctl operations
 fails 3 ctl session nobody || die "session nobody"
 check "an unknown session points to the list" has "$said" 'heptctl sessions'
 fails 2 ctl call kitchen.cook || die "kitchen.cook"
-check "an unknown prefix names heptad's own" has "$said" 'workflow, session, batch, status'
+check "an unknown prefix names heptad's own" has "$said" 'workflow, session, input, batch, status'
 for row in 'status --timeout 0' 'sessions --status bogus' 'completion fish' 'incidents many'; do
   # shellcheck disable=SC2086
   fails 2 ctl $row || die "$row"

@@ -230,16 +230,13 @@ enum hep_status encode_image(struct hep_call *call, const void *request_, void *
 const struct hep_field resize_latents_fields[RESIZE_LATENTS_FIELDS] = {
     HEP_FIELD(REF, resize_latents_request, latents, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
               .help = "[count, channels, h, w]"),
-    HEP_FIELD(I32, resize_latents_request, width, REQUIRED, .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX,
-              .help = "of the image, pixels"),
-    HEP_FIELD(I32, resize_latents_request, height, REQUIRED, .min = HEP_IMAGE_SIDE_MIN, .max = HEP_IMAGE_SIDE_MAX,
-              .help = "of the image, pixels"),
+    HEP_FIELD(F64, resize_latents_request, scale, REQUIRED, .min = 1, .max = 8, .help = "of each side"),
     HEP_FIELD(I32, resize_latents_request, vae_scale_factor, DEFAULTED, .fallback = 8, .min = 1, .max = 64,
               .help = "pixels per latent"),
     HEP_FIELD(STR, resize_latents_request, filter, DEFAULTED, .fallback_text = "bilinear",
               .choices = latents_filter_names, .help = "bilinear is smoother, nearest keeps each latent"),
     HEP_FIELD(REF, resize_latents_request, resized, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
-              .help = "out: [count, channels, height / factor, width / factor]"),
+              .help = "out: [count, channels, h · scale, w · scale], rounded down"),
 };
 const struct hep_field resize_latents_reply_fields[RESIZE_LATENTS_REPLY_FIELDS] = {
     HEP_FIELD(I32, resize_latents_reply, width, REQUIRED, .help = "pixels"),
@@ -250,15 +247,16 @@ static enum hep_status resized_shape(const struct resize_latents_request *reques
                                      struct hep_error *error)
 {
     const int64_t *dims = request->latents.shape.dims;
-    int32_t factor = request->vae_scale_factor;
-    bool is_width = request->width % factor != 0;
-    if (is_width || request->height % factor != 0)
-        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, is_width ? "width" : "height",
-                              "%d x %d: sides must be multiples of %d", request->width, request->height, factor);
+    int64_t side = HEP_IMAGE_SIDE_MAX / request->vae_scale_factor;
     if (dims[0] < 1 || dims[0] > HEP_IMAGES_MAX || dims[1] < 1 || dims[1] > 64 || dims[2] < 1 || dims[3] < 1 ||
-        dims[2] > HEP_IMAGE_SIDE_MAX || dims[3] > HEP_IMAGE_SIDE_MAX)
+        dims[2] > side || dims[3] > side)
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "latents of this shape are none of an image");
-    *shape = HEP_SHAPE(dims[0], dims[1], request->height / factor, request->width / factor);
+    *shape = HEP_SHAPE(dims[0], dims[1], (int64_t)((double)dims[2] * request->scale),
+                       (int64_t)((double)dims[3] * request->scale));
+    if (shape->dims[2] > side || shape->dims[3] > side)
+        return hep_fail_field(
+            error, HEP_E_OUT_OF_RANGE, "scale", "an image of %" PRId64 " x %" PRId64 " pixels; sides are at most %d",
+            shape->dims[3] * request->vae_scale_factor, shape->dims[2] * request->vae_scale_factor, HEP_IMAGE_SIDE_MAX);
     return HEP_OK;
 }
 
@@ -284,6 +282,7 @@ enum hep_status resize_latents(struct hep_call *call, const void *request_, void
         strcmp(request->filter.data, latents_filter_names[LATENTS_NEAREST]) == 0 ? LATENTS_NEAREST : LATENTS_BILINEAR;
     latents_resize(filter, latents.data, shape.dims[0] * shape.dims[1], latents.shape.dims[2], latents.shape.dims[3],
                    resized, shape.dims[2], shape.dims[3]);
-    *(struct resize_latents_reply *)reply = (struct resize_latents_reply){request->width, request->height};
+    *(struct resize_latents_reply *)reply = (struct resize_latents_reply){
+        (int32_t)shape.dims[3] * request->vae_scale_factor, (int32_t)shape.dims[2] * request->vae_scale_factor};
     return HEP_OK;
 }

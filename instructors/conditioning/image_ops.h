@@ -17,7 +17,8 @@ struct encode_image_reply {
 struct resize_latents_request {
     struct hep_tensor_ref latents, resized;
     struct hep_str filter;
-    int32_t width, height, vae_scale_factor;
+    double scale;
+    int32_t vae_scale_factor;
 };
 struct resize_latents_reply {
     int32_t width, height;
@@ -25,7 +26,7 @@ struct resize_latents_reply {
 enum {
     ENCODE_IMAGE_FIELDS = 12,
     ENCODE_IMAGE_REPLY_FIELDS = 3,
-    RESIZE_LATENTS_FIELDS = 6,
+    RESIZE_LATENTS_FIELDS = 5,
     RESIZE_LATENTS_REPLY_FIELDS = 2
 };
 extern const struct hep_field encode_image_fields[ENCODE_IMAGE_FIELDS],

@@ -158,8 +158,9 @@ enum hep_status generate_shape(const struct generate_request *request, const str
     const struct hep_shape *conditioning = &request->conditioning.shape, *pooled = &request->pooled.shape;
     char has[96];
     struct row_shape made;
-    HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, conditioning->dims[1],
-                           &made, error));
+    int32_t width, height;
+    HEP_TRY(source_size(request, &width, &height, error));
+    HEP_TRY(row_shape_make(config, width, height, request->vae_scale_factor, conditioning->dims[1], &made, error));
     if (conditioning->dims[0] != 2 || made.tokens < 1 || made.tokens > TOKENS_MAX ||
         conditioning->dims[2] != made.context_dim)
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "conditioning",
@@ -219,7 +220,8 @@ static void init_rows(struct job *job, const struct row_shape *shape, const floa
 {
     const struct generate_request *request = job->request;
     size_t context = (size_t)(shape->tokens * shape->context_dim), pooled_width = (size_t)request->pooled.shape.dims[1];
-    float width = (float)request->width, height = (float)request->height;
+    float width = (float)(shape->width * request->vae_scale_factor),
+          height = (float)(shape->height * request->vae_scale_factor);
     job->row_count = request->count;
     for (int i = 0; i < request->count; i++) {
         enum hep_slot_result found;

@@ -8,6 +8,28 @@ static bool is_there(const struct hep_tensor_ref *ref)
     return ref->dtype != HEP_DTYPE_UNDEF;
 }
 
+static enum hep_status side_of(const char *field, int32_t given, const struct generate_request *request, int dim,
+                               int32_t *side, struct hep_error *error)
+{
+    const struct hep_tensor_ref *latents = &request->source.init_latents;
+    if (given == 0 && !is_there(latents))
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, field, "%s is required where there are no init_latents",
+                              field);
+    int64_t pixels = given > 0 ? given : latents->shape.dims[dim] * request->vae_scale_factor;
+    if (pixels < HEP_IMAGE_SIDE_MIN || pixels > HEP_IMAGE_SIDE_MAX)
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "init_latents", "init_latents of %" PRId64 " pixels a side",
+                              pixels);
+    *side = (int32_t)pixels;
+    return HEP_OK;
+}
+
+enum hep_status source_size(const struct generate_request *request, int32_t *width, int32_t *height,
+                            struct hep_error *error)
+{
+    HEP_TRY(side_of("width", request->width, request, 3, width, error));
+    return side_of("height", request->height, request, 2, height, error);
+}
+
 static enum hep_status check_shape(const char *field, const struct hep_tensor_ref *ref, const struct hep_shape *wanted,
                                    struct hep_error *error)
 {

@@ -21,6 +21,10 @@ struct source {
     uint32_t crc; /* of all of it: saved steps of another one are worth nothing    */
 };
 
+/* The size of the image in pixels: what the request says, else what its init_latents have. MISSING_FIELD. */
+struct generate_request;
+enum hep_status source_size(const struct generate_request *request, int32_t *width, int32_t *height,
+                            struct hep_error *error);
 /* Whether they go together and with rows of this shape; references may be unplaced. BAD_REFERENCE, MISSING_FIELD,
    UNSUPPORTED (an inpainting UNet without an image) name the field. */
 enum hep_status source_check(const struct source_request *request, int32_t count, const struct row_shape *shape,

@@ -5,6 +5,7 @@
 #include "instructors/postprocessing/decode.h"
 
 #include "common/crash_point.h"
+#include "instructors/postprocessing/blend.h"
 #include "instructors/postprocessing/open_ops.h"
 #include "instructors/postprocessing/save.h"
 #include "instructors/skeleton/instructor.h"
@@ -388,6 +389,9 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("open", open_input, open_request, open_fields, open_reply, open_reply_fields, .measure = open_measure,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "an image file that a client gave, as pixels of a size"),
+    HEP_OPERATION("blend", blend, blend_request, blend_fields, blend_reply, blend_reply_fields,
+                  .measure = blend_measure, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
+                  .heavy = true, .help = "images over their original, where a mask says so"),
     HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "images to files that carry their recipe, each whole or not there"),

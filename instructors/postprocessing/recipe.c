@@ -61,6 +61,7 @@ static const struct entry {
     {"Model", ENTRY_TEXT, offsetof(struct image_recipe, model), 0},
     {"Denoising strength", ENTRY_NUMBER, offsetof(struct image_recipe, strength), 0},
     {"Clip skip", ENTRY_INT, offsetof(struct image_recipe, clip_skip), 1},
+    {"Mask blur", ENTRY_NUMBER, offsetof(struct image_recipe, mask_blur), 0},
     {"RNG", ENTRY_TEXT, offsetof(struct image_recipe, rng), 0},
 };
 

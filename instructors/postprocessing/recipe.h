@@ -21,6 +21,7 @@ struct image_recipe {
     struct hep_str model_hash;      /* first 10 hex digits of the weights' SHA-256                      */
     struct hep_str model;           /* name                                                             */
     double strength;                /* "Denoising strength" of img2img; 0 = left out                    */
+    double mask_blur;               /* of inpainting; 0 = left out                                      */
     int32_t clip_skip;              /* web UIs' numbering; 0 and 1 are left out, as A1111 does          */
     struct hep_str rng;             /* "CPU" for torch-cpu noise; empty is A1111's default, GPU (philox) */
 };

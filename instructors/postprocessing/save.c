@@ -51,6 +51,8 @@ static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_
         .height = height,
         .model_hash = hep_str_of(hash),
         .model = hep_str_of(hep_json_str(recipe, "model", "")),
+        .strength = hep_json_num(recipe, "strength", 0),
+        .mask_blur = hep_json_num(recipe, "mask_blur", 0),
         .clip_skip = (int32_t)hep_json_int(recipe, "clip_skip", 1),
         .rng = hep_str_of(strcmp(hep_json_str(recipe, "rng", ""), "torch-cpu") == 0 ? "CPU" : ""),
     };

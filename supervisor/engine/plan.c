@@ -32,10 +32,11 @@ uint64_t hep_session_memory(const struct hep_session *session)
     return (uint64_t)(planned > session->workflow->memory_bytes ? planned : session->workflow->memory_bytes);
 }
 
-/* How often the network of a generate step runs: what scheduler.plan has said, before that the steps asked for. */
-static double evaluations_of(const struct hep_session *session)
+/* How often the network of a generate step runs: what the last scheduler.plan before it has said; until then the steps
+   asked for. */
+static double evaluations_of(const struct hep_session *session, int step)
 {
-    for (size_t i = 0; i < session->workflow->step_count; i++)
+    for (int i = step - 1; i >= 0; i--)
         if (session->workflow->steps[i].role == HEP_ROLE_SCHEDULER && session->steps[i].result)
             return hep_json_num(session->steps[i].result, "evaluations", 1);
     return hep_json_num(session->configuration, "num_inference_steps", 1);
@@ -53,7 +54,7 @@ double hep_session_flops(const struct hep_session *session, int step)
 {
     const struct hep_workflow_step *what = &session->workflow->steps[step];
     double flops = hep_json_num(planned_step(session, what->id), "flops", 0);
-    return what->role == HEP_ROLE_INFERENCE ? flops * evaluations_of(session) : flops;
+    return what->role == HEP_ROLE_INFERENCE ? flops * evaluations_of(session, step) : flops;
 }
 
 json_t *hep_session_output(const struct hep_session *session, const char *step_id, const char *field)

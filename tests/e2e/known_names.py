@@ -8,6 +8,8 @@ which must change what it says.
 The last line is JSON; exit status 0 only if nothing was wrong."""
 
 import argparse
+import base64
+import hashlib
 import json
 import shutil
 import sys
@@ -19,6 +21,8 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from heptad import Daemon, Refused, say  # noqa: E402
 
 JOB = {"prompt": "a red apple", "seed": 1, "num_inference_steps": 4, "wait": 60}
+IMAGE = (ROOT / "tests/fuzz/corpus/image/small.png").read_bytes()
+INPUT = hashlib.sha256(IMAGE).hexdigest()
 
 
 class Wrong(Exception):
@@ -93,7 +97,8 @@ NAMES = [
     Name("conditioning.process_prompt", None, None, {"prompt": "x"}, "NOT_ALLOWED"),
     Name("conditioning.get_conditioning_info", {}, lambda r: r["syntax"], {"x": 1}, "UNKNOWN_FIELD"),
     unbuilt("conditioning.process_controlnet"),
-    unbuilt("conditioning.process_img2img"),
+    Name("conditioning.process_img2img", None, None, {"seed": 1}, "MISSING_FIELD", internal=True),
+    Name("conditioning.process_img2img", None, None, {"seed": 1}, "NOT_ALLOWED"),
     Name("scheduler.create_scheduler", {"scheduler": "heun"}, same, {}, "MISSING_FIELD"),
     Name("scheduler.configure_scheduler", {"scheduler": "DDIM", "eta": 0.5}, same, {"scheduler": "nobody"}, "NOT_FOUND"),
     Name("scheduler.get_scheduler_info", {"scheduler": "euler"}, same, {"scheduler": "nobody"}, "NOT_FOUND"),
@@ -102,8 +107,10 @@ NAMES = [
     Name("scheduler.dpm_plus_plus", {}, same, {"num_inference_steps": 0}, "OUT_OF_RANGE"),
     Name("scheduler.euler", {"num_inference_steps": 7}, same, {"plan": {"segment": "/x"}}, "NOT_ALLOWED"),
     Name("inference.text2img", JOB, lambda r: r["results"]["files"][0]["sha256"], {"prompt": "x", "steps": 0}, "OUT_OF_RANGE"),
-    Name("inference.img2img", JOB, lambda r: r["workflow_id"] == "img2img" and r["results"]["files"][0]["sha256"], {}, "MISSING_FIELD"),
-    unbuilt("inference.inpainting"),
+    Name("inference.img2img", {**JOB, "image": INPUT}, lambda r: r["workflow_id"] == "img2img" and r["results"]["files"][0]["sha256"],
+         {"prompt": "x"}, "MISSING_FIELD"),
+    Name("inference.inpainting", {**JOB, "image": INPUT, "mask": INPUT}, lambda r: r["workflow_id"] == "inpaint" and r["results"]["files"][0]["sha256"],
+         {"prompt": "x", "image": "apple.png", "mask": INPUT}, "OUT_OF_RANGE"),
     unbuilt("inference.controlnet"),
     unbuilt("inference.lora"),
     Name("inference.batch_process", None, None, {"seed": 1}, "MISSING_FIELD", internal=True),
@@ -172,8 +179,8 @@ def check_messages(daemon):
 # ---- workflows made of these names -----------------------------------------------------------------------------------
 def write_workflows(folder):
     """txt2img as it is; the same without a recipe in the file (plain), and that in the words of other callers."""
-    own = json.loads((ROOT / "etc/workflows/txt2img.json").read_text())
-    templates = {"txt2img": own, "img2img": {**own, "workflow_id": "img2img"}}
+    templates = {name: json.loads((ROOT / f"etc/workflows/{name}.json").read_text()) for name in ("txt2img", "img2img", "inpaint")}
+    own = templates["txt2img"]
 
     def derive(name, change):
         made = json.loads(json.dumps(own))
@@ -305,6 +312,7 @@ def main():
     try:
         daemon.start()
         daemon.wait_ready()
+        daemon.control.call("input.put", {"upload": "small.png", "data": base64.b64encode(IMAGE).decode(), "end": True})
         names = check_names(daemon)
         check_codes(daemon)
         check_messages(daemon)

@@ -106,10 +106,15 @@ enum hep_status add(struct asked *asked, struct hep_error *error)
 {
     struct generate_request *request = &asked->request;
     const struct hep_tensor_ref *reads[] = {&request->unet, &request->conditioning, &request->pooled, &request->plan};
+    const struct hep_tensor_ref *sources[] = {&request->source.init_latents, &request->source.mask,
+                                              &request->source.masked_latents};
     asked->call.request = request;
     asked->call.reply = &asked->reply;
     for (size_t i = 0; i < HEP_COUNT_OF(reads); i++)
         fake_call_map(&asked->call, reads[i], HEP_READ);
+    for (size_t i = 0; i < HEP_COUNT_OF(sources); i++)
+        if (hep_ref_is_placed(sources[i]))
+            fake_call_map(&asked->call, sources[i], HEP_READ);
     fake_call_map(&asked->call, &request->state, HEP_WRITE);
     fake_call_map(&asked->call, &request->latents, HEP_WRITE);
     enum hep_status status = batch_add(&batch, &asked->call, error);

@@ -141,8 +141,12 @@ START_TEST(impossible_sizes_are_refused_before_anything_is_planned)
     ck_assert_fails(generate_shape(&asked->request, read, &shape, error), HEP_E_BAD_REFERENCE);
     drop(asked);
     config = *read;
-    config.in_channels = 9;
+    config.in_channels = 8; /* of a model that edits by instruction */
     ck_assert_fails(row_shape_make(&config, 64, 64, 8, 77, &shape, error), HEP_E_UNSUPPORTED);
+    config.in_channels = 9; /* an inpainting model makes nothing without an image */
+    asked = ask("text", 1, 1);
+    ck_assert_fails(generate_shape(&asked->request, &config, &shape, error), HEP_E_UNSUPPORTED);
+    drop(asked);
 }
 END_TEST
 

@@ -202,6 +202,7 @@ static exchange_step *const first_steps[ROUTE_KIND_COUNT] = {
     [ROUTE_SESSION_EVENTS] = exchange_session_events,
     [ROUTE_REQUEST] = exchange_request,
     [ROUTE_OPENAPI] = begin_document,
+    [ROUTE_INPUT] = exchange_upload,
 };
 
 /* ---- the request ------------------------------------------------------------------------------------------------- */
@@ -231,6 +232,8 @@ static enum hep_status take_query(struct exchange *exchange, struct hep_error *e
 static enum hep_status take_body(struct exchange *exchange, struct hep_error *error)
 {
     json_t *body = NULL;
+    if (exchange->match.route->kind == ROUTE_INPUT)
+        return HEP_OK; /* upload.c has it */
     if (!exchange->match.route->takes_body)
         return exchange->body_bytes ? hep_fail(error, HEP_E_BAD_FIELD, "this request takes no body") : HEP_OK;
     if (exchange->body_bytes > HEP_JSON_MAX)

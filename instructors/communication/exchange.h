@@ -71,6 +71,10 @@ struct exchange {
     bool waits; /* it is counted among those who do */
     struct subscriber *waiter;
 
+    /* of ROUTE_INPUT */
+    char upload[HEP_NAME_MAX]; /* its name at the supervisor, "" = nothing was handed on yet */
+    size_t handed_bytes;       /* of the body; what is kept comes behind them                 */
+
     /* of ROUTE_REQUEST */
     bool routed; /* the answer is {request_id, success, data or error} */
     enum hep_error_format error_format;
@@ -110,6 +114,10 @@ struct MHD_Response *stream_response(struct exchange *exchange);
 exchange_step exchange_request;
 /* request.c: {request_id, success, data or error}; answer is taken. */
 json_t *routed_answer(struct exchange *exchange, json_t *answer);
+
+/* upload.c: ROUTE_INPUT: takes of what has come what it can, *bytes becomes the rest; and the first step at the end. */
+enum MHD_Result upload_take(struct exchange *exchange, const char *data, size_t *bytes);
+exchange_step exchange_upload;
 
 /* answer.c: queues the answer. */
 enum MHD_Result exchange_respond(struct exchange *exchange);

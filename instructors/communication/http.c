@@ -52,9 +52,11 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
     visitor_now(server, connection, VISITOR_ASKING);
     examine(exchange, url, method);
     const char *length = exchange_header(connection, "Content-Length");
-    if (length && strtoull(length, NULL, 10) > HEP_HTTP_BODY_MAX) {
+    bool is_file = !exchange->refused && exchange->match.route->kind == ROUTE_INPUT;
+    if (length && strtoull(length, NULL, 10) > (is_file ? HEP_INPUT_MAX : HEP_HTTP_BODY_MAX)) {
         struct hep_error error = {0};
-        hep_fail(&error, HEP_E_TOO_LARGE, "a body of %.20s bytes, at most %u are allowed", length, HEP_JSON_MAX);
+        hep_fail(&error, HEP_E_TOO_LARGE, "a body of %.20s bytes, at most %u are allowed", length,
+                 is_file ? HEP_INPUT_MAX : HEP_JSON_MAX);
         exchange->allow[0] = '\0';
         exchange_refuse(exchange, &error);
         return exchange_respond(exchange); /* before the body: MHD closes the connection after it */
@@ -64,7 +66,7 @@ static enum MHD_Result begin(struct http_server *server, struct MHD_Connection *
 
 /* Keeps what may be a good body, or the beginning of one that is too large, to say what is large in it; counts the
    rest; past HEP_HTTP_BODY_MAX the connection is closed. */
-static enum MHD_Result take_upload(struct exchange *exchange, const char *data, size_t bytes)
+static enum MHD_Result take_body(struct exchange *exchange, const char *data, size_t bytes)
 {
     size_t room = HEP_JSON_MAX - exchange->kept_bytes, taken = bytes < room ? bytes : room;
     exchange->body_bytes += bytes;
@@ -89,7 +91,9 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     if (!exchange) /* headers only */
         return begin(context, connection, url, method, request);
     if (*upload_bytes) {
-        enum MHD_Result taken = take_upload(exchange, upload, *upload_bytes);
+        if (exchange->match.route && exchange->match.route->kind == ROUTE_INPUT)
+            return upload_take(exchange, upload, upload_bytes);
+        enum MHD_Result taken = take_body(exchange, upload, *upload_bytes);
         *upload_bytes = 0;
         return taken;
     }

@@ -174,6 +174,18 @@ static json_t *request_body(struct document *document, const struct route *route
     return json_pack("{s:b, s:o}", "required", 1, "content", content);
 }
 
+/* A file as it is. */
+static json_t *file_body(void)
+{
+    static const char *const types[] = {"image/png", "image/jpeg", "image/webp", "application/octet-stream"};
+    json_t *content = json_object();
+    for (size_t i = 0; i < HEP_COUNT_OF(types); i++)
+        json_object_set_new(content, types[i],
+                            json_pack("{s:{s:s, s:i, s:i}}", "schema", "type", "string", "minLength", 1, "maxLength",
+                                      (int)HEP_INPUT_MAX));
+    return json_pack("{s:b, s:o}", "required", 1, "content", content);
+}
+
 /* ---- the document ------------------------------------------------------------------------------------------------ */
 static enum hep_status add_route(struct document *document, const struct route *route, struct hep_error *error)
 {
@@ -201,6 +213,8 @@ static enum hep_status add_route(struct document *document, const struct route *
     if (route->operation)
         json_object_set_new(operation, "tags",
                             json_pack("[o]", json_stringn(route->operation, strcspn(route->operation, "."))));
+    if (route->kind == ROUTE_INPUT)
+        json_object_set_new(operation, "requestBody", file_body());
     if (route->takes_body)
         json_object_set_new(operation, "requestBody", request_body(document, route, name, fields));
     json_object_set_new(path, method, operation);

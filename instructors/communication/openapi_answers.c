@@ -26,7 +26,7 @@ static bool is_asked(const struct route *route) /* the supervisor */
 static bool may_have(const struct document *document, const struct route *route, int status)
 {
     bool named = strchr(route->path, '{') != NULL, changes = strcmp(route->method, "GET") != 0,
-         given = named || route->takes_body || route->query || route->own;
+         given = named || route->takes_body || route->query || route->own || route->kind == ROUTE_INPUT;
     switch (status) {
     case 400:
     case 403:

@@ -38,6 +38,11 @@ static const struct hep_field ready_fields[] = {
     HEP_SAYS(STR, "line", REQUIRED, "one sentence"),
 };
 
+static const struct hep_field input_fields[] = {
+    HEP_SAYS(STR, "input", REQUIRED, "its name: the SHA-256 of its bytes"),
+    HEP_SAYS(I64, "bytes", REQUIRED, "of the file"),
+};
+
 /* clang-format off */
 const struct route routes[] = {
     {.method = "GET", .path = "/healthz", .kind = ROUTE_ALIVE, REPLY(alive_fields), .help = "the door answers"},
@@ -52,6 +57,12 @@ const struct route routes[] = {
      .query = "after_seq:i types", OWN(ends), .help = "events as they happen (text/event-stream)"},
     {.method = "GET", .path = "/api/models", .operation = "model.list", .help = "models and their defaults"},
     {.method = "GET", .path = "/api/schedulers", .operation = "scheduler.list", .help = "diffusion schedulers"},
+
+    {.method = "POST", .path = "/api/inputs", .kind = ROUTE_INPUT, .operation = "input.put", .status = 201,
+     .location = "/api/inputs/{input}", REPLY(input_fields),
+     .help = "give an image for later requests: a PNG, JPEG or WebP file as the body; the answer has its name"},
+    {.method = "GET", .path = "/api/inputs/{input}", .operation = "input.get",
+     .help = "whether an image that was given is still there"},
 
     {.method = "POST", .path = "/api/processing/request", .kind = ROUTE_REQUEST, BODY(routed_fields),
      .location = SESSION " " BATCH, OWN(waits),

@@ -13,6 +13,7 @@ enum route_kind {
     ROUTE_SESSION_EVENTS, /* the same, of one session, to its end                                    */
     ROUTE_REQUEST,        /* the body is a request {type, request_id, data}                          */
     ROUTE_OPENAPI,        /* this table and the operations behind it as an OpenAPI document          */
+    ROUTE_INPUT,          /* the body is a file                                                      */
     ROUTE_ALIVE,          /* 200 from here, the supervisor is not asked                              */
     ROUTE_KIND_COUNT
 };

@@ -1,7 +1,7 @@
 # The HTTP door: its parts, and the whole server against a front of the test's own.
 hep_test(test_openapi SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_openapi.c LIBS hep_http LABELS unit)
 hep_test(test_routes SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_routes.c LIBS hep_http LABELS unit)
-foreach(subject http http_events http_wait http_request)
+foreach(subject http http_events http_wait http_request http_inputs)
   hep_test(test_${subject} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${subject}.c ${CMAKE_SOURCE_DIR}/tests/unit/http_fixture.c LIBS hep_http
     LABELS unit threads TIMEOUT 180)
   target_compile_definitions(test_${subject} PRIVATE HEP_TEST_SLOW=${HEP_TEST_SLOW})

@@ -1,6 +1,7 @@
 /* The front that the door asks, and raw HTTP. Called by tests/unit/test_http.c. */
 #include "tests/unit/http_fixture.h"
 
+#include "common/base64.h"
 #include "common/limits.h"
 #include "common/operation.h"
 #include "common/rpc.h"
@@ -271,6 +272,48 @@ static void serve_session(struct hep_rpc_request *request, const json_t *data)
                                   "path", path, "path", "/etc/passwd", "path", gone));
 }
 
+/* ---- uploads -------------------------------------------------------------------------------------------------------
+ */
+static unsigned char input[HEP_INPUT_MAX + HEP_INPUT_PART_MAX];
+static size_t input_bytes;
+static char input_upload[HEP_NAME_MAX];
+static int input_parts, refused_part;
+static enum hep_status refused_code;
+
+const unsigned char *front_input(size_t *bytes)
+{
+    *bytes = input_bytes;
+    return input;
+}
+
+void front_refuse_inputs(enum hep_status code, int part)
+{
+    refused_code = code;
+    refused_part = part;
+}
+
+/* What an input is called here: letters of its length. */
+static void serve_input(struct hep_rpc_request *request, const json_t *data)
+{
+    const char *text = hep_json_str(data, "data", ""), *upload = hep_json_str(data, "upload", "");
+    size_t offset = (size_t)hep_json_int(data, "offset", 0), bytes = 0;
+    input_parts = offset == 0 ? 1 : input_parts + 1;
+    if (refused_code != HEP_OK && input_parts >= refused_part) {
+        reply_error(request, refused_code, "upload");
+        return;
+    }
+    if (offset == 0)
+        snprintf(input_upload, sizeof input_upload, "%s", upload);
+    ck_assert(strcmp(input_upload, upload) == 0 && (offset == 0 || offset == input_bytes) &&
+              strlen(text) <= HEP_BASE64_LENGTH(HEP_INPUT_PART_MAX));
+    ck_assert(hep_base64_decode(text, strlen(text), input + offset, &bytes));
+    input_bytes = offset + bytes;
+    json_t *said = json_pack("{s:I}", "received", (json_int_t)input_bytes);
+    if (hep_json_bool(data, "end", false))
+        json_object_update_new(said, json_pack("{s:s, s:I}", "input", "abcdef", "bytes", (json_int_t)input_bytes));
+    reply_data(request, said);
+}
+
 static void serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)
 {
     json_t *message = NULL;
@@ -295,6 +338,8 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
                    json_pack("{s:O, s:s}", "batch_id", json_object_get(data, "batch_id"), "status", "running"));
     else if (strcmp(type, "batch.get") == 0)
         serve_batch(request, data);
+    else if (strcmp(type, "input.put") == 0)
+        serve_input(request, data);
     else if (strcmp(type, "device.unknown") == 0)
         reply_error(request, HEP_E_UNKNOWN_OPERATION, "type");
     else if (strcmp(type, "daemon.stop") == 0)

@@ -35,6 +35,11 @@ void front_begin_session(const char *session);
 void front_end_session(const char *session, const char *state);
 void front_end_batch(const char *batch, const char *state); /* none has ended before */
 
+/* The bytes of the last upload so far; they are the front's. */
+const unsigned char *front_input(size_t *bytes);
+/* input.put is refused with this code from part number `part` on; OK = it is not. */
+void front_refuse_inputs(enum hep_status code, int part);
+
 struct response {
     int status;      /* 0 = the connection ended without an answer */
     char head[4096]; /* status line and headers                    */

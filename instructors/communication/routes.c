@@ -129,7 +129,7 @@ static bool match_path(const char *pattern, const char *path, json_t *data)
         }
         const char *close = strchr(pattern, '}');
         size_t length = strcspn(path, "/");
-        if (length == 0 || length >= HEP_NAME_MAX)
+        if (length == 0 || length > HEP_NAME_MAX)
             return false;
         char name[HEP_NAME_MAX];
         snprintf(name, sizeof name, "%.*s", (int)(close - pattern - 1), pattern + 1);

@@ -35,12 +35,15 @@ _heptctl() {
     --count|-c) return ;;
     --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png jpeg webp' -- "$cur"); return ;;
     --quality) return ;;
+    --image|-i) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    --strength) return ;;
+    --mask) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     --set) return ;;
     --workflow) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words workflows)" -- "$cur"); return ;;
     --priority) return ;;
     --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     esac
-    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --image --strength --mask --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
     ;;
   status)
     case $prev in

@@ -13,7 +13,7 @@
 
 enum {
     CTL_WORDS_MAX = 4,    /* arguments of a verb                        */
-    CTL_OPTIONS_MAX = 24, /* options of a verb, global ones included    */
+    CTL_OPTIONS_MAX = 32, /* options of a verb, global ones included    */
     CTL_SETS_MAX = 32,    /* times that a repeatable option may be given */
     CTL_EXIT_USAGE = 2,
     CTL_EXIT_CLAIM = 1 /* a check failed: doctor                     */

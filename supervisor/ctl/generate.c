@@ -4,6 +4,7 @@
  */
 #include "common/wire.h"
 #include "supervisor/ctl/follow.h"
+#include "supervisor/ctl/upload.h"
 
 #include <errno.h>
 #include <math.h>
@@ -13,19 +14,27 @@
 #include <time.h>
 
 enum { RETRY_MS = 100 };
-enum value_form { TEXT, INTEGER, REAL, SEED };
+enum value_form { TEXT, INTEGER, REAL, SEED, UPLOAD /* of a file */ };
 
 /* Options that are parameters of the workflow. To add one: a row here and one in verbs.c. */
 static const struct parameter {
     const char *option, *name;
     enum value_form form;
 } parameters[] = {
-    {"negative", "negative_prompt", TEXT}, {"steps", "num_inference_steps", INTEGER},
-    {"guidance", "guidance_scale", REAL},  {"width", "width", INTEGER},
-    {"height", "height", INTEGER},         {"seed", "seed", SEED},
-    {"scheduler", "scheduler", TEXT},      {"model", "model", TEXT},
-    {"count", "count", INTEGER},           {"format", "format", TEXT},
+    {"negative", "negative_prompt", TEXT},
+    {"steps", "num_inference_steps", INTEGER},
+    {"guidance", "guidance_scale", REAL},
+    {"width", "width", INTEGER},
+    {"height", "height", INTEGER},
+    {"seed", "seed", SEED},
+    {"scheduler", "scheduler", TEXT},
+    {"model", "model", TEXT},
+    {"count", "count", INTEGER},
+    {"format", "format", TEXT},
     {"quality", "quality", INTEGER},
+    {"strength", "strength", REAL},
+    {"image", "image", UPLOAD},
+    {"mask", "mask", UPLOAD},
 };
 
 static enum hep_status read_integer(const char *option, const char *text, bool is_seed, json_t **value,
@@ -56,12 +65,14 @@ static enum hep_status read_real(const char *option, const char *text, json_t **
     return HEP_OK;
 }
 
-static enum hep_status add_parameter(const struct parameter *row, const char *text, json_t *configuration,
-                                     struct hep_error *error)
+static enum hep_status add_parameter(struct ctl *ctl, const struct parameter *row, const char *text,
+                                     json_t *configuration, struct hep_error *error)
 {
     json_t *value = NULL;
     if (row->form == TEXT)
         value = json_string(text);
+    else if (row->form == UPLOAD)
+        HEP_TRY(ctl_upload(ctl, text, &value, error));
     else if (row->form == REAL)
         HEP_TRY(read_real(row->option, text, &value, error));
     else
@@ -113,13 +124,13 @@ static enum hep_status read_prompt(const struct ctl *ctl, json_t *configuration,
     return HEP_OK;
 }
 
-static enum hep_status read_configuration(const struct ctl *ctl, json_t *configuration, struct hep_error *error)
+static enum hep_status read_configuration(struct ctl *ctl, json_t *configuration, struct hep_error *error)
 {
     HEP_TRY(read_prompt(ctl, configuration, error));
     for (size_t i = 0; i < HEP_COUNT_OF(parameters); i++) {
         const char *text = ctl_value(ctl, parameters[i].option);
         if (text)
-            HEP_TRY(add_parameter(&parameters[i], text, configuration, error));
+            HEP_TRY(add_parameter(ctl, &parameters[i], text, configuration, error));
     }
     for (int i = 0; i < ctl->given_count; i++)
         if (strcmp(ctl->given[i].option->name, "set") == 0)
@@ -166,12 +177,14 @@ static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **
     char key[48];
     int64_t priority;
     const char *workflow = ctl_value(ctl, "workflow");
+    if (!workflow)
+        workflow = ctl_value(ctl, "mask") ? "inpaint" : ctl_value(ctl, "image") ? "img2img" : "txt2img";
     HEP_TRY(ctl_number(ctl, "priority", -1000, 1000, 0, &priority, error));
     if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         return hep_fail_errno(error, errno, "no random numbers");
     snprintf(key, sizeof key, "heptctl-%016" PRIx64 "%016" PRIx64, chance[0], chance[1]);
-    json_t *request = json_pack("{s:s, s:O, s:I, s:s}", "workflow_id", workflow ? workflow : "txt2img", "configuration",
-                                configuration, "priority", (json_int_t)priority, "idempotency_key", key);
+    json_t *request = json_pack("{s:s, s:O, s:I, s:s}", "workflow_id", workflow, "configuration", configuration,
+                                "priority", (json_int_t)priority, "idempotency_key", key);
     enum hep_status status = submit(ctl, request, accepted, error);
     json_decref(request);
     return status;

@@ -38,8 +38,12 @@ static const struct ctl_option generate_options[] = {
     OPTION("format", 'f', "FORMAT", "png, jpeg or webp (png, or what --out ends in)", .kind = CTL_KIND_CHOICE,
            .choices = "png jpeg webp"),
     OPTION("quality", 0, "N", "1 to 100, of jpeg and webp (90)"),
+    OPTION("image", 'i', "FILE", "begin from this image", .kind = CTL_KIND_FILE),
+    OPTION("strength", 0, "X", "how much of it is made anew, to 1 (0.75)"),
+    OPTION("mask", 0, "FILE", "make anew only what is white in this image", .kind = CTL_KIND_FILE),
     OPTION("set", 0, "NAME=VALUE", "any other parameter of the workflow; may be repeated", .repeats = true),
-    OPTION("workflow", 0, "ID", "workflow to run (txt2img)", .kind = CTL_KIND_WORKFLOW),
+    OPTION("workflow", 0, "ID", "workflow to run (txt2img; img2img with --image, inpaint with --mask)",
+           .kind = CTL_KIND_WORKFLOW),
     OPTION("priority", 0, "N", "higher goes first (0)"),
     OPTION("out", 'o', "FILE|DIR", "copy the images there, else only their paths are printed", .kind = CTL_KIND_FILE),
     OPTION("show", 0, NULL, "draw the images on the terminal (small ones are drawn anyhow)"),
@@ -118,7 +122,8 @@ const struct ctl_verb ctl_verbs[] = {
      .help = "make images from a prompt",
      .more =
          "Shows a progress bar on a terminal and prints the path of each image. \"-\" as PROMPT reads it from standard "
-         "input. Ctrl-C cancels the session; a second Ctrl-C leaves at once. The request is durable once it is "
+         "input. --image and --mask give a file first. Ctrl-C cancels the session; a second Ctrl-C leaves at once. The "
+         "request is durable once it is "
          "accepted: "
          "if heptad restarts meanwhile, heptctl connects again and goes on waiting, and the images are the same."},
     {.name = "status",

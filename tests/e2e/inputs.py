@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+"""Images that clients give, against a running daemon: kept whole through kills, and brought into other images by img2img, inpaint
+and txt2img-hires; each domain killed in the middle, the same bytes; what is no image, or is not there, is refused with its reason.
+
+    tests/e2e/inputs.py [--bin build/bin]
+
+The last line is JSON; exit status 0 only if nothing was wrong."""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/support"))
+from heptad import ENDED, Daemon, Refused, say  # noqa: E402
+
+SIDE = 64
+REQUEST = {"prompt": "a green apple", "seed": 7, "num_inference_steps": 24, "strength": 0.8}
+DOMAINS = ("postprocessing", "conditioning", "scheduler", "inference", "model")
+
+
+class Wrong(Exception):
+    pass
+
+
+def expect(true, *words):
+    if not true:
+        raise Wrong(" ".join(map(str, words)))
+
+
+# ---- images ----------------------------------------------------------------------------------------------------------
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def write_png(width, height, pixel):
+    rows = b"".join(b"\0" + b"".join(bytes(pixel(x, y)) for x in range(width)) for y in range(height))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + \
+        chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def unfilter(kind, left, up, corner):
+    if kind == 4:
+        estimate = left + up - corner
+        return min((left, up, corner), key=lambda value: abs(estimate - value))
+    return (0, left, up, (left + up) // 2)[kind]
+
+
+def read_png(data):
+    """(width, height, rows of bytes) of an 8-bit RGB image"""
+    at, packed = 8, b""
+    while at < len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body = data[at + 8:at + 8 + length]
+        if kind == b"IHDR":
+            width, height = struct.unpack_from(">II", body)
+        if kind == b"IDAT":
+            packed += body
+        at += 12 + length
+    raw, rows, before = zlib.decompress(packed), [], bytes(3 * width)
+    for y in range(height):
+        kind, row = raw[y * (3 * width + 1)], bytearray(raw[y * (3 * width + 1) + 1:(y + 1) * (3 * width + 1)])
+        for x in range(3 * width):
+            left, corner = (row[x - 3], before[x - 3]) if x >= 3 else (0, 0)
+            row[x] = (row[x] + unfilter(kind, left, before[x], corner)) & 255
+        rows.append(bytes(row))
+        before = rows[-1]
+    return width, height, rows
+
+
+PICTURE = write_png(SIDE, SIDE, lambda x, y: (40 + 3 * x, 200 - 2 * y, (x * y) % 251))
+MASK = write_png(SIDE, SIDE, lambda x, y: (255, 255, 255) if x >= SIDE // 2 else (0, 0, 0))
+
+
+# ---- asking ----------------------------------------------------------------------------------------------------------
+def put(daemon, data, name="u", part=20000):
+    """Gives the parts one after another; from the beginning again if the daemon was started anew."""
+    offset, end = 0, time.monotonic() + 30
+    while True:
+        piece = data[offset:offset + part]
+        try:
+            said = daemon.control.call("input.put", {"upload": name, "offset": offset, "data": base64.b64encode(piece).decode(),
+                                                     "end": offset + part >= len(data)})
+        except (OSError, Refused) as error:
+            expect(time.monotonic() < end, "the file is not taken:", error)
+            daemon.wait_control()
+            offset = 0
+            continue
+        offset = said["received"]
+        if "input" in said:
+            expect(said["input"] == hashlib.sha256(data).hexdigest() and said["bytes"] == len(data), said)
+            return said["input"]
+
+
+def begin(daemon, workflow, **more):
+    configuration = {key: value for key, value in {**REQUEST, **more}.items() if value is not None}
+    return daemon.control.call("workflow.execute", {"workflow_id": workflow, "configuration": configuration})["session_id"]
+
+
+def finish(daemon, session, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            view = daemon.control.call("session.get", {"session_id": session})
+            if view["status"] in ENDED:
+                return view
+        except OSError:
+            daemon.wait_control()
+        expect(time.monotonic() < end, "session", session, "does not end")
+        time.sleep(0.01)
+
+
+def run(daemon, workflow, **configuration):
+    view = finish(daemon, begin(daemon, workflow, **configuration))
+    expect(view["status"] == "completed", workflow, view["status"], view.get("error"))
+    return view
+
+
+def hashes(view):
+    return [file["sha256"] for file in view["results"]["files"]]
+
+
+def refused(daemon, code, field, workflow, **configuration):
+    try:
+        begin(daemon, workflow, **configuration)
+    except Refused as error:
+        expect(error.code == code and error.error.get("field") == field, workflow, configuration, "is refused with", error)
+        expect(error.error.get("hint"), "no hint:", error)
+    else:
+        raise Wrong(f"{workflow} {configuration} is not refused")
+
+
+# ---- what must hold --------------------------------------------------------------------------------------------------
+def check_uploads(daemon):
+    """The supervisor dies between two parts, and between the last one and the request."""
+    half = {"upload": "half", "offset": 0, "data": base64.b64encode(PICTURE[:100]).decode(), "end": False}
+    daemon.control.call("input.put", half)
+    expect(any(p.name.startswith(".") for p in (daemon.state / "inputs").iterdir()), "no part is there")
+    daemon.kill()
+    daemon.wait_ready()
+    expect(not list((daemon.state / "inputs").iterdir()), "a part of an upload is left")
+    try:
+        daemon.control.call("input.put", {**half, "offset": 100})
+        raise Wrong("a part of a forgotten upload is taken")
+    except Refused as error:
+        expect(error.code == "NOT_FOUND", "a forgotten upload is", error)
+    image, mask = put(daemon, PICTURE), put(daemon, MASK, "m", 50)
+    daemon.kill()
+    daemon.wait_ready()
+    expect(daemon.control.call("input.get", {"input": image})["bytes"] == len(PICTURE), "the image is gone")
+    return image, mask
+
+
+def check_images(daemon, image, mask):
+    """The bytes of each workflow undisturbed; they are made of the image, keep what the mask says, and carry their recipe."""
+    expected = {"img2img": {"image": image}, "inpaint": {"image": image, "mask": mask, "mask_blur": 0},
+                "txt2img-hires": {"strength": None, "hires_strength": 0.6, "num_inference_steps": 6}}
+    for workflow, configuration in expected.items():
+        views = [run(daemon, workflow, **configuration) for _ in range(2)]
+        expect(hashes(views[0]) == hashes(views[1]), workflow, "gives other bytes")
+        pair = run(daemon, workflow, **configuration, count=2)
+        expect(hashes(pair)[0] == hashes(views[0])[0], workflow, "gives other bytes in company")
+        data = Path(views[0]["results"]["files"][0]["path"]).read_bytes()
+        width, height, rows = read_png(data)
+        side = 2 * SIDE if workflow == "txt2img-hires" else SIDE
+        expect((width, height) == (side, side), workflow, "is", width, height)
+        expect(f'"workflow_id":"{workflow}"'.encode() in data, workflow, "has no recipe")
+        if "image" in configuration:
+            expect(image.encode() in data and b"Denoising strength: 0.8" in data, workflow, "does not say what it was made of")
+        if "mask" in configuration:
+            _, _, before = read_png(PICTURE)
+            kept = [row[:3 * SIDE // 2] for row in rows] == [row[:3 * SIDE // 2] for row in before]
+            expect(kept and rows != before, "inpaint does not keep what it should")
+        expected[workflow] = (configuration, hashes(views[0]))
+    other = put(daemon, write_png(SIDE, SIDE, lambda x, y: (10, 20, 30)), "o")
+    expect(hashes(run(daemon, "img2img", image=other)) != expected["img2img"][1], "img2img does not look at its image")
+    return expected
+
+
+def kill_domain(daemon, domain):
+    pid = next(d["pid"] for d in daemon.control.call("domain.list")["domains"] if d["domain"] == domain)
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+def check_kills(daemon, expected):
+    """Each domain dies in the middle, then the supervisor."""
+    kills = 0
+    for workflow, (configuration, bytes_of) in expected.items():
+        steps = [s["id"] for s in daemon.control.call("workflow.get", {"workflow_id": workflow})["steps"]]
+        for victim in (*DOMAINS, "heptad"):
+            session = begin(daemon, workflow, **configuration)
+            middle, end = (steps.index("denoise"), 2) if victim in ("inference", "heptad") else (1, 0), time.monotonic() + 20
+            while True:
+                view = daemon.control.call("session.get", {"session_id": session})
+                if view["status"] in ENDED or (view["current_step"] >= middle[0] and view.get("denoising_step", 99) >= middle[1]):
+                    break
+                expect(time.monotonic() < end, "it does not get on")
+                time.sleep(0.002)
+            daemon.kill() if victim == "heptad" else kill_domain(daemon, victim)
+            kills += 1
+            view = finish(daemon, session)
+            expect(view["status"] == "completed", workflow, "after the death of", victim, view["status"], view.get("error"))
+            expect(hashes(view) == bytes_of, workflow, "after the death of", victim, "gives other bytes")
+            daemon.wait_ready()
+    return kills
+
+
+def check_refusals(daemon, image, mask):
+    refused(daemon, "OUT_OF_RANGE", "image", "img2img", image="0" * 64)
+    refused(daemon, "OUT_OF_RANGE", "mask", "inpaint", image=image, mask="mask.png")
+    refused(daemon, "MISSING_FIELD", "image", "img2img")
+    refused(daemon, "OUT_OF_RANGE", "strength", "img2img", image=image, strength=1.5)
+    text = put(daemon, b"I am no image, whoever says so.", "t")
+    cut = put(daemon, PICTURE[:len(PICTURE) // 2], "c")
+    for bad, word in ((text, "no image"), (cut, "PNG")):
+        view = finish(daemon, begin(daemon, "img2img", image=bad))
+        expect(view["status"] == "failed" and view["error"]["code"] == "BAD_FILE" and word in view["error"]["message"], view.get("error"))
+    view = finish(daemon, begin(daemon, "img2img", image=image, num_inference_steps=2, strength=0.1))
+    expect(view["status"] == "failed" and view["error"]["code"] == "OUT_OF_RANGE", "strength that leaves no step:", view.get("error"))
+
+
+def check_http(daemon, image):
+    base = f"http://127.0.0.1:{daemon.control.call('communication.listen')['port']}"
+
+    def ask(path, data=None, kind="image/png"):
+        try:
+            with urllib.request.urlopen(urllib.request.Request(base + path, data=data, headers={"Content-Type": kind})) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    large = b"\x89PNG" + os.urandom(3 << 20)
+    for data in (PICTURE, large):
+        status, said = ask("/api/inputs", data)
+        expect(status == 201 and said == {"input": hashlib.sha256(data).hexdigest(), "bytes": len(data)}, status, said)
+    expect(ask(f"/api/inputs/{image}")[0] == 200 and ask(f"/api/inputs/{'0' * 64}")[0] == 404, "an input is not found by its name")
+    job = {"workflow_id": "img2img", "configuration": {**REQUEST, "image": "0" * 64}}
+    status, said = ask("/api/processing/workflows/execute", json.dumps(job).encode(), "application/json")
+    expect(status == 422 and said["error"]["field"] == "image", status, said)
+    job["configuration"]["image"] = image
+    status, said = ask("/api/processing/workflows/execute?wait=60", json.dumps(job).encode(), "application/json")
+    expect(status == 200 and said["status"] == "completed", status, said)
+    return said["results"]["files"][0]["sha256"]
+
+
+def check_heptctl(daemon, options, expected):
+    (daemon.work / "in.png").write_bytes(PICTURE)
+    (daemon.work / "mask.png").write_bytes(MASK)
+    common = [options.bin / "heptctl", "--state", daemon.state, "--json", "generate", REQUEST["prompt"], "--seed", "7", "--steps", "24",
+              "--strength", "0.8", "--image", daemon.work / "in.png"]
+    for more, workflow in ([], "img2img"), (["--mask", daemon.work / "mask.png", "--set", "mask_blur=0"], "inpaint"):
+        made = subprocess.run(list(map(str, common + more)), stdout=subprocess.PIPE, check=True, timeout=60)
+        expect(hashes(json.loads(made.stdout)) == expected[workflow][1], "heptctl", workflow, "gives other bytes")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin", type=Path, default=ROOT / "build/bin")
+    options = parser.parse_args()
+    options.bin = options.bin.resolve()
+    daemon = Daemon(options.bin, prefix="hep-inputs-")
+    wrong, kills, left = None, 0, []
+    try:
+        daemon.start()
+        daemon.wait_ready()
+        image, mask = check_uploads(daemon)
+        expected = check_images(daemon, image, mask)
+        check_refusals(daemon, image, mask)
+        expect(check_http(daemon, image) == expected["img2img"][1][0], "by HTTP it has other bytes")
+        check_heptctl(daemon, options, expected)
+        kills = check_kills(daemon, expected)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the daemon is ended and the reason is said
+        wrong = f"{type(error).__name__}: {error}"
+    finally:
+        left = daemon.end()
+    say(kills=kills, wrong=wrong, left=left)
+    return 1 if wrong or left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

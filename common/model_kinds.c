@@ -27,6 +27,14 @@ static const struct folder_row {
 #undef HEP_MODEL_FOLDER
 };
 
+const char *const hep_model_kind_choices[HEP_MODEL_KIND_COUNT + 1] = {
+#define HEP_MODEL_KIND(id, name, field, help) name,
+#define HEP_MODEL_FOLDER(name, kind)
+#include "common/model_kinds.def"
+#undef HEP_MODEL_KIND
+#undef HEP_MODEL_FOLDER
+};
+
 const char *hep_model_kind_name(enum hep_model_kind kind)
 {
     return kind_rows[kind].name;

@@ -16,6 +16,9 @@ enum hep_model_kind {
 /* The folder that holds the folders of the kinds, in ComfyUI and in A1111, and so may itself be below a path. */
 #define HEP_MODEL_TREE "models"
 
+/* All names, for .choices of a request's field. */
+extern const char *const hep_model_kind_choices[HEP_MODEL_KIND_COUNT + 1];
+
 const char *hep_model_kind_name(enum hep_model_kind kind);  /* "lora"                                       */
 const char *hep_model_kind_field(enum hep_model_kind kind); /* "model" for checkpoints: of error.field      */
 /* The kind of this name; false if there is none. */

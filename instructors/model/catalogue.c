@@ -131,7 +131,9 @@ static const struct catalogue_entry *find_entry(const struct catalogue *catalogu
     return NULL;
 }
 
-static void inspect(const struct catalogue *catalogue, struct catalogue_entry *entry)
+/* NO_MEMORY says nothing of the entry and is the error; anything else is its problem. */
+static enum hep_status inspect(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                               struct hep_error *error)
 {
     const struct kind_row *row = &kind_rows[entry->kind];
     struct hep_error *problem = &entry->problem;
@@ -140,11 +142,17 @@ static void inspect(const struct catalogue *catalogue, struct catalogue_entry *e
         status =
             entry->is_folder ? row->read_folder(catalogue, entry, problem) : row->read_file(catalogue, entry, problem);
     if (status == HEP_OK)
-        return;
+        return HEP_OK;
+    if (status == HEP_E_NO_MEMORY) {
+        if (error)
+            *error = *problem;
+        return hep_prefix(error, "%s %s", hep_model_kind_field(entry->kind), entry->name), HEP_E_NO_MEMORY;
+    }
     char quoted[HEP_ERROR_MESSAGE_MAX];
     entry->family = "";
     hep_log(HEP_WARNING, "model.unusable", "kind=%s name=%s code=%s reason=%s", hep_model_kind_name(entry->kind),
             entry->name, hep_status_name(problem->code), hep_log_quote(problem->message, quoted, sizeof quoted));
+    return HEP_OK;
 }
 
 struct scan {
@@ -192,12 +200,7 @@ static enum hep_status add(void *context, const struct find_item *item, struct h
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
     catalogue->count++;
     snprintf(entry->name, sizeof entry->name, "%s", item->name);
-    inspect(catalogue, entry);
-    if (entry->problem.code != HEP_E_NO_MEMORY)
-        return HEP_OK;
-    if (error) /* it says nothing of the model */
-        *error = entry->problem;
-    return hep_prefix(error, "%s", item->name), HEP_E_NO_MEMORY;
+    return inspect(catalogue, entry, error);
 }
 
 static int by_kind_and_name(const void *a, const void *b)
@@ -212,8 +215,8 @@ enum hep_status catalogue_scan(struct catalogue *catalogue, void (*progress)(voi
     struct catalogue fresh;
     struct scan scan = {&fresh, progress, context};
     catalogue_init(&fresh, catalogue->paths);
-    enum hep_status status = find_models(fresh.paths, add, &scan, error);
-    if (status != HEP_OK) {
+    enum hep_status status = find_models(catalogue->paths, add, &scan, error);
+    if (status != HEP_OK) { /* the list stays as it was */
         catalogue_clear(&fresh);
         return status;
     }
@@ -237,7 +240,7 @@ enum hep_status catalogue_look(const struct catalogue *catalogue, const char *pa
     entry->is_folder = S_ISDIR(about.st_mode);
     entry->kind = kind ? *kind : entry->is_folder ? HEP_MODEL_CHECKPOINT : kind_of_file(path);
     snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, slash ? slash + 1 : path);
-    inspect(catalogue, entry);
+    HEP_TRY(inspect(catalogue, entry, error));
     if (error)
         *error = entry->problem;
     return entry->problem.code == HEP_OK ? HEP_OK : (hep_prefix(error, "%s", entry->name), entry->problem.code);

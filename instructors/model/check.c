@@ -1,6 +1,6 @@
 /*
- * model.details and model.check: a model, or a file of another kind, as a person looks at it. Both by the code that
- * loads; check also reads every weight, of a path that the operator names.
+ * model.details, model.verify and model.check: a model, or a file of another kind, as a person looks at it, by the code
+ * that loads. verify and check also read every weight and every file; check takes a path, which the operator names.
  */
 #include "instructors/model/details.h"
 #include "instructors/model/inspect.h"
@@ -10,23 +10,10 @@
 #include <string.h>
 
 /* ---- requests and replies ---------------------------------------------------------------------------------------- */
-static const char *const kind_choices[] = {
-#define HEP_MODEL_KIND(id, name, field, help) name,
-#define HEP_MODEL_FOLDER(name, kind)
-#include "common/model_kinds.def"
-#undef HEP_MODEL_KIND
-#undef HEP_MODEL_FOLDER
-    NULL};
-const struct hep_field model_details_fields[MODEL_DETAILS_FIELDS] = {
-    HEP_FIELD(STR, details_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
-              .help = "name of the model; the first usable one if empty"),
-    HEP_FIELD(STR, details_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = kind_choices,
-              .help = "what it is: a model, or something that goes with one"),
-};
-const struct hep_field model_check_fields[MODEL_CHECK_FIELDS] = {
+const struct hep_field model_check_fields[MODEL_KIND_FIELDS] = {
     HEP_FIELD(STR, check_request, path, REQUIRED, .min = 1, .max = HEP_PATH_MAX - 1,
               .help = "absolute path of a file or folder that the daemon may read"),
-    HEP_FIELD(STR, check_request, kind, OPTIONAL, .choices = kind_choices,
+    HEP_FIELD(STR, check_request, kind, OPTIONAL, .choices = hep_model_kind_choices,
               .help = "what it is to be; a folder is a model, a file what its keys say, if empty"),
 };
 static const struct hep_field file_fields[] = {
@@ -49,6 +36,15 @@ const struct hep_field model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS] = 
     HEP_FIELD(JSON, details_reply, memory, OPTIONAL, HEP_INSIDE(LIST, memory_fields),
               .help = "planned, at its own size first"),
     HEP_FIELD(JSON, details_reply, can, REQUIRED, .help = "what it can be used for"),
+};
+
+const struct hep_field model_verify_reply_fields[MODEL_ONE_FIELD] = {
+    {.name = "files",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
+     HEP_INSIDE(LIST, file_fields),
+     .help = "path, bytes and SHA-256 of each file"},
 };
 
 /* ---- handlers ---------------------------------------------------------------------------------------------------- */
@@ -82,19 +78,12 @@ static enum hep_status describe(struct hep_call *call, const struct catalogue_en
     return HEP_OK;
 }
 
-static enum hep_model_kind kind_of(const char *name)
-{
-    enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
-    hep_assert(hep_model_kind_find(name, &kind)); /* one of kind_choices */
-    return kind;
-}
-
 enum hep_status model_details(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
 {
-    const struct details_request *request = request_;
+    const struct kind_request *request = request_;
     struct model_state *state = hep_instructor_state(hep_call_instructor(call));
     const struct catalogue_entry *entry;
-    HEP_TRY(catalogue_find(&state->catalogue, kind_of(request->kind.data), request->model.data, &entry, error));
+    HEP_TRY(catalogue_find(&state->catalogue, model_kind_of(request->kind.data), request->model.data, &entry, error));
     return describe(call, entry, false, reply, error);
 }
 
@@ -131,4 +120,22 @@ enum hep_status model_check(struct hep_call *call, const void *request_, void *r
         status = describe(call, &entry, true, reply, error);
     catalogue_entry_clear(&entry);
     return status;
+}
+
+enum hep_status model_verify(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct model_state *state = hep_instructor_state(hep_call_instructor(call));
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    const struct name_request *verify = request;
+    const struct catalogue_entry *entry;
+    struct inspection found;
+    HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, verify->model.data, &entry, error));
+    enum hep_status status = catalogue_open(&state->catalogue, entry, &model, error);
+    if (status == HEP_OK)
+        status = inspect_model(model, tell_progress, call, &found, error);
+    if (status == HEP_OK)
+        status = read_weights(call, entry, error);
+    if (status == HEP_OK)
+        status = details_files(state, entry, model, true, &((struct json_reply *)reply)->value, error);
+    return status == HEP_OK ? HEP_OK : (hep_prefix(error, "model %s", entry->name), status);
 }

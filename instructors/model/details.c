@@ -23,7 +23,7 @@ static enum hep_status add_file(struct model_state *state, int folder, const cha
     if (folder < 0 || fstatat(folder, at, &about, 0) != 0)
         return HEP_OK; /* an optional one */
     if (hash)
-        HEP_TRY(checksum_file_once(&state->cache.digests, folder, at, digest, error));
+        HEP_TRY(checksum_file(folder, at, NULL, NULL, digest, NULL, error));
     if (hash || checksum_known(&state->cache.digests, folder, at, digest))
         checksum_text(digest, text);
     json_array_append_new(

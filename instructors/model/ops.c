@@ -1,12 +1,11 @@
 /*
- * heptad-model's operations: which models there are, what they are, publishing their weights (removing them: memory.c).
+ * heptad-model's operations: the table of all of them, and publishing weights.
  * To add one: fields, row, handler, a line in the golden description, a test.
  */
 #include "instructors/model/inspect.h"
 #include "instructors/model/state.h"
 
 #include "common/log.h"
-#include "common/wire.h"
 #include "nn/cpu/isa.h"
 #include "nn/graph/plan.h"
 
@@ -20,22 +19,6 @@
 struct load_request {
     struct hep_str model, component, vae, dtype, session;
 };
-struct kind_request {
-    struct hep_str model, kind;
-};
-struct json_reply {
-    json_t *value;
-};
-struct scan_reply {
-    int32_t found, files;
-};
-struct info_reply {
-    struct hep_str name, kind, family, dtype, path, prediction_type;
-    uint64_t bytes;
-    int32_t latent_channels, vae_scale_factor, context_dim;
-    bool loaded, usable;
-    json_t *defaults, *problem;
-};
 struct load_reply {
     struct hep_str model, dtype, fingerprint, prediction_type, family;
     uint64_t bytes;
@@ -45,28 +28,7 @@ struct load_reply {
 };
 
 static const char *const component_kinds[] = {"unet", "vae", "text_encoder", "scheduler", "", NULL};
-static const char *const kind_choices[] = {
-#define HEP_MODEL_KIND(id, name, field, help) name,
-#define HEP_MODEL_FOLDER(name, kind)
-#include "common/model_kinds.def"
-#undef HEP_MODEL_KIND
-#undef HEP_MODEL_FOLDER
-    NULL};
 static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
-static const struct hep_field name_fields[] = {
-    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
-              .help = "name of the model; the first usable one if empty"),
-};
-static const struct hep_field info_fields[] = {
-    HEP_FIELD(STR, kind_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
-              .help = "name of the model; the first usable one if empty"),
-    HEP_FIELD(STR, kind_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = kind_choices,
-              .help = "what it is: a model, or something that goes with one"),
-};
-static const struct hep_field list_fields[] = {
-    HEP_FIELD(STR, kind_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = kind_choices,
-              .help = "what to list"),
-};
 static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
@@ -79,51 +41,6 @@ static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
               .help = "session that holds the model until model.release"),
 };
-static const struct hep_field scan_reply_fields[] = {
-    HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "models found, unusable ones included"),
-    HEP_FIELD(I32, scan_reply, files, REQUIRED, .help = "files of other kinds found, unusable ones included"),
-};
-static const struct hep_field verify_reply_fields[] = {
-    {.name = "files",
-     .type = HEP_FIELD_JSON,
-     .presence = HEP_REQUIRED,
-     .offset = offsetof(struct json_reply, value),
-     .help = "path, bytes and SHA-256 of each weight file"},
-};
-static const struct hep_field defaults_fields[] = {
-    HEP_SAYS(I32, "num_inference_steps", REQUIRED, "denoising steps"),
-    HEP_SAYS(F64, "guidance_scale", REQUIRED, "how strongly the prompt pulls"),
-    HEP_SAYS(I32, "width", REQUIRED, "pixels"),
-    HEP_SAYS(I32, "height", REQUIRED, "pixels"),
-    HEP_SAYS(STR, "scheduler", REQUIRED, "\"\" = as its configuration says"),
-    HEP_END_OF_FIELDS};
-enum { INFO_FIELDS = 14 };
-static const struct hep_field info_reply_fields[INFO_FIELDS + 1] = {
-    HEP_FIELD(STR, info_reply, name, REQUIRED, .help = "of its folder, or of its file without the ending"),
-    HEP_FIELD(STR, info_reply, kind, REQUIRED, .help = "checkpoint, vae, lora, controlnet, upscaler, embedding"),
-    HEP_FIELD(BOOL, info_reply, usable, REQUIRED, .help = "whether it can be loaded"),
-    HEP_FIELD(BOOL, info_reply, loaded, REQUIRED, .help = "whether some of it is in shared memory"),
-    HEP_FIELD(STR, info_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl"),
-    HEP_FIELD(STR, info_reply, dtype, OPTIONAL, .help = "of the UNet's weights as stored"),
-    HEP_FIELD(U64, info_reply, bytes, REQUIRED, .help = "of all weight files"),
-    HEP_FIELD(STR, info_reply, path, REQUIRED, .help = "its folder or file"),
-    HEP_FIELD(STR, info_reply, prediction_type, OPTIONAL, .help = "epsilon, v_prediction, sample"),
-    HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
-    HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
-    HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
-    HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, HEP_INSIDE(OBJECT, defaults_fields),
-              .help = "of what a request leaves out"),
-    HEP_FIELD(JSON, info_reply, problem, OPTIONAL, HEP_INSIDE(OBJECT, hep_error_fields),
-              .help = "why it is not usable, or why its last load failed"),
-    [INFO_FIELDS] = HEP_END_OF_FIELDS};
-static const struct hep_field list_reply_fields[] = {
-    {.name = "models",
-     .type = HEP_FIELD_JSON,
-     .presence = HEP_REQUIRED,
-     .offset = offsetof(struct json_reply, value),
-     HEP_INSIDE(LIST, info_reply_fields),
-     .help = "each as model.info describes it"},
-};
 static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
     HEP_FIELD(STR, load_reply, family, REQUIRED, .help = "sd1, sd2, sdxl"),
@@ -134,7 +51,7 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(U64, load_reply, bytes, REQUIRED, .help = "of its segments"),
     HEP_FIELD(I32, load_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, load_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
-    HEP_FIELD(JSON, load_reply, defaults, REQUIRED, HEP_INSIDE(OBJECT, defaults_fields),
+    HEP_FIELD(JSON, load_reply, defaults, REQUIRED, HEP_INSIDE(OBJECT, model_defaults_fields),
               .help = "of what a request leaves out"),
     HEP_FIELD(REF, load_reply, text_encoder, OPTIONAL, .help = "published weights"),
     HEP_FIELD(REF, load_reply, text_encoder_2, OPTIONAL, .help = "published weights; SDXL only"),
@@ -179,79 +96,6 @@ static void model_status(struct hep_instructor *self, json_t *into)
                                   "evicted", (json_int_t)atomic_load(&view->evicted), "bytes",
                                   (json_int_t)atomic_load(&view->bytes), "budget",
                                   (json_int_t)atomic_load(&view->budget_bytes)));
-}
-
-static json_t *defaults_to_json(const struct hep_model_defaults *defaults)
-{
-    return json_pack("{s:i, s:f, s:i, s:i, s:s}", "num_inference_steps", defaults->num_inference_steps,
-                     "guidance_scale", defaults->guidance_scale, "width", defaults->width, "height", defaults->height,
-                     "scheduler", defaults->scheduler);
-}
-
-static void describe(const struct model_state *state, const struct catalogue_entry *entry, struct info_reply *reply)
-{
-    *reply = (struct info_reply){.name = hep_str_of(entry->name),
-                                 .kind = hep_str_of(hep_model_kind_name(entry->kind)),
-                                 .family = hep_str_of(entry->family),
-                                 .path = hep_str_of(entry->path),
-                                 .bytes = entry->bytes,
-                                 .latent_channels = entry->latent_channels,
-                                 .vae_scale_factor = entry->vae_scale_factor,
-                                 .context_dim = entry->context_dim,
-                                 .prediction_type = hep_str_of(entry->prediction_type),
-                                 .usable = entry->problem.code == HEP_OK,
-                                 .loaded = cache_is_loaded(&state->cache, entry->name)};
-    if (reply->usable)
-        reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
-    if (reply->usable && entry->kind == HEP_MODEL_CHECKPOINT)
-        reply->defaults = defaults_to_json(&entry->defaults);
-    if (!reply->usable || entry->load_problem.code != HEP_OK)
-        reply->problem = hep_error_to_json(reply->usable ? &entry->load_problem : &entry->problem);
-}
-
-/* One of kind_choices. */
-static enum hep_model_kind kind_of(const char *name)
-{
-    enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
-    hep_assert(hep_model_kind_find(name, &kind));
-    return kind;
-}
-
-static enum hep_status model_list(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    struct model_state *state = state_of(call);
-    enum hep_model_kind kind = kind_of(((const struct kind_request *)request)->kind.data);
-    json_t *models = json_array();
-    (void)error;
-    for (int i = 0; i < state->catalogue.count; i++) {
-        struct info_reply info;
-        if (state->catalogue.entries[i].kind != kind)
-            continue;
-        describe(state, &state->catalogue.entries[i], &info);
-        json_array_append_new(models, hep_encode(info_reply_fields, INFO_FIELDS, &info));
-    }
-    ((struct json_reply *)reply)->value = models;
-    return HEP_OK;
-}
-
-static enum hep_status model_info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    const struct kind_request *info = request;
-    const struct catalogue_entry *entry;
-    HEP_TRY(catalogue_find(&state_of(call)->catalogue, kind_of(info->kind.data), info->model.data, &entry, error));
-    describe(state_of(call), entry, reply);
-    return HEP_OK;
-}
-
-static enum hep_status model_scan(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    struct catalogue *catalogue = &state_of(call)->catalogue;
-    (void)request;
-    HEP_TRY(catalogue_scan(catalogue, tell_progress, call, error));
-    model_show(state_of(call));
-    int found = catalogue_count(catalogue, HEP_MODEL_CHECKPOINT, false);
-    *(struct scan_reply *)reply = (struct scan_reply){found, catalogue->count - found};
-    return HEP_OK;
 }
 
 static enum hep_status resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
@@ -394,68 +238,7 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     reply->prediction_type = hep_str_of(entry->prediction_type);
     reply->latent_channels = entry->latent_channels;
     reply->vae_scale_factor = entry->vae_scale_factor;
-    reply->defaults = defaults_to_json(&entry->defaults);
-    return HEP_OK;
-}
-
-static bool is_listed(const json_t *files, const char *path)
-{
-    size_t i;
-    const json_t *file;
-    json_array_foreach((json_t *)(uintptr_t)files, i,
-                       file) if (strcmp(hep_json_str(file, "path", ""), path) == 0) return true;
-    return false;
-}
-
-/* SHA-256 of each file, and every weight read. */
-static enum hep_status verify_component(struct hep_call *call, const struct hep_model *model, const char *name,
-                                        json_t *files, struct hep_error *error)
-{
-    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
-    char path[HEP_PATH_MAX], text[SHA256_TEXT];
-    struct hep_model_file file;
-    if (!publish_is_files(name)) {
-        HEP_TRY(inspect_weights(model, name, tell_progress, call, error));
-        HEP_TRY(hep_model_component(model, name, NULL, &component, error));
-    }
-    for (size_t i = 0; publish_file(model, name, component, i, path, &file); i++) {
-        uint8_t digest[SHA256_BYTES];
-        uint64_t bytes;
-        if (file.shown || is_listed(files, path) || !hep_folder_has_file(file.folder, file.path))
-            continue; /* nowhere; of another component too; an optional one: those that must be there have been read */
-        hep_call_progress(call, 0, 0, path);
-        HEP_TRY(checksum_file(file.folder, file.path, NULL, NULL, digest, &bytes, error));
-        json_array_append_new(files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes", (json_int_t)bytes, "sha256",
-                                               checksum_text(digest, text)));
-    }
-    return HEP_OK;
-}
-
-static enum hep_status verify_files(struct hep_call *call, const struct hep_model *model, json_t *files,
-                                    struct hep_error *error)
-{
-    struct inspection found;
-    HEP_TRY(inspect_model(model, tell_progress, call, &found, error));
-    for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++)
-        if (hep_model_has(model, component_rows[i].name))
-            HEP_TRY(verify_component(call, model, component_rows[i].name, files, error));
-    return HEP_OK;
-}
-
-static enum hep_status model_verify(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
-{
-    const struct name_request *verify = request;
-    const struct catalogue_entry *entry;
-    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    HEP_TRY(catalogue_find(&state_of(call)->catalogue, HEP_MODEL_CHECKPOINT, verify->model.data, &entry, error));
-    HEP_TRY(open_model(state_of(call), entry, "", &model, error));
-    json_t *files = json_array();
-    enum hep_status status = verify_files(call, model, files, error);
-    if (status != HEP_OK) {
-        json_decref(files);
-        return hep_prefix(error, "model %s", entry->name), status;
-    }
-    ((struct json_reply *)reply)->value = files;
+    reply->defaults = model_defaults_to_json(&entry->defaults);
     return HEP_OK;
 }
 
@@ -521,10 +304,10 @@ static void stop(struct hep_instructor *self)
 static const struct hep_operation operations[] = {
     {.name = "list",
      .handler = model_list,
-     .request = list_fields,
-     .request_count = HEP_COUNT_OF(list_fields),
+     .request = model_list_fields,
+     .request_count = HEP_COUNT_OF(model_list_fields),
      .request_size = sizeof(struct kind_request),
-     .reply = list_reply_fields,
+     .reply = model_list_reply_fields,
      .reply_count = 1,
      .reply_size = sizeof(struct json_reply),
      .heavy = true,
@@ -536,8 +319,8 @@ static const struct hep_operation operations[] = {
     {.name = "scan",
      .handler = model_scan,
      HEP_NO_REQUEST,
-     .reply = scan_reply_fields,
-     .reply_count = HEP_COUNT_OF(scan_reply_fields),
+     .reply = model_scan_reply_fields,
+     .reply_count = HEP_COUNT_OF(model_scan_reply_fields),
      .reply_size = sizeof(struct scan_reply),
      .heavy = true,
      .leaseless = true,
@@ -546,11 +329,11 @@ static const struct hep_operation operations[] = {
      .help = "look for models again"},
     {.name = "info",
      .handler = model_info,
-     .request = info_fields,
-     .request_count = HEP_COUNT_OF(info_fields),
+     .request = model_info_fields,
+     .request_count = HEP_COUNT_OF(model_info_fields),
      .request_size = sizeof(struct kind_request),
-     .reply = info_reply_fields,
-     .reply_count = INFO_FIELDS,
+     .reply = model_info_reply_fields,
+     .reply_count = MODEL_INFO_REPLY_FIELDS,
      .reply_size = sizeof(struct info_reply),
      .heavy = true,
      .leaseless = true,
@@ -559,9 +342,9 @@ static const struct hep_operation operations[] = {
      .pure = true,
      .aliases = HEP_ALIASES(HEP_ALIAS("get_model_info")),
      .help = "what one model is and its defaults"},
-    HEP_OPERATION("details", model_details, details_request, model_details_fields, details_reply,
-                  model_details_reply_fields, .heavy = true, .permission = HEP_CLIENT, .deadline_ms = 30000,
-                  .pure = true, .help = "a model's files, its memory at the usual sizes, what it can do"),
+    HEP_OPERATION("details", model_details, kind_request, model_info_fields, details_reply, model_details_reply_fields,
+                  .heavy = true, .permission = HEP_CLIENT, .deadline_ms = 30000, .pure = true,
+                  .help = "a model's files, its memory at the usual sizes, what it can do"),
     HEP_OPERATION("check", model_check, check_request, model_check_fields, details_reply, model_details_reply_fields,
                   .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .help = "look at a file or folder as a load does, read every weight, hash every file"),
@@ -592,8 +375,8 @@ static const struct hep_operation operations[] = {
                   .deadline_ms = 5000, .help = "give up weights that no session holds, the longest unused first"),
     HEP_UNBUILT("load_lora", "LoRA files cannot be loaded", "`heptctl models` lists what can be",
                 .help = "load a LoRA"),
-    HEP_OPERATION("verify", model_verify, name_request, name_fields, json_reply, verify_reply_fields, .heavy = true,
-                  .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
+    HEP_OPERATION("verify", model_verify, name_request, model_name_fields, json_reply, model_verify_reply_fields,
+                  .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .help = "check a model as a load does, read every weight, hash every file (SHA-256)"),
     {0},
 };

@@ -1,5 +1,5 @@
-/* What heptad-model knows, shared by its operations: ops.c (models, loading), check.c (a close look) and memory.c
-   (giving up). */
+/* What heptad-model knows, shared by its operations: ops.c (loading), listing.c (what there is), check.c (a close look)
+   and memory.c (giving up). */
 #ifndef HEP_INSTRUCTORS_MODEL_STATE_H
 #define HEP_INSTRUCTORS_MODEL_STATE_H
 
@@ -47,10 +47,34 @@ extern const struct hep_field model_unload_fields[MODEL_ONE_FIELD], model_unload
     model_optimize_reply_fields[MODEL_OPTIMIZE_REPLY_FIELDS];
 hep_handler model_unload, model_optimize_memory, model_release;
 
-/* The same of check.c. */
-struct details_request {
+/* The same of listing.c. */
+struct kind_request {
     struct hep_str model, kind;
 };
+struct json_reply {
+    json_t *value;
+};
+struct scan_reply {
+    int32_t found, files;
+};
+struct info_reply {
+    struct hep_str name, kind, family, dtype, path, prediction_type;
+    uint64_t bytes;
+    int32_t latent_channels, vae_scale_factor, context_dim;
+    bool loaded, usable;
+    json_t *defaults, *problem;
+};
+enum { MODEL_KIND_FIELDS = 2, MODEL_SCAN_REPLY_FIELDS = 2, MODEL_DEFAULTS_FIELDS = 5, MODEL_INFO_REPLY_FIELDS = 14 };
+extern const struct hep_field model_name_fields[MODEL_ONE_FIELD], model_info_fields[MODEL_KIND_FIELDS],
+    model_list_fields[MODEL_ONE_FIELD], model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS],
+    model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1], model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1],
+    model_list_reply_fields[MODEL_ONE_FIELD];
+hep_handler model_list, model_info, model_scan;
+json_t *model_defaults_to_json(const struct hep_model_defaults *defaults);
+/* Of a request's field `kind`, which has been checked. */
+enum hep_model_kind model_kind_of(const char *name);
+
+/* The same of check.c. */
 struct check_request {
     struct hep_str path, kind;
 };
@@ -59,9 +83,9 @@ struct details_reply {
     uint64_t bytes;
     json_t *files, *memory, *can;
 };
-enum { MODEL_DETAILS_FIELDS = 2, MODEL_CHECK_FIELDS = 2, MODEL_DETAILS_REPLY_FIELDS = 7 };
-extern const struct hep_field model_details_fields[MODEL_DETAILS_FIELDS], model_check_fields[MODEL_CHECK_FIELDS],
-    model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS];
-hep_handler model_details, model_check;
+enum { MODEL_DETAILS_REPLY_FIELDS = 7 };
+extern const struct hep_field model_check_fields[MODEL_KIND_FIELDS],
+    model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS], model_verify_reply_fields[MODEL_ONE_FIELD];
+hep_handler model_details, model_check, model_verify;
 
 #endif

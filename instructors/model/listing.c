@@ -1,0 +1,140 @@
+/*
+ * model.list, model.info, model.scan: which models and files of other kinds there are, and what a scan knows of them.
+ * Called on the worker thread; a close look is check.c's.
+ */
+#include "instructors/model/state.h"
+
+const struct hep_field model_name_fields[MODEL_ONE_FIELD] = {
+    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; the first usable one if empty"),
+};
+const struct hep_field model_info_fields[MODEL_KIND_FIELDS] = {
+    HEP_FIELD(STR, kind_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, kind_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = hep_model_kind_choices,
+              .help = "what it is: a model, or something that goes with one"),
+};
+const struct hep_field model_list_fields[MODEL_ONE_FIELD] = {
+    HEP_FIELD(STR, kind_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = hep_model_kind_choices,
+              .help = "what to list"),
+};
+const struct hep_field model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS] = {
+    HEP_FIELD(I32, scan_reply, found, REQUIRED, .help = "models found, unusable ones included"),
+    HEP_FIELD(I32, scan_reply, files, REQUIRED, .help = "files of other kinds found, unusable ones included"),
+};
+const struct hep_field model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1] = {
+    HEP_SAYS(I32, "num_inference_steps", REQUIRED, "denoising steps"),
+    HEP_SAYS(F64, "guidance_scale", REQUIRED, "how strongly the prompt pulls"),
+    HEP_SAYS(I32, "width", REQUIRED, "pixels"),
+    HEP_SAYS(I32, "height", REQUIRED, "pixels"),
+    HEP_SAYS(STR, "scheduler", REQUIRED, "\"\" = as its configuration says"),
+    HEP_END_OF_FIELDS};
+const struct hep_field model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1] = {
+    HEP_FIELD(STR, info_reply, name, REQUIRED, .help = "of its folder, or of its file without the ending"),
+    HEP_FIELD(STR, info_reply, kind, REQUIRED, .help = "checkpoint, vae, lora, controlnet, upscaler, embedding"),
+    HEP_FIELD(BOOL, info_reply, usable, REQUIRED, .help = "whether it can be loaded"),
+    HEP_FIELD(BOOL, info_reply, loaded, REQUIRED, .help = "whether some of it is in shared memory"),
+    HEP_FIELD(STR, info_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl"),
+    HEP_FIELD(STR, info_reply, dtype, OPTIONAL, .help = "of the UNet's weights as stored"),
+    HEP_FIELD(U64, info_reply, bytes, REQUIRED, .help = "of all weight files"),
+    HEP_FIELD(STR, info_reply, path, REQUIRED, .help = "its folder or file"),
+    HEP_FIELD(STR, info_reply, prediction_type, OPTIONAL, .help = "epsilon, v_prediction, sample"),
+    HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
+    HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
+    HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
+    HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, HEP_INSIDE(OBJECT, model_defaults_fields),
+              .help = "of what a request leaves out"),
+    HEP_FIELD(JSON, info_reply, problem, OPTIONAL, HEP_INSIDE(OBJECT, hep_error_fields),
+              .help = "why it is not usable, or why its last load failed"),
+    [MODEL_INFO_REPLY_FIELDS] = HEP_END_OF_FIELDS};
+const struct hep_field model_list_reply_fields[MODEL_ONE_FIELD] = {
+    {.name = "models",
+     .type = HEP_FIELD_JSON,
+     .presence = HEP_REQUIRED,
+     .offset = offsetof(struct json_reply, value),
+     HEP_INSIDE(LIST, model_info_reply_fields),
+     .help = "each as model.info describes it"},
+};
+
+static struct model_state *state_of(struct hep_call *call)
+{
+    return hep_instructor_state(hep_call_instructor(call));
+}
+
+json_t *model_defaults_to_json(const struct hep_model_defaults *defaults)
+{
+    return json_pack("{s:i, s:f, s:i, s:i, s:s}", "num_inference_steps", defaults->num_inference_steps,
+                     "guidance_scale", defaults->guidance_scale, "width", defaults->width, "height", defaults->height,
+                     "scheduler", defaults->scheduler);
+}
+
+static void describe(const struct model_state *state, const struct catalogue_entry *entry, struct info_reply *reply)
+{
+    *reply = (struct info_reply){.name = hep_str_of(entry->name),
+                                 .kind = hep_str_of(hep_model_kind_name(entry->kind)),
+                                 .family = hep_str_of(entry->family),
+                                 .path = hep_str_of(entry->path),
+                                 .bytes = entry->bytes,
+                                 .latent_channels = entry->latent_channels,
+                                 .vae_scale_factor = entry->vae_scale_factor,
+                                 .context_dim = entry->context_dim,
+                                 .prediction_type = hep_str_of(entry->prediction_type),
+                                 .usable = entry->problem.code == HEP_OK,
+                                 .loaded = cache_is_loaded(&state->cache, entry->name)};
+    if (reply->usable)
+        reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
+    if (reply->usable && entry->kind == HEP_MODEL_CHECKPOINT)
+        reply->defaults = model_defaults_to_json(&entry->defaults);
+    if (!reply->usable || entry->load_problem.code != HEP_OK)
+        reply->problem = hep_error_to_json(reply->usable ? &entry->load_problem : &entry->problem);
+}
+
+enum hep_model_kind model_kind_of(const char *name)
+{
+    enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
+    hep_assert(hep_model_kind_find(name, &kind));
+    return kind;
+}
+
+static void tell_progress(void *context, const char *note)
+{
+    hep_call_progress(context, 0, 0, note);
+}
+
+enum hep_status model_list(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct model_state *state = state_of(call);
+    enum hep_model_kind kind = model_kind_of(((const struct kind_request *)request)->kind.data);
+    json_t *models = json_array();
+    (void)error;
+    for (int i = 0; i < state->catalogue.count; i++) {
+        struct info_reply info;
+        if (state->catalogue.entries[i].kind != kind)
+            continue;
+        describe(state, &state->catalogue.entries[i], &info);
+        json_array_append_new(models, hep_encode(model_info_reply_fields, MODEL_INFO_REPLY_FIELDS, &info));
+    }
+    ((struct json_reply *)reply)->value = models;
+    return HEP_OK;
+}
+
+enum hep_status model_info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    const struct kind_request *info = request;
+    const struct catalogue_entry *entry;
+    HEP_TRY(
+        catalogue_find(&state_of(call)->catalogue, model_kind_of(info->kind.data), info->model.data, &entry, error));
+    describe(state_of(call), entry, reply);
+    return HEP_OK;
+}
+
+enum hep_status model_scan(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct catalogue *catalogue = &state_of(call)->catalogue;
+    (void)request;
+    HEP_TRY(catalogue_scan(catalogue, tell_progress, call, error));
+    model_show(state_of(call));
+    int found = catalogue_count(catalogue, HEP_MODEL_CHECKPOINT, false);
+    *(struct scan_reply *)reply = (struct scan_reply){found, catalogue->count - found};
+    return HEP_OK;
+}

@@ -103,7 +103,7 @@ static enum hep_status read_vae(const struct catalogue *catalogue, struct catalo
                                 struct hep_error *error)
 {
     (void)catalogue;
-    return inspect_alone(entry->path, "vae", &entry->bytes, &entry->dtype, error);
+    return inspect_alone(entry->place, "vae", &entry->bytes, &entry->dtype, error);
 }
 
 /* Reads what can be known without a weight's value into the entry: family, bytes, dtype. To add a kind's own: a row. */
@@ -196,9 +196,10 @@ static enum hep_status add(void *context, const struct find_item *item, struct h
     struct catalogue_entry *entry = &grown[catalogue->count];
     *entry = (struct catalogue_entry){.kind = kind, .is_folder = item->is_folder, .family = ""};
     entry->path = strdup(item->path);
-    if (!entry->path)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
+    entry->place = strdup(item->place);
     catalogue->count++;
+    if (!entry->path || !entry->place)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of models");
     snprintf(entry->name, sizeof entry->name, "%s", item->name);
     return inspect(catalogue, entry, error);
 }
@@ -232,8 +233,8 @@ enum hep_status catalogue_look(const struct catalogue *catalogue, const char *pa
 {
     struct stat about;
     const char *slash = strrchr(path, '/');
-    *entry = (struct catalogue_entry){.family = "", .path = strdup(path)};
-    if (!entry->path)
+    *entry = (struct catalogue_entry){.family = "", .path = strdup(path), .place = strdup(path)};
+    if (!entry->path || !entry->place)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to look at %.200s", path);
     if (stat(path, &about) != 0)
         return hep_fail_field(error, HEP_E_NOT_FOUND, "path", "there is no file '%.200s' that can be seen here", path);
@@ -241,21 +242,29 @@ enum hep_status catalogue_look(const struct catalogue *catalogue, const char *pa
     entry->kind = kind ? *kind : entry->is_folder ? HEP_MODEL_CHECKPOINT : kind_of_file(path);
     snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, slash ? slash + 1 : path);
     HEP_TRY(inspect(catalogue, entry, error));
+    if (entry->problem.code == HEP_OK)
+        return HEP_OK;
     if (error)
         *error = entry->problem;
-    return entry->problem.code == HEP_OK ? HEP_OK : (hep_prefix(error, "%s", entry->name), entry->problem.code);
+    if (entry->problem.code != HEP_E_BAD_FILE && entry->problem.code != HEP_E_BAD_MODEL &&
+        entry->problem.code != HEP_E_UNSUPPORTED)
+        hep_suggest(error,
+                    "a confined daemon reads only what lies below models.paths: put it there, or a link to it, and "
+                    "`heptctl restart model`");
+    return hep_prefix(error, "%s", entry->name), entry->problem.code;
 }
 
 void catalogue_entry_clear(struct catalogue_entry *entry)
 {
     free(hep_take(&entry->path));
+    free(hep_take(&entry->place));
 }
 
 enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,
                                struct hep_model **model, struct hep_error *error)
 {
     char paths[HEP_PATH_MAX], tokenizer[HEP_PATH_MAX], *rest = paths, *path;
-    HEP_TRY(hep_model_open(entry->path, model, error));
+    HEP_TRY(hep_model_open(entry->place, model, error));
     snprintf(paths, sizeof paths, "%s", catalogue->paths);
     while (hep_model_lacks_tokenizer(*model) && (path = strsep(&rest, ":")))
         if ((size_t)snprintf(tokenizer, sizeof tokenizer, "%s/tokenizer", path) < sizeof tokenizer)

@@ -14,7 +14,8 @@
 struct catalogue_entry {
     enum hep_model_kind kind;
     char name[HEP_NAME_MAX];       /* of its folder, or of its file without the ending; "xl/NAME" below a folder */
-    char *path;                    /* absolute, owned; of a link, where it leads        */
+    char *path;                    /* absolute, owned; of a link to a file, where it leads */
+    char *place;                   /* absolute, owned; where it was found: what belongs to it lies beside */
     bool is_folder;                /* else a single file                                */
     const char *family;            /* "sd1", "sd2", "sdxl", or "" if it is not usable   */
     uint64_t bytes;                /* of all component files, as stored                 */

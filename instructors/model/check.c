@@ -94,7 +94,7 @@ static enum hep_status read_weights(struct hep_call *call, const struct catalogu
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     const struct hep_component_kind *kind;
     if (entry->kind == HEP_MODEL_VAE)
-        return inspect_alone_weights(entry->path, "vae", tell_progress, call, error);
+        return inspect_alone_weights(entry->place, "vae", tell_progress, call, error);
     if (entry->kind != HEP_MODEL_CHECKPOINT)
         return HEP_OK; /* their loaders say */
     HEP_TRY(catalogue_open(&state->catalogue, entry, &model, error));

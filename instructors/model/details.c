@@ -55,7 +55,7 @@ enum hep_status details_files(struct model_state *state, const struct catalogue_
     char name[HEP_PATH_MAX];
     int folder;
     for (size_t i = 0; model && status == HEP_OK && i < HEP_COUNT_OF(names); i++)
-        if (hep_model_has(model, names[i]))
+        if (hep_model_has(model, names[i]) && !(hep_model_is_file(model) && strcmp(names[i], "tokenizer_2") == 0))
             status = add_component(state, model, names[i], hash, found, error);
     if (!model && !entry->is_folder && (status = hep_folder_open_parent(entry->path, &folder, name, error)) == HEP_OK) {
         status = add_file(state, folder, name, name, hash, found, error);

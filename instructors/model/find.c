@@ -87,7 +87,7 @@ static enum hep_status visit(const struct walk *walk, enum hep_model_kind kind, 
     char short_name[HEP_PATH_MAX], target[PATH_MAX];
     size_t ending = format ? strlen(format->ending) : 0;
     snprintf(short_name, sizeof short_name, "%.*s", (int)(strlen(name) - ending), name);
-    struct find_item item = {kind, is_open, S_ISDIR(about->st_mode), short_name, path};
+    struct find_item item = {kind, is_open, S_ISDIR(about->st_mode), short_name, path, path};
     if (strlen(short_name) >= HEP_NAME_MAX) {
         hep_log(HEP_WARNING, "model.name_too_long", "path=%s most=%d", path, HEP_NAME_MAX - 1);
         return HEP_OK;

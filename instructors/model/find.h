@@ -9,7 +9,7 @@
  *
  * PATH itself may be called as the folder of a kind. Below it, folders are searched HEP_MODEL_DEPTH_MAX deep, and names
  * keep their folders ("xl/NAME"). Symbolic links are followed, each folder at most once on the way down; a file's path
- * is where the link leads.
+ * is where the link leads, its place where it was found.
  */
 #ifndef HEP_INSTRUCTORS_MODEL_FIND_H
 #define HEP_INSTRUCTORS_MODEL_FIND_H
@@ -23,8 +23,9 @@ struct find_item {
     enum hep_model_kind kind;
     bool kind_is_open; /* a file directly below a path: its keys say more than its place             */
     bool is_folder;
-    const char *name; /* "xl/NAME", without the ending of a file                                      */
-    const char *path; /* absolute                                                                      */
+    const char *name;  /* "xl/NAME", without the ending of a file                                      */
+    const char *path;  /* absolute; of a link to a file, where it leads                                 */
+    const char *place; /* where it was found                                                           */
 };
 /* Called for each, files that can be read before those that cannot. An error ends the search. */
 typedef enum hep_status find_visit(void *context, const struct find_item *item, struct hep_error *error);

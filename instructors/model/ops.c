@@ -178,7 +178,7 @@ static enum hep_status open_model(const struct model_state *state, const struct 
     if (status == HEP_OK && vae[0])
         status = catalogue_find(&state->catalogue, HEP_MODEL_VAE, vae, &other, error);
     if (status == HEP_OK && vae[0])
-        status = hep_model_use_vae(opened, other->path, error);
+        status = hep_model_use_vae(opened, other->place, error);
     if (status != HEP_OK)
         return hep_prefix(error, "model %s", entry->name), status;
     *model = hep_take(&opened);

@@ -4,6 +4,7 @@
 #include "common/limits.h"
 #include "nn/weights/folder.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,10 @@
 enum { YAML_MAX = 1 << 18 };
 
 struct hep_checkpoint {
-    int folder;
-    char file[HEP_PATH_MAX];
+    int folder;               /* where the file lies …                 */
+    char file[HEP_PATH_MAX];  /* … and its name there                   */
+    int beside_folder;        /* where it was found: by a link, perhaps */
+    char found[HEP_PATH_MAX]; /* its name there                         */
     const char *bare;
     const struct hep_family *family;
     struct hep_ldm_layout layout;
@@ -26,10 +29,10 @@ struct hep_checkpoint {
 /* "a.safetensors" → "a" and ending. */
 static bool beside(const struct hep_checkpoint *checkpoint, const char *ending, char path[HEP_PATH_MAX])
 {
-    const char *dot = strrchr(checkpoint->file, '.');
-    int length = dot ? (int)(dot - checkpoint->file) : (int)strlen(checkpoint->file);
-    return (size_t)snprintf(path, HEP_PATH_MAX, "%.*s%s", length, checkpoint->file, ending) < HEP_PATH_MAX &&
-           hep_folder_has_file(checkpoint->folder, path);
+    const char *dot = strrchr(checkpoint->found, '.');
+    int length = dot ? (int)(dot - checkpoint->found) : (int)strlen(checkpoint->found);
+    return (size_t)snprintf(path, HEP_PATH_MAX, "%.*s%s", length, checkpoint->found, ending) < HEP_PATH_MAX &&
+           hep_folder_has_file(checkpoint->beside_folder, path);
 }
 
 static enum hep_status read_beside(struct hep_checkpoint *checkpoint, struct hep_error *error)
@@ -42,7 +45,7 @@ static enum hep_status read_beside(struct hep_checkpoint *checkpoint, struct hep
         checkpoint->beside = json_object();
         return checkpoint->beside ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory for a model");
     }
-    HEP_TRY(hep_folder_read_json(checkpoint->folder, path, &checkpoint->beside, error));
+    HEP_TRY(hep_folder_read_json(checkpoint->beside_folder, path, &checkpoint->beside, error));
     json_object_foreach(checkpoint->beside, key, value)
     {
         bool found = false;
@@ -62,7 +65,7 @@ static bool yaml_says_v(const struct hep_checkpoint *checkpoint)
     char path[HEP_PATH_MAX], *text = NULL;
     size_t size;
     if (!beside(checkpoint, ".yaml", path) ||
-        hep_folder_read_file(checkpoint->folder, path, YAML_MAX, &text, &size, NULL) != HEP_OK)
+        hep_folder_read_file(checkpoint->beside_folder, path, YAML_MAX, &text, &size, NULL) != HEP_OK)
         return false;
     bool says = false;
     char *rest = text, *line;
@@ -236,14 +239,18 @@ enum hep_status hep_checkpoint_open(const char *path, const char *bare, const st
     HEP_CLEANUP(hep_checkpoint_close) struct hep_checkpoint *opened = calloc(1, sizeof *opened);
     if (!opened)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a model");
-    opened->folder = -1;
+    opened->folder = opened->beside_folder = -1;
     opened->bare = bare;
     opened->family = family;
     opened->made = json_object();
     if (!opened->made)
         /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a model"); /* NOLINT: as above */
-    HEP_TRY(hep_folder_open_parent(path, &opened->folder, opened->file, error));
+    char target[PATH_MAX];
+    if (!realpath(path, target))
+        return hep_fail(error, HEP_E_NOT_FOUND, "there is no file '%.200s'", path);
+    HEP_TRY(hep_folder_open_parent(target, &opened->folder, opened->file, error));
+    HEP_TRY(hep_folder_open_parent(path, &opened->beside_folder, opened->found, error));
     HEP_TRY(open_header(opened, error));
     *checkpoint = hep_take(&opened);
     return HEP_OK;
@@ -255,6 +262,8 @@ void hep_checkpoint_close(struct hep_checkpoint *checkpoint)
         return;
     if (checkpoint->folder >= 0)
         close(checkpoint->folder);
+    if (checkpoint->beside_folder >= 0)
+        close(checkpoint->beside_folder);
     json_decref(checkpoint->beside);
     json_decref(checkpoint->made);
     free(checkpoint);
@@ -268,6 +277,11 @@ const char *hep_checkpoint_family(const struct hep_checkpoint *checkpoint)
 int hep_checkpoint_folder(const struct hep_checkpoint *checkpoint)
 {
     return checkpoint->folder;
+}
+
+int hep_checkpoint_beside(const struct hep_checkpoint *checkpoint)
+{
+    return checkpoint->beside_folder;
 }
 
 const char *hep_checkpoint_file(const struct hep_checkpoint *checkpoint)

@@ -1,7 +1,7 @@
 /*
  * A model, or a VAE, in a single safetensors file. It is shown as the diffusers folder that would hold the same: the
  * small files of that folder (model_index.json, unet/config.json, scheduler/scheduler_config.json, …) are made from the
- * file's shapes and its family (family.h), its networks are components. Beside the file may lie
+ * file's shapes and its family (family.h), its networks are components. Beside the file, or the link to it, may lie
  *
  *   NAME.heptad.json   what shapes cannot say: {"unet": {…}, "vae": {…}, "text_encoder": {…}, "text_encoder_2": {…},
  *                      "scheduler": {…}} are laid over the made configurations, "defaults" is heptad.json's
@@ -25,8 +25,11 @@ void hep_checkpoint_close(struct hep_checkpoint *checkpoint);
 HEP_DEFINE_CLEANUP(struct hep_checkpoint *, hep_checkpoint_close)
 
 const char *hep_checkpoint_family(const struct hep_checkpoint *checkpoint); /* "sdxl"                              */
-int hep_checkpoint_folder(const struct hep_checkpoint *checkpoint);         /* descriptor, borrowed                */
-const char *hep_checkpoint_file(const struct hep_checkpoint *checkpoint);   /* the file's name in it               */
+/* Descriptors, borrowed: of the folder that the file lies in, with its name there, and of the one that it was found in,
+   by a link perhaps, where what belongs to it lies. */
+int hep_checkpoint_folder(const struct hep_checkpoint *checkpoint);
+const char *hep_checkpoint_file(const struct hep_checkpoint *checkpoint);
+int hep_checkpoint_beside(const struct hep_checkpoint *checkpoint);
 /* A small file that is made, by its path in the folder that would be: borrowed, NULL if there is no such file. */
 const json_t *hep_checkpoint_json(const struct hep_checkpoint *checkpoint, const char *path);
 /* Changes a value of a small file; value is copied, NULL leaves it. NO_MEMORY. */

@@ -14,9 +14,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum hep_status hep_folder_open(const char *path, int *folder, struct hep_error *error)
+static enum hep_status open_folder(const char *path, int flags, int *folder, struct hep_error *error)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(path, flags | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         *folder = fd;
         return HEP_OK;
@@ -26,6 +26,11 @@ enum hep_status hep_folder_open(const char *path, int *folder, struct hep_error 
     return hep_fail_errno(error, errno, "cannot open folder '%s'", path);
 }
 
+enum hep_status hep_folder_open(const char *path, int *folder, struct hep_error *error)
+{
+    return open_folder(path, O_RDONLY, folder, error);
+}
+
 enum hep_status hep_folder_open_parent(const char *path, int *folder, char *name, struct hep_error *error)
 {
     char parent[HEP_PATH_MAX];
@@ -33,7 +38,7 @@ enum hep_status hep_folder_open_parent(const char *path, int *folder, char *name
     if (strlen(path) >= HEP_PATH_MAX)
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "the path '%.100s…' is too long", path);
     snprintf(parent, sizeof parent, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    HEP_TRY(hep_folder_open(parent[0] ? parent : "/", folder, error));
+    HEP_TRY(open_folder(parent[0] ? parent : "/", O_PATH, folder, error));
     snprintf(name, HEP_PATH_MAX, "%s", slash ? slash + 1 : path);
     return HEP_OK;
 }

@@ -14,7 +14,8 @@
    closes it. HEP_E_NOT_FOUND if it is not there or is not a folder. */
 enum hep_status hep_folder_open(const char *path, int *folder, struct hep_error *error);
 
-/* Opens the folder that holds the file at path, and says the file's name in it, name[HEP_PATH_MAX]. Errors as above. */
+/* Opens the folder that holds the file at path, and says the file's name in it, name[HEP_PATH_MAX]. The folder need not
+   be readable itself. Errors as above. */
 enum hep_status hep_folder_open_parent(const char *path, int *folder, char *name, struct hep_error *error);
 
 /* Opens the folder called name in folder, a link to one elsewhere included; false if there is none. */

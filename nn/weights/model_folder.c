@@ -212,7 +212,7 @@ static enum hep_status open_index(struct hep_model *model, struct hep_error *err
 {
     if (model_is_regular(model->path)) {
         HEP_TRY(hep_checkpoint_open(model->path, NULL, NULL, &model->checkpoint, error));
-        hep_folder_open_beside(hep_checkpoint_folder(model->checkpoint), "tokenizer", &model->tokenizers);
+        hep_folder_open_beside(hep_checkpoint_beside(model->checkpoint), "tokenizer", &model->tokenizers);
     } else {
         HEP_TRY(hep_folder_open(model->path, &model->folder, error));
     }

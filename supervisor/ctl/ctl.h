@@ -158,11 +158,12 @@ void ctl_show_estimates(const json_t *sessions, const struct ctl_style *style, F
 void ctl_show_session(const json_t *session, const struct ctl_style *style, FILE *out); /* sessions.c */
 /* callback_url and webhooks of a session or batch; nothing if it has none. webhooks.c */
 void ctl_show_webhooks(const json_t *view, const struct ctl_style *style, FILE *out);
-void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out); /* incidents.c */
-void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);   /* incidents.c */
-void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);       /* models.c   */
-void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out);   /* models.c   */
-void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out);         /* events.c   */
+void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, FILE *out);   /* incidents.c */
+void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);     /* incidents.c */
+void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);         /* models.c   */
+void ctl_show_model_details(const json_t *details, const struct ctl_style *style, FILE *out); /* models.c */
+void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out);     /* models.c   */
+void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out);           /* events.c   */
 void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style,
                          FILE *out);                                                        /* operations.c */
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out); /* operations.c */

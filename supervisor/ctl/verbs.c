@@ -145,13 +145,15 @@ const struct ctl_verb ctl_verbs[] = {
          "ago it was last heard of. On a terminal it is drawn over until q or Ctrl-C; else one view follows the other, "
          "with --json one object in a line."},
     {.name = "models",
-     .arguments = "[NAME]",
-     .words_max = 1,
+     .arguments = "[NAME | check FILE]",
+     .words_max = 2,
      .kind = CTL_KIND_MODEL,
      .options = models_options,
      .run = ctl_models,
      .help = "models, their defaults, why one is not usable",
-     .more = ""},
+     .more = "With NAME also its files, the memory that is planned for the usual sizes and what it can do. check FILE "
+             "looks at a "
+             "file or folder as a load does, reads every weight and says what is wrong with it."},
     {.name = "sessions",
      .arguments = "",
      .options = sessions_options,

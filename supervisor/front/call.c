@@ -15,11 +15,12 @@
 /* What a caller who may only look may ask of the supervisor and of domains, by the operations' own names. To add one: a
    row. */
 static const char *const read_only[] = {
-    "workflow.list",      "workflow.get",      "session.list",        "session.get",    "session.wait",
-    "status.get",         "domain.list",       "domain.describe",     "events.poll",    "device.list",
-    "device.get",         "device.get_memory", "device.capabilities", "model.list",     "model.info",
-    "conditioning.info",  "scheduler.list",    "scheduler.info",      "inference.info", "postprocessing.info",
-    "communication.wait", "batch.list",        "batch.get",           "metrics.get",    "input.get",
+    "workflow.list",       "workflow.get",       "session.list",        "session.get",    "session.wait",
+    "status.get",          "domain.list",        "domain.describe",     "events.poll",    "device.list",
+    "device.get",          "device.get_memory",  "device.capabilities", "model.list",     "model.info",
+    "model.details",       "conditioning.info",  "scheduler.list",      "scheduler.info", "inference.info",
+    "postprocessing.info", "communication.wait", "batch.list",          "batch.get",      "metrics.get",
+    "input.get",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 

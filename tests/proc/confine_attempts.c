@@ -28,7 +28,7 @@
 static struct places {
     char state[64], run[80], socket[112], store[96], images[80], image[96], models[80], model[112], link_target[80];
     char inputs[80], input[96], linked[112], token[80], listener[96], port[8], other_port[8], hosts[32],
-        segment[HEP_SEGMENT_NAME_MAX + 16], elsewhere[96];
+        segment[HEP_SEGMENT_NAME_MAX + 16], elsewhere[96], far_lora[96], far_secret[96];
     struct hep_segment_name name;
     pid_t other;                        /* a process to ptrace, kill and read */
     int tcp, other_tcp, front, control; /* they listen           */
@@ -39,6 +39,17 @@ static void write_file(const char *path)
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ck_assert_msg(fd >= 0 && write(fd, "secret", 6) == 6, "%s", path);
     close(fd);
+}
+
+/* models/FOLDER/link leads to the file. */
+static void link_below(const char *folder, const char *file)
+{
+    char path[160];
+    write_file(file);
+    snprintf(path, sizeof path, "%s/%s", at.models, folder);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/%s/link", at.models, folder);
+    ck_assert_int_eq(symlink(file, path), 0);
 }
 
 static int listen_on_tcp(int *port)
@@ -90,6 +101,8 @@ void attempts_begin(void)
     snprintf(at.link_target, sizeof at.link_target, "%s/far", at.state);
     snprintf(at.linked, sizeof at.linked, "%s/linked", at.models);
     snprintf(at.elsewhere, sizeof at.elsewhere, "%s/weights", at.link_target);
+    snprintf(at.far_lora, sizeof at.far_lora, "%s/far_lora", at.state);
+    snprintf(at.far_secret, sizeof at.far_secret, "%s/far_secret", at.state);
     snprintf(at.token, sizeof at.token, "%s/token", at.state);
     snprintf(at.listener, sizeof at.listener, "%s/front.sock", at.run);
     ck_assert(mkdir(at.run, 0700) == 0 && mkdir(at.images, 0700) == 0 && mkdir(at.models, 0700) == 0 &&
@@ -101,6 +114,8 @@ void attempts_begin(void)
     write_file(at.model);
     write_file(at.elsewhere);
     write_file(at.token);
+    link_below("loras", at.far_lora);
+    link_below("someone", at.far_secret);
     at.tcp = listen_on_tcp(&port);
     snprintf(at.port, sizeof at.port, "%d", port);
     at.other_tcp = listen_on_tcp(&port);
@@ -215,6 +230,14 @@ int read_linked_model(void)
     char path[160];
     snprintf(path, sizeof path, "%s/weights", at.linked);
     return try_open(path, O_RDONLY);
+}
+int read_linked_lora(void)
+{
+    return try_open(at.far_lora, O_RDONLY);
+}
+int read_link_of_a_stranger(void)
+{
+    return try_open(at.far_secret, O_RDONLY);
 }
 int write_model(void)
 {

@@ -22,12 +22,12 @@ const char *attempts_setting(const void *context, const char *key);
 
 /* Each tries once and returns 0, or errno. */
 typedef int attempt_function(void);
-attempt_function read_passwd, read_store, write_store, read_model, read_linked_model, write_model, read_image,
-    write_image, read_input, write_input, read_token, open_segment, read_environment, read_meminfo, read_topology,
-    count_cores, save_image, remove_socket, make_segment, map_segment, map_code, make_code, connect_out,
-    listen_elsewhere, listen_on_own_port, ask_front, ask_control, make_socket, kill_other, catch_sigsys, unknown_call,
-    lock_memory, too_much_memory, own_limits, use_threads, run_shell, fork_child, trace_other, mount_tmpfs, become_root,
-    new_namespace, use_io_uring, read_memory, steal_descriptor, load_bpf, connect_elsewhere, send_datagram,
-    read_name_servers;
+attempt_function read_passwd, read_store, write_store, read_model, read_linked_model, read_linked_lora,
+    read_link_of_a_stranger, write_model, read_image, write_image, read_input, write_input, read_token, open_segment,
+    read_environment, read_meminfo, read_topology, count_cores, save_image, remove_socket, make_segment, map_segment,
+    map_code, make_code, connect_out, listen_elsewhere, listen_on_own_port, ask_front, ask_control, make_socket,
+    kill_other, catch_sigsys, unknown_call, lock_memory, too_much_memory, own_limits, use_threads, run_shell,
+    fork_child, trace_other, mount_tmpfs, become_root, new_namespace, use_io_uring, read_memory, steal_descriptor,
+    load_bpf, connect_elsewhere, send_datagram, read_name_servers;
 
 #endif

@@ -53,6 +53,8 @@ static const struct attempt {
     TRY(write_store, 0, 0, false),
     TRY(read_model, D(MODEL), 0, true),
     TRY(read_linked_model, D(MODEL), 0, true),
+    TRY(read_linked_lora, D(MODEL), 0, true),
+    TRY(read_link_of_a_stranger, 0, 0, true), /* in a folder that is no kind's: others made it */
     TRY(write_model, 0, 0, false),
     TRY(read_image, D(COMMUNICATION), 0, true),
     TRY(write_image, D(POSTPROCESSING), 0, false),

@@ -307,6 +307,27 @@ START_TEST(models_show_defaults_and_why_one_is_not_usable)
 }
 END_TEST
 
+START_TEST(a_model_shows_its_files_its_memory_and_what_it_can_do)
+{
+    json_t *details =
+        parse("{\"kind\":\"checkpoint\",\"can\":[\"txt2img\",\"inpaint\"],\"files\":[{\"path\":\"a.safetensors\","
+              "\"bytes\":2470990,\"sha256\":\"00ff\"},{\"path\":\"vocab.json\",\"bytes\":10126,\"sha256\":\"\"}],"
+              "\"memory\":[{\"width\":512,\"height\":512,\"weights_bytes\":2147483648,\"unet_bytes\":104857600,"
+              "\"vae_bytes\":524288000,\"total_bytes\":2671771648}]}");
+    FILE *out = ctl_catch();
+    ctl_show_model_details(details, &eighty, out);
+    json_decref(details);
+    check_text(ctl_caught(out), "can                 txt2img, inpaint\n"
+                                "\n"
+                                "FILE              SIZE  SHA-256\n"
+                                "a.safetensors  2.4 MiB  00ff\n"
+                                "vocab.json     9.9 KiB  (not hashed yet)\n"
+                                "\n"
+                                "PLANNED FOR  WEIGHTS     UNET      VAE    TOTAL\n"
+                                "512×512      2.0 GiB  100 MiB  500 MiB  2.5 GiB\n");
+}
+END_TEST
+
 START_TEST(an_operation_shows_its_fields_and_their_rules)
 {
     json_t *operation = parse("{\"type\":\"device.reserve\",\"help\":\"promise memory to a "
@@ -505,6 +526,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_dumb_terminal_gets_no_escape_sequences);
     tcase_add_test(tests, help_fits_on_eighty_columns);
     tcase_add_test(tests, models_show_defaults_and_why_one_is_not_usable);
+    tcase_add_test(tests, a_model_shows_its_files_its_memory_and_what_it_can_do);
     tcase_add_test(tests, an_operation_shows_its_fields_and_their_rules);
     tcase_add_test(tests, an_event_is_name_session_and_fields);
     tcase_add_test(tests, the_bar_shows_steps_speed_and_time_left);

@@ -76,6 +76,23 @@ START_TEST(a_single_file_is_listed_loaded_and_taken_over_as_a_folder_is)
 }
 END_TEST
 
+START_TEST(what_belongs_to_a_link_lies_beside_the_link)
+{
+    add_file("checkpoints", "a");
+    shell("cd '%s' && mkdir far && mv checkpoints/a.safetensors far/b.safetensors && "
+          "ln -s ../far/b.safetensors checkpoints/a.safetensors",
+          folder);
+    struct domain_process *process = start("0");
+    json_t *reply = load(process, "a", ""); /* with checkpoints/a.heptad.json */
+    ck_assert_int_eq(segments(), COMPONENTS);
+    json_t *info = domain_call(process, "info", "", false, json_pack("{s:s}", "model", "a"));
+    ck_assert_msg(strstr(hep_json_str(info, "path", ""), "/far/b.safetensors"), "%s", hep_json_str(info, "path", ""));
+    json_decref(info);
+    json_decref(reply);
+    domain_end(process);
+}
+END_TEST
+
 START_TEST(verify_hashes_a_single_file_once)
 {
     size_t i;
@@ -205,6 +222,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, model_setup, model_teardown);
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, a_single_file_is_listed_loaded_and_taken_over_as_a_folder_is);
+    tcase_add_test(tcase, what_belongs_to_a_link_lies_beside_the_link);
     tcase_add_test(tcase, verify_hashes_a_single_file_once);
     tcase_add_test(tcase, another_vae_is_used_where_a_load_says_so);
     tcase_add_test(tcase, a_broken_or_hostile_file_is_refused_with_its_reason);

@@ -8,6 +8,7 @@
 #include "nn/eval/evaluation.h"
 #include "nn/weights/folder.h"
 #include "tests/support/golden_level.h"
+#include "tests/support/parity.h"
 
 #include <check.h>
 #include <omp.h>
@@ -92,6 +93,7 @@ START_TEST(every_golden_is_met)
     struct hep_safetensors *file = open_golden(g->file);
     struct hep_evaluation *evaluation = open_network(g->network, g->model);
     const char **names;
+    char row[128];
     size_t count;
     int compared = 0;
     double worst = 0;
@@ -109,6 +111,8 @@ START_TEST(every_golden_is_met)
     ck_assert_int_eq(compared, g->compared);
     printf("%-16s %-32s %s %s  worst rel_rms %.2e of %.0e\n", g->network, g->file, hep_dtype_name(dtype),
            hep_isa_name(hep_isa_level()), worst, hep_evaluation_tolerance(evaluation));
+    snprintf(row, sizeof row, "%s: %s", g->network, g->file);
+    parity_note("Networks", row, dtype, hep_isa_name(hep_isa_level()), worst, hep_evaluation_tolerance(evaluation));
     free((void *)names);
     hep_evaluation_destroy(evaluation);
     hep_safetensors_close(file);

@@ -9,6 +9,7 @@
 #include "nn/weights/model_folder.h"
 #include "nn/weights/safetensors.h"
 #include "tests/support/golden_level.h"
+#include "tests/support/parity.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -90,6 +91,7 @@ static void *copy_of(const struct hep_safetensors *file, const char *name, struc
 START_TEST(the_context_is_that_of_its_layer)
 {
     const struct context_golden *g = &goldens[_i];
+    char row[128];
     struct hep_safetensors *file = open_golden(g->file);
     struct hep_component *component = open_component(g->model, g->component);
     struct hep_tensor ids, expected;
@@ -115,6 +117,8 @@ START_TEST(the_context_is_that_of_its_layer)
                       HEP_OK,
                   "%s", error.message);
     ck_assert_msg(d.finite && d.rel_rms <= tolerance(), "%s: rel_rms %.3g", g->name, d.rel_rms);
+    snprintf(row, sizeof row, "%s: %s", g->file, g->name);
+    parity_note("Networks", row, dtype, hep_isa_name(hep_isa_level()), d.rel_rms, tolerance());
     free(result);
     free(ids_data);
     free(expected_data);

@@ -33,7 +33,7 @@ static void compare(const struct golden_tensors *file, int number, const struct 
                 *expected = golden(file, number, "final_latents", false, &count);
     ck_assert_uint_eq(bytes, count * sizeof *latents);
     char label[16];
-    snprintf(label, sizeof label, "case %d", number);
+    snprintf(label, sizeof label, "emoji %d", number);
     golden_latents_check(label, dtype, latents, expected, count);
     const unsigned char *image = txt2img_field(arena, "image", &bytes),
                         *shown = golden(file, number, "image_u8", true, &count);

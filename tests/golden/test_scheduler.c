@@ -6,6 +6,7 @@
  */
 #include "nn/scheduler/plan.h"
 #include "tests/support/golden_tensors.h"
+#include "tests/support/parity.h"
 
 #include <check.h>
 #include <math.h>
@@ -237,6 +238,7 @@ START_TEST(a_plan_replayed_is_the_run_of_diffusers)
         json_decref(config);
     }
     printf("%-16s %3d runs, %2d refused, largest error / max_abs %.1e\n", file->name, runs, refused, worst);
+    parity_note("Schedulers", file->name, HEP_F32, "", worst, file->loose ? file->loose_limit : 2e-5);
     ck_assert_int_eq(runs, file->runs);
     ck_assert_int_eq(refused, file->refused);
     json_decref(index);

@@ -1,5 +1,7 @@
 /* See golden_image.h. */
 #include "tests/support/golden_image.h"
+#include "nn/cpu/isa.h"
+#include "tests/support/parity.h"
 
 #include <check.h>
 #include <math.h>
@@ -28,6 +30,7 @@ void golden_latents_check(const char *label, enum hep_dtype dtype, const float *
     }
     double rel_rms = sqrt(difference / size);
     printf("%s %s: rel_rms %.2g\n", label, hep_dtype_name(dtype), rel_rms);
+    parity_note("Pipelines", label, dtype, hep_isa_name(hep_isa_level()), rel_rms, limits_of(dtype)->latents);
     ck_assert_msg(rel_rms <= limits_of(dtype)->latents, "%s %s: rel_rms %g", label, hep_dtype_name(dtype), rel_rms);
 }
 
@@ -35,12 +38,14 @@ void golden_image_check(const char *label, enum hep_dtype dtype, const unsigned 
                         size_t places)
 {
     const struct limits *limits = limits_of(dtype);
+    int worst = 0;
     for (size_t c = 0; c < 3; c++) {
         double mean = 0, difference = 0;
         for (size_t i = 0; i < places; i++) {
             int off = (int)is[i * 3 + c] - (int)should[c * places + i];
             ck_assert_msg(abs(off) <= limits->level, "%s, channel %zu, place %zu: %d, not %d", label, c, i,
                           is[i * 3 + c], should[c * places + i]);
+            worst = abs(off) > worst ? abs(off) : worst;
             mean += off;
             difference += abs(off);
         }
@@ -52,4 +57,5 @@ void golden_image_check(const char *label, enum hep_dtype dtype, const unsigned 
                       "%s %s: channel %zu: mean off by %g levels, values by %g", label, hep_dtype_name(dtype), c, mean,
                       difference);
     }
+    parity_note("Images", label, dtype, hep_isa_name(hep_isa_level()), worst, limits->level);
 }

@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define A               (1u << HEP_SLOT_A)
-#define B               (1u << HEP_SLOT_B)
-#define C               (1u << HEP_SLOT_C)
-#define RESIDUAL        (1u << HEP_SLOT_RESIDUAL)
-#define ALL_ACTIVATIONS (1u << HEP_ACT_SILU | 1u << HEP_ACT_GELU | 1u << HEP_ACT_QUICK_GELU | 1u << HEP_ACT_RELU)
+#define A        (1u << HEP_SLOT_A)
+#define B        (1u << HEP_SLOT_B)
+#define C        (1u << HEP_SLOT_C)
+#define RESIDUAL (1u << HEP_SLOT_RESIDUAL)
+#define ALL_ACTIVATIONS                                                                                                \
+    (1u << HEP_ACT_SILU | 1u << HEP_ACT_GELU | 1u << HEP_ACT_QUICK_GELU | 1u << HEP_ACT_RELU | 1u << HEP_ACT_LEAKY_RELU)
 
 static enum hep_status product(struct hep_kernel *kernel, struct hep_error *error)
 {

@@ -34,6 +34,8 @@ static float activate(float x, enum hep_activation activation)
         return 0.5f * x * (1.0f + erff(x * 0.70710678f));
     case HEP_ACT_RELU:
         return x > 0 ? x : 0;
+    case HEP_ACT_LEAKY_RELU:
+        return x > 0 ? x : 0.2f * x;
     default:
         return x;
     }

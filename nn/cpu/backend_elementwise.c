@@ -100,6 +100,8 @@ static struct rows_kernel choose(const struct hep_problem *p)
         return ROWS_KERNEL(quick_gelu, from);
     case HEP_ACT_RELU:
         return ROWS_KERNEL(relu, from);
+    case HEP_ACT_LEAKY_RELU:
+        return ROWS_KERNEL(leaky_relu, from);
     default:
         return (struct rows_kernel){0};
     }

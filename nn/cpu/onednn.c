@@ -135,6 +135,8 @@ static dnnl_status_t append_tails(dnnl_post_ops_t tails, const struct hep_onednn
         return dnnl_post_ops_append_eltwise(tails, 1, dnnl_eltwise_gelu_erf, 0, 0);
     case HEP_ACT_RELU:
         return dnnl_post_ops_append_eltwise(tails, 1, dnnl_eltwise_relu, 0, 0);
+    case HEP_ACT_LEAKY_RELU:
+        return dnnl_post_ops_append_eltwise(tails, 1, dnnl_eltwise_relu, 0.2f, 0);
     default:
         break;
     }

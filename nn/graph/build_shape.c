@@ -69,6 +69,11 @@ hep_value hep_quick_gelu(struct hep_graph *graph, hep_value x)
     return hep_activate(graph, x, HEP_ACT_QUICK_GELU);
 }
 
+hep_value hep_leaky_relu(struct hep_graph *graph, hep_value x)
+{
+    return hep_activate(graph, x, HEP_ACT_LEAKY_RELU);
+}
+
 hep_value hep_geglu(struct hep_graph *graph, hep_value x)
 {
     struct hep_shape s = hep_shape_of(graph, x);
@@ -205,6 +210,21 @@ hep_value hep_resize_like(struct hep_graph *graph, hep_value x, hep_value like)
     if (graph->status == HEP_OK && s.rank != 4)
         return wrong(graph, HEP_OP_RESIZE, "like must be [n, h, w, c]", &s);
     return resize(graph, x, s.dims[1], s.dims[2]);
+}
+
+/* [n·c·h, w', f] → f apart from w'; then c to the end; then f·f, which is now before w', behind it. */
+hep_value hep_pixel_unshuffle(struct hep_graph *graph, hep_value x, int factor)
+{
+    struct hep_shape s = hep_shape_of(graph, x);
+    if (graph->status != HEP_OK)
+        return (hep_value){0};
+    if (s.rank != 4 || factor < 1 || s.dims[2] % factor != 0 || s.dims[3] % factor != 0)
+        return wrong(graph, HEP_OP_FROM_NCHW, "pixel_unshuffle: x must be [n, c, h, w] in multiples of the factor", &s);
+    int64_t n = s.dims[0], c = s.dims[1], h = s.dims[2] / factor, w = s.dims[3] / factor, f = factor;
+    x = hep_from_nchw(graph, hep_reshape(graph, x, HEP_SHAPE(n * c * h * f, w, f, 1)));
+    x = hep_from_nchw(graph, hep_reshape(graph, x, HEP_SHAPE(n, c, h * f, f * w)));
+    x = hep_from_nchw(graph, hep_reshape(graph, x, HEP_SHAPE(n * h, f * f, w, c)));
+    return hep_reshape(graph, x, HEP_SHAPE(n, h, w, c * f * f));
 }
 
 hep_value hep_attention_with(struct hep_graph *graph, hep_value q, hep_value k, hep_value v,

@@ -135,16 +135,18 @@ enum hep_activation {
     HEP_ACT_GELU,       /* exact: 0.5 x (1 + erf(x/√2)) */
     HEP_ACT_QUICK_GELU, /* x · sigmoid(1.702 x)         */
     HEP_ACT_RELU,
+    HEP_ACT_LEAKY_RELU, /* x, or 0.2 x where x < 0     */
     HEP_ACT_COUNT
 };
 const char *hep_activation_name(enum hep_activation activation); /* "silu" */
-/* Config strings: "silu", "swish", "gelu", "quick_gelu", "relu"; HEP_ACT_COUNT if unknown. */
+/* Config strings: "silu", "swish", "gelu", "quick_gelu", "relu", "leaky_relu"; HEP_ACT_COUNT if unknown. */
 enum hep_activation hep_activation_from_name(const char *name);
 
 hep_value hep_activate(struct hep_graph *graph, hep_value x, enum hep_activation activation);
 hep_value hep_silu(struct hep_graph *graph, hep_value x);
 hep_value hep_gelu(struct hep_graph *graph, hep_value x);
 hep_value hep_quick_gelu(struct hep_graph *graph, hep_value x);
+hep_value hep_leaky_relu(struct hep_graph *graph, hep_value x);
 /* x [..., 2c] → [..., c]: first half · gelu(second half), diffusers' GEGLU. */
 hep_value hep_geglu(struct hep_graph *graph, hep_value x);
 /* a + b; b has a's shape or is a trailing part of it ([t, c] to [n, t, c]), then it is repeated. */
@@ -167,6 +169,10 @@ hep_value hep_to_image(struct hep_graph *graph, hep_value x, int64_t height, int
 /* Nearest neighbour: twice the height and width, or those of like: source row = floor(row · h / h'). */
 hep_value hep_upsample2x(struct hep_graph *graph, hep_value x);
 hep_value hep_resize_like(struct hep_graph *graph, hep_value x, hep_value like);
+/* x [n, c, h, w], as an input gives it → [n, h / factor, w / factor, c · factor²]: each square of factor × factor
+   places becomes channels, in the order of torch's pixel_unshuffle (channel, row, column). factor divides h and w. It
+   is made of three transpositions. */
+hep_value hep_pixel_unshuffle(struct hep_graph *graph, hep_value x, int factor);
 
 /* ---- attention and the rest ---------------------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@ static const struct {
 #include "nn/graph/ops.def"
 #undef HEP_OP
 };
-static const char *const activations[HEP_ACT_COUNT] = {"none", "silu", "gelu", "quick_gelu", "relu"};
+static const char *const activations[HEP_ACT_COUNT] = {"none", "silu", "gelu", "quick_gelu", "relu", "leaky_relu"};
 static const char *const uses[HEP_WEIGHT_USE_COUNT] = {"plain", "table", "conv", "linear"};
 
 const char *hep_op_name(enum hep_op op)

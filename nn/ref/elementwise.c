@@ -23,6 +23,11 @@ double hep_ref_relu(double x)
     return x > 0.0 ? x : 0.0;
 }
 
+double hep_ref_leaky_relu(double x)
+{
+    return x > 0.0 ? x : 0.2 * x;
+}
+
 void hep_ref_geglu(int64_t rows, int64_t columns, const double *x, double *y)
 {
     for (int64_t r = 0; r < rows; r++)

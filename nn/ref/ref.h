@@ -29,6 +29,7 @@ double hep_ref_silu(double x);       /* x · sigmoid(x)               */
 double hep_ref_quick_gelu(double x); /* x · sigmoid(1.702 x)         */
 double hep_ref_gelu(double x);       /* 0.5 x (1 + erf(x / √2))      */
 double hep_ref_relu(double x);       /* max(x, 0)                    */
+double hep_ref_leaky_relu(double x); /* max(x, 0.2 x)                */
 /* x [rows, 2 columns], y [rows, columns] */
 void hep_ref_geglu(int64_t rows, int64_t columns, const double *x, double *y);
 /* y[r, i] = a[r, i] + b[(r / repeat) mod b_rows, i] */

@@ -185,6 +185,9 @@ static void wrong_call(struct hep_graph *g, int which)
     case 20:
         hep_to_image(g, t, 7, 9);
         return;
+    case 21:
+        hep_pixel_unshuffle(g, x, 3);
+        return;
     default:
         hep_conv2d(g, x, s, "c", .kernel = 3, .padding = 3, .out = 8);
     }
@@ -213,6 +216,7 @@ static const struct {
               {HEP_E_INTERNAL, "not a value of this graph"},
               {HEP_E_INTERNAL, "not finite"},
               {HEP_E_INTERNAL, "[n, h * w, c]"},
+              {HEP_E_INTERNAL, "pixel_unshuffle"},
               {HEP_E_INTERNAL, "padding"}};
 
 START_TEST(each_wrong_argument_is_named)

@@ -31,6 +31,8 @@ static double act(double x, enum hep_activation a)
         return 0.5 * x * (1 + erf(x / sqrt(2)));
     case HEP_ACT_RELU:
         return x > 0 ? x : 0;
+    case HEP_ACT_LEAKY_RELU:
+        return x > 0 ? x : 0.2 * x;
     default:
         return x;
     }
@@ -244,6 +246,28 @@ START_TEST(a_broadcast_addition_repeats_its_second_argument)
 END_TEST
 
 /* A text encoder's ends: embedding + position, pooling at the end-of-text token. */
+/* torch.nn.functional.pixel_unshuffle: channel c · f² + (row in its square) · f + column in its square. */
+START_TEST(pixel_unshuffle_is_what_the_loops_say)
+{
+    const int64_t n = 2, c = 3, h = 4, w = 6, f = 2 + 2 * _i, height = h * f, width = w * f;
+    size_t count = (size_t)(n * c * height * width);
+    struct hep_graph *g = graph_create(hep_no_weights());
+    hep_value x = hep_input(g, "x", HEP_F32, HEP_SHAPE(n, c, height, width));
+    hep_output(g, "y", hep_pixel_unshuffle(g, x, (int)f));
+    struct bench b = bench_create(g, &(struct hep_plan_options){.dtype = HEP_F32, .poison = true});
+    float *in = random_floats(count, 5), *out = empty_floats(count);
+    bench_run(&b, (void *[]){in}, (void *[]){out});
+    for (size_t i = 0; i < count; i++) {
+        int64_t k = (int64_t)i % (c * f * f), place = (int64_t)i / (c * f * f), ox = place % w, oy = place / w % h;
+        int64_t image = place / w / h, channel = k / (f * f), row = k / f % f, column = k % f;
+        ck_assert(out[i] == in[((image * c + channel) * height + oy * f + row) * width + ox * f + column]);
+    }
+    free(in);
+    free(out);
+    bench_destroy(&b);
+}
+END_TEST
+
 START_TEST(embeddings_positions_and_pooling_take_the_right_rows)
 {
     enum { N = 2, T = 5, C = 8, ROWS = 11 };
@@ -557,6 +581,7 @@ int main(void)
     tcase_add_loop_test(c, attention_on_merged_linears_is_what_the_loops_say, 0, 3);
     tcase_add_test(c, views_slices_and_concats_move_the_right_numbers);
     tcase_add_test(c, a_broadcast_addition_repeats_its_second_argument);
+    tcase_add_loop_test(c, pixel_unshuffle_is_what_the_loops_say, 0, 2);
     tcase_add_test(c, embeddings_positions_and_pooling_take_the_right_rows);
     tcase_add_test(c, the_bytes_are_the_same_with_poison_twice_and_in_the_wrong_arena);
     tcase_add_test(c, a_watch_ends_a_run_before_any_kernel_and_changes_no_byte);

@@ -1,4 +1,4 @@
-/* silu, quick_gelu, gelu, relu, scale and geglu for the level avx512bf16: see activation_tmpl.h. */
+/* silu, quick_gelu, gelu, relu, leaky_relu, scale and geglu for the level avx512bf16: see activation_tmpl.h. */
 #include "nn/cpu/simd/avx512bf16.h"
 #include "nn/cpu/activation/activation_tmpl.h"
 
@@ -40,6 +40,16 @@ void hep_relu_f32__avx512bf16(const struct hep_rows_args *a)
 void hep_relu_bf16__avx512bf16(const struct hep_rows_args *a)
 {
     hep_rows_run(a, relu_bf16);
+}
+
+void hep_leaky_relu_f32__avx512bf16(const struct hep_rows_args *a)
+{
+    hep_rows_run(a, leaky_relu_f32);
+}
+
+void hep_leaky_relu_bf16__avx512bf16(const struct hep_rows_args *a)
+{
+    hep_rows_run(a, leaky_relu_bf16);
 }
 
 void hep_scale_f32__avx512bf16(const struct hep_rows_args *a)

@@ -1,7 +1,7 @@
 /*
- * The elementwise kernels over rows: silu, quick_gelu, gelu, relu, scale, geglu. Included by the level's file after its
- * simd header. Every lane, in a full vector or in a tail, goes through the same operations: an element's bytes do not
- * depend on its position.
+ * The elementwise kernels over rows: silu, quick_gelu, gelu, relu, leaky_relu, scale, geglu. Included by the level's
+ * file after its simd header. Every lane, in a full vector or in a tail, goes through the same operations: an element's
+ * bytes do not depend on its position.
  */
 #include "nn/cpu/kernels.h"
 #include "nn/cpu/parallel.h"
@@ -25,6 +25,10 @@ HEP_INLINE vf relu(vf x, float factor)
 {
     (void)factor;
     return v_max(v_zero(), x); /* NaN stays NaN */
+}
+HEP_INLINE vf leaky_relu(vf x, float factor)
+{
+    return v_max(v_mul(x, v_set(factor)), x); /* as relu */
 }
 HEP_INLINE vf scale(vf x, float factor)
 {
@@ -91,6 +95,14 @@ static void relu_f32(const void *work, int64_t first, int64_t last)
 static void relu_bf16(const void *work, int64_t first, int64_t last)
 {
     map(work, first, last, HEP_BF16, 0.0f, relu);
+}
+static void leaky_relu_f32(const void *work, int64_t first, int64_t last)
+{
+    map(work, first, last, HEP_F32, 0.2f, leaky_relu);
+}
+static void leaky_relu_bf16(const void *work, int64_t first, int64_t last)
+{
+    map(work, first, last, HEP_BF16, 0.2f, leaky_relu);
 }
 static void scale_f32(const void *work, int64_t first, int64_t last)
 {

@@ -91,6 +91,7 @@ static const struct driver drivers[] = {
     {"quick_gelu", check_quick_gelu, map_checks, map_benches},
     {"gelu", check_gelu, map_checks, map_benches},
     {"relu", check_relu, map_checks, map_benches},
+    {"leaky_relu", check_leaky_relu, map_checks, map_benches},
     {"geglu", check_geglu, map_checks, map_benches},
     {"scale", check_scale, map_checks, map_benches},
     {"copy", check_copy, map_checks, map_benches},

@@ -15,6 +15,7 @@ CALLER(silu)
 CALLER(quick_gelu)
 CALLER(gelu)
 CALLER(relu)
+CALLER(leaky_relu)
 CALLER(geglu)
 CALLER(scale)
 CALLER(copy)
@@ -146,6 +147,10 @@ void check_gelu(struct check *c)
 void check_relu(struct check *c)
 {
     run_activation(c, call_relu, hep_ref_relu, 0.0);
+}
+void check_leaky_relu(struct check *c)
+{
+    run_activation(c, call_leaky_relu, hep_ref_leaky_relu, 0x1p-126);
 }
 void check_scale(struct check *c)
 {

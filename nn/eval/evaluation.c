@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,7 +30,7 @@ static const struct {
     double f32, bf16;
 } tolerances[] = {
     {"text_encoder", 5e-6, 2e-2}, {"text_encoder_2", 5e-6, 2e-2}, {"unet", 2e-5, 5e-2},
-    {"vae_encoder", 1e-5, 4e-2},  {"vae_decoder", 1e-5, 4e-2},
+    {"vae_encoder", 1e-5, 4e-2},  {"vae_decoder", 1e-5, 4e-2},    {"upscaler", 5e-6, 1e-2},
 };
 
 static double tolerance_of(size_t row, enum hep_dtype dtype)
@@ -54,10 +55,29 @@ void hep_evaluation_tolerances(enum hep_dtype dtype, double *least, double *larg
     }
 }
 
+static enum hep_status open_file(struct hep_evaluation *evaluation, const char *path, struct hep_error *error)
+{
+    char parent[HEP_PATH_MAX];
+    int folder;
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    const char *file = slash ? slash + 1 : parent;
+    if (slash)
+        *slash = '\0';
+    HEP_TRY(hep_folder_open(!slash ? "." : parent[0] ? parent : "/", &folder, error));
+    enum hep_status status =
+        hep_component_open_file(folder, file, evaluation->network->component, &evaluation->component, error);
+    close(folder);
+    return status;
+}
+
 static enum hep_status open_component(struct hep_evaluation *evaluation, const char *model_dir, struct hep_error *error)
 {
     const char *name = evaluation->network->component;
+    struct stat state;
     int folder;
+    if (stat(model_dir, &state) == 0 && S_ISREG(state.st_mode))
+        return open_file(evaluation, model_dir, error);
     HEP_TRY(hep_folder_open(model_dir, &folder, error));
     enum hep_status status;
     if (!hep_folder_has_file(folder, "model_index.json") && hep_folder_has_file(folder, "config.json")) {

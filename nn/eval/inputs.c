@@ -17,6 +17,7 @@ static const struct primary {
     {"unet", "sample", 4},
     {"vae_encoder", "image", 4},
     {"vae_decoder", "z", 4},
+    {"upscaler", "image", 4},
 };
 
 static const struct primary *primary_of(const struct hep_network_kind *network)
@@ -106,7 +107,7 @@ enum hep_status inputs_size(const struct hep_network_kind *network, const union 
         size->tokens = dims[1];
         return HEP_OK;
     }
-    int64_t factor = strcmp(primary->input, "image") == 0 ? hep_vae_scale_factor(&config->vae) : 1;
+    int64_t factor = strcmp(network->name, "vae_encoder") == 0 ? hep_vae_scale_factor(&config->vae) : 1;
     if (dims[2] % factor || dims[3] % factor)
         return hep_fail(error, HEP_E_BAD_FILE, "'%.150s' is %s: height and width must be multiples of %" PRId64,
                         entry->name, hep_shape_text(&entry->shape, text, sizeof text), factor);

@@ -27,6 +27,12 @@ static enum hep_status read_vae(const json_t *json, const char *file, union hep_
     return hep_vae_config_read(json, file, &config->vae, error);
 }
 
+static enum hep_status read_rrdbnet(const json_t *json, const char *file, union hep_any_config *config,
+                                    struct hep_error *error)
+{
+    return hep_rrdbnet_config_read(json, file, &config->rrdbnet, error);
+}
+
 static void build_clip(struct hep_graph *graph, const union hep_any_config *config,
                        const struct hep_network_size *shape, struct hep_stages stages)
 {
@@ -60,6 +66,13 @@ static void build_vae_decoder(struct hep_graph *graph, const union hep_any_confi
                           &(struct hep_vae_build){shape->batch, shape->height, shape->width, stages});
 }
 
+static void build_rrdbnet(struct hep_graph *graph, const union hep_any_config *config,
+                          const struct hep_network_size *shape, struct hep_stages stages)
+{
+    hep_rrdbnet_build(graph, &config->rrdbnet,
+                      &(struct hep_rrdbnet_build){shape->batch, shape->height, shape->width, stages});
+}
+
 /* To add a network: its header and source in this folder, a row here, its component in nn/weights/component.c. */
 static const struct hep_network_kind networks[] = {
     {"text_encoder", "text_encoder", "prompt tokens to text states", read_clip, build_clip},
@@ -67,6 +80,7 @@ static const struct hep_network_kind networks[] = {
     {"unet", "unet", "noise prediction", read_unet, build_unet},
     {"vae_encoder", "vae", "images to latents", read_vae, build_vae_encoder},
     {"vae_decoder", "vae", "latents to images", read_vae, build_vae_decoder},
+    {"upscaler", "upscaler", "images to larger ones (RRDBNet)", read_rrdbnet, build_rrdbnet},
 };
 
 const struct hep_network_kind *hep_network_kind_at(size_t index)

@@ -8,6 +8,7 @@
 #include "nn/graph/plan.h"
 #include "nn/models/autoencoder.h"
 #include "nn/models/clip.h"
+#include "nn/models/rrdbnet.h"
 #include "nn/models/unet.h"
 
 /* The config of any network. */
@@ -15,12 +16,13 @@ union hep_any_config {
     struct hep_clip_config clip;
     struct hep_unet_config unet;
     struct hep_vae_config vae;
+    struct hep_rrdbnet_config rrdbnet;
 };
 
 /* Sizes of one call; a network ignores those that it has no use for. */
 struct hep_network_size {
     int64_t batch;
-    int64_t height, width; /* of the latents */
+    int64_t height, width; /* of the latents; of an upscaler's image */
     int64_t tokens;        /* 77 × chunks for the UNet, 77 for text encoders */
 };
 

@@ -8,6 +8,7 @@
 #include "common/limits.h"
 
 #include "nn/weights/folder.h"
+#include "nn/weights/upscaler_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,11 @@
 
 /* To add a kind: a row here, its reader and builder in nn/models. */
 static const struct hep_component_kind kinds[] = {
-    {"text_encoder", "CLIPTextModel CLIPTextModelWithProjection", "model"},
-    {"text_encoder_2", "CLIPTextModelWithProjection CLIPTextModel", "model"},
-    {"unet", "UNet2DConditionModel", "diffusion_pytorch_model"},
-    {"vae", "AutoencoderKL", "diffusion_pytorch_model"},
+    {"text_encoder", "CLIPTextModel CLIPTextModelWithProjection", "model", NULL},
+    {"text_encoder_2", "CLIPTextModelWithProjection CLIPTextModel", "model", NULL},
+    {"unet", "UNet2DConditionModel", "diffusion_pytorch_model", NULL},
+    {"vae", "AutoencoderKL", "diffusion_pytorch_model", NULL},
+    {"upscaler", "RRDBNet", NULL, hep_upscaler_config},
 };
 
 struct hep_component {
@@ -213,6 +215,8 @@ enum hep_status hep_component_open(int folder, const char *subfolder, const char
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *opened = NULL;
     HEP_TRY(create(name, &opened, error));
+    if (!opened->kind->stem)
+        return hep_fail(error, HEP_E_UNSUPPORTED, "there is no component '%.60s' in a folder", name);
     char path[HEP_PATH_MAX];
     if ((size_t)snprintf(opened->subfolder, sizeof opened->subfolder, "%s", subfolder) >= sizeof opened->subfolder)
         /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
@@ -240,6 +244,38 @@ enum hep_status hep_component_open_part(int folder, const char *file, const stru
     HEP_TRY(add_file(opened, folder, file, error));
     HEP_TRY(add_weights(opened, opened->files[0], layout, error));
     HEP_TRY(hep_weight_table_seal(&opened->table, error));
+    *component = hep_take(&opened);
+    return HEP_OK;
+}
+
+/* A pickle can run code and is not read, whatever its name says. */
+static enum hep_status refuse_pickle(const char *file, struct hep_error *error)
+{
+    static const char *const endings[] = {".pth", ".pt", ".ckpt", ".bin"};
+    size_t length = strlen(file);
+    for (size_t i = 0; i < HEP_COUNT_OF(endings); i++)
+        if (length > strlen(endings[i]) && strcasecmp(file + length - strlen(endings[i]), endings[i]) == 0) {
+            hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a pickle, which can run code and is not read", file);
+            return hep_hint(error, "convert it where you trust it: in Python, safetensors.torch.save_file("
+                                   "torch.load(FILE, weights_only=True)['params_ema'], NAME)"),
+                   HEP_E_UNSUPPORTED;
+        }
+    return HEP_OK;
+}
+
+enum hep_status hep_component_open_file(int folder, const char *file, const char *name,
+                                        struct hep_component **component, struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *opened = NULL;
+    HEP_TRY(refuse_pickle(file, error));
+    HEP_TRY(create(name, &opened, error));
+    if (!opened->kind->derive)
+        /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
+        return hep_fail(error, HEP_E_UNSUPPORTED, "there is no component '%.60s' of one file", name); /* NOLINT */
+    HEP_TRY(add_file(opened, folder, file, error));
+    HEP_TRY(add_weights(opened, opened->files[0], NULL, error));
+    HEP_TRY(hep_weight_table_seal(&opened->table, error));
+    HEP_TRY(opened->kind->derive(opened, &opened->config, error));
     *component = hep_take(&opened);
     return HEP_OK;
 }

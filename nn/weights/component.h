@@ -19,7 +19,9 @@ struct hep_component;
 struct hep_component_kind {
     const char *name;  /* its key in model_index.json and its folder: "unet"             */
     const char *class; /* the class names that model_index.json may give, space separated */
-    const char *stem;  /* of its weight files: "diffusion_pytorch_model"                  */
+    const char *stem;  /* of its weight files: "diffusion_pytorch_model"; NULL: it is one file of any name */
+    /* What stands for config.json of a component that is one file; NULL: it never is. */
+    enum hep_status (*derive)(const struct hep_component *component, json_t **config, struct hep_error *error);
 };
 /* NULL past the end. */
 const struct hep_component_kind *hep_component_kind_at(size_t index);
@@ -38,11 +40,14 @@ enum hep_status hep_component_open(int folder, const char *subfolder, const char
 enum hep_status hep_component_open_part(int folder, const char *file, const struct hep_ldm_layout *layout,
                                         const char *name, const json_t *config, struct hep_component **component,
                                         struct hep_error *error);
+/* A component that is one safetensors file: its configuration follows from its names and shapes. Errors as above. */
+enum hep_status hep_component_open_file(int folder, const char *file, const char *name,
+                                        struct hep_component **component, struct hep_error *error);
 void hep_component_close(struct hep_component *component);
 HEP_DEFINE_CLEANUP(struct hep_component *, hep_component_close)
 
 const char *hep_component_name(const struct hep_component *component);     /* "unet"                             */
-const json_t *hep_component_config(const struct hep_component *component); /* config.json, borrowed              */
+const json_t *hep_component_config(const struct hep_component *component); /* config.json, or derived; borrowed   */
 /* A listed source; lives as long as the component. read_f32 checks that every element is finite: BAD_MODEL names file,
    weight, element and value. */
 const struct hep_weight_source *hep_component_weights(const struct hep_component *component);

@@ -11,7 +11,7 @@
 static const struct key_rule {
     const char *component; /* the component's folder; a prefix of it is enough ("text_encoder" fits "text_encoder_2") */
     const char *within;    /* the key must contain this; "" fits all                                                  */
-    const char *from;      /* what stands in the file; at the start of the key if `start`                             */
+    const char *from;      /* what stands in the file; at the start of the key if `start`; # is a number's digits     */
     const char *to;        /* what it is called now                                                                   */
     bool start;
 } rules[] = {
@@ -43,15 +43,56 @@ static const struct key_rule {
     {"text_encoder", ".layers.", ".mlp.c_fc.", ".mlp.fc1.", false},
     {"text_encoder", ".layers.", ".mlp.c_proj.", ".mlp.fc2.", false},
     {"text_encoder", ".layers.", ".attn.out_proj.", ".self_attn.out_proj.", false},
+    /* upscalers as training saves them */
+    {"upscaler", "", "params_ema.", "", true},
+    {"upscaler", "", "params.", "", true},
+    {"upscaler", "", "module.", "", true},
+    /* ESRGAN as released in 2018: one nn.Sequential, whose numbers differ by the scale: of ×4, ×2, ×8 and ×1 */
+    {"upscaler", "", "model.1.sub.#.weight", "conv_body.weight", true},
+    {"upscaler", "", "model.1.sub.#.bias", "conv_body.bias", true},
+    {"upscaler", "", "model.1.sub.", "body.", true},
+    {"upscaler", "body.", ".RDB", ".rdb", false},
+    {"upscaler", "body.", ".0.weight", ".weight", false},
+    {"upscaler", "body.", ".0.bias", ".bias", false},
+    {"upscaler", "", "model.0.", "conv_first.", true},
+    {"upscaler", "", "model.3.", "conv_up1.", true},
+    {"upscaler", "", "model.6.", "conv_up2.", true},
+    {"upscaler", "", "model.9.", "conv_up3.", true},
+    {"upscaler", "", "model.8.", "conv_hr.", true},
+    {"upscaler", "", "model.10.", "conv_last.", true},
+    {"upscaler", "", "model.5.", "conv_hr.", true},
+    {"upscaler", "", "model.7.", "conv_last.", true},
+    {"upscaler", "", "model.11.", "conv_hr.", true},
+    {"upscaler", "", "model.13.", "conv_last.", true},
+    {"upscaler", "", "model.2.", "conv_hr.", true},
+    {"upscaler", "", "model.4.", "conv_last.", true},
 };
 
-static const char *match(const struct key_rule *rule, const char *component, const char *key)
+/* Bytes of text that pattern takes at its start; 0 if it does not fit. */
+static size_t fits(const char *text, const char *pattern)
+{
+    const char *at = text;
+    for (; *pattern; pattern++) {
+        size_t digits = *pattern == '#' ? strspn(at, "0123456789") : *at == *pattern;
+        if (digits == 0)
+            return 0;
+        at += digits;
+    }
+    return (size_t)(at - text);
+}
+
+/* Where in key the rule applies, and to how many bytes; NULL if it does not. */
+static const char *match(const struct key_rule *rule, const char *component, const char *key, size_t *bytes)
 {
     if (strncmp(component, rule->component, strlen(rule->component)) != 0 || !strstr(key, rule->within))
         return NULL;
-    if (rule->start)
-        return strncmp(key, rule->from, strlen(rule->from)) == 0 ? key : NULL;
-    return strstr(key, rule->from);
+    for (const char *at = key; *at; at++) {
+        if ((*bytes = fits(at, rule->from)) > 0)
+            return at;
+        if (rule->start)
+            break;
+    }
+    return NULL;
 }
 
 enum hep_status hep_key_map(const char *component, const char *key, char *name, size_t size, struct hep_error *error)
@@ -60,10 +101,11 @@ enum hep_status hep_key_map(const char *component, const char *key, char *name, 
         return hep_fail(error, HEP_E_BAD_MODEL, "%s: the weight name '%.100s…' has %zu bytes, more than %zu", component,
                         key, strlen(key), size - 1);
     for (size_t i = 0; i < HEP_COUNT_OF(rules); i++) {
-        const char *found = match(&rules[i], component, name);
+        size_t from = 0;
+        const char *found = match(&rules[i], component, name, &from);
         if (!found)
             continue;
-        size_t before = (size_t)(found - name), from = strlen(rules[i].from), to = strlen(rules[i].to);
+        size_t before = (size_t)(found - name), to = strlen(rules[i].to);
         size_t tail = strlen(found + from) + 1;
         if (before + to + tail > size)
             return hep_fail(error, HEP_E_BAD_MODEL, "%s: the weight name '%.100s…' has more than %zu bytes", component,

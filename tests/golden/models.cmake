@@ -13,6 +13,8 @@ add_test(NAME hep_eval_check COMMAND hep-eval unet ${HEP_GOLDENS}/models/tiny-sd
 add_test(NAME hep_eval_stages COMMAND hep-eval vae_decoder ${HEP_GOLDENS}/models/tiny-sd15
   ${HEP_GOLDENS}/goldens/vae/tiny-sd15.safetensors --case square --check
   --stages ${HEP_GOLDENS}/goldens/vae/tiny-sd15.steps.safetensors)
+add_test(NAME hep_eval_upscaler COMMAND hep-eval upscaler ${HEP_GOLDENS}/models/tiny-esrgan/tiny-esrgan-x4-old-layout.safetensors
+  ${HEP_GOLDENS}/goldens/upscaler/tiny-esrgan-x4.safetensors --check)
 add_test(NAME hep_eval_plan COMMAND hep-eval unet ${CMAKE_SOURCE_DIR}/share/models/emoji --print-plan --shape n2h16w16t77)
 add_test(NAME hep_eval_tolerance COMMAND sh -c "\"$0\" \"$@\" --check --tolerance 1e-12; test $? -eq 1" $<TARGET_FILE:hep-eval>
   unet ${HEP_GOLDENS}/models/tiny-sd15 ${HEP_GOLDENS}/goldens/unet/tiny-sd15.safetensors)
@@ -35,5 +37,5 @@ set_tests_properties(hep_eval_why PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMEN
 add_test(NAME update-plans COMMAND ${CMAKE_SOURCE_DIR}/scripts/update-plans --build ${CMAKE_BINARY_DIR} --check)
 set_tests_properties(update-plans PROPERTIES LABELS golden TIMEOUT 120 SKIP_RETURN_CODE 77)
 add_test(NAME hep_bench_plans COMMAND hep-bench unet --arch sdxl --plan-only --json)
-set_tests_properties(hep_eval_check hep_eval_stages hep_eval_plan hep_eval_tolerance hep_eval_wrong_file hep_bench_plans
+set_tests_properties(hep_eval_check hep_eval_upscaler hep_eval_stages hep_eval_plan hep_eval_tolerance hep_eval_wrong_file hep_bench_plans
   PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "OMP_WAIT_POLICY=passive")

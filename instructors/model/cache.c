@@ -369,7 +369,7 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     struct publication *publication = NULL;
     struct hep_segment_name name;
     struct hep_tensor_ref ref;
-    char id[HEP_SEGMENT_ID_MAX + 16], whose[2 * HEP_NAME_MAX + SHA256_TEXT], text[SHA256_TEXT];
+    char id[HEP_SEGMENT_ID_MAX + 16], whose[PUBLISHED_NAME_MAX + HEP_NAME_MAX + SHA256_TEXT], text[SHA256_TEXT];
     uint8_t hash[SHA256_BYTES]; /* two models may hold the same files: each has segments of its own */
     int length = snprintf(whose, sizeof whose, "%s %s%s", about->model, checksum_text(about->digest, text), about->vae);
     checksum_bytes(whose, (size_t)length, hash);

@@ -23,7 +23,7 @@ struct cache_entry {
 /* A session that holds a model. */
 struct cache_pin {
     char session[HEP_SESSION_ID_MAX];
-    char model[HEP_NAME_MAX];
+    char model[PUBLISHED_NAME_MAX];
 };
 struct cache {
     char instance[32];

@@ -85,6 +85,27 @@ static enum hep_status read_file(const struct catalogue *catalogue, struct catal
     return HEP_OK;
 }
 
+static enum hep_status read_upscaler(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                     struct hep_error *error)
+{
+    (void)catalogue;
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    struct upscaler_inspection found;
+    HEP_TRY(hep_model_open_file(entry->path, "upscaler", &model, error));
+    HEP_TRY(inspect_upscaler(model, &found, error));
+    entry->bytes = found.bytes;
+    entry->dtype = found.dtype;
+    entry->scale = (int)hep_rrdbnet_scale(&found.rrdbnet);
+    return HEP_OK;
+}
+
+static enum hep_status refuse_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                     struct hep_error *error)
+{
+    (void)catalogue;
+    return hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a folder; an upscaler is one safetensors file", entry->path);
+}
+
 /* Its config is JSON; more is the loader's to say. */
 static enum hep_status read_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                    struct hep_error *error)
@@ -117,7 +138,7 @@ static const struct kind_row {
     [HEP_MODEL_VAE] = {read_vae, read_vae},
     [HEP_MODEL_LORA] = {read_file, read_folder},
     [HEP_MODEL_CONTROLNET] = {read_file, read_folder},
-    [HEP_MODEL_UPSCALER] = {read_file, read_folder},
+    [HEP_MODEL_UPSCALER] = {read_upscaler, refuse_folder},
     [HEP_MODEL_EMBEDDING] = {read_file, read_folder},
 };
 

@@ -22,6 +22,7 @@ struct catalogue_entry {
     enum hep_dtype dtype;          /* which most of the (UNet's) weights have           */
     struct hep_error problem;      /* code OK if it is usable                           */
     struct hep_error load_problem; /* of the last load since the scan; code OK if that went well or there was none */
+    int scale;                     /* upscalers only: pixels out per pixel in, each way                     */
     /* checkpoints only */
     int latent_channels;      /* of the VAE                                        */
     int vae_scale_factor;     /* pixels per latent                                 */

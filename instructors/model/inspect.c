@@ -226,6 +226,20 @@ enum hep_status inspect_alone(const char *path, const char *name, uint64_t *byte
     return HEP_OK;
 }
 
+enum hep_status inspect_upscaler(const struct hep_model *model, struct upscaler_inspection *inspection,
+                                 struct hep_error *error)
+{
+    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
+    const struct hep_network_kind *kind = hep_network_kind_find("upscaler");
+    union hep_any_config config;
+    HEP_TRY(hep_model_component(model, kind->component, NULL, &component, error));
+    HEP_TRY(kind->read_config(hep_component_config(component), hep_component_file(component, 0), &config, error));
+    HEP_TRY(check_graph(kind, &config, component, error));
+    *inspection =
+        (struct upscaler_inspection){hep_component_bytes(component), hep_component_dtype(component), config.rrdbnet};
+    return HEP_OK;
+}
+
 static enum hep_status read_weights(const struct hep_component *component,
                                     void (*progress)(void *context, const char *note), void *context,
                                     struct hep_error *error)

@@ -26,6 +26,14 @@ enum hep_status inspect_model(const struct hep_model *model, void (*progress)(vo
 /* The same of one component that lies alone, in a folder with config.json or in a single file: a VAE. */
 enum hep_status inspect_alone(const char *path, const char *component, uint64_t *bytes, enum hep_dtype *dtype,
                               struct hep_error *error);
+/* The same for an upscaler: one file. */
+struct upscaler_inspection {
+    uint64_t bytes;                    /* of all weights, as stored        */
+    enum hep_dtype dtype;              /* which most of the weights have   */
+    struct hep_rrdbnet_config rrdbnet; /* as its names and shapes have it  */
+};
+enum hep_status inspect_upscaler(const struct hep_model *model, struct upscaler_inspection *inspection,
+                                 struct hep_error *error);
 /* Reads every weight of a component: BAD_MODEL names the first that is not finite. */
 enum hep_status inspect_weights(const struct hep_model *model, const char *component,
                                 void (*progress)(void *context, const char *note), void *context,

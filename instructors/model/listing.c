@@ -4,6 +4,8 @@
  */
 #include "instructors/model/state.h"
 
+#include <stdio.h>
+
 const struct hep_field model_name_fields[MODEL_ONE_FIELD] = {
     HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
@@ -39,6 +41,7 @@ const struct hep_field model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1] = {
     HEP_FIELD(U64, info_reply, bytes, REQUIRED, .help = "of all weight files"),
     HEP_FIELD(STR, info_reply, path, REQUIRED, .help = "its folder or file"),
     HEP_FIELD(STR, info_reply, prediction_type, OPTIONAL, .help = "epsilon, v_prediction, sample"),
+    HEP_FIELD(I32, info_reply, scale, REQUIRED, .help = "of an upscaler: pixels out per pixel in, each way; else 0"),
     HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
@@ -68,8 +71,18 @@ json_t *model_defaults_to_json(const struct hep_model_defaults *defaults)
                      "scheduler", defaults->scheduler);
 }
 
+void model_published_name(enum hep_model_kind kind, const char *name, char published[PUBLISHED_NAME_MAX])
+{
+    if (kind == HEP_MODEL_CHECKPOINT)
+        snprintf(published, PUBLISHED_NAME_MAX, "%s", name);
+    else
+        snprintf(published, PUBLISHED_NAME_MAX, "%s:%s", hep_model_kind_name(kind), name);
+}
+
 static void describe(const struct model_state *state, const struct catalogue_entry *entry, struct info_reply *reply)
 {
+    char published[PUBLISHED_NAME_MAX];
+    model_published_name(entry->kind, entry->name, published);
     *reply = (struct info_reply){.name = hep_str_of(entry->name),
                                  .kind = hep_str_of(hep_model_kind_name(entry->kind)),
                                  .family = hep_str_of(entry->family),
@@ -80,7 +93,8 @@ static void describe(const struct model_state *state, const struct catalogue_ent
                                  .context_dim = entry->context_dim,
                                  .prediction_type = hep_str_of(entry->prediction_type),
                                  .usable = entry->problem.code == HEP_OK,
-                                 .loaded = cache_is_loaded(&state->cache, entry->name)};
+                                 .scale = entry->scale,
+                                 .loaded = cache_is_loaded(&state->cache, published)};
     if (reply->usable)
         reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
     if (reply->usable && entry->kind == HEP_MODEL_CHECKPOINT)

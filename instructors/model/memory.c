@@ -7,8 +7,9 @@
 #include <string.h>
 
 const struct hep_field model_unload_fields[MODEL_ONE_FIELD] = {
-    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
-              .help = "name of the model; every one that no session holds if empty"),
+    HEP_FIELD(
+        STR, name_request, model, OPTIONAL, .max = PUBLISHED_NAME_MAX - 1,
+        .help = "name of the model, or kind:name of a file of another kind; every one that no session holds if empty"),
 };
 const struct hep_field model_unload_reply_fields[MODEL_ONE_FIELD] = {
     HEP_FIELD(U64, unload_reply, freed_bytes, REQUIRED, .help = "bytes of shared memory that were given up"),

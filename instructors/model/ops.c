@@ -98,8 +98,8 @@ static void model_status(struct hep_instructor *self, json_t *into)
                                   (json_int_t)atomic_load(&view->budget_bytes)));
 }
 
-static enum hep_status resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
-                                     struct hep_error *error)
+enum hep_status model_resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
+                                    struct hep_error *error)
 {
     *dtype = strcmp(name, "auto") == 0 ? state->dtype : hep_dtype_from_name(name);
     if (*dtype == HEP_BF16 && hep_backend_auto_dtype() != HEP_BF16) {
@@ -223,7 +223,7 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     struct hep_error failure = {0};
     enum hep_dtype dtype;
     HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, load->model.data, &entry, error));
-    HEP_TRY(resolve_dtype(state, load->dtype.data, &dtype, error));
+    HEP_TRY(model_resolve_dtype(state, load->dtype.data, &dtype, error));
     enum hep_status status = load_model(call, entry, dtype, reply, &failure);
     catalogue_note_load(&state->catalogue, HEP_MODEL_CHECKPOINT, entry->name, &failure);
     model_show(state);
@@ -355,6 +355,10 @@ static const struct hep_operation operations[] = {
                                   HEP_ALIAS_FOR("load_vae", "{\"component\": \"vae\"}"),
                                   HEP_ALIAS_FOR("load_encoder", "{\"component\": \"text_encoder\"}")),
                   .help = "publish a model's weights, packed for this machine"),
+    HEP_OPERATION("load_upscaler", model_load_upscaler, load_upscaler_request, model_load_upscaler_fields,
+                  load_upscaler_reply, model_load_upscaler_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
+                  .deadline_ms = 300000, .pure = true,
+                  .help = "publish an upscaler's weights, packed for this machine"),
     {.name = "release",
      .handler = model_release,
      .request = model_release_fields,

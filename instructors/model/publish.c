@@ -11,6 +11,7 @@
 #include "nn/cpu/isa.h"
 #include "nn/models/autoencoder.h"
 #include "nn/models/clip.h"
+#include "nn/models/rrdbnet.h"
 #include "nn/models/unet.h"
 #include "nn/weights/packed.h"
 
@@ -189,6 +190,16 @@ static enum hep_status build_vae(struct packing *packing, struct hep_error *erro
     return HEP_OK;
 }
 
+static enum hep_status build_upscaler(struct packing *packing, struct hep_error *error)
+{
+    struct hep_rrdbnet_config config;
+    HEP_TRY(hep_rrdbnet_config_read(packing->config, hep_component_file(packing->publication->component, 0), &config,
+                                    error));
+    struct hep_rrdbnet_build build = {.batch = 1, .height = PACK_SIDE, .width = PACK_SIDE};
+    hep_rrdbnet_build(packing->graph, &config, &build);
+    return HEP_OK;
+}
+
 /* Networks of each component, in the order of their blobs. To add one: a row. */
 static const struct network_row {
     const char *component, *blob;
@@ -200,6 +211,7 @@ static const struct network_row {
     {"unet", "packed.unet", build_unet, false},
     {"vae", "packed.decoder", build_vae, true},
     {"vae", "packed.encoder", build_vae, false},
+    {"upscaler", "packed.upscaler", build_upscaler, false},
 };
 
 static enum hep_status add_network(struct publication *publication, const struct hep_model *model,

@@ -6,6 +6,7 @@
  *   unet                        config.json, about.json, packed.unet
  *   vae                         config.json, about.json, packed.decoder, packed.encoder
  *   text_encoder, …_2           config.json, about.json, packed.text_encoder
+ *   upscaler                    config.json, about.json, packed.upscaler
  *   tokenizer, tokenizer_2      about.json, vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json
  *   scheduler                   about.json, scheduler_config.json
  */
@@ -17,9 +18,11 @@
 #include "nn/weights/model_folder.h"
 #include "shm/weights.h"
 
+enum { PUBLISHED_NAME_MAX = HEP_NAME_MAX + 16 }; /* of a model, or "kind:name" of a file of another kind, with NUL */
+
 /* What about.json says of a segment: whether a restarted process may take it over. */
 struct about {
-    char model[HEP_NAME_MAX];
+    char model[PUBLISHED_NAME_MAX];
     char component[32];
     char vae[HEP_NAME_MAX];         /* of a component "vae" from elsewhere, its name; else ""      */
     enum hep_dtype dtype;           /* of the plan: f32 or bf16; F32 for files                     */

@@ -1,5 +1,5 @@
-/* What heptad-model knows, shared by its operations: ops.c (loading), listing.c (what there is), check.c (a close look)
-   and memory.c (giving up). */
+/* What heptad-model knows, shared by its operations: ops.c (loading), upscaler.c (loading one), listing.c (what there
+   is), check.c (a close look) and memory.c (giving up). */
 #ifndef HEP_INSTRUCTORS_MODEL_STATE_H
 #define HEP_INSTRUCTORS_MODEL_STATE_H
 
@@ -21,6 +21,12 @@ struct model_state {
 
 /* After everything that changes what get_status shows. */
 void model_show(struct model_state *state);
+
+/* What a request's dtype ("auto", "f32", "bf16") means. UNSUPPORTED_HARDWARE. */
+enum hep_status model_resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
+                                    struct hep_error *error);
+/* The name under which weights are published: a model's own, "kind:name" of a file of another kind. */
+void model_published_name(enum hep_model_kind kind, const char *name, char published[PUBLISHED_NAME_MAX]);
 
 /* A request that is about a model. */
 struct name_request {
@@ -60,11 +66,11 @@ struct scan_reply {
 struct info_reply {
     struct hep_str name, kind, family, dtype, path, prediction_type;
     uint64_t bytes;
-    int32_t latent_channels, vae_scale_factor, context_dim;
+    int32_t scale, latent_channels, vae_scale_factor, context_dim;
     bool loaded, usable;
     json_t *defaults, *problem;
 };
-enum { MODEL_KIND_FIELDS = 2, MODEL_SCAN_REPLY_FIELDS = 2, MODEL_DEFAULTS_FIELDS = 5, MODEL_INFO_REPLY_FIELDS = 14 };
+enum { MODEL_KIND_FIELDS = 2, MODEL_SCAN_REPLY_FIELDS = 2, MODEL_DEFAULTS_FIELDS = 5, MODEL_INFO_REPLY_FIELDS = 15 };
 extern const struct hep_field model_name_fields[MODEL_ONE_FIELD], model_info_fields[MODEL_KIND_FIELDS],
     model_list_fields[MODEL_ONE_FIELD], model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS],
     model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1], model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1],
@@ -87,5 +93,20 @@ enum { MODEL_DETAILS_REPLY_FIELDS = 7 };
 extern const struct hep_field model_check_fields[MODEL_KIND_FIELDS],
     model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS], model_verify_reply_fields[MODEL_ONE_FIELD];
 hep_handler model_details, model_check, model_verify;
+
+/* The same of upscaler.c. */
+struct load_upscaler_request {
+    struct hep_str upscaler, dtype, session;
+};
+struct load_upscaler_reply {
+    struct hep_str name, dtype, fingerprint;
+    int32_t scale;
+    uint64_t bytes;
+    struct hep_tensor_ref upscaler;
+};
+enum { MODEL_LOAD_UPSCALER_FIELDS = 3, MODEL_LOAD_UPSCALER_REPLY_FIELDS = 6 };
+extern const struct hep_field model_load_upscaler_fields[MODEL_LOAD_UPSCALER_FIELDS],
+    model_load_upscaler_reply_fields[MODEL_LOAD_UPSCALER_REPLY_FIELDS];
+hep_handler model_load_upscaler;
 
 #endif

@@ -182,7 +182,8 @@ enum hep_status hep_model_component(const struct hep_model *model, const char *n
         return hep_fail(error, HEP_E_BAD_MODEL, "model '%.150s' has no '%.60s'", model->path, name);
     bool is_vae = strcmp(name, "vae") == 0;
     const struct hep_checkpoint *checkpoint = is_vae && model->vae_file ? model->vae_file : model->checkpoint;
-    enum hep_status status = is_vae && model->vae_folder >= 0
+    enum hep_status status = model->file ? hep_component_open_file(model->folder, model->file, name, component, error)
+                             : is_vae && model->vae_folder >= 0
                                  ? hep_component_open(model->vae_folder, "", name, variant, component, error)
                              : checkpoint ? hep_checkpoint_component(checkpoint, name, component, error)
                                           : hep_component_open(model->folder, name, name, variant, component, error);

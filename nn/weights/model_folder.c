@@ -251,6 +251,26 @@ enum hep_status hep_model_open(const char *path, struct hep_model **model, struc
     return HEP_OK;
 }
 
+enum hep_status hep_model_open_file(const char *path, const char *component, struct hep_model **model,
+                                    struct hep_error *error)
+{
+    HEP_CLEANUP(hep_model_close) struct hep_model *opened = calloc(1, sizeof *opened);
+    const struct hep_component_kind *kind = hep_component_kind_find(component);
+    char name[HEP_PATH_MAX];
+    hep_assert(kind && kind->derive);
+    if (!opened)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path);
+    opened->folder = opened->tokenizers = opened->vae_folder = -1;
+    HEP_TRY(hep_folder_open_parent(path, &opened->folder, name, error));
+    opened->path = strdup(path);
+    opened->file = strdup(name);
+    opened->index = json_pack("{s:[s, s]}", component, "heptad", kind->class);
+    if (!opened->path || !opened->file || !opened->index)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path);
+    *model = hep_take(&opened);
+    return HEP_OK;
+}
+
 void hep_model_close(struct hep_model *model)
 {
     if (!model)
@@ -263,6 +283,7 @@ void hep_model_close(struct hep_model *model)
     hep_checkpoint_close(model->vae_file);
     json_decref(model->index);
     free(model->path);
+    free(model->file);
     free(model);
 }
 

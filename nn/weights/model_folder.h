@@ -24,6 +24,10 @@ struct hep_model_defaults {
    heptad.json that is unknown or out of range (named). BAD_FILE: JSON errors. UNSUPPORTED: a component of an unknown
    class (named). A single file as hep_checkpoint_open. */
 enum hep_status hep_model_open(const char *path, struct hep_model **model, struct hep_error *error);
+/* A file of another kind ("upscaler") as a model whose only component it is: what publishes components takes models.
+   NOT_FOUND. The file itself is read by hep_model_component. */
+enum hep_status hep_model_open_file(const char *path, const char *component, struct hep_model **model,
+                                    struct hep_error *error);
 void hep_model_close(struct hep_model *model);
 HEP_DEFINE_CLEANUP(struct hep_model *, hep_model_close)
 

@@ -13,6 +13,9 @@ foreach(test test_model_process test_model_files)
     ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)
   add_dependencies(${test} heptad-model heptad-conditioning heptad-scheduler)
 endforeach()
+hep_test(test_model_upscalers SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_upscalers.c ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c
+  LIBS hep_shm hep_rpc LABELS unit TIMEOUT 120)
+add_dependencies(test_model_upscalers heptad-model)
 hep_test(test_inference_process SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_inference_process.c ${HEP_TEST_DOMAIN_SOURCES}
   LIBS hep_shm hep_rpc LABELS unit TIMEOUT 300)
 add_dependencies(test_inference_process heptad-model heptad-conditioning heptad-scheduler heptad-inference heptad-postprocessing)

@@ -1,6 +1,7 @@
 /*
- * heptad-postprocessing's operations: open inputs, decode latents to pixels, encode pixels to image files. To add
- * one: fields, row, handler, a line in the golden description, a test.
+ * heptad-postprocessing's operations: decode latents to pixels, encode pixels to image files, and the table with those
+ * of open_ops.c, upscale.c, enhance.c and pipeline.c. To add one: fields, row, handler, a line in the golden
+ * description, a test.
  */
 #include "instructors/postprocessing/decode.h"
 
@@ -8,7 +9,7 @@
 #include "instructors/postprocessing/blend.h"
 #include "instructors/postprocessing/open_ops.h"
 #include "instructors/postprocessing/save.h"
-#include "instructors/skeleton/instructor.h"
+#include "instructors/postprocessing/state.h"
 
 #include "nn/cpu/isa.h"
 
@@ -16,29 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct postprocessing_state {
-    struct networks networks;    /* worker thread only */
-    struct networks_view view;   /* for get_status     */
-    atomic_uint_fast64_t images; /* written to files   */
-};
-
-struct decode_request {
-    struct hep_tensor_ref vae, latents, image;
-};
-struct decode_reply {
-    int32_t width, height, count;
-};
-struct encode_request {
-    struct hep_tensor_ref image;
-    struct hep_str format, path;
-    int32_t quality, first_index;
-    json_t *recipe;
-};
 struct encode_reply {
     json_t *files;
 };
 
-static const char *const format_choices[] = {"png", "jpeg", "webp", NULL};
+const char *const postprocessing_formats[] = {"png", "jpeg", "webp", NULL};
+const struct hep_field size_reply_fields[SIZE_REPLY_FIELDS] = {
+    HEP_FIELD(I32, size_reply, width, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, size_reply, height, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, size_reply, count, REQUIRED, .help = "images"),
+};
 static const struct hep_field decode_fields[] = {
     HEP_FIELD(REF, decode_request, vae, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load"),
@@ -47,15 +35,10 @@ static const struct hep_field decode_fields[] = {
     HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
               .help = "out: [count, height, width, 3]"),
 };
-static const struct hep_field decode_reply_fields[] = {
-    HEP_FIELD(I32, decode_reply, width, REQUIRED, .help = "pixels"),
-    HEP_FIELD(I32, decode_reply, height, REQUIRED, .help = "pixels"),
-    HEP_FIELD(I32, decode_reply, count, REQUIRED, .help = "images"),
-};
 static const struct hep_field encode_fields[] = {
     HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
               .help = "[count, height, width, 3]"),
-    HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = format_choices,
+    HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = postprocessing_formats,
               .help = "file format"),
     HEP_FIELD(I32, encode_request, quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
               .help = "JPEG, WebP (100 is lossless); 0 = the format's default"),
@@ -70,68 +53,12 @@ static const struct hep_field encode_reply_fields[] = {
     HEP_FIELD(JSON, encode_reply, files, REQUIRED, .help = "path, bytes, sha256, width, height, format, seed of each"),
 };
 
-/* One call for several operations on the same images. */
-struct pipeline_request {
-    json_t *operations;
-    struct hep_tensor_ref source;
-    struct decode_request decode;
-    struct encode_request encode; /* its image is decode's, or the source */
-};
-struct pipeline_reply {
-    struct decode_reply size;
-    json_t *files;
-};
 struct info_reply {
     json_t *formats, *operations, *networks;
     int32_t side_max, images_max;
     uint64_t images;
 };
 
-#define PIPELINE(kind, text, member, how, ...)                                                                         \
-    {                                                                                                                  \
-        .name = text, .type = HEP_FIELD_##kind, .presence = HEP_##how,                                                 \
-        .offset = offsetof(struct pipeline_request, member), __VA_ARGS__                                               \
-    }
-static const struct hep_field pipeline_fields[] = {
-    PIPELINE(JSON, "operations", operations, REQUIRED, .help = "names in order: decode, encode"),
-    PIPELINE(REF, "vae", decode.vae, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
-             .help = "for decode: weights from model.load"),
-    PIPELINE(REF, "latents", decode.latents, OPTIONAL, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
-             .help = "for decode: [count, channels, h, w], scaled"),
-    PIPELINE(REF, "source", source, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
-             .help = "without decode: images, [count, height, width, 3]"),
-    PIPELINE(REF, "image", decode.image, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
-             .help = "out, of decode: [count, height, width, 3]"),
-    PIPELINE(STR, "format", encode.format, DEFAULTED, .fallback_text = "png", .choices = format_choices,
-             .help = "for encode: file format"),
-    PIPELINE(I32, "quality", encode.quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
-             .help = "for encode: JPEG, WebP (100 is lossless); 0 = the format's default"),
-    PIPELINE(STR, "path", encode.path, OPTIONAL, .max = HEP_PATH_MAX - 64,
-             .help = "for encode: absolute path of the files without -N.ext"),
-    PIPELINE(I32, "first_index", encode.first_index, DEFAULTED, .fallback = 0, .min = 0, .max = 1000000,
-             .help = "for encode: N of the first file"),
-    PIPELINE(JSON, "recipe", encode.recipe, OPTIONAL,
-             .help = "for encode: the request, kept in the file; its seed is the first image's"),
-};
-static const struct hep_field pipeline_reply_fields[] = {
-    HEP_FIELD(JSON, pipeline_reply, files, OPTIONAL,
-              .help = "of encode: path, bytes, sha256, width, height, format, seed of each"),
-    {.name = "width",
-     .type = HEP_FIELD_I32,
-     .offset = offsetof(struct pipeline_reply, size.width),
-     .presence = HEP_REQUIRED,
-     .help = "pixels"},
-    {.name = "height",
-     .type = HEP_FIELD_I32,
-     .offset = offsetof(struct pipeline_reply, size.height),
-     .presence = HEP_REQUIRED,
-     .help = "pixels"},
-    {.name = "count",
-     .type = HEP_FIELD_I32,
-     .offset = offsetof(struct pipeline_reply, size.count),
-     .presence = HEP_REQUIRED,
-     .help = "images"},
-};
 static const struct hep_field info_reply_fields[] = {
     HEP_FIELD(JSON, info_reply, formats, REQUIRED, .help = "format, extension, mime of each kind of image file"),
     HEP_FIELD(JSON, info_reply, operations, REQUIRED, .help = "name, and whether it is built, of each"),
@@ -141,7 +68,7 @@ static const struct hep_field info_reply_fields[] = {
     HEP_FIELD(JSON, info_reply, networks, REQUIRED, .help = "networks (decoders open now), activation_bytes"),
 };
 
-static struct postprocessing_state *state_of(struct hep_call *call)
+struct postprocessing_state *postprocessing_state(struct hep_call *call)
 {
     return hep_instructor_state(hep_call_instructor(call));
 }
@@ -149,7 +76,7 @@ static struct postprocessing_state *state_of(struct hep_call *call)
 static enum hep_status open_decoder(struct hep_call *call, const struct decode_request *request,
                                     struct decoder *decoder, struct hep_error *error)
 {
-    struct postprocessing_state *state = state_of(call);
+    struct postprocessing_state *state = postprocessing_state(call);
     const int64_t *dims = request->latents.shape.dims;
     HEP_TRY(decoder_open(&state->networks, hep_call_instructor(call), &request->vae, decoder, error));
     networks_show(&state->networks, &state->view);
@@ -172,8 +99,8 @@ static struct hep_shape image_shape(const struct decode_request *request, const 
                      request->latents.shape.dims[3] * factor, 3);
 }
 
-static enum hep_status measure_decode(struct hep_call *call, const void *request_, struct hep_output_plan *outputs,
-                                      struct hep_error *error)
+enum hep_status postprocessing_measure_decode(struct hep_call *call, const void *request_,
+                                              struct hep_output_plan *outputs, struct hep_error *error)
 {
     const struct decode_request *request = request_;
     struct decoder decoder;
@@ -186,10 +113,11 @@ static enum hep_status measure_decode(struct hep_call *call, const void *request
     return HEP_OK;
 }
 
-static enum hep_status decode(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
+enum hep_status postprocessing_decode(struct hep_call *call, const void *request_, void *reply_,
+                                      struct hep_error *error)
 {
     const struct decode_request *request = request_; /* of the call itself, or inside a pipeline's */
-    struct decode_reply *reply = reply_;
+    struct size_reply *reply = reply_;
     struct hep_tensor latents = hep_call_map(call, &request->latents), image = hep_call_map(call, &request->image);
     struct decoder decoder;
     HEP_TRY(open_decoder(call, request, &decoder, error));
@@ -207,41 +135,42 @@ static enum hep_status decode(struct hep_call *call, const void *request_, void 
         HEP_TRY(decoder_run(&decoder, (const float *)latents.data + (size_t)i * latent_elements, height, width,
                             (uint8_t *)image.data + (size_t)i * pixels, error));
         HEP_CRASH_POINT("postprocessing.image_written");
-        networks_show(&state_of(call)->networks, &state_of(call)->view);
+        networks_show(&postprocessing_state(call)->networks, &postprocessing_state(call)->view);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "decode");
     }
-    *reply = (struct decode_reply){(int32_t)wanted.dims[2], (int32_t)wanted.dims[1], (int32_t)count};
+    *reply = (struct size_reply){(int32_t)wanted.dims[2], (int32_t)wanted.dims[1], (int32_t)count};
     return HEP_OK;
 }
 
-static enum hep_status encode_images(struct hep_call *call, const struct hep_tensor *image,
-                                     const struct encode_request *request, json_t **result, struct hep_error *error)
+enum hep_status postprocessing_encode(struct hep_call *call, const struct hep_tensor *image,
+                                      const struct encode_request *request, json_t **files, struct hep_error *error)
 {
     struct save_options options = {.path = request->path.data,
                                    .quality = request->quality,
                                    .first_index = request->first_index,
                                    .recipe = request->recipe};
     const int64_t *dims = image->shape.dims;
-    if (dims[0] > HEP_IMAGES_MAX || dims[1] > HEP_IMAGE_SIDE_MAX || dims[2] > HEP_IMAGE_SIDE_MAX || dims[3] != 3)
+    if (dims[0] > HEP_IMAGES_MAX || dims[1] > HEP_IMAGE_FILE_SIDE_MAX || dims[2] > HEP_IMAGE_FILE_SIDE_MAX ||
+        dims[3] != 3)
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image",
                               "image must be [1 … %d, height, width, 3], sides to %d", HEP_IMAGES_MAX,
-                              HEP_IMAGE_SIDE_MAX);
+                              HEP_IMAGE_FILE_SIDE_MAX);
     if (options.recipe && !json_is_object(options.recipe))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "recipe", "recipe must be an object");
     hep_assert(image_format_from_name(request->format.data, &options.format)); /* one of the field's choices */
-    json_t *files = json_array();
+    json_t *written = json_array();
     for (int64_t i = 0; i < dims[0]; i++) {
         json_t *file = NULL;
         enum hep_status status = save_image(image, i, &options, &file, error);
         if (status != HEP_OK) {
-            json_decref(files);
+            json_decref(written);
             return status;
         }
-        json_array_append_new(files, file);
-        atomic_fetch_add(&state_of(call)->images, 1);
+        json_array_append_new(written, file);
+        atomic_fetch_add(&postprocessing_state(call)->images, 1);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)dims[0], "encode");
     }
-    *result = files;
+    *files = written;
     return HEP_OK;
 }
 
@@ -249,91 +178,12 @@ static enum hep_status encode(struct hep_call *call, const void *request_, void 
 {
     const struct encode_request *request = request_;
     struct hep_tensor image = hep_call_map(call, &request->image);
-    return encode_images(call, &image, request, &((struct encode_reply *)reply)->files, error);
-}
-
-/* ---- several in order ----------------------------------------------------------------------------------------------
- */
-static const struct hep_operation *own_operations(void);
-
-/* Which parts a pipeline has: decode first or not at all, encode last or not at all. */
-struct parts {
-    bool decode, encode;
-};
-
-static enum hep_status read_part(const char *name, struct parts *parts, struct hep_error *error)
-{
-    const struct hep_operation *row = hep_operation_find(own_operations(), name);
-    bool decodes = strcmp(name, "decode") == 0, encodes = strcmp(name, "encode") == 0;
-    if (row)
-        HEP_TRY(hep_operation_check_built(row, error));
-    if (!decodes && !encodes)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "\"%.60s\" is no part of a pipeline", name);
-    if (parts->encode || (decodes && parts->decode))
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "%s cannot follow %s", name,
-                              parts->encode ? "encode" : "decode");
-    parts->decode = parts->decode || decodes;
-    parts->encode = encodes;
-    return HEP_OK;
-}
-
-static enum hep_status need(bool there, const char *field, const char *part, struct hep_error *error)
-{
-    return there ? HEP_OK : hep_fail_field(error, HEP_E_MISSING_FIELD, field, "%s is required for %s", field, part);
-}
-
-/* measuring: what is written is not there yet, and what is read may be without a place. */
-static enum hep_status read_parts(const struct pipeline_request *request, bool measuring, struct parts *parts,
-                                  struct hep_error *error)
-{
-    const struct decode_request *decoding = &request->decode;
-    size_t index;
-    json_t *name;
-    *parts = (struct parts){false, false};
-    if (!json_is_array(request->operations) || json_array_size(request->operations) == 0)
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "operations must be an array of names");
-    json_array_foreach(request->operations, index, name)
-    {
-        if (!json_is_string(name))
-            return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "operations must be an array of names");
-        HEP_TRY(read_part(json_string_value(name), parts, error));
-    }
-    if (parts->decode) {
-        HEP_TRY(need(decoding->vae.dtype != HEP_DTYPE_UNDEF, "vae", "decode", error));
-        HEP_TRY(need(decoding->latents.dtype != HEP_DTYPE_UNDEF, "latents", "decode", error));
-        HEP_TRY(need(measuring || hep_ref_is_placed(&decoding->image), "image", "decode", error));
-    } else {
-        HEP_TRY(need(request->source.dtype != HEP_DTYPE_UNDEF, "source", "encode", error));
-    }
-    return need(!parts->encode || request->encode.path.length > 1, "path", "encode", error);
-}
-
-static enum hep_status measure_pipeline(struct hep_call *call, const void *request_, struct hep_output_plan *outputs,
-                                        struct hep_error *error)
-{
-    const struct pipeline_request *request = request_;
-    struct parts parts;
-    HEP_TRY(read_parts(request, true, &parts, error));
-    return parts.decode ? measure_decode(call, &request->decode, outputs, error) : HEP_OK;
-}
-
-static enum hep_status pipeline(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
-{
-    const struct pipeline_request *request = request_;
-    struct pipeline_reply *reply = reply_;
-    struct parts parts;
-    HEP_TRY(read_parts(request, false, &parts, error));
-    if (parts.decode)
-        HEP_TRY(decode(call, &request->decode, &reply->size, error));
-    struct hep_tensor image = hep_call_map(call, parts.decode ? &request->decode.image : &request->source);
-    const int64_t *dims = image.shape.dims;
-    reply->size = (struct decode_reply){(int32_t)dims[2], (int32_t)dims[1], (int32_t)dims[0]};
-    return parts.encode ? encode_images(call, &image, &request->encode, &reply->files, error) : HEP_OK;
+    return postprocessing_encode(call, &image, request, &((struct encode_reply *)reply)->files, error);
 }
 
 static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
-    struct postprocessing_state *state = state_of(call);
+    struct postprocessing_state *state = postprocessing_state(call);
     json_t *formats = json_array(), *all = json_array();
     (void)request, (void)error;
     for (int i = 0; i < IMAGE_FORMAT_COUNT; i++) {
@@ -341,7 +191,7 @@ static enum hep_status info(struct hep_call *call, const void *request, void *re
         json_array_append_new(formats, json_pack("{s:s, s:s, s:s}", "format", image_format_name(format), "extension",
                                                  image_format_extension(format), "mime", image_format_mime(format)));
     }
-    for (const struct hep_operation *row = own_operations(); row->name; row++)
+    for (const struct hep_operation *row = postprocessing_operations(); row->name; row++)
         json_array_append_new(all, json_pack("{s:s, s:b}", "name", row->name, "built", row->unbuilt == NULL));
     *(struct info_reply *)reply = (struct info_reply){.formats = formats,
                                                       .operations = all,
@@ -383,9 +233,9 @@ static void show(struct hep_instructor *self, json_t *into)
 }
 
 static const struct hep_operation operations[] = {
-    HEP_OPERATION("decode", decode, decode_request, decode_fields, decode_reply, decode_reply_fields,
-                  .measure = measure_decode, .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true,
-                  .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
+    HEP_OPERATION("decode", postprocessing_decode, decode_request, decode_fields, size_reply, size_reply_fields,
+                  .measure = postprocessing_measure_decode, .permission = HEP_INTERNAL, .deadline_ms = 600000,
+                  .pure = true, .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
     HEP_OPERATION("open", open_input, open_request, open_fields, open_reply, open_reply_fields, .measure = open_measure,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "an image file that a client gave, as pixels of a size"),
@@ -395,9 +245,10 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "images to files that carry their recipe, each whole or not there"),
-    HEP_OPERATION("pipeline", pipeline, pipeline_request, pipeline_fields, pipeline_reply, pipeline_reply_fields,
-                  .measure = measure_pipeline, .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true,
-                  .heavy = true, .help = "several of these in order: decode, then encode"),
+    HEP_OPERATION("pipeline", postprocessing_pipeline, pipeline_request, pipeline_fields, pipeline_reply,
+                  pipeline_reply_fields, .measure = postprocessing_measure_pipeline, .permission = HEP_INTERNAL,
+                  .deadline_ms = 600000, .pure = true, .heavy = true,
+                  .help = "several of these in order: decode, upscale, enhance, encode"),
     {.name = "info",
      .handler = info,
      HEP_NO_REQUEST,
@@ -408,16 +259,20 @@ static const struct hep_operation operations[] = {
      .deadline_ms = 2000,
      .aliases = HEP_ALIASES(HEP_ALIAS("get_processing_info")),
      .help = "kinds of image files, what can be done with images, limits"},
-    HEP_UNBUILT("upscale", "images cannot be made larger", "a larger width and height give a larger image",
-                .help = "a larger image"),
-    HEP_UNBUILT("enhance", "images cannot be enhanced", "images are written as the model makes them",
-                .help = "a better image"),
+    HEP_OPERATION("upscale", postprocessing_upscale, upscale_request, upscale_fields, size_reply, size_reply_fields,
+                  .measure = postprocessing_measure_upscale, .permission = HEP_INTERNAL, .deadline_ms = 600000,
+                  .pure = true, .heavy = true,
+                  .help = "images of another size, by an upscaler in tiles or by a filter"),
+    HEP_OPERATION("enhance", postprocessing_enhance, enhance_request, enhance_fields, size_reply, size_reply_fields,
+                  .measure = postprocessing_measure_enhance, .permission = HEP_INTERNAL, .deadline_ms = 600000,
+                  .pure = true, .heavy = true,
+                  .help = "less noise, other colours, more contrast, sharper: what is asked for, in this order"),
     HEP_UNBUILT("safety_check", "there is no model that looks for what is not safe",
                 "look at the images yourself before they are shown to others", .help = "whether an image is safe"),
     {0},
 };
 
-static const struct hep_operation *own_operations(void)
+const struct hep_operation *postprocessing_operations(void)
 {
     return operations;
 }

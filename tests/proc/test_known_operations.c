@@ -235,8 +235,6 @@ START_TEST(what_is_to_be_built_is_known_by_name)
         const char *domain, *operation;
     } rows[] = {{"model", "load_lora"},
                 {"conditioning", "process_controlnet"},
-                {"postprocessing", "upscale"},
-                {"postprocessing", "enhance"},
                 {"postprocessing", "safety_check"}};
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
         struct hep_error error = {0};
@@ -266,7 +264,9 @@ START_TEST(a_pipeline_says_which_part_lacks_what)
         {"{\"operations\": [\"encode\", \"decode\"]}", HEP_E_BAD_FIELD, "operations"},
         {"{\"operations\": [\"decode\", \"decode\"]}", HEP_E_BAD_FIELD, "operations"},
         {"{\"operations\": [\"info\"]}", HEP_E_BAD_FIELD, "operations"},
-        {"{\"operations\": [\"upscale\"]}", HEP_E_UNSUPPORTED, ""},
+        {"{\"operations\": [\"safety_check\"]}", HEP_E_UNSUPPORTED, ""},
+        {"{\"operations\": [\"enhance\", \"upscale\"]}", HEP_E_BAD_FIELD, "operations"},
+        {"{\"operations\": [\"upscale\"]}", HEP_E_MISSING_FIELD, "source"},
         {"{\"operations\": [\"decode\"]}", HEP_E_MISSING_FIELD, "vae"},
         {"{\"operations\": [\"encode\"], \"path\": \"/tmp/x\"}", HEP_E_MISSING_FIELD, "source"},
     };

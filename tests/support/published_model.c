@@ -20,9 +20,13 @@ void published_model_init(struct published_model *model, const char *folder, enu
                  {"tokenizer", &model->tokenizer},
                  {"tokenizer_2", &model->tokenizer_2},
                  {"unet", &model->unet},
-                 {"vae", &model->vae}};
+                 {"vae", &model->vae},
+                 {"upscaler", &model->upscaler}};
     struct hep_model *files = NULL;
-    ck_assert_ok(hep_model_open(folder, &files, error));
+    if (strstr(folder, ".safetensors"))
+        ck_assert_ok(hep_model_open_file(folder, "upscaler", &files, error));
+    else
+        ck_assert_ok(hep_model_open(folder, &files, error));
     for (size_t i = 0; i < HEP_COUNT_OF(parts); i++) {
         const struct cache_entry *entry;
         if (!hep_model_has(files, parts[i].name))

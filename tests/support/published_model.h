@@ -9,10 +9,12 @@ struct published_model {
     char instance[HEP_INSTANCE_NAME_MAX]; /* of its segments; this process's own      */
     struct cache cache;
     struct hep_instructor self; /* maps them                                 */
-    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae; /* unplaced: it has none */
+    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae,
+        upscaler; /* unplaced: it has none */
 };
 
-/* folder: of the model. dtype: that its networks compute in. Fails the test if it cannot. */
+/* folder: of the model, or the file of an upscaler. dtype: that its networks compute in. Fails the test if it cannot.
+ */
 void published_model_init(struct published_model *model, const char *folder, enum hep_dtype dtype);
 /* Removes the segments. */
 void published_model_clear(struct published_model *model);

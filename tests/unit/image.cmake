@@ -10,3 +10,4 @@ foreach(isa portable avx2)
 endforeach()
 hep_test(test_image_read SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_image_read.c
   LIBS hep_postprocessing_core PkgConfig::SPNG LABELS unit TIMEOUT 60)
+hep_test(test_filters SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_filters.c LIBS hep_postprocessing_core OpenMP::OpenMP_C m LABELS unit TIMEOUT 60)

@@ -1,0 +1,232 @@
+/*
+ * postprocessing.pipeline: several operations on the same images in one call. What one part writes is what the next one
+ * reads; the parts are those of the operations themselves, so nothing is computed otherwise than alone.
+ */
+#include "instructors/postprocessing/state.h"
+
+#include <string.h>
+
+#define PIPELINE(kind, text, member, how, ...)                                                                         \
+    {                                                                                                                  \
+        .name = text, .type = HEP_FIELD_##kind, .presence = HEP_##how,                                                 \
+        .offset = offsetof(struct pipeline_request, member), __VA_ARGS__                                               \
+    }
+const struct hep_field pipeline_fields[PIPELINE_FIELDS] = {
+    PIPELINE(JSON, "operations", operations, REQUIRED,
+             .help = "names in this order, each at most once: decode, upscale, enhance, encode"),
+    PIPELINE(REF, "vae", decode.vae, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+             .help = "for decode: weights from model.load"),
+    PIPELINE(REF, "latents", decode.latents, OPTIONAL, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
+             .help = "for decode: [count, channels, h, w], scaled"),
+    PIPELINE(REF, "source", source, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
+             .help = "without decode: images, [count, height, width, 3]"),
+    PIPELINE(REF, "image", decode.image, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+             .help = "out, of decode: [count, height, width, 3]"),
+    PIPELINE(REF, "upscaler", upscale.upscaler, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+             .help = "for upscale: weights from model.load_upscaler"),
+    PIPELINE(F64, "scale", upscale.scale, OPTIONAL, .min = 0, .max = 64,
+             .help = "for upscale: pixels out per pixel in, each way; 0 = the upscaler's own"),
+    PIPELINE(I32, "width", upscale.width, OPTIONAL, .min = 0, .max = HEP_IMAGE_FILE_SIDE_MAX,
+             .help = "for upscale: pixels, instead of scale"),
+    PIPELINE(I32, "height", upscale.height, OPTIONAL, .min = 0, .max = HEP_IMAGE_FILE_SIDE_MAX,
+             .help = "for upscale: pixels, instead of scale"),
+    PIPELINE(STR, "filter", upscale.filter, DEFAULTED, .fallback_text = "lanczos",
+             .choices = postprocessing_resize_filters, .help = "for upscale: how to get to the exact size"),
+    PIPELINE(REF, "upscaled", upscale.upscaled, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+             .help = "out, of upscale: [count, height, width, 3]"),
+    PIPELINE(F64, "denoise", enhance.denoise, OPTIONAL, .min = 0, .max = 1, .help = "for enhance: 0 = none"),
+    PIPELINE(F64, "color_match", enhance.color_match, OPTIONAL, .min = 0, .max = 1, .help = "for enhance: 0 = none"),
+    PIPELINE(REF, "reference", enhance.reference, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
+             .help = "for color_match: an image of any size"),
+    PIPELINE(F64, "contrast", enhance.contrast, OPTIONAL, .min = -1, .max = 4, .help = "for enhance: 0 = none"),
+    PIPELINE(F64, "sharpen", enhance.sharpen, OPTIONAL, .min = 0, .max = 4, .help = "for enhance: 0 = none"),
+    PIPELINE(F64, "sharpen_radius", enhance.sharpen_radius, DEFAULTED, .fallback = 1, .min = 0.3, .max = 16,
+             .help = "for sharpen: pixels"),
+    PIPELINE(REF, "enhanced", enhance.enhanced, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+             .help = "out, of enhance: [count, height, width, 3]"),
+    PIPELINE(STR, "format", encode.format, DEFAULTED, .fallback_text = "png", .choices = postprocessing_formats,
+             .help = "for encode: file format"),
+    PIPELINE(I32, "quality", encode.quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
+             .help = "for encode: JPEG, WebP (100 is lossless); 0 = the format's default"),
+    PIPELINE(STR, "path", encode.path, OPTIONAL, .max = HEP_PATH_MAX - 64,
+             .help = "for encode: absolute path of the files without -N.ext"),
+    PIPELINE(I32, "first_index", encode.first_index, DEFAULTED, .fallback = 0, .min = 0, .max = 1000000,
+             .help = "for encode: N of the first file"),
+    PIPELINE(JSON, "recipe", encode.recipe, OPTIONAL,
+             .help = "for encode: the request, kept in the file; its seed is the first image's"),
+};
+#define SIZE(member, text)                                                                                             \
+    {                                                                                                                  \
+        .name = #member, .type = HEP_FIELD_I32, .presence = HEP_REQUIRED,                                              \
+        .offset = offsetof(struct pipeline_reply, size.member), .help = text                                           \
+    }
+const struct hep_field pipeline_reply_fields[PIPELINE_REPLY_FIELDS] = {
+    HEP_FIELD(JSON, pipeline_reply, files, OPTIONAL,
+              .help = "of encode: path, bytes, sha256, width, height, format, seed of each"),
+    SIZE(width, "pixels"),
+    SIZE(height, "pixels"),
+    SIZE(count, "images"),
+};
+
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
+/* A run on its way. */
+struct flow {
+    struct hep_call *call;
+    const struct pipeline_request *request;
+    const struct hep_tensor_ref *images; /* what the part before gave; running: placed            */
+    struct hep_shape shape;              /* of the images                                         */
+    struct hep_output_plan *outputs;     /* measuring: the sum of all parts so far; else NULL     */
+    struct pipeline_reply *reply;        /* running                                               */
+};
+
+static enum hep_status need(bool there, const char *field, const char *part, struct hep_error *error)
+{
+    return there ? HEP_OK : hep_fail_field(error, HEP_E_MISSING_FIELD, field, "%s is required for %s", field, part);
+}
+
+/* A part that writes `to`, from the images to what the next part reads. */
+static enum hep_status begin(struct flow *flow, const struct hep_tensor_ref *to, const char *field, const char *part,
+                             struct hep_tensor *image, struct hep_tensor *result, struct hep_error *error)
+{
+    HEP_TRY(need(hep_ref_is_placed(to), field, part, error));
+    *image = hep_call_map(flow->call, flow->images);
+    *result = hep_call_map(flow->call, to);
+    flow->images = to;
+    flow->shape = to->shape;
+    return HEP_OK;
+}
+
+/* What a part was measured to take, added to the whole. */
+static enum hep_status add(struct flow *flow, const struct hep_output_plan *own)
+{
+    struct hep_output_plan *all = flow->outputs;
+    hep_output_add(all, own->outputs[0].field, own->outputs[0].dtype, own->outputs[0].shape);
+    flow->shape = own->outputs[0].shape;
+    all->flops += own->flops;
+    all->unit_flops = own->unit_flops > all->unit_flops ? own->unit_flops : all->unit_flops;
+    all->memory_bytes = own->memory_bytes > all->memory_bytes ? own->memory_bytes : all->memory_bytes;
+    return HEP_OK;
+}
+
+static enum hep_status decode(struct flow *flow, struct hep_error *error)
+{
+    const struct decode_request *request = &flow->request->decode;
+    struct hep_output_plan own = {0};
+    HEP_TRY(need(request->vae.dtype != HEP_DTYPE_UNDEF, "vae", "decode", error));
+    HEP_TRY(need(request->latents.dtype != HEP_DTYPE_UNDEF, "latents", "decode", error));
+    if (flow->outputs) {
+        HEP_TRY(postprocessing_measure_decode(flow->call, request, &own, error));
+        return add(flow, &own);
+    }
+    HEP_TRY(need(hep_ref_is_placed(&request->image), "image", "decode", error));
+    flow->images = &request->image;
+    flow->shape = request->image.shape;
+    return postprocessing_decode(flow->call, request, &flow->reply->size, error);
+}
+
+static enum hep_status upscale(struct flow *flow, struct hep_error *error)
+{
+    const struct upscale_request *request = &flow->request->upscale;
+    struct hep_output_plan own = {0};
+    struct hep_tensor image, upscaled;
+    if (flow->outputs) {
+        HEP_TRY(upscale_measure(flow->call, request, &flow->shape, &own, error));
+        return add(flow, &own);
+    }
+    HEP_TRY(begin(flow, &request->upscaled, "upscaled", "upscale", &image, &upscaled, error));
+    return upscale_images(flow->call, request, &image, &upscaled, &flow->reply->size, error);
+}
+
+static enum hep_status enhance(struct flow *flow, struct hep_error *error)
+{
+    const struct enhance_request *request = &flow->request->enhance;
+    struct hep_output_plan own = {0};
+    struct hep_tensor image, enhanced;
+    if (flow->outputs) {
+        HEP_TRY(enhance_measure(request, &flow->shape, &own, error));
+        return add(flow, &own);
+    }
+    HEP_TRY(begin(flow, &request->enhanced, "enhanced", "enhance", &image, &enhanced, error));
+    return enhance_images(flow->call, request, &image, &enhanced, &flow->reply->size, error);
+}
+
+static enum hep_status encode(struct flow *flow, struct hep_error *error)
+{
+    const struct encode_request *request = &flow->request->encode;
+    const int64_t *dims = flow->shape.dims;
+    HEP_TRY(need(request->path.length > 1, "path", "encode", error));
+    if (flow->outputs)
+        return HEP_OK;
+    struct hep_tensor image = hep_call_map(flow->call, flow->images);
+    flow->reply->size = (struct size_reply){(int32_t)dims[2], (int32_t)dims[1], (int32_t)dims[0]};
+    return postprocessing_encode(flow->call, &image, request, &flow->reply->files, error);
+}
+
+/* In the order in which they may follow each other. To add one: a row. */
+static const struct part {
+    const char *name;
+    enum hep_status (*run)(struct flow *flow, struct hep_error *error);
+} parts[] = {{"decode", decode}, {"upscale", upscale}, {"enhance", enhance}, {"encode", encode}};
+
+static enum hep_status find_part(const json_t *name, size_t *index, struct hep_error *error)
+{
+    const char *text = json_string_value(name);
+    if (!text)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "operations must be an array of names");
+    const struct hep_operation *row = hep_operation_find(postprocessing_operations(), text);
+    if (row)
+        HEP_TRY(hep_operation_check_built(row, error));
+    for (*index = 0; *index < HEP_COUNT_OF(parts); ++*index)
+        if (strcmp(parts[*index].name, text) == 0)
+            return HEP_OK;
+    return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "\"%.60s\" is no part of a pipeline", text);
+}
+
+/* All names are looked at before anything is done. */
+static enum hep_status check_parts(const json_t *operations, struct hep_error *error)
+{
+    size_t index, part, before = 0;
+    json_t *name;
+    if (!json_is_array(operations) || json_array_size(operations) == 0)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "operations must be an array of names");
+    json_array_foreach(operations, index, name)
+    {
+        HEP_TRY(find_part(name, &part, error));
+        if (index > 0 && part <= before)
+            return hep_fail_field(error, HEP_E_BAD_FIELD, "operations", "%s cannot follow %s", parts[part].name,
+                                  parts[before].name);
+        before = part;
+    }
+    return HEP_OK;
+}
+
+static enum hep_status run_parts(struct flow *flow, struct hep_error *error)
+{
+    size_t index, part;
+    json_t *name;
+    HEP_TRY(check_parts(flow->request->operations, error));
+    flow->images = &flow->request->source;
+    flow->shape = flow->request->source.shape;
+    json_array_foreach(flow->request->operations, index, name)
+    {
+        HEP_TRY(find_part(name, &part, error));
+        if (index == 0 && parts[part].run != decode)
+            HEP_TRY(need(flow->images->dtype != HEP_DTYPE_UNDEF, "source", parts[part].name, error));
+        HEP_TRY(parts[part].run(flow, error));
+    }
+    return HEP_OK;
+}
+
+enum hep_status postprocessing_measure_pipeline(struct hep_call *call, const void *request,
+                                                struct hep_output_plan *outputs, struct hep_error *error)
+{
+    struct flow flow = {.call = call, .request = request, .outputs = outputs};
+    return run_parts(&flow, error);
+}
+
+enum hep_status postprocessing_pipeline(struct hep_call *call, const void *request, void *reply,
+                                        struct hep_error *error)
+{
+    struct flow flow = {.call = call, .request = request, .reply = reply};
+    return run_parts(&flow, error);
+}

@@ -1,0 +1,213 @@
+/* RRDBNet over windows of an image. Called by the upscale operation, on the worker thread. */
+#include "instructors/postprocessing/upscaler.h"
+
+#include "instructors/postprocessing/tiles.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    CHANNELS = 3,
+    CONTEXT = 32,             /* places of the network around a core, if it reaches so far             */
+    WINDOW_STEP = 8,          /* windows that the network chooses are a multiple of it                 */
+    WINDOW_BYTES = 512 << 20, /* that the two largest activations of such a window have, about         */
+};
+
+static int64_t up(int64_t value, int64_t multiple)
+{
+    return (value + multiple - 1) / multiple * multiple;
+}
+
+/* The largest activations are those behind the last doubling: num_feat channels of the result's size, an input and an
+   output of a convolution. */
+static int64_t longest_window(const struct upscaler *upscaler)
+{
+    double place = 2.0 * upscaler->config->num_feat * (double)hep_dtype_bytes(hep_network_dtype(upscaler->network));
+    int64_t side = (int64_t)(sqrt(WINDOW_BYTES / place) / (double)upscaler->scale);
+    int64_t least = up(4 * upscaler->context, WINDOW_STEP);
+    side -= side % WINDOW_STEP;
+    return side < least ? least : side;
+}
+
+static enum hep_status read_config(struct hep_network *network, void **extra, struct hep_error *error)
+{
+    struct hep_rrdbnet_config *config = malloc(sizeof *config);
+    if (!config)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
+    enum hep_status status = hep_rrdbnet_config_read(hep_network_config(network), "the upscaler", config, error);
+    if (status == HEP_OK && (config->num_in_ch != CHANNELS || config->num_out_ch != CHANNELS))
+        status = hep_fail_field(error, HEP_E_UNSUPPORTED, "upscaler", "the upscaler is for images of %d channels",
+                                config->num_in_ch);
+    if (status != HEP_OK) {
+        free(config);
+        return status;
+    }
+    *extra = config;
+    return HEP_OK;
+}
+
+enum hep_status upscaler_open(struct networks *networks, struct hep_instructor *self,
+                              const struct hep_tensor_ref *weights, int64_t window, struct hep_call *call,
+                              struct upscaler *upscaler, struct hep_error *error)
+{
+    void **extra;
+    struct upscaler opened = {.call = call};
+    HEP_TRY(networks_get(networks, self, weights, "packed.upscaler", &opened.network, &extra, error));
+    if (!*extra)
+        HEP_TRY(read_config(opened.network, extra, error));
+    opened.config = *extra;
+    opened.scale = hep_rrdbnet_scale(opened.config);
+    int64_t reach = hep_rrdbnet_reach(opened.config), most = (int64_t)CONTEXT * opened.config->unshuffle;
+    opened.context = reach < most ? reach : most;
+    opened.longest = window ? window - window % opened.config->unshuffle : longest_window(&opened);
+    if (opened.longest <= 2 * opened.context)
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "tile",
+                              "tiles of %" PRId64 " pixels are all context; this network takes %" PRId64
+                              " on each side",
+                              window, opened.context);
+    *upscaler = opened;
+    return HEP_OK;
+}
+
+/* ---- windows ----------------------------------------------------------------------------------------------------- */
+struct grid {
+    struct tiles rows, columns;
+};
+
+/* The image's sides are rounded up to what pixel_unshuffle divides; what is added repeats the last row and column. */
+static struct grid grid_of(const struct upscaler *upscaler, int64_t height, int64_t width)
+{
+    int64_t multiple = upscaler->config->unshuffle;
+    return (struct grid){tiles_cut(up(height, multiple), upscaler->longest, upscaler->context, multiple),
+                         tiles_cut(up(width, multiple), upscaler->longest, upscaler->context, multiple)};
+}
+
+struct build_context {
+    const struct hep_rrdbnet_config *config;
+    struct hep_rrdbnet_build build;
+};
+
+static void build(struct hep_graph *graph, const void *context)
+{
+    const struct build_context *shape = context;
+    hep_rrdbnet_build(graph, shape->config, &shape->build);
+}
+
+static struct build_context shape_of(const struct upscaler *upscaler, const struct grid *grid, char key[64])
+{
+    snprintf(key, 64, "n1h%" PRId64 "w%" PRId64, grid->rows.length, grid->columns.length);
+    return (struct build_context){upscaler->config,
+                                  {.batch = 1, .height = grid->rows.length, .width = grid->columns.length}};
+}
+
+enum hep_status upscaler_cost(const struct upscaler *upscaler, int64_t height, int64_t width,
+                              struct upscaler_cost *cost, struct hep_error *error)
+{
+    char key[64];
+    struct grid grid = grid_of(upscaler, height, width);
+    struct build_context context = shape_of(upscaler, &grid, key);
+    struct hep_network_cost network;
+    int64_t places = grid.rows.length * grid.columns.length;
+    HEP_TRY(hep_network_cost(upscaler->network, key, build, &context, &network, error));
+    cost->windows = grid.rows.count * grid.columns.count;
+    cost->window_flops = network.flops;
+    cost->flops = network.flops * (double)cost->windows;
+    cost->bytes =
+        network.peak_bytes + (uint64_t)(places * CHANNELS * (1 + upscaler->scale * upscaler->scale)) * sizeof(float);
+    return HEP_OK;
+}
+
+/* ---- pixels ------------------------------------------------------------------------------------------------------ */
+/* One image on its way through the network. */
+struct passage {
+    const struct upscaler *upscaler;
+    struct grid grid;
+    const uint8_t *from;
+    int64_t height, width;
+    uint8_t *to;
+    float *window; /* [3, rows.length, columns.length] in [0, 1] */
+    float *result; /* [3, rows.length · scale, columns.length · scale] */
+};
+
+static void take_window(const struct passage *p, const struct tile *row, const struct tile *column)
+{
+    int64_t height = p->grid.rows.length, width = p->grid.columns.length;
+    for (int64_t y = 0; y < height; y++)
+        for (int64_t x = 0; x < width; x++) {
+            int64_t from_y = row->start + y, from_x = column->start + x;
+            from_y = from_y < p->height ? from_y : p->height - 1;
+            from_x = from_x < p->width ? from_x : p->width - 1;
+            for (int64_t c = 0; c < CHANNELS; c++)
+                p->window[(c * height + y) * width + x] =
+                    (float)p->from[(from_y * p->width + from_x) * CHANNELS + c] / 255.0f;
+        }
+}
+
+static uint8_t to_u8(float value)
+{
+    return value <= 0.0f ? 0 : value >= 1.0f ? 255 : (uint8_t)lrintf(value * 255.0f);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The core of the window, as far as the image goes. False: a value is not finite. */
+static bool give_core(const struct passage *p, const struct tile *row, const struct tile *column)
+{
+    int64_t scale = p->upscaler->scale, out_width = p->width * scale;
+    int64_t height = p->grid.rows.length * scale, width = p->grid.columns.length * scale;
+    bool finite = true;
+    for (int64_t y = row->core * scale; y < least(row->last, p->height) * scale; y++)
+        for (int64_t x = column->core * scale; x < least(column->last, p->width) * scale; x++)
+            for (int64_t c = 0; c < CHANNELS; c++) {
+                float value = p->result[(c * height + y - row->start * scale) * width + x - column->start * scale];
+                finite = finite && isfinite(value);
+                p->to[(y * out_width + x) * CHANNELS + c] = to_u8(value);
+            }
+    return finite;
+}
+
+static enum hep_status run_window(const struct passage *p, int64_t index, struct hep_error *error)
+{
+    const struct upscaler *upscaler = p->upscaler;
+    int64_t count = p->grid.rows.count * p->grid.columns.count, scale = upscaler->scale;
+    struct tile row = tiles_at(&p->grid.rows, index / p->grid.columns.count);
+    struct tile column = tiles_at(&p->grid.columns, index % p->grid.columns.count);
+    struct network_step step = {upscaler->call, (int32_t)index, (int32_t)count, "upscale"};
+    char key[64];
+    struct build_context context = shape_of(upscaler, &p->grid, key);
+    int64_t height = p->grid.rows.length, width = p->grid.columns.length;
+    struct hep_argument input = {"image", {p->window, HEP_F32, HEP_SHAPE(1, CHANNELS, height, width)}};
+    struct hep_argument output = {"out", {p->result, HEP_F32, HEP_SHAPE(1, CHANNELS, height * scale, width * scale)}};
+    struct hep_plan *plan;
+    if (upscaler->call)
+        HEP_TRY(hep_call_check(upscaler->call, error));
+    take_window(p, &row, &column);
+    HEP_TRY(hep_network_ready(upscaler->network, key, build, &context, &plan, error));
+    HEP_TRY(networks_run(upscaler->call ? &step : NULL, plan, &input, 1, &output, 1, error));
+    if (!give_core(p, &row, &column))
+        return hep_fail(error, HEP_E_OUT_OF_RANGE, "the upscaler's image has a value that is not finite");
+    if (upscaler->call)
+        hep_call_progress(upscaler->call, (int32_t)index + 1, (int32_t)count, "upscale");
+    return HEP_OK;
+}
+
+enum hep_status upscaler_run(const struct upscaler *upscaler, const uint8_t *from, int64_t height, int64_t width,
+                             uint8_t *to, struct hep_error *error)
+{
+    struct passage p = {upscaler, grid_of(upscaler, height, width), from, height, width, to, NULL, NULL};
+    size_t places = (size_t)(p.grid.rows.length * p.grid.columns.length * CHANNELS);
+    p.window = malloc(places * sizeof *p.window);
+    p.result = malloc(places * (size_t)(upscaler->scale * upscaler->scale) * sizeof *p.result);
+    enum hep_status status = p.window && p.result
+                                 ? HEP_OK
+                                 : hep_fail(error, HEP_E_NO_MEMORY, "no memory for a window of %zu values", places);
+    for (int64_t i = 0; status == HEP_OK && i < p.grid.rows.count * p.grid.columns.count; i++)
+        status = run_window(&p, i, error);
+    free(p.window);
+    free(p.result);
+    return status;
+}

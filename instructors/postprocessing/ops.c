@@ -243,7 +243,7 @@ static const struct hep_operation operations[] = {
                   .measure = blend_measure, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
                   .heavy = true, .help = "images over their original, where a mask says so"),
     HEP_OPERATION("encode", encode, encode_request, encode_fields, encode_reply, encode_reply_fields,
-                  .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
+                  .permission = HEP_INTERNAL, .deadline_ms = 600000, .pure = true, .heavy = true,
                   .help = "images to files that carry their recipe, each whole or not there"),
     HEP_OPERATION("pipeline", postprocessing_pipeline, pipeline_request, pipeline_fields, pipeline_reply,
                   pipeline_reply_fields, .measure = postprocessing_measure_pipeline, .permission = HEP_INTERNAL,

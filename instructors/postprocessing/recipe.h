@@ -17,12 +17,14 @@ struct image_recipe {
     struct hep_str schedule_type;   /* A1111's name: "Karras", "Automatic"                              */
     double guidance_scale;          /* "CFG scale"                                                      */
     uint64_t seed;                  /* of this image                                                    */
-    int32_t width, height;          /* pixels                                                           */
+    int32_t width, height;          /* pixels, before it was upscaled                                   */
     struct hep_str model_hash;      /* first 10 hex digits of the weights' SHA-256                      */
     struct hep_str model;           /* name                                                             */
     double strength;                /* "Denoising strength" of img2img; 0 = left out                    */
     double mask_blur;               /* of inpainting; 0 = left out                                      */
     int32_t clip_skip;              /* web UIs' numbering; 0 and 1 are left out, as A1111 does          */
+    double upscale;                 /* "Postprocess upscale by"; 0 = left out                           */
+    struct hep_str upscaler;        /* "Postprocess upscaler": name                                     */
     struct hep_str rng;             /* "CPU" for torch-cpu noise; empty is A1111's default, GPU (philox) */
 };
 

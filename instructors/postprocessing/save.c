@@ -47,26 +47,30 @@ static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_
         .schedule_type = hep_str_of(sampler[0] ? schedule : ""),
         .guidance_scale = hep_json_num(recipe, "guidance_scale", 0),
         .seed = seed,
-        .width = width,
-        .height = height,
+        .width = (int32_t)hep_json_int(recipe, "width", width),
+        .height = (int32_t)hep_json_int(recipe, "height", height),
         .model_hash = hep_str_of(hash),
         .model = hep_str_of(hep_json_str(recipe, "model", "")),
         .strength = hep_json_num(recipe, "strength", 0),
         .mask_blur = hep_json_num(recipe, "mask_blur", 0),
         .clip_skip = (int32_t)hep_json_int(recipe, "clip_skip", 1),
         .rng = hep_str_of(strcmp(hep_json_str(recipe, "rng", ""), "torch-cpu") == 0 ? "CPU" : ""),
+        .upscale = hep_json_num(recipe, "upscale", 0),
+        .upscaler = hep_str_of(hep_json_str(recipe, "upscaler", "")),
     };
     return image_recipe_parameters(&image, parameters, error);
 }
 
-/* The request that gives this one image: its own seed, count 1. */
+/* The request that gives this one image: its own seed, count 1, if it had a seed. */
 static char *request_of(const json_t *recipe, uint64_t seed)
 {
     char text[24];
     json_t *copy = json_copy((json_t *)(uintptr_t)recipe);
     snprintf(text, sizeof text, "%" PRIu64, seed);
-    json_object_set_new(copy, "seed", seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
-    json_object_set_new(copy, "count", json_integer(1));
+    if (json_object_get(recipe, "seed")) {
+        json_object_set_new(copy, "seed", seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
+        json_object_set_new(copy, "count", json_integer(1));
+    }
     char *dumped = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(copy);
     return dumped;
@@ -109,7 +113,8 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
              image_format_extension(options->format));
     source.pixels = (const uint8_t *)images->data + (size_t)index * (size_t)(source.width * (int64_t)source.height * 3);
     if (options->recipe) {
-        HEP_TRY(parameters_of(options->recipe, seed, source.width, source.height, &parameters, error));
+        if (json_object_get(options->recipe, "prompt")) /* A1111's text begins with it */
+            HEP_TRY(parameters_of(options->recipe, seed, source.width, source.height, &parameters, error));
         request = request_of(options->recipe, seed);
     }
     source.parameters = parameters;

@@ -38,12 +38,29 @@ _heptctl() {
     --image|-i) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     --strength) return ;;
     --mask) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    --upscale) return ;;
+    --upscaler) return ;;
     --set) return ;;
     --workflow) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words workflows)" -- "$cur"); return ;;
     --priority) return ;;
     --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     esac
-    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --image --strength --mask --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --image --strength --mask --upscale --upscaler --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    ;;
+  upscale)
+    case $prev in
+    --upscaler|-u) return ;;
+    --scale|-s) return ;;
+    --width|-W) return ;;
+    --height|-H) return ;;
+    --filter) mapfile -t COMPREPLY < <(compgen -W 'lanczos bicubic bilinear nearest' -- "$cur"); return ;;
+    --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png jpeg webp' -- "$cur"); return ;;
+    --quality) return ;;
+    --set) return ;;
+    --priority) return ;;
+    --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    esac
+    words=' --upscaler --scale --width --height --filter --format --quality --set --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
     ;;
   status)
     case $prev in
@@ -224,7 +241,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate upscale status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

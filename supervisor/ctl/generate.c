@@ -1,6 +1,6 @@
 /*
- * `heptctl generate`: turns options into a workflow's configuration, sends it, follows the session (follow.c). Called
- * by main. Values are only read as numbers here; what they may be is the workflow's to say.
+ * `heptctl generate` and `heptctl upscale`: turn options into a workflow's configuration, send it, follow the session
+ * (follow.c). Called by main. Values are only read as numbers here; what they may be is the workflow's to say.
  */
 #include "common/wire.h"
 #include "supervisor/ctl/follow.h"
@@ -16,7 +16,7 @@
 enum { RETRY_MS = 100 };
 enum value_form { TEXT, INTEGER, REAL, SEED, UPLOAD /* of a file */ };
 
-/* Options that are parameters of the workflow. To add one: a row here and one in verbs.c. */
+/* Options that are parameters of a workflow, of whatever verb has them. To add one: a row here and one in verbs.c. */
 static const struct parameter {
     const char *option, *name;
     enum value_form form;
@@ -35,6 +35,10 @@ static const struct parameter {
     {"strength", "strength", REAL},
     {"image", "image", UPLOAD},
     {"mask", "mask", UPLOAD},
+    {"upscale", "upscale", REAL},
+    {"upscaler", "upscaler", TEXT},
+    {"scale", "upscale", REAL},
+    {"filter", "filter", TEXT},
 };
 
 static enum hep_status read_integer(const char *option, const char *text, bool is_seed, json_t **value,
@@ -126,7 +130,6 @@ static enum hep_status read_prompt(const struct ctl *ctl, json_t *configuration,
 
 static enum hep_status read_configuration(struct ctl *ctl, json_t *configuration, struct hep_error *error)
 {
-    HEP_TRY(read_prompt(ctl, configuration, error));
     for (size_t i = 0; i < HEP_COUNT_OF(parameters); i++) {
         const char *text = ctl_value(ctl, parameters[i].option);
         if (text)
@@ -171,14 +174,12 @@ static enum hep_status submit(struct ctl *ctl, json_t *request, json_t **accepte
 }
 
 /* With a key of chance: if the answer is lost, the same request may be asked again and is still one session. */
-static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **accepted, struct hep_error *error)
+static enum hep_status execute(struct ctl *ctl, const char *workflow, json_t *configuration, json_t **accepted,
+                               struct hep_error *error)
 {
     uint64_t chance[2] = {0};
     char key[48];
     int64_t priority;
-    const char *workflow = ctl_value(ctl, "workflow");
-    if (!workflow)
-        workflow = ctl_value(ctl, "mask") ? "inpaint" : ctl_value(ctl, "image") ? "img2img" : "txt2img";
     HEP_TRY(ctl_number(ctl, "priority", -1000, 1000, 0, &priority, error));
     if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         return hep_fail_errno(error, errno, "no random numbers");
@@ -190,12 +191,12 @@ static enum hep_status execute(struct ctl *ctl, json_t *configuration, json_t **
     return status;
 }
 
-static enum hep_status generate(struct ctl *ctl, json_t *configuration, struct hep_error *error)
+/* configuration: what the verb's arguments said; its options are added. */
+static enum hep_status run(struct ctl *ctl, const char *workflow, json_t *configuration, struct hep_error *error)
 {
     json_t *accepted = NULL, *session = NULL;
-    HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
     HEP_TRY(read_configuration(ctl, configuration, error));
-    HEP_TRY(execute(ctl, configuration, &accepted, error));
+    HEP_TRY(execute(ctl, workflow, configuration, &accepted, error));
     const char *id = hep_json_str(accepted, "session_id", "");
     enum hep_status status;
     if (ctl_flag(ctl, "no-wait")) {
@@ -216,8 +217,25 @@ static enum hep_status generate(struct ctl *ctl, json_t *configuration, struct h
 
 enum hep_status ctl_generate(struct ctl *ctl, struct hep_error *error)
 {
+    const char *workflow = ctl_value(ctl, "workflow");
+    if (!workflow)
+        workflow = ctl_value(ctl, "mask") ? "inpaint" : ctl_value(ctl, "image") ? "img2img" : "txt2img";
+    HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
     json_t *configuration = json_object();
-    enum hep_status status = generate(ctl, configuration, error);
+    enum hep_status status = read_prompt(ctl, configuration, error);
+    if (status == HEP_OK)
+        status = run(ctl, workflow, configuration, error);
+    json_decref(configuration);
+    return status;
+}
+
+enum hep_status ctl_upscale(struct ctl *ctl, struct hep_error *error)
+{
+    json_t *input = NULL;
+    HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
+    HEP_TRY(ctl_upload(ctl, ctl->words[0], &input, error));
+    json_t *configuration = json_pack("{s:o}", "input", input);
+    enum hep_status status = run(ctl, "upscale", configuration, error);
     json_decref(configuration);
     return status;
 }

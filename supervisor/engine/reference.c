@@ -33,7 +33,7 @@ json_t *hep_reference_follow(json_t *value, const char *path)
     return value;
 }
 
-/* The reference that starts at text ("${…"): its path, and how many bytes it takes. */
+/* The reference that starts at text ("${…"): its path or paths, and how many bytes it takes. */
 static enum hep_status read_path(const char *text, char path[HEP_REFERENCE_PATH_MAX], size_t *used,
                                  struct hep_error *error)
 {
@@ -43,17 +43,42 @@ static enum hep_status read_path(const char *text, char path[HEP_REFERENCE_PATH_
         return hep_fail(error, HEP_E_BAD_FIELD, "\"%.40s\" is not a reference: \"${name}\" or \"${step.field}\" is",
                         text);
     for (size_t i = 0; i < length; i++) {
-        bool dot = start[i] == '.';
-        if (!isalnum((unsigned char)start[i]) && start[i] != '_' && !dot)
-            return hep_fail(error, HEP_E_BAD_FIELD, "reference \"%.*s\" has a character that is none of a-z 0-9 _ .",
+        bool ends = start[i] == '.' || start[i] == '|'; /* a part */
+        if (!isalnum((unsigned char)start[i]) && start[i] != '_' && !ends)
+            return hep_fail(error, HEP_E_BAD_FIELD, "reference \"%.*s\" has a character that is none of a-z 0-9 _ . |",
                             (int)length, start);
-        if (dot && (i == 0 || i + 1 == length || start[i - 1] == '.'))
+        if (ends && (i == 0 || i + 1 == length || start[i - 1] == '.' || start[i - 1] == '|'))
             return hep_fail(error, HEP_E_BAD_FIELD, "reference \"%.*s\" has an empty part", (int)length, start);
     }
     memcpy(path, start, length);
     path[length] = '\0';
     *used = length + 3;
     return HEP_OK;
+}
+
+/* The next of paths ("a.b|c.d") into path; false past the last. */
+static bool next_path(const char **paths, char path[HEP_REFERENCE_PATH_MAX])
+{
+    size_t length = strcspn(*paths, "|");
+    if (length == 0)
+        return false;
+    memcpy(path, *paths, length);
+    path[length] = '\0';
+    *paths += length + ((*paths)[length] == '|');
+    return true;
+}
+
+/* What the first path gives that gives something; else JSON null. NULL: an error of the lookup. */
+static json_t *look_up(const char *paths, hep_reference_lookup *lookup, void *context, struct hep_error *error)
+{
+    char path[HEP_REFERENCE_PATH_MAX];
+    json_t *value = json_null();
+    while (json_is_null(value) && next_path(&paths, path)) {
+        value = lookup(context, path, error);
+        if (!value)
+            return NULL;
+    }
+    return value;
 }
 
 /* Text that a scalar has inside a longer string; NULL for what has none. The caller frees it. */
@@ -89,7 +114,7 @@ static enum hep_status fill_string(const char *text, FILE *out, hep_reference_lo
     for (const char *next; (next = strstr(text, "${")) != NULL; text = next + used) {
         fwrite(text, 1, (size_t)(next - text), out);
         HEP_TRY(read_path(next, path, &used, error));
-        json_t *value = lookup(context, path, error);
+        json_t *value = look_up(path, lookup, context, error);
         if (!value)
             return error ? error->code : HEP_E_NOT_FOUND;
         char *piece = text_of(value);
@@ -117,7 +142,7 @@ static enum hep_status resolve_string(const json_t *value, hep_reference_lookup 
     if (strncmp(text, "${", 2) == 0) {
         HEP_TRY(read_path(text, path, &used, error));
         if (text[used] == '\0') {
-            json_t *found = lookup(context, path, error);
+            json_t *found = look_up(path, lookup, context, error);
             if (!found)
                 return error ? error->code : HEP_E_NOT_FOUND;
             *resolved = found;
@@ -198,12 +223,14 @@ enum hep_status hep_reference_walk(const json_t *value, hep_reference_visit *vis
     } else if (json_is_array(value)) {
         json_array_foreach(value, index, member) HEP_TRY(hep_reference_walk(member, visit, context, error));
     } else if (json_is_string(value)) {
-        char path[HEP_REFERENCE_PATH_MAX];
+        char all[HEP_REFERENCE_PATH_MAX], path[HEP_REFERENCE_PATH_MAX];
         size_t used;
         const char *text = json_string_value(value);
         for (const char *next; (next = strstr(text, "${")) != NULL; text = next + used) {
-            HEP_TRY(read_path(next, path, &used, error));
-            HEP_TRY(visit(context, path, error));
+            const char *paths = all;
+            HEP_TRY(read_path(next, all, &used, error));
+            while (next_path(&paths, path))
+                HEP_TRY(visit(context, path, error));
         }
     }
     return HEP_OK;

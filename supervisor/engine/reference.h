@@ -1,6 +1,8 @@
 /*
  * References in a workflow: "${name}" and "${name.part.part}" in the strings of a JSON value. A string that is one
- * reference as a whole takes the type of what it names; inside a longer string it is put in as text.
+ * reference as a whole takes the type of what it names; inside a longer string it is put in as text. "${a.b|c.d}" is
+ * the first of several that is not absent: what a step that was skipped would have given, or else what it would have
+ * read.
  */
 #ifndef HEP_SUPERVISOR_ENGINE_REFERENCE_H
 #define HEP_SUPERVISOR_ENGINE_REFERENCE_H
@@ -9,7 +11,7 @@
 
 #include <jansson.h>
 
-enum { HEP_REFERENCE_PATH_MAX = 128 }; /* bytes of "name.part.part" with NUL */
+enum { HEP_REFERENCE_PATH_MAX = 128 }; /* bytes of "name.part.part", or of several with "|" between, with NUL */
 
 /* Gives the value of a path: a new reference, JSON null for something that is absent here (an optional field of a
    reply), or NULL with error filled for something that does not exist. */

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from heptad import DOMAINS, ENDED, Daemon, Refused, say  # noqa: E402
 
 STEPS, COUNT = 3, 2
-REQUEST = {"prompt": "a red apple", "seed": 11, "num_inference_steps": STEPS, "count": COUNT}
+REQUEST = {"prompt": "a red apple", "seed": 11, "num_inference_steps": STEPS, "count": COUNT, "upscale": 1.5, "sharpen": 0.5}
 OTHERS = ["SEGV", "ABRT", "BUS", "EXIT", "STOP"]
 # a stopped process is seen by the deadline of what it has in hand: only where that is short
 STOPPABLE = ("start.", "device/", "scheduler/")

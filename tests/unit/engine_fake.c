@@ -199,6 +199,7 @@ static const struct {
     {HEP_ROLE_MODEL, "load", true, false, "model vae session",
      "model dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
      "scheduler"},
+    {HEP_ROLE_MODEL, "load_upscaler", true, false, "upscaler session", "name fingerprint scale upscaler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},
     {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
      "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled",
@@ -220,6 +221,11 @@ static const struct {
     {HEP_ROLE_INFERENCE, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_POSTPROCESSING, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents >image", "width height"},
+    {HEP_ROLE_POSTPROCESSING, "open", true, true, "input >image", "width height"},
+    {HEP_ROLE_POSTPROCESSING, "upscale", true, true, "image upscaler scale width height filter >upscaled",
+     "width height"},
+    {HEP_ROLE_POSTPROCESSING, "enhance", true, true,
+     "image denoise color_match reference contrast sharpen sharpen_radius >enhanced", "width height"},
     {HEP_ROLE_POSTPROCESSING, "encode", true, false, "image format quality path first_index recipe", "files"},
     {HEP_ROLE_COMMUNICATION, "listen", false, false, "", "port"},
     {HEP_ROLE_COMMUNICATION, "deliver", false, false, "url body headers timeout_ms", "http_status"},
@@ -365,6 +371,12 @@ static json_t *measure(const char *type, json_t *data)
         json_object_set_new(outputs, "latents", output("f32", json_pack("[iiii]", count, 4, h, w)));
         flops = 1e8;
         unit = 1e8 * h * w / 64 * h * w / 64; /* attention */
+    } else if (strstr(type, "upscale") || strstr(type, "enhance")) {
+        json_t *shape = json_object_get(json_object_get(data, "image"), "shape");
+        ck_assert_int_eq(json_array_size(shape), 4);
+        json_object_set_new(outputs, strstr(type, "upscale") ? "upscaled" : "enhanced",
+                            output("u8", json_incref(shape)));
+        flops = 1e7;
     } else {
         json_t *shape = json_object_get(json_object_get(data, "latents"), "shape");
         ck_assert_int_eq(json_array_size(shape), 4);
@@ -401,8 +413,25 @@ static enum hep_status configure(void *context, const json_t *settings, struct h
     return HEP_OK;
 }
 
+/* Which of the session's images an encode was given. */
+static void note_images(struct fake *fake, const char *type, json_t *data)
+{
+    static const char *const names[] = {"image", "upscaled", "enhanced"};
+    for (size_t i = 0; i < HEP_COUNT_OF(names); i++) {
+        int64_t offset = hep_json_int(json_object_get(data, names[i]), "offset", -1);
+        bool written = i > 0 || strcmp(type, "postprocessing.decode") == 0;
+        if (written && offset >= 0)
+            fake->images[i] = offset;
+    }
+    if (strcmp(type, "postprocessing.encode") == 0)
+        for (size_t i = 0; i < HEP_COUNT_OF(names); i++)
+            if (hep_json_int(json_object_get(data, "image"), "offset", -1) == fake->images[i])
+                fake->encoded = names[i];
+}
+
 static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
 {
+    note_images(fake, type, data);
     if (strcmp(type, "device.list") == 0) {
         json_t *cores = json_array();
         for (int i = 0; i < fake->cores; i++)
@@ -431,6 +460,9 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
                          "bytes", (json_int_t)fake->weights_bytes, "fingerprint", "ab12", "vae_scale_factor", 8,
                          "text_encoder", ref(fake, "text"), "tokenizer", ref(fake, "tok"), "unet", ref(fake, "unet"),
                          "vae", ref(fake, "vae"), "scheduler", ref(fake, "sched"));
+    if (strcmp(type, "model.load_upscaler") == 0)
+        return json_pack("{s:s, s:s, s:i, s:o}", "name", "x4", "fingerprint", "cd34", "scale", 4, "upscaler",
+                         ref(fake, "x4"));
     if (strcmp(type, "scheduler.list") == 0)
         return json_pack("{s:[{s:s, s:[s]}]}", "schedulers", "name", "ddim", "aliases", "DDIMScheduler");
     if (strcmp(type, "scheduler.plan") == 0)

@@ -48,6 +48,8 @@ struct fake {
     int published_generation;          /* references with an older one are STALE; 0 = any           */
     json_t *deliveries;                /* data of each communication.deliver that was done, and at_ms */
     int http_status;                   /* that receivers of webhooks answer; 0 = 204                */
+    int64_t images[3];                 /* offsets of image, upscaled, enhanced in the arena                */
+    const char *encoded;               /* which of them was encoded last                                  */
     const char *silent_host;           /* URLs with this in them get no answer; NULL = all do       */
 };
 

@@ -73,7 +73,7 @@ START_TEST(a_request_runs_to_its_image)
     ck_assert(hep_json_num(view, "progress", 0) == 1.0);
     ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "seed", 0), 7);
     ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "width", 0), 64);
-    ck_assert_int_eq(json_array_size(json_object_get(view, "steps")), 7);
+    ck_assert_int_eq(json_array_size(json_object_get(view, "steps")), 10);
     json_decref(view);
     fake_run(&fake, 1000);
     ck_assert_int_eq(segments(), 0); /* the arena is gone */
@@ -496,7 +496,7 @@ static int steps_before_the_urgent(int priority)
                                  *slow = hep_engine_find(fake.engine, id);
         if (!urgent || urgent->state == HEP_SESSION_COMPLETED)
             break;
-        steps = slow ? slow->steps[4].position : 500;
+        steps = slow ? slow->steps[5].position : 500; /* denoise */
         fake_turn(&fake);
     }
     expect_completed(other);

@@ -151,11 +151,30 @@ START_TEST(a_generating_step_brings_what_it_implies)
                          "{\"type\": \"inference\", \"operation\": \"generate\"}]}}"),
                      "completed");
     ck_assert_str_eq(hep_json_str(view, "workflow_id", ""), "inference-workflow");
-    static const char *const order[] = {"step_1", "weights", "device", "text", "schedule", "denoise", "image", "file"};
+    static const char *const order[] = {"step_1",  "weights", "enlarger", "device", "text", "schedule",
+                                        "denoise", "image",   "larger",   "better", "file"};
     ck_assert_uint_eq(json_array_size(json_object_get(view, "steps")), HEP_COUNT_OF(order));
     for (size_t i = 0; i < HEP_COUNT_OF(order); i++)
         ck_assert_str_eq(hep_json_str(json_array_get(json_object_get(view, "steps"), i), "id", ""), order[i]);
     ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(view, "results"), "files")), 1);
+}
+END_TEST
+
+/* Each way through the template's optional steps: what is read is what the last step that was wanted wrote. */
+START_TEST(steps_that_are_not_wanted_leave_their_place_to_the_one_before)
+{
+    static const struct {
+        const char *wishes, *image;
+    } rows[] = {{"", "image"},
+                {", \"upscale\": 2", "upscaled"},
+                {", \"upscaler\": \"x4\"", "upscaled"},
+                {", \"sharpen\": 1", "enhanced"},
+                {", \"upscale\": 2, \"contrast\": 0.5", "enhanced"}};
+    char request[200];
+    fake_start(&fake, NULL);
+    snprintf(request, sizeof request, "{\"configuration\": {\"prompt\": \"x\"%s}}", rows[_i].wishes);
+    ck_assert_str_eq(run(request), "completed");
+    ck_assert_str_eq(fake.encoded, rows[_i].image);
 }
 END_TEST
 
@@ -427,7 +446,7 @@ START_TEST(a_valid_request_is_told_what_it_takes)
     ck_assert_int_gt(memory, hep_json_int(resources, "arena_bytes", 0));
     ck_assert_int_gt(hep_json_int(reply, "estimated_duration_ms", -1), 0);
     ck_assert_int_eq(hep_json_int(json_object_get(reply, "configuration"), "width", 0), 64);
-    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "workflow"), "steps")), 7);
+    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "workflow"), "steps")), 10);
     ck_assert_ptr_null(fake.engine->sessions); /* nothing was accepted */
     ck_assert_str_eq(run("{" APPLE "}"), "completed");
     ck_assert_int_eq(hep_json_int(view, "memory_bytes", 0), memory);
@@ -581,6 +600,7 @@ int main(void)
     tcase_set_timeout(all, 60);
     tcase_add_loop_test(all, a_condition_holds_or_not, 0, HEP_COUNT_OF(conditions));
     tcase_add_test(all, a_generating_step_brings_what_it_implies);
+    tcase_add_loop_test(all, steps_that_are_not_wanted_leave_their_place_to_the_one_before, 0, 5);
     tcase_add_test(all, what_a_step_says_goes_into_the_configuration);
     tcase_add_test(all, what_a_steps_name_stands_for_goes_into_the_configuration);
     tcase_add_test(all, a_step_that_is_not_built_says_so);

@@ -376,6 +376,8 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
                                   .model = hep_str_of("v1-5, pruned: \"x\""),
                                   .strength = 1.0 / 3,
                                   .clip_skip = 2,
+                                  .upscale = 2.5,
+                                  .upscaler = hep_str_of("x4plus"),
                                   .rng = hep_str_of("CPU")};
     char *text = NULL;
     ck_assert_int_eq(image_recipe_parameters(&recipe, &text, NULL), HEP_OK);
@@ -385,6 +387,7 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
               "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, "
               "Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, "
               "Model: \"v1-5, pruned: \\\"x\\\"\", Denoising strength: 0.3333333333333333, Clip skip: 2, RNG: CPU, "
+              "Postprocess upscale by: 2.5, Postprocess upscaler: x4plus, "
               "Version: Heptad " HEP_VERSION);
     free(text);
 }

@@ -58,6 +58,12 @@ static const struct {
     {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
      "[{\"y\": \"${a b}\"}]}}]}",
      "character"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+     "\"${session.id|b.y}\"}}]}",
+     "no parameter and no step"},
+    {"{" HEAD "\"steps\": [{\"id\": \"a\", \"type\": \"device\", \"operation\": \"list\", \"parameters\": {\"x\": "
+     "\"${session.id|}\"}}]}",
+     "an empty part"},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"colour\"}}}", "is not one of"},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"integer\", \"mni\": 1}}}", "\"mni\""},
     {"{" HEAD "\"steps\": [" STEP "], \"parameters\": {\"x\": {\"type\": \"integer\", \"min\": \"one\"}}}", "\"min\""},
@@ -173,11 +179,12 @@ START_TEST(a_reference_keeps_its_type_or_becomes_text)
         "{\"n\": 7, \"x\": 1.5, \"b\": true, \"s\": \"hi ${n}\", \"none\": null, \"o\": {\"p\": [1, 2]}}", 0, NULL);
     json_t *value = json_loads(
         "{\"a\": \"${n}\", \"b\": \"${x}\", \"c\": \"<${n}-${x}-${b}>\", \"d\": \"${o.p}\", \"e\": \"${none}\","
-        " \"f\": [\"${s}\"], \"g\": null, \"h\": \"plain $ {n}\", \"i\": \"[${none}]\"}",
+        " \"f\": [\"${s}\"], \"g\": null, \"h\": \"plain $ {n}\", \"i\": \"[${none}]\", \"j\": \"${none|o.p}\","
+        " \"k\": \"<${none|none|n|s}>\", \"l\": \"${none|none}\"}",
         0, NULL);
     json_t *expected =
         json_loads("{\"a\": 7, \"b\": 1.5, \"c\": \"<7-1.5-true>\", \"d\": [1, 2], \"f\": [\"hi ${n}\"], \"g\": null,"
-                   " \"h\": \"plain $ {n}\", \"i\": \"[]\"}",
+                   " \"h\": \"plain $ {n}\", \"i\": \"[]\", \"j\": [1, 2], \"k\": \"<7>\"}",
                    0, NULL);
     json_t *result = NULL;
     struct hep_error error;

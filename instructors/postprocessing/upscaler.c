@@ -61,11 +61,12 @@ enum hep_status upscaler_open(struct networks *networks, struct hep_instructor *
     int64_t reach = hep_rrdbnet_reach(opened.config), most = (int64_t)CONTEXT * opened.config->unshuffle;
     opened.context = reach < most ? reach : most;
     opened.longest = window ? window - window % opened.config->unshuffle : longest_window(&opened);
-    if (opened.longest <= 2 * opened.context)
+    if (opened.longest < 4 * opened.context)
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "tile",
-                              "tiles of %" PRId64 " pixels are all context; this network takes %" PRId64
-                              " on each side",
-                              window, opened.context);
+                              "tiles of %" PRId64 " pixels; this network takes %" PRId64
+                              " of context on each side, and "
+                              "tiles of at least %" PRId64,
+                              window, opened.context, 4 * opened.context);
     *upscaler = opened;
     return HEP_OK;
 }
@@ -113,8 +114,8 @@ enum hep_status upscaler_cost(const struct upscaler *upscaler, int64_t height, i
     cost->windows = grid.rows.count * grid.columns.count;
     cost->window_flops = network.flops;
     cost->flops = network.flops * (double)cost->windows;
-    cost->bytes =
-        network.peak_bytes + (uint64_t)(places * CHANNELS * (1 + upscaler->scale * upscaler->scale)) * sizeof(float);
+    cost->bytes = network.peak_bytes +
+                  (uint64_t)(places * CHANNELS * (1 + 2 * upscaler->scale * upscaler->scale)) * sizeof(float);
     return HEP_OK;
 }
 
@@ -126,8 +127,9 @@ struct passage {
     const uint8_t *from;
     int64_t height, width;
     uint8_t *to;
-    float *window; /* [3, rows.length, columns.length] in [0, 1] */
-    float *result; /* [3, rows.length · scale, columns.length · scale] */
+    float *window; /* [3, rows.length, columns.length] in [0, 1]                                   */
+    float *result; /* [3, rows.length · scale, columns.length · scale]                             */
+    float *before; /* of the window to the left, as large                                          */
 };
 
 static void take_window(const struct passage *p, const struct tile *row, const struct tile *column)
@@ -144,9 +146,9 @@ static void take_window(const struct passage *p, const struct tile *row, const s
         }
 }
 
-static uint8_t to_u8(float value)
+static uint8_t to_u8(float level)
 {
-    return value <= 0.0f ? 0 : value >= 1.0f ? 255 : (uint8_t)lrintf(value * 255.0f);
+    return level <= 0.0f ? 0 : level >= 255.0f ? 255 : (uint8_t)lrintf(level);
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -154,28 +156,67 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The core of the window, as far as the image goes. False: a value is not finite. */
-static bool give_core(const struct passage *p, const struct tile *row, const struct tile *column)
+/* What a window gives of one axis, in pixels of the result: first … last - 1, faded in from first to full. */
+struct span {
+    int64_t first, full, last;
+};
+
+/* early: it stops where the next window is faded in, and that one writes the place; else it goes on behind it, and the
+   next one fades over what is there. */
+static struct span span_of(const struct passage *p, const struct tiles *tiles, int64_t index, int64_t side, bool early)
+{
+    struct tile tile = tiles_at(tiles, index);
+    int64_t scale = p->upscaler->scale, half = tiles->context * scale / 2;
+    struct span span = {tile.core * scale, tile.core * scale, side * scale};
+    if (index > 0) {
+        span.first -= half;
+        span.full += half;
+    }
+    if (index < tiles->count - 1)
+        span.last = tile.last * scale + (early ? -half : half);
+    span.last = least(span.last, side * scale);
+    return span;
+}
+
+/* How much of the new window a place has, between first (0) and full (1). */
+static float share(const struct span *span, int64_t at)
+{
+    return at >= span->full ? 1.0f : ((float)(at - span->first) + 0.5f) / (float)(span->full - span->first);
+}
+
+/* Two windows that see a place give it nearly the same value: from the left and from above, the new one is faded in
+   over as many places as the context has, half of them on each side of the cut. False: a value is not finite. */
+static bool give_window(const struct passage *p, int64_t row, int64_t column)
 {
     int64_t scale = p->upscaler->scale, out_width = p->width * scale;
     int64_t height = p->grid.rows.length * scale, width = p->grid.columns.length * scale;
+    struct span rows = span_of(p, &p->grid.rows, row, p->height, false);
+    struct span columns = span_of(p, &p->grid.columns, column, p->width, true);
+    int64_t top = tiles_at(&p->grid.rows, row).start * scale, left = tiles_at(&p->grid.columns, column).start * scale;
+    int64_t left_before = column > 0 ? tiles_at(&p->grid.columns, column - 1).start * scale : 0;
     bool finite = true;
-    for (int64_t y = row->core * scale; y < least(row->last, p->height) * scale; y++)
-        for (int64_t x = column->core * scale; x < least(column->last, p->width) * scale; x++)
+    for (int64_t y = rows.first; y < rows.last; y++)
+        for (int64_t x = columns.first; x < columns.last; x++)
             for (int64_t c = 0; c < CHANNELS; c++) {
-                float value = p->result[(c * height + y - row->start * scale) * width + x - column->start * scale];
+                uint8_t *to = &p->to[(y * out_width + x) * CHANNELS + c];
+                float value = p->result[(c * height + y - top) * width + x - left];
+                if (x < columns.full) {
+                    float before = p->before[(c * height + y - top) * width + x - left_before];
+                    value = before + share(&columns, x) * (value - before);
+                }
+                value *= 255.0f;
                 finite = finite && isfinite(value);
-                p->to[(y * out_width + x) * CHANNELS + c] = to_u8(value);
+                *to = to_u8(y < rows.full ? *to + share(&rows, y) * (value - *to) : value);
             }
     return finite;
 }
 
-static enum hep_status run_window(const struct passage *p, int64_t index, struct hep_error *error)
+static enum hep_status run_window(struct passage *p, int64_t index, struct hep_error *error)
 {
     const struct upscaler *upscaler = p->upscaler;
     int64_t count = p->grid.rows.count * p->grid.columns.count, scale = upscaler->scale;
-    struct tile row = tiles_at(&p->grid.rows, index / p->grid.columns.count);
-    struct tile column = tiles_at(&p->grid.columns, index % p->grid.columns.count);
+    int64_t row = index / p->grid.columns.count, column = index % p->grid.columns.count;
+    struct tile rows = tiles_at(&p->grid.rows, row), columns = tiles_at(&p->grid.columns, column);
     struct network_step step = {upscaler->call, (int32_t)index, (int32_t)count, "upscale"};
     char key[64];
     struct build_context context = shape_of(upscaler, &p->grid, key);
@@ -185,29 +226,34 @@ static enum hep_status run_window(const struct passage *p, int64_t index, struct
     struct hep_plan *plan;
     if (upscaler->call)
         HEP_TRY(hep_call_check(upscaler->call, error));
-    take_window(p, &row, &column);
+    take_window(p, &rows, &columns);
     HEP_TRY(hep_network_ready(upscaler->network, key, build, &context, &plan, error));
     HEP_TRY(networks_run(upscaler->call ? &step : NULL, plan, &input, 1, &output, 1, error));
-    if (!give_core(p, &row, &column))
+    if (!give_window(p, row, column))
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "the upscaler's image has a value that is not finite");
     if (upscaler->call)
         hep_call_progress(upscaler->call, (int32_t)index + 1, (int32_t)count, "upscale");
+    float *result = p->result;
+    p->result = p->before;
+    p->before = result;
     return HEP_OK;
 }
 
 enum hep_status upscaler_run(const struct upscaler *upscaler, const uint8_t *from, int64_t height, int64_t width,
                              uint8_t *to, struct hep_error *error)
 {
-    struct passage p = {upscaler, grid_of(upscaler, height, width), from, height, width, to, NULL, NULL};
+    struct passage p = {upscaler, grid_of(upscaler, height, width), from, height, width, to, NULL, NULL, NULL};
     size_t places = (size_t)(p.grid.rows.length * p.grid.columns.length * CHANNELS);
     p.window = malloc(places * sizeof *p.window);
     p.result = malloc(places * (size_t)(upscaler->scale * upscaler->scale) * sizeof *p.result);
-    enum hep_status status = p.window && p.result
+    p.before = malloc(places * (size_t)(upscaler->scale * upscaler->scale) * sizeof *p.before);
+    enum hep_status status = p.window && p.result && p.before
                                  ? HEP_OK
                                  : hep_fail(error, HEP_E_NO_MEMORY, "no memory for a window of %zu values", places);
     for (int64_t i = 0; status == HEP_OK && i < p.grid.rows.count * p.grid.columns.count; i++)
         status = run_window(&p, i, error);
     free(p.window);
     free(p.result);
+    free(p.before);
     return status;
 }

@@ -24,8 +24,8 @@ struct upscaler {
 };
 
 /* upscaler: the published bundle. window: the longest side of a window in pixels, 0 = by the network; call may be NULL.
-   OUT_OF_RANGE: a window that is all context; UNSUPPORTED: a network for other images than RGB; errors of
-   networks_get. */
+   OUT_OF_RANGE: a window of less than four times its context; UNSUPPORTED: a network for other images than RGB; errors
+   of networks_get. */
 enum hep_status upscaler_open(struct networks *networks, struct hep_instructor *self,
                               const struct hep_tensor_ref *weights, int64_t window, struct hep_call *call,
                               struct upscaler *upscaler, struct hep_error *error);

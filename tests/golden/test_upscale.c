@@ -117,19 +117,20 @@ START_TEST(an_image_gets_the_pixels_that_the_network_gives)
 }
 END_TEST
 
-/* The tiny networks see 34 places to each side and a tile has 32 of context: what is left out is the most that can be.
-   Stated in docs/postprocessing.md: no value differs by more than one level, hardly any by that. */
+/* The tiny networks see 34 places to each side; a tile has 32 of context, 16 where it fades out. Stated in
+   docs/postprocessing.md: no value differs by more than one level; one in a hundred by that in bf16, whose last bit is
+   worth more, and hardly any in f32. */
 START_TEST(tiles_give_what_the_whole_gives)
 {
-    const int64_t height = 120, width = 170;
+    const int64_t factor = files[_i].scale == 2 ? 2 : 1, height = 140 * factor, width = 230 * factor;
     begin(files[_i].file);
     uint8_t *image = paint(height, width);
-    struct upscaler whole = open_upscaler(256), tiled = open_upscaler(files[_i].scale == 2 ? 140 : 80);
+    struct upscaler whole = open_upscaler(512), tiled = open_upscaler(files[_i].scale == 2 ? 256 : 128);
     struct upscaler_cost all, one;
     ck_assert_ok(upscaler_cost(&whole, height, width, &all, error));
     ck_assert_ok(upscaler_cost(&tiled, height, width, &one, error));
     ck_assert_int_eq(all.windows, 1);
-    ck_assert_int_gt(one.windows, 2);
+    ck_assert_int_eq(one.windows, 6);
     ck_assert_uint_lt(one.bytes, all.bytes);
     uint8_t *want = run(&whole, image, height, width), *got = run(&tiled, image, height, width);
     int64_t values = height * width * whole.scale * whole.scale * 3, differ = 0, worst = 0;
@@ -141,7 +142,7 @@ START_TEST(tiles_give_what_the_whole_gives)
     printf("x%d %s: %d windows, %d of %d values differ, worst %d of 255 levels\n", (int)whole.scale,
            hep_dtype_name(dtype), (int)one.windows, (int)differ, (int)values, (int)worst);
     ck_assert_int_le(worst, 1);
-    ck_assert_int_le(differ, values / 1000);
+    ck_assert_int_le(differ, values / (dtype == HEP_F32 ? 10000 : 100));
     free(image), free(want), free(got);
     finish();
 }
@@ -151,12 +152,12 @@ START_TEST(memory_is_that_of_one_window_whatever_the_size)
 {
     struct upscaler_cost small, large;
     begin(files[_i].file);
-    struct upscaler upscaler = open_upscaler(160);
-    ck_assert_ok(upscaler_cost(&upscaler, 160, 160, &small, error));
+    struct upscaler upscaler = open_upscaler(320);
+    ck_assert_ok(upscaler_cost(&upscaler, 320, 320, &small, error));
     ck_assert_ok(upscaler_cost(&upscaler, 3000, 4000, &large, error));
     ck_assert_uint_le(large.bytes, small.bytes + 4096);
-    ck_assert_int_gt(large.windows, 100);
-    ck_assert_double_gt(large.flops, 100 * small.flops);
+    ck_assert_int_gt(large.windows, 50);
+    ck_assert_double_gt(large.flops, 50 * small.flops);
     finish();
 }
 END_TEST
@@ -291,7 +292,7 @@ static const struct {
     {{.scale = 2, .width = 30}, 16, 20, HEP_E_CONFLICT, "scale"},
     {{.scale = 60}, 400, 400, HEP_E_OUT_OF_RANGE, "scale"},
     {{.scale = 2}, 0, 20, HEP_E_BAD_REFERENCE, "image"},
-    {{.scale = 2, .tile = 60, .upscaler = {.dtype = HEP_U8}}, 16, 20, HEP_E_OUT_OF_RANGE, "tile"},
+    {{.scale = 2, .tile = 100, .upscaler = {.dtype = HEP_U8}}, 16, 20, HEP_E_OUT_OF_RANGE, "tile"},
     {{.width = 17000, .upscaler = {.dtype = HEP_U8}}, 16, 20, HEP_E_OUT_OF_RANGE, "scale"},
 };
 
@@ -314,11 +315,11 @@ START_TEST(a_cancelled_call_ends_between_two_windows)
 {
     struct hep_error why = {0};
     struct size_reply size;
-    int checks = 40;
+    int checks = 200;
     begin(files[0].file);
     uint8_t *image = paint(150, 200);
     call.checks_left = &checks;
-    struct upscale_request request = {.upscaler = model.upscaler, .tile = 80};
+    struct upscale_request request = {.upscaler = model.upscaler, .tile = 128};
     ck_assert_ptr_null(upscale(request, image, 150, 200, &size, &why));
     ck_assert_int_eq(why.code, HEP_E_CANCELLED);
     free(image);

@@ -8,6 +8,7 @@
 #include "common/crash_point.h"
 #include "instructors/postprocessing/blend.h"
 #include "instructors/postprocessing/open_ops.h"
+#include "instructors/postprocessing/region_ops.h"
 #include "instructors/postprocessing/save.h"
 #include "instructors/postprocessing/state.h"
 
@@ -239,6 +240,13 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("open", open_input, open_request, open_fields, open_reply, open_reply_fields, .measure = open_measure,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "an image file that a client gave, as pixels of a size"),
+    HEP_OPERATION("open_region", open_region, open_region_request, open_region_fields, open_region_reply,
+                  open_region_reply_fields, .measure = measure_open_region, .permission = HEP_INTERNAL,
+                  .deadline_ms = 60000, .pure = true, .heavy = true,
+                  .help = "the part of an image that a mask covers, at the size that it is worked at"),
+    HEP_OPERATION("paste_region", paste_region, paste_region_request, paste_region_fields, paste_region_reply,
+                  paste_region_reply_fields, .measure = measure_paste_region, .permission = HEP_INTERNAL,
+                  .deadline_ms = 60000, .pure = true, .heavy = true, .help = "what was made of that part, in its place"),
     HEP_OPERATION("blend", blend, blend_request, blend_fields, blend_reply, blend_reply_fields,
                   .measure = blend_measure, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
                   .heavy = true, .help = "images over their original, where a mask says so"),

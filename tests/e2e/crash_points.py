@@ -8,6 +8,7 @@ Without --budget: every point, every hit, SIGKILL and in turn another way to die
 hit 1 of every point in any case. The last line is JSON; exit status 0 only if nothing was wrong."""
 
 import argparse
+import base64
 import hashlib
 import itertools
 import json
@@ -26,6 +27,7 @@ OTHERS = ["SEGV", "ABRT", "BUS", "EXIT", "STOP"]
 # a stopped process is seen by the deadline of what it has in hand: only where that is short
 STOPPABLE = ("start.", "device/", "scheduler/")
 NEEDS_PACKING = "model.segment_"
+NEEDS_IMAGE = ("input.", "postprocessing.input_opened", "conditioning.image_")
 HITS_MAX = 400
 
 
@@ -51,16 +53,35 @@ class Runner:
         self.keys = itertools.count()
         self.weights = None
         self.descriptors = None
-        self.expected = None
+        self.expected = {}
+        self.workflow = "txt2img"
+        self.image = None  # bytes of an image that was made here
 
     # -- requests
+    def put(self, data):
+        """Gives a file, from its beginning again if the daemon dies meanwhile."""
+        end, half, name = time.monotonic() + 20, len(data) // 2, f"u{next(self.keys)}"
+        while True:
+            try:
+                for offset, part in ((0, data[:half]), (half, data[half:])):
+                    said = self.daemon.control.call("input.put", {
+                        "upload": name, "offset": offset, "data": base64.b64encode(part).decode(), "end": offset > 0})
+                return said["input"]
+            except (OSError, Refused) as error:
+                if time.monotonic() > end:
+                    raise Wrong(f"the image is not taken: {error}")
+                self.daemon.wait_control()
+
     def submit(self, key):
         """Sends until there is an answer: the same key is the same session."""
-        end = time.monotonic() + 20
+        end, configuration = time.monotonic() + 20, dict(REQUEST)
+        if self.workflow == "img2img":
+            self.put(self.image + key.encode())  # a file that is new each time: it is written and named
+            configuration["image"] = self.put(self.image)
         while True:
             try:
                 return self.daemon.control.call("workflow.execute", {
-                    "workflow_id": "txt2img", "configuration": REQUEST, "idempotency_key": key})["session_id"]
+                    "workflow_id": self.workflow, "configuration": configuration, "idempotency_key": key})["session_id"]
             except (OSError, Refused) as error:
                 if time.monotonic() > end or (isinstance(error, Refused) and not error.error.get("retryable")):
                     raise Wrong(f"not accepted: {error}")
@@ -93,7 +114,7 @@ class Runner:
     # -- the oracle
     def check_session(self, view):
         expect(view["status"] == "completed", f"the session {view['status']}: {view.get('error')}")
-        expect(self.hashes(view) == self.expected, "the images differ")
+        expect(self.hashes(view) == self.expected[view["workflow_id"]], "the images differ")
         done = dict(self.daemon.rows(
             "select json_extract(data, '$.step'), count(*) from events where name = 'session.step' and "
             "json_extract(data, '$.session') = ? and json_extract(data, '$.status') = 'done' group by 1",
@@ -229,6 +250,7 @@ class Runner:
         return fired
 
     def run(self, program, point, hit, way):
+        self.workflow = "img2img" if point.startswith(NEEDS_IMAGE) else "txt2img"
         if program == "heptad":
             fired = self.run_supervisor(point, hit, way)
         else:
@@ -239,8 +261,11 @@ class Runner:
     def prepare(self):
         self.daemon.start()
         self.daemon.wait_ready()
-        self.expected = self.hashes(self.generate())
-        expect(len(self.expected) == COUNT, "not all images are there")
+        made = self.generate()
+        self.image = Path(made["results"]["files"][0]["path"]).read_bytes()
+        for self.workflow in ("img2img", "txt2img"):
+            self.expected[self.workflow] = self.hashes(self.generate())
+            expect(len(self.expected[self.workflow]) == COUNT, "not all images are there")
         self.generate()
         time.sleep(0.2)
         self.weights = len(self.daemon.segments("weights"))

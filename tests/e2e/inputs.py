@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from heptad import ENDED, Daemon, Refused, say  # noqa: E402
 
 SIDE = 64
-REQUEST = {"prompt": "a green apple", "seed": 7, "num_inference_steps": 24, "strength": 0.8}
+REQUEST = {"prompt": "a green apple", "seed": 7, "num_inference_steps": 12, "strength": 0.8}
 DOMAINS = ("postprocessing", "conditioning", "scheduler", "inference", "model")
 
 
@@ -165,6 +165,7 @@ def check_uploads(daemon):
 def check_images(daemon, image, mask):
     """The bytes of each workflow undisturbed; they are made of the image, keep what the mask says, and carry their recipe."""
     expected = {"img2img": {"image": image}, "inpaint": {"image": image, "mask": mask, "mask_blur": 0},
+                "inpaint-region": {"image": image, "mask": mask, "mask_blur": 0, "padding": 4},
                 "txt2img-hires": {"strength": None, "hires_strength": 0.6, "num_inference_steps": 6}}
     for workflow, configuration in expected.items():
         views = [run(daemon, workflow, **configuration) for _ in range(2)]
@@ -258,7 +259,7 @@ def check_http(daemon, image):
 def check_heptctl(daemon, options, expected):
     (daemon.work / "in.png").write_bytes(PICTURE)
     (daemon.work / "mask.png").write_bytes(MASK)
-    common = [options.bin / "heptctl", "--state", daemon.state, "--json", "generate", REQUEST["prompt"], "--seed", "7", "--steps", "24",
+    common = [options.bin / "heptctl", "--state", daemon.state, "--json", "generate", REQUEST["prompt"], "--seed", "7", "--steps", "12",
               "--strength", "0.8", "--image", daemon.work / "in.png"]
     for more, workflow in ([], "img2img"), (["--mask", daemon.work / "mask.png", "--set", "mask_blur=0"], "inpaint"):
         made = subprocess.run(list(map(str, common + more)), stdout=subprocess.PIPE, check=True, timeout=60)

@@ -2,6 +2,7 @@
 #include "instructors/postprocessing/blur.h"
 #include "instructors/postprocessing/image_read.h"
 #include "instructors/postprocessing/open.h"
+#include "instructors/postprocessing/region.h"
 #include "tests/support/check_status.h"
 
 #include <openssl/evp.h>
@@ -204,6 +205,39 @@ START_TEST(a_blur_keeps_the_sum_and_the_middle)
 }
 END_TEST
 
+START_TEST(a_region_is_what_the_mask_covers_in_the_shape_that_is_worked_at)
+{
+    enum { W = 100, H = 60 };
+    static uint8_t mask[W * H];
+    /* from … to of the mask, padding, size that is worked at → the region; the first as A1111 computes them */
+    static const struct {
+        int left, top, right, bottom, padding, out_width, out_height;
+        struct region expected;
+    } rows[] = {{40, 20, 50, 30, 4, 64, 64, {36, 16, 18, 18}}, {40, 20, 60, 30, 0, 64, 64, {40, 15, 20, 20}},
+                {0, 0, 20, 10, 0, 64, 64, {0, 0, 20, 20}},     {80, 50, 100, 60, 0, 64, 64, {80, 40, 20, 20}},
+                {10, 10, 20, 50, 0, 128, 64, {0, 10, 80, 40}}, {0, 0, 100, 60, 32, 64, 64, {0, 0, 100, 60}},
+                {50, 30, 51, 31, 0, 64, 128, {50, 30, 1, 2}},  {5, 5, 95, 15, 0, 64, 128, {5, 0, 90, 60}}};
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        struct region region;
+        memset(mask, 0, sizeof mask);
+        for (int y = rows[i].top; y < rows[i].bottom; y++)
+            memset(mask + y * W + rows[i].left, 1, (size_t)(rows[i].right - rows[i].left));
+        ck_assert_int_eq(
+            region_find(mask, W, H, rows[i].padding, rows[i].out_width, rows[i].out_height, &region, &error), HEP_OK);
+        ck_assert_msg(memcmp(&region, &rows[i].expected, sizeof region) == 0, "row %zu: %d %d %d %d", i, (int)region.x,
+                      (int)region.y, (int)region.width, (int)region.height);
+    }
+    struct region region = {1, 0, 2, 2};
+    const uint8_t image[12] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, part[8] = {2, 3, 4, 5, 8, 9, 10, 11};
+    uint8_t cut[8];
+    region_cut(image, 3, 2, &region, cut);
+    ck_assert_int_eq(memcmp(cut, part, sizeof cut), 0);
+    memset(mask, 0, sizeof mask);
+    ck_assert_int_eq(region_find(mask, W, H, 4, 64, 64, &region, &error), HEP_E_OUT_OF_RANGE);
+    ck_assert_str_eq(error.field, "mask");
+}
+END_TEST
+
 /* ---- opening -------------------------------------------------------------------------------------------------------
  */
 static char folder[64];
@@ -331,6 +365,7 @@ int main(void)
     tcase_add_test(tcase, a_size_that_is_the_same_changes_nothing);
     tcase_add_test(tcase, modes_stretch_cut_off_or_draw_out);
     tcase_add_test(tcase, a_blur_keeps_the_sum_and_the_middle);
+    tcase_add_test(tcase, a_region_is_what_the_mask_covers_in_the_shape_that_is_worked_at);
     tcase_add_test(tcase, an_input_is_opened_as_image_mask_or_alpha);
     tcase_add_test(tcase, an_input_is_brought_to_a_size);
     tcase_add_test(tcase, what_cannot_be_opened_says_why);

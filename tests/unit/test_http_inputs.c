@@ -134,6 +134,12 @@ START_TEST(who_leaves_in_the_middle_leaves_nothing_behind)
         send_text(fd, (const char *)file, (size_t)(i + 1) * 300000);
         close(fd);
     }
+    struct http_counters counters = {.connections = 1};
+    for (int tries = 0; tries < 1000 && counters.connections + counters.waiting > 0; tries++) {
+        usleep(10000);
+        http_counters(door.server, &counters);
+    }
+    ck_assert_int_eq(counters.connections + counters.waiting, 0);
     expect_whole(1000, 0);
 }
 END_TEST

@@ -8,6 +8,7 @@
 #include "common/limits.h"
 
 #include "nn/weights/folder.h"
+#include "nn/weights/shards.h"
 #include "nn/weights/upscaler_config.h"
 
 #include <stdio.h>
@@ -68,44 +69,45 @@ static enum hep_status add_file(struct hep_component *component, int folder, con
     return HEP_OK;
 }
 
-static size_t file_of(const struct hep_component *component, const char *path)
+/* Whether each weight is in the file that the index says, and no other is in them. */
+static enum hep_status check_shards(const struct hep_component *component, const json_t *index, const char *index_path,
+                                    const struct hep_shards *shards, struct hep_error *error)
 {
-    size_t i = 0;
-    while (i < component->file_count && strcmp(hep_safetensors_name(component->files[i]), path) != 0)
-        i++;
-    return i;
+    const char *weight;
+    json_t *value;
+    json_object_foreach(json_object_get(index, "weight_map"), weight, value)
+    {
+        const struct hep_safetensors *file = component->files[hep_shards_of(shards, index, weight)];
+        if (!hep_safetensors_find(file, weight))
+            return hep_fail(error, HEP_E_BAD_MODEL, "'%.150s' says that '%.100s' is in '%.150s', but it is not",
+                            index_path, weight, hep_safetensors_name(file));
+    }
+    for (size_t f = 0; f < shards->count; f++)
+        for (size_t i = 0; i < hep_safetensors_count(component->files[f]); i++) {
+            weight = hep_safetensors_at(component->files[f], i)->name;
+            if (hep_shards_of(shards, index, weight) != f)
+                return hep_fail(error, HEP_E_BAD_MODEL, "'%.150s' holds '%.100s', which '%.150s' does not say",
+                                hep_safetensors_name(component->files[f]), weight, index_path);
+        }
+    return HEP_OK;
 }
 
-/* Opens every shard that the index names, and checks that each key is in the shard that it is said to be in. */
+/* Opens every shard that the index names. */
 static enum hep_status open_shards(struct hep_component *component, int folder, const char *index_path,
                                    struct hep_error *error)
 {
     json_t *index;
+    struct hep_shards shards = {0};
+    char path[HEP_PATH_MAX];
     HEP_TRY(hep_folder_read_json(folder, index_path, &index, error));
-    enum hep_status status = HEP_OK;
-    json_t *map = json_object_get(index, "weight_map"), *value;
-    const char *key;
-    if (!json_is_object(map) || json_object_size(map) == 0)
-        status = hep_fail(error, HEP_E_BAD_MODEL, "'%.200s' has no 'weight_map'", index_path);
-    json_object_foreach(map, key, value)
-    {
-        char path[HEP_PATH_MAX];
-        if (status != HEP_OK)
-            break;
-        if (!json_is_string(value)) {
-            status =
-                hep_fail(error, HEP_E_BAD_MODEL, "'%.150s': the file of '%.100s' is not a string", index_path, key);
-            break;
-        }
-        HEP_TRY_DONE(status, join(component, json_string_value(value), path, sizeof path, error));
-        size_t i = file_of(component, path);
-        if (i == component->file_count)
-            HEP_TRY_DONE(status, add_file(component, folder, path, error));
-        if (!hep_safetensors_find(component->files[i], key))
-            status = hep_fail(error, HEP_E_BAD_MODEL, "'%.150s' says that '%.100s' is in '%.150s', but it is not",
-                              index_path, key, path);
+    enum hep_status status = hep_shards_read(index, index_path, &shards, error);
+    for (size_t i = 0; status == HEP_OK && i < shards.count; i++) {
+        status = join(component, shards.names[i], path, sizeof path, error);
+        if (status == HEP_OK)
+            status = add_file(component, folder, path, error);
     }
-done:
+    if (status == HEP_OK)
+        status = check_shards(component, index, index_path, &shards, error);
     json_decref(index);
     return status;
 }

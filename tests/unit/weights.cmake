@@ -5,3 +5,7 @@ hep_test(test_upscaler_file SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_upscaler
 hep_test(test_model_configs SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_configs.c LIBS hep_bench LABELS unit)
 hep_test(test_write_model SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_write_model.c LIBS hep_bench LABELS unit)
 hep_test(test_compare SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_compare.c LIBS hep_eval m LABELS unit)
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME check_pickle COMMAND Python3::Interpreter ${CMAKE_SOURCE_DIR}/tests/unit/check_pickle.py
+  ${CMAKE_SOURCE_DIR}/scripts/pickle-to-safetensors)
+set_tests_properties(check_pickle PROPERTIES LABELS unit TIMEOUT 60)

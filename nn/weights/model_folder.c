@@ -180,6 +180,10 @@ static enum hep_status check_pipeline(const struct hep_model *model, struct hep_
                  class);
         return hep_hint(error, "supported are Stable Diffusion 1.x, 2.x and XL");
     }
+    if (row->pair && hep_model_has(model, "text_encoder_2") && !hep_model_has(model, "text_encoder")) {
+        hep_fail(error, HEP_E_UNSUPPORTED, "'model_index.json': this is an SDXL refiner, which is not run");
+        return hep_hint(error, "use the base model: its images need no refiner");
+    }
     if (hep_model_has(model, "text_encoder_2") != row->pair || hep_model_has(model, "tokenizer_2") != row->pair)
         return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json': a %s has %s", class,
                         row->pair ? "'text_encoder_2' and 'tokenizer_2'" : "no 'text_encoder_2' and no 'tokenizer_2'");

@@ -181,6 +181,43 @@ START_TEST(an_inpainting_model_is_one_by_its_channels)
 }
 END_TEST
 
+static bool refiner(struct hep_safetensors_source *tensor)
+{
+    static const _Float16 label[64 * 80];
+    static char names[TENSORS_MAX][96];
+    static size_t named;
+    if (is_of(tensor, "conditioner.embedders.0."))
+        return false;
+    if (is_of(tensor, "conditioner.embedders.1.")) {
+        char *name = names[named++];
+        snprintf(name, sizeof names[0], "conditioner.embedders.0.%s",
+                 tensor->name + strlen("conditioner.embedders.1."));
+        tensor->name = name;
+    }
+    if (strcmp(tensor->name, "model.diffusion_model.label_emb.0.0.weight") == 0) {
+        tensor->shape = HEP_SHAPE(64, 80); /* 40 and 5 sinusoids of 8 */
+        tensor->data = label;
+    }
+    return true;
+}
+
+START_TEST(a_refiner_is_recognised_with_its_only_text_encoder)
+{
+    HEP_CLEANUP(hep_checkpoint_close) struct hep_checkpoint *checkpoint = NULL;
+    HEP_CLEANUP(hep_component_close) struct hep_component *encoder = NULL;
+    struct hep_model *model = NULL;
+    make_file("tiny-sdxl.safetensors", refiner, NULL);
+    ck_assert_ok(hep_checkpoint_open(path, NULL, NULL, &checkpoint, error));
+    ck_assert_str_eq(hep_checkpoint_family(checkpoint), "sdxl_refiner");
+    ck_assert_ok(hep_checkpoint_component(checkpoint, "text_encoder_2", &encoder, error));
+    ck_assert_ptr_nonnull(
+        hep_weight_table_find(hep_component_table(encoder), "text_model.encoder.layers.2.self_attn.v_proj.bias"));
+    const json_t *unet = hep_checkpoint_json(checkpoint, "unet/config.json");
+    ck_assert_int_eq(hep_json_int(unet, "addition_time_embed_dim", 0), 8);
+    ck_assert_fails(hep_model_open(path, &model, error), HEP_E_UNSUPPORTED); /* it is not run */
+}
+END_TEST
+
 /* ---- float types ------------------------------------------------------------------------------------------------- */
 static uint8_t *narrow[TENSORS_MAX];
 static size_t narrowed;
@@ -446,6 +483,7 @@ int main(void)
     tcase_add_test(tcase, metadata_keys_and_what_lies_beside_a_file_say_what_it_predicts);
     tcase_add_test(tcase, the_spread_of_a_bias_tells_what_sd2_predicts);
     tcase_add_test(tcase, an_inpainting_model_is_one_by_its_channels);
+    tcase_add_test(tcase, a_refiner_is_recognised_with_its_only_text_encoder);
     tcase_add_test(tcase, weights_in_fp8_are_widened_exactly);
     tcase_add_test(tcase, a_vae_comes_from_a_file_or_a_folder_of_its_own);
     tcase_add_loop_test(tcase, a_file_that_is_no_model_says_what_it_is_or_lacks, 0, HEP_COUNT_OF(refusals));

@@ -55,38 +55,33 @@ void hep_evaluation_tolerances(enum hep_dtype dtype, double *least, double *larg
     }
 }
 
-static enum hep_status open_file(struct hep_evaluation *evaluation, const char *path, struct hep_error *error)
+/* Whether path is the folder of one component; what it is instead, hep_model_open says. */
+static bool is_component_folder(const char *path)
 {
-    char parent[HEP_PATH_MAX];
     int folder;
-    snprintf(parent, sizeof parent, "%s", path);
-    char *slash = strrchr(parent, '/');
-    const char *file = slash ? slash + 1 : parent;
-    if (slash)
-        *slash = '\0';
-    HEP_TRY(hep_folder_open(!slash ? "." : parent[0] ? parent : "/", &folder, error));
-    enum hep_status status =
-        hep_component_open_file(folder, file, evaluation->network->component, &evaluation->component, error);
+    if (hep_folder_open(path, &folder, NULL) != HEP_OK)
+        return false;
+    bool is = !hep_folder_has_file(folder, "model_index.json") && hep_folder_has_file(folder, "config.json");
     close(folder);
-    return status;
+    return is;
 }
 
-static enum hep_status open_component(struct hep_evaluation *evaluation, const char *model_dir, struct hep_error *error)
+static enum hep_status open_component(struct hep_evaluation *evaluation, const char *path, struct hep_error *error)
 {
-    const char *name = evaluation->network->component;
-    struct stat state;
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    const char *name = evaluation->network->component, *variant = evaluation->options.variant;
+    char file[HEP_PATH_MAX];
     int folder;
-    if (stat(model_dir, &state) == 0 && S_ISREG(state.st_mode))
-        return open_file(evaluation, model_dir, error);
-    HEP_TRY(hep_folder_open(model_dir, &folder, error));
     enum hep_status status;
-    if (!hep_folder_has_file(folder, "model_index.json") && hep_folder_has_file(folder, "config.json")) {
-        status = hep_component_open(folder, "", name, evaluation->options.variant, &evaluation->component, error);
+    if (is_component_folder(path)) {
+        HEP_TRY(hep_folder_open(path, &folder, error));
+        status = hep_component_open(folder, "", name, variant, &evaluation->component, error);
+    } else if (hep_component_kind_find(name)->derive) { /* it is one file */
+        HEP_TRY(hep_folder_open_parent(path, &folder, file, error));
+        status = hep_component_open_file(folder, file, name, &evaluation->component, error);
     } else {
-        HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-        status = hep_model_open(model_dir, &model, error);
-        if (status == HEP_OK)
-            status = hep_model_component(model, name, evaluation->options.variant, &evaluation->component, error);
+        HEP_TRY(hep_model_open(path, &model, error));
+        return hep_model_component(model, name, variant, &evaluation->component, error);
     }
     close(folder);
     return status;

@@ -22,8 +22,8 @@ struct hep_evaluation_options {
     int repeats;          /* 0: run once; n: run n times more with per-step times, the least is kept    */
 };
 
-/* model_dir: a diffusers model, the folder of one component, or the file of an upscaler. NOT_FOUND, BAD_MODEL,
- * BAD_FILE, UNSUPPORTED. */
+/* model_dir: a diffusers model, the folder of one component, or a single file: a model or an upscaler. NOT_FOUND,
+   BAD_MODEL, BAD_FILE, UNSUPPORTED. */
 enum hep_status hep_evaluation_create(const char *network, const char *model_dir,
                                       const struct hep_evaluation_options *options, struct hep_evaluation **evaluation,
                                       struct hep_error *error);

@@ -39,3 +39,15 @@ set_tests_properties(update-plans PROPERTIES LABELS golden TIMEOUT 120 SKIP_RETU
 add_test(NAME hep_bench_plans COMMAND hep-bench unet --arch sdxl --plan-only --json)
 set_tests_properties(hep_eval_check hep_eval_upscaler hep_eval_stages hep_eval_plan hep_eval_tolerance hep_eval_wrong_file hep_bench_plans
   PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "OMP_WAIT_POLICY=passive")
+# Single files give what their folders give: the goldens are the folders'.
+foreach(case "unet tiny-sd15 unet/tiny-sd15" "unet tiny-sd2 unet/tiny-sd2" "unet tiny-sdxl unet/tiny-sdxl"
+    "vae_decoder tiny-sd15 vae/tiny-sd15" "vae_encoder tiny-sdxl vae/tiny-sdxl" "text_encoder tiny-sd2 text/tiny-sd2.text_encoder"
+    "text_encoder_2 tiny-sdxl text/tiny-sdxl.text_encoder_2")
+  separate_arguments(case)
+  list(GET case 0 network)
+  list(GET case 1 model)
+  list(GET case 2 golden)
+  add_test(NAME hep_eval_file_${network}_${model} COMMAND hep-eval ${network} ${HEP_GOLDENS}/single-file/${model}.safetensors
+    ${HEP_GOLDENS}/goldens/${golden}.safetensors --check)
+  set_tests_properties(hep_eval_file_${network}_${model} PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "OMP_WAIT_POLICY=passive")
+endforeach()

@@ -4,9 +4,11 @@
  */
 #include "nn/eval/arch.h"
 #include "nn/models/networks.h"
+#include "nn/weights/family.h"
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct hep_error error;
@@ -167,6 +169,70 @@ START_TEST(clip_skip_counts_from_the_last_layer_and_has_a_range)
 }
 END_TEST
 
+/* ---- configurations that follow from the shapes of a single file ---- */
+
+static const struct {
+    const char *arch, *family, *component, *networks[2];
+    int text_embeds;
+} derived[] = {
+    {"sd15", "sd1", "unet", {"unet"}, 0},
+    {"sd15", "sd1", "vae", {"vae_encoder", "vae_decoder"}, 0},
+    {"sd15", "sd1", "text_encoder", {"text_encoder"}, 0},
+    {"sd21", "sd2", "unet", {"unet"}, 0},
+    {"sd21", "sd2", "text_encoder", {"text_encoder"}, 0},
+    {"sdxl", "sdxl", "unet", {"unet"}, 1280},
+    {"sdxl", "sdxl", "vae", {"vae_encoder", "vae_decoder"}, 0},
+    {"sdxl", "sdxl", "text_encoder", {"text_encoder"}, 0},
+    {"sdxl", "sdxl", "text_encoder_2", {"text_encoder_2"}, 0},
+};
+
+/* The names and shapes of the published network's weights. */
+static void add_shapes(struct hep_weight_table *table, const char *arch, const char *network)
+{
+    union hep_any_config config = read_arch(arch, network);
+    struct hep_graph *graph;
+    struct hep_weight weight = {0};
+    ck_assert_int_eq(hep_network_kind_graph(hep_network_kind_find(network), &config,
+                                            &(struct hep_network_size){1, 64, 64, 77}, (struct hep_stages){0},
+                                            hep_no_weights(), &graph, &error),
+                     HEP_OK);
+    for (size_t i = 0; (weight.name = (char *)(uintptr_t)hep_graph_weight(graph, i, &weight.shape)); i++)
+        ck_assert_int_eq(hep_weight_table_add(table, &weight, &error), HEP_OK);
+    hep_graph_destroy(graph);
+}
+
+START_TEST(the_shapes_of_a_published_network_give_its_configuration)
+{
+    const struct hep_family *family = hep_family_find(derived[_i].family);
+    const struct hep_network_kind *kind = hep_network_kind_find(derived[_i].networks[0]);
+    const char *component = derived[_i].component;
+    struct hep_weight_table table;
+    union hep_any_config expected, got;
+    json_t *config = NULL;
+    hep_weight_table_init(&table, component);
+    for (int i = 0; i < 2 && derived[_i].networks[i]; i++)
+        add_shapes(&table, derived[_i].arch, derived[_i].networks[i]);
+    ck_assert_int_eq(hep_weight_table_seal(&table, &error), HEP_OK);
+    enum hep_status status = strcmp(component, "unet") == 0
+                                 ? hep_family_unet_config(family, &table, derived[_i].text_embeds, &config, &error)
+                             : strcmp(component, "vae") == 0 ? hep_family_vae_config(family, &table, &config, &error)
+                                                             : hep_family_clip_config(family, &table, &config, &error);
+    ck_assert_msg(status == HEP_OK, "%s", error.message);
+    memset(&expected, 0, sizeof expected);
+    memset(&got, 0, sizeof got);
+    const struct hep_arch_component *published_one = hep_arch_component(hep_arch_find(derived[_i].arch), component);
+    json_t *json = json_loads(published_one->config, 0, NULL);
+    ck_assert_int_eq(kind->read_config(json, component, &expected, &error), HEP_OK);
+    ck_assert_msg(kind->read_config(config, component, &got, &error) == HEP_OK, "%s", error.message);
+    char *text = json_dumps(config, JSON_SORT_KEYS);
+    ck_assert_msg(memcmp(&expected, &got, sizeof got) == 0, "%s of %s: %s", component, derived[_i].arch, text);
+    free(text);
+    json_decref(json);
+    json_decref(config);
+    hep_weight_table_clear(&table);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("model configs");
@@ -175,6 +241,7 @@ int main(void)
     tcase_add_test(tcase, attention_head_dim_holds_the_number_of_heads);
     tcase_add_loop_test(tcase, a_value_that_would_change_the_result_is_refused_by_name, 0, (int)HEP_COUNT_OF(changes));
     tcase_add_test(tcase, keys_that_change_nothing_are_ignored);
+    tcase_add_loop_test(tcase, the_shapes_of_a_published_network_give_its_configuration, 0, (int)HEP_COUNT_OF(derived));
     tcase_add_test(tcase, clip_skip_counts_from_the_last_layer_and_has_a_range);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

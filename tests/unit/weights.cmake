@@ -2,7 +2,7 @@ hep_test(test_safetensors SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_safetensor
 hep_test(test_model_folder SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_folder.c LIBS hep_weights LABELS unit)
 hep_test(test_checkpoint SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_checkpoint.c LIBS hep_weights LABELS unit)
 hep_test(test_upscaler_file SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_upscaler_file.c LIBS hep_models LABELS unit)
-hep_test(test_model_configs SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_configs.c LIBS hep_bench LABELS unit)
+hep_test(test_model_configs SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_configs.c LIBS hep_bench hep_weights LABELS unit)
 hep_test(test_write_model SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_write_model.c LIBS hep_bench LABELS unit)
 hep_test(test_compare SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_compare.c LIBS hep_eval m LABELS unit)
 find_package(Python3 REQUIRED COMPONENTS Interpreter)

@@ -132,6 +132,19 @@ static enum hep_status make_config(struct hep_checkpoint *checkpoint, const char
     return add(checkpoint, path, config, error);
 }
 
+/* SD 2.x: those that predict v were trained for larger images. */
+static enum hep_status size_for_v(struct hep_checkpoint *checkpoint, const json_t *scheduler, struct hep_error *error)
+{
+    const char *type = json_string_value(json_object_get(scheduler, "prediction_type"));
+    if (!type || strcmp(type, "v_prediction") != 0 || checkpoint->family->sample_size_v == 0 ||
+        json_object_get(json_object_get(checkpoint->beside, "unet"), "sample_size"))
+        return HEP_OK;
+    json_t *size = json_integer(checkpoint->family->sample_size_v);
+    enum hep_status status = hep_checkpoint_set(checkpoint, "unet/config.json", "sample_size", size, error);
+    json_decref(size);
+    return status;
+}
+
 static enum hep_status make_scheduler(struct hep_checkpoint *checkpoint, const struct hep_safetensors *file,
                                       struct hep_error *error)
 {
@@ -143,6 +156,8 @@ static enum hep_status make_scheduler(struct hep_checkpoint *checkpoint, const s
     if (yaml_says_v(checkpoint))
         json_object_set_new(config, "prediction_type", json_string("v_prediction"));
     enum hep_status status = lay_over(checkpoint, "scheduler", config, error);
+    if (status == HEP_OK)
+        status = size_for_v(checkpoint, config, error);
     if (status != HEP_OK) {
         json_decref(config);
         return status;

@@ -32,6 +32,7 @@ static const struct hep_family families[] = {
      .pads = {"!", NULL},
      .scheduler = "{\"_class_name\": \"DDIMScheduler\", " BETAS "}",
      .sample_size = 64,
+     .sample_size_v = 96,
      .last_block_unused = true,
      .scaling_factor = 0.18215},
     {.name = "sdxl",

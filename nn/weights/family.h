@@ -24,6 +24,7 @@ struct hep_family {
     const char *scheduler;   /* scheduler_config.json                                                */
     int heads;               /* of the UNet; 0: one for each 64 channels                             */
     int sample_size;         /* latents, each way                                                    */
+    int sample_size_v;       /* the same of those that predict v; 0: no other */
     int time_ids;            /* numbers beside text_embeds                                           */
     bool last_block_unused;  /* of the text encoder (SD 2.x)                                         */
     double scaling_factor;   /* of the VAE                                                           */

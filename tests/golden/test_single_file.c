@@ -4,13 +4,16 @@
  * give the same latents and images.
  */
 #include "nn/models/networks.h"
+#include "nn/weights/folder.h"
 #include "nn/weights/model_folder.h"
+#include "nn/weights/safetensors.h"
 #include "tests/support/check_status.h"
 #include "tests/support/txt2img.h"
 
 #include "common/wire.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #define DATA HEP_SOURCE_DIR "/tests/golden/data/"
 
@@ -160,7 +163,7 @@ static void *copy(const void *bytes, size_t size)
     return made;
 }
 
-static struct picture draw(const char *name, const char *family)
+static struct picture draw(const char *name, const char *family, enum hep_dtype dtype)
 {
     const struct txt2img_request request = {.prompt = "a red apple",
                                             .negative_prompt = "blue",
@@ -175,7 +178,7 @@ static struct picture draw(const char *name, const char *family)
     struct txt2img run;
     struct txt2img_arena arena;
     struct picture picture;
-    txt2img_start(&run, "single", folder, name, HEP_F32);
+    txt2img_start(&run, "single", folder, name, dtype);
     ck_assert_str_eq(hep_json_str(run.weights, "family", ""), family);
     txt2img_admit(&run, "s", &request, &arena);
     txt2img_prepare(&run, &arena);
@@ -193,7 +196,7 @@ static struct picture draw(const char *name, const char *family)
 START_TEST(a_single_file_draws_the_image_of_its_folder)
 {
     setup_model(rows[_i].name);
-    struct picture a = draw("folder", rows[_i].family), b = draw("file", rows[_i].family);
+    struct picture a = draw("folder", rows[_i].family, HEP_F32), b = draw("file", rows[_i].family, HEP_F32);
     ck_assert_uint_eq(a.latent_bytes, b.latent_bytes);
     ck_assert_mem_eq(a.latents, b.latents, a.latent_bytes);
     ck_assert_mem_eq(a.image, b.image, a.image_bytes);
@@ -201,6 +204,55 @@ START_TEST(a_single_file_draws_the_image_of_its_folder)
     free(a.image);
     free(b.latents);
     free(b.image);
+}
+END_TEST
+
+/* The VAE of folder/file.safetensors with a first layer so large that f16 has no numbers for what follows, as in parts
+   of SDXL's; the norms behind it make the image what it was, about. */
+static void enlarge_decoder(void)
+{
+    enum { TENSORS = 2000, ELEMENTS = 32 * 4 * 9 };
+    static struct hep_safetensors_source tensors[TENSORS];
+    static float large[ELEMENTS];
+    struct hep_safetensors *file;
+    size_t count;
+    int at;
+    ck_assert_ok(hep_folder_open(folder, &at, error));
+    ck_assert_ok(hep_safetensors_open(at, "file.safetensors", &file, error));
+    for (count = 0; count < hep_safetensors_count(file); count++) {
+        const struct hep_safetensors_entry *entry = hep_safetensors_at(file, count);
+        tensors[count] = (struct hep_safetensors_source){entry->name, entry->dtype, entry->shape, entry->data};
+        if (strcmp(entry->name, "first_stage_model.decoder.conv_in.weight") != 0)
+            continue;
+        ck_assert(hep_to_f32(large, entry->data, entry->dtype, ELEMENTS));
+        for (size_t i = 0; i < ELEMENTS; i++)
+            large[i] *= 1e6f;
+        tensors[count].dtype = HEP_F32;
+        tensors[count].data = large;
+    }
+    ck_assert_ok(hep_safetensors_write(at, "large.safetensors", tensors, count, NULL, NULL, error));
+    hep_safetensors_close(file);
+    close(at);
+    shell("cp '%s/file.heptad.json' '%s/large.heptad.json'", folder, folder);
+}
+
+START_TEST(a_vae_whose_values_f16_cannot_hold_gives_no_black_image)
+{
+    const enum hep_dtype dtypes[] = {HEP_F32, hep_backend_auto_dtype()};
+    setup_model("tiny-sdxl");
+    enlarge_decoder();
+    for (size_t i = 0; i < HEP_COUNT_OF(dtypes); i++) {
+        struct picture picture = draw("large", "sdxl", dtypes[i]);
+        const unsigned char *pixels = picture.image;
+        int seen[256] = {0}, values = 0;
+        for (size_t p = 0; p < picture.image_bytes; p++)
+            seen[pixels[p]] = 1;
+        for (int v = 0; v < 256; v++)
+            values += seen[v];
+        ck_assert_msg(values > 50, "%s: an image of %d values", hep_dtype_name(dtypes[i]), values);
+        free(picture.latents);
+        free(picture.image);
+    }
 }
 END_TEST
 
@@ -212,5 +264,6 @@ int main(void)
     tcase_add_loop_test(tcase, every_weight_of_a_single_file_has_the_bits_that_it_has_in_the_folder, 0,
                         HEP_COUNT_OF(rows));
     tcase_add_loop_test(tcase, a_single_file_draws_the_image_of_its_folder, 0, HEP_COUNT_OF(rows));
+    tcase_add_test(tcase, a_vae_whose_values_f16_cannot_hold_gives_no_black_image);
     return check_status_run("single_file", tcase);
 }

@@ -101,6 +101,15 @@ static void expect_prediction(const char *type)
     json_decref(config);
 }
 
+static int width_of(const char *file)
+{
+    struct hep_model *model;
+    ck_assert_ok(hep_model_open(file, &model, error));
+    int width = hep_model_defaults(model)->width;
+    hep_model_close(model);
+    return width;
+}
+
 /* ---- what a file says of itself ---------------------------------------------------------------------------------- */
 START_TEST(metadata_keys_and_what_lies_beside_a_file_say_what_it_predicts)
 {
@@ -150,10 +159,12 @@ START_TEST(the_spread_of_a_bias_tells_what_sd2_predicts)
         wide[i] = (_Float16)(i % 2 ? 0.01 : -0.01);
     make_file("tiny-sd2.safetensors", widen_bias, NULL);
     expect_prediction("epsilon");
+    ck_assert_int_eq(width_of(path), 512);
     for (size_t i = 0; i < HEP_COUNT_OF(wide); i++)
         wide[i] = (_Float16)(i % 2 ? 0.5 : -0.5);
     make_file("tiny-sd2.safetensors", widen_bias, NULL);
     expect_prediction("v_prediction");
+    ck_assert_int_eq(width_of(path), 768);
 }
 END_TEST
 

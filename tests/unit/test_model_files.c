@@ -197,8 +197,8 @@ static void expect_refusal(struct domain_process *process, size_t i, const char 
 
 START_TEST(a_broken_or_hostile_file_is_refused_with_its_reason)
 {
-    char whole[96], path[128];
-    strcpy(whole, folder);
+    char whole[40], path[128];
+    ck_assert_int_lt(snprintf(whole, sizeof whole, "%s", folder), (int)sizeof whole);
     for (size_t i = 0; i < HEP_COUNT_OF(breakages); i++)
         add_breakage(i);
     for (size_t i = 0; i < HEP_COUNT_OF(breakages); i++) {

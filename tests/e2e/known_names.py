@@ -188,6 +188,9 @@ def write_workflows(folder):
         made["workflow_id"] = name
         steps = {step["id"]: step for step in made["steps"]}
         del steps["file"]["parameters"]["recipe"]
+        for step in ("enlarger", "larger", "better"):  # none of them is asked for
+            made["steps"].remove(steps.pop(step))
+        steps["file"]["parameters"]["image"] = "${image.image}"
         change(made, steps)
         templates[name] = made
 

@@ -125,7 +125,7 @@ START_TEST(the_limits_span_those_of_the_networks)
     hep_evaluation_tolerances(HEP_F32, &least, &largest);
     ck_assert(least == 5e-6 && largest == 2e-5); /* text encoders, UNets: README of the reference data */
     hep_evaluation_tolerances(HEP_BF16, &least, &largest);
-    ck_assert(least == 2e-2 && largest == 5e-2);
+    ck_assert(least == 1e-2 && largest == 5e-2); /* upscalers, UNets */
 }
 END_TEST
 

@@ -258,9 +258,7 @@ static enum hep_status refuse_pickle(const char *file, struct hep_error *error)
     for (size_t i = 0; i < HEP_COUNT_OF(endings); i++)
         if (length > strlen(endings[i]) && strcasecmp(file + length - strlen(endings[i]), endings[i]) == 0) {
             hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a pickle, which can run code and is not read", file);
-            return hep_hint(error, "convert it where you trust it: in Python, safetensors.torch.save_file("
-                                   "torch.load(FILE, weights_only=True)['params_ema'], NAME)"),
-                   HEP_E_UNSUPPORTED;
+            return hep_hint(error, HEP_PICKLE_HINT), HEP_E_UNSUPPORTED;
         }
     return HEP_OK;
 }

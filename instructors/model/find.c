@@ -147,7 +147,8 @@ static enum hep_status in_kind(const struct walk *walk, const struct step *step,
                                struct hep_error *error)
 {
     char name[HEP_PATH_MAX];
-    if ((size_t)snprintf(name, sizeof name, "%s%s", prefix, entry) >= sizeof name - 1)
+    size_t length = (size_t)snprintf(name, sizeof name, "%s%s", prefix, entry);
+    if (length >= sizeof name - 1)
         return HEP_OK;
     if (S_ISREG(about->st_mode))
         return format_of(entry) ? visit(walk, kind, false, about, name, path, error) : HEP_OK;
@@ -155,7 +156,8 @@ static enum hep_status in_kind(const struct walk *walk, const struct step *step,
         return visit(walk, kind, false, about, name, path, error);
     if (step->depth >= HEP_MODEL_DEPTH_MAX)
         return HEP_OK;
-    strcat(name, "/");
+    name[length] = '/'; /* there is room: see above */
+    name[length + 1] = '\0';
     return read_folder(walk, step, path, kind, name, in_kind, error);
 }
 

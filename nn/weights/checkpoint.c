@@ -251,6 +251,9 @@ static enum hep_status open_header(struct hep_checkpoint *checkpoint, struct hep
 enum hep_status hep_checkpoint_open(const char *path, const char *bare, const struct hep_family *family,
                                     struct hep_checkpoint **checkpoint, struct hep_error *error)
 {
+    char target[PATH_MAX];
+    if (!realpath(path, target))
+        return hep_fail(error, HEP_E_NOT_FOUND, "there is no file '%.200s'", path);
     HEP_CLEANUP(hep_checkpoint_close) struct hep_checkpoint *opened = calloc(1, sizeof *opened);
     if (!opened)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a model");
@@ -261,9 +264,6 @@ enum hep_status hep_checkpoint_open(const char *path, const char *bare, const st
     if (!opened->made)
         /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a model"); /* NOLINT: as above */
-    char target[PATH_MAX];
-    if (!realpath(path, target))
-        return hep_fail(error, HEP_E_NOT_FOUND, "there is no file '%.200s'", path);
     HEP_TRY(hep_folder_open_parent(target, &opened->folder, opened->file, error));
     HEP_TRY(hep_folder_open_parent(path, &opened->beside_folder, opened->found, error));
     HEP_TRY(open_header(opened, error));

@@ -34,7 +34,7 @@ const struct hep_field encode_image_fields[ENCODE_IMAGE_FIELDS] = {
     HEP_FIELD(REF, encode_image_request, unet, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load: if it is an inpainting UNet, masked_latents are made for it"),
     HEP_FIELD(REF, encode_image_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
-              .help = "[1, height, width, 3]"),
+              .help = "[1, height, width, 3] for all images, or [count, height, width, 3]"),
     HEP_FIELD(REF, encode_image_request, mask, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
               .help = "[1, height, width, 1]: from 128 on it is made anew"),
     HEP_FIELD(U64, encode_image_request, seed, REQUIRED, .help = "of the first image; image i uses seed + i"),
@@ -63,6 +63,7 @@ const struct hep_field encode_image_reply_fields[ENCODE_IMAGE_REPLY_FIELDS] = {
 struct encoding_image {
     struct image_encoder encoder;
     int64_t channels, height, width, factor; /* of the latents; pixels per latent, each way */
+    int64_t images;                          /* that are given: 1, or one for each        */
     bool has_mask, is_masked;                /* … and masked_latents are made                */
 };
 
@@ -98,13 +99,13 @@ static enum hep_status check_image(const struct encode_image_request *request, s
     const struct hep_shape *pixels = &request->image.shape, *mask = &request->mask.shape;
     struct hep_shape wanted = HEP_SHAPE(1, pixels->dims[1], pixels->dims[2], 1);
     char has[96];
-    if (pixels->dims[0] != 1 || pixels->dims[3] != 3 || pixels->dims[1] < 1 || pixels->dims[2] < 1 ||
-        pixels->dims[1] > HEP_IMAGE_SIDE_MAX || pixels->dims[2] > HEP_IMAGE_SIDE_MAX ||
+    if ((pixels->dims[0] != 1 && pixels->dims[0] != request->count) || pixels->dims[3] != 3 || pixels->dims[1] < 1 ||
+        pixels->dims[2] < 1 || pixels->dims[1] > HEP_IMAGE_SIDE_MAX || pixels->dims[2] > HEP_IMAGE_SIDE_MAX ||
         pixels->dims[1] % image->factor != 0 || pixels->dims[2] % image->factor != 0)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image",
-                              "the image is %s; the VAE takes [1, height, width, 3], sides multiples of %" PRId64
-                              " up to %d",
-                              hep_shape_text(pixels, has, sizeof has), image->factor, HEP_IMAGE_SIDE_MAX);
+        return hep_fail_field(
+            error, HEP_E_BAD_REFERENCE, "image",
+            "the image is %s; the VAE takes [1 or count, height, width, 3], sides multiples of %" PRId64 " up to %d",
+            hep_shape_text(pixels, has, sizeof has), image->factor, HEP_IMAGE_SIDE_MAX);
     if (image->has_mask && !hep_shape_equal(mask, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "mask",
                               "the mask is %s, this image needs [1, %" PRId64 ", %" PRId64 ", 1]",
@@ -123,6 +124,7 @@ static enum hep_status open_image(struct hep_call *call, const struct encode_ima
     HEP_TRY(check_image(request, image, error));
     HEP_TRY(is_inpainting(call, &request->unet, &inpaints, error));
     image->is_masked = image->has_mask && inpaints;
+    image->images = request->image.shape.dims[0];
     image->channels = image->encoder.config->latent_channels;
     image->height = request->image.shape.dims[1] / image->factor;
     image->width = request->image.shape.dims[2] / image->factor;
@@ -143,6 +145,7 @@ enum hep_status measure_encode_image(struct hep_call *call, const void *request_
     HEP_TRY(
         image_encoder_cost(&image.encoder, image.height, image.width, &outputs->flops, &outputs->memory_bytes, error));
     outputs->unit_flops = outputs->flops;
+    outputs->flops *= (double)image.images;
     hep_output_add(outputs, "latents", HEP_F32, latents_shape(request, &image));
     if (image.has_mask)
         hep_output_add(outputs, "latent_mask", HEP_F32, HEP_SHAPE(1, 1, image.height, image.width));
@@ -168,14 +171,21 @@ static enum hep_status map_output(struct hep_call *call, const char *field, cons
                           hep_shape_text(&tensor.shape, has, sizeof has), hep_shape_text(&wanted, wants, sizeof wants));
 }
 
-/* One run of the VAE, and a sample of what it gave for each image. moments: scratch, [2][elements]. */
-static enum hep_status encode_one(const struct encoding_image *image, const struct encode_image_request *request,
-                                  const uint8_t *pixels, const uint8_t *mask, int32_t draw, float *moments,
-                                  float *latents, struct hep_error *error)
+/* A run of the VAE for each image that is given, and a sample of what it gave for each that is made. step: of the first
+   run. moments: scratch, [2][elements]. */
+static enum hep_status encode_all(struct encoding_image *image, const struct encode_image_request *request,
+                                  const uint8_t *pixels, const uint8_t *mask, int32_t draw, struct network_step *step,
+                                  float *moments, float *latents, struct hep_error *error)
 {
-    size_t elements = (size_t)(image->channels * image->height * image->width);
-    HEP_TRY(image_encoder_run(&image->encoder, pixels, mask, image->height, image->width, moments, error));
+    size_t elements = (size_t)(image->channels * image->height * image->width),
+           bytes = (size_t)(image->height * image->width * image->factor * image->factor * 3);
+    image->encoder.step = step;
     for (int32_t i = 0; i < request->count; i++, latents += elements) {
+        if (i < image->images) {
+            HEP_TRY(image_encoder_run(&image->encoder, pixels + (size_t)i * bytes, mask, image->height, image->width,
+                                      moments, error));
+            step->step++;
+        }
         draw_noise(request->rng, request->seed + (uint64_t)i, draw, elements, latents);
         image_latents(image->encoder.config, moments, latents, elements, latents);
     }
@@ -185,7 +195,8 @@ static enum hep_status encode_one(const struct encoding_image *image, const stru
 static enum hep_status run_image(struct hep_call *call, const struct encode_image_request *request,
                                  struct encoding_image *image, float *moments, struct hep_error *error)
 {
-    struct network_step step = {call, 0, image->is_masked ? 2 : 1, "encode_image"};
+    struct network_step step = {call, 0, (int32_t)(image->is_masked ? 2 * image->images : image->images),
+                                "encode_image"};
     const uint8_t *pixels = hep_call_map(call, &request->image).data,
                   *mask = image->has_mask ? hep_call_map(call, &request->mask).data : NULL;
     float *latents = NULL, *latent_mask = NULL, *masked = NULL;
@@ -196,14 +207,12 @@ static enum hep_status run_image(struct hep_call *call, const struct encode_imag
                            &latent_mask, error));
     if (image->is_masked)
         HEP_TRY(map_output(call, "masked_latents", &request->masked_latents, shape, &masked, error));
-    image->encoder.step = &step;
     HEP_CRASH_POINT("conditioning.image_before_write");
-    HEP_TRY(encode_one(image, request, pixels, NULL, request->draw, moments, latents, error));
+    HEP_TRY(encode_all(image, request, pixels, NULL, request->draw, &step, moments, latents, error));
     if (latent_mask)
         image_latent_mask(mask, image->height, image->width, image->factor, latent_mask);
-    step.step = 1;
     if (masked)
-        HEP_TRY(encode_one(image, request, pixels, mask, request->masked_draw, moments, masked, error));
+        HEP_TRY(encode_all(image, request, pixels, mask, request->masked_draw, &step, moments, masked, error));
     HEP_CRASH_POINT("conditioning.image_after_write");
     return HEP_OK;
 }

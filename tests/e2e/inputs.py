@@ -166,8 +166,10 @@ def check_images(daemon, image, mask):
     """The bytes of each workflow undisturbed; they are made of the image, keep what the mask says, and carry their recipe."""
     expected = {"img2img": {"image": image}, "inpaint": {"image": image, "mask": mask, "mask_blur": 0},
                 "inpaint-region": {"image": image, "mask": mask, "mask_blur": 0, "padding": 4},
-                "txt2img-hires": {"strength": None, "hires_strength": 0.6, "num_inference_steps": 6}}
-    for workflow, configuration in expected.items():
+                "txt2img-hires": {"strength": None, "hires_strength": 0.6, "num_inference_steps": 6},
+                "txt2img-hires of the image": {"strength": None, "hires_strength": 0.6, "num_inference_steps": 6, "hires_of": "image"}}
+    for case, configuration in expected.items():
+        workflow = case.split()[0]
         views = [run(daemon, workflow, **configuration) for _ in range(2)]
         expect(hashes(views[0]) == hashes(views[1]), workflow, "gives other bytes")
         pair = run(daemon, workflow, **configuration, count=2)
@@ -183,7 +185,7 @@ def check_images(daemon, image, mask):
             _, _, before = read_png(PICTURE)
             kept = [row[:3 * SIDE // 2] for row in rows] == [row[:3 * SIDE // 2] for row in before]
             expect(kept and rows != before, "inpaint does not keep what it should")
-        expected[workflow] = (configuration, hashes(views[0]))
+        expected[case] = (configuration, hashes(views[0]))
     other = put(daemon, write_png(SIDE, SIDE, lambda x, y: (10, 20, 30)), "o")
     expect(hashes(run(daemon, "img2img", image=other)) != expected["img2img"][1], "img2img does not look at its image")
     return expected
@@ -198,7 +200,8 @@ def kill_domain(daemon, domain):
 def check_kills(daemon, expected):
     """Each domain dies in the middle, then the supervisor."""
     kills = 0
-    for workflow, (configuration, bytes_of) in expected.items():
+    for case, (configuration, bytes_of) in expected.items():
+        workflow = case.split()[0]
         steps = [s["id"] for s in daemon.control.call("workflow.get", {"workflow_id": workflow})["steps"]]
         for victim in (*DOMAINS, "heptad"):
             session = begin(daemon, workflow, **configuration)

@@ -21,6 +21,12 @@ static enum hep_status read_unet(const json_t *json, const char *file, union hep
     return hep_unet_config_read(json, file, &config->unet, error);
 }
 
+static enum hep_status read_controlnet(const json_t *json, const char *file, union hep_any_config *config,
+                                       struct hep_error *error)
+{
+    return hep_controlnet_config_read(json, file, &config->controlnet, error);
+}
+
 static enum hep_status read_vae(const json_t *json, const char *file, union hep_any_config *config,
                                 struct hep_error *error)
 {
@@ -49,7 +55,15 @@ static void build_unet(struct hep_graph *graph, const union hep_any_config *conf
                        const struct hep_network_size *shape, struct hep_stages stages)
 {
     hep_unet_build(graph, &config->unet,
-                   &(struct hep_unet_build){shape->batch, shape->height, shape->width, shape->tokens, stages});
+                   &(struct hep_unet_build){shape->batch, shape->height, shape->width, shape->tokens, stages, false});
+}
+
+static void build_controlnet(struct hep_graph *graph, const union hep_any_config *config,
+                             const struct hep_network_size *shape, struct hep_stages stages)
+{
+    hep_controlnet_build(
+        graph, &config->controlnet,
+        &(struct hep_controlnet_build){shape->batch, shape->height, shape->width, shape->tokens, stages});
 }
 
 static void build_vae_encoder(struct hep_graph *graph, const union hep_any_config *config,
@@ -78,6 +92,7 @@ static const struct hep_network_kind networks[] = {
     {"text_encoder", "text_encoder", "prompt tokens to text states", read_clip, build_clip},
     {"text_encoder_2", "text_encoder_2", "the second text encoder of SDXL", read_clip, build_clip},
     {"unet", "unet", "noise prediction", read_unet, build_unet},
+    {"controlnet", "controlnet", "what a hint adds to a UNet", read_controlnet, build_controlnet},
     {"vae_encoder", "vae", "images to latents", read_vae, build_vae_encoder},
     {"vae_decoder", "vae", "latents to images", read_vae, build_vae_decoder},
     {"upscaler", "upscaler", "images to larger ones (RRDBNet)", read_rrdbnet, build_rrdbnet},

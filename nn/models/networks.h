@@ -8,6 +8,7 @@
 #include "nn/graph/plan.h"
 #include "nn/models/autoencoder.h"
 #include "nn/models/clip.h"
+#include "nn/models/controlnet.h"
 #include "nn/models/rrdbnet.h"
 #include "nn/models/unet.h"
 
@@ -15,6 +16,7 @@
 union hep_any_config {
     struct hep_clip_config clip;
     struct hep_unet_config unet;
+    struct hep_controlnet_config controlnet;
     struct hep_vae_config vae;
     struct hep_rrdbnet_config rrdbnet;
 };

@@ -36,20 +36,42 @@ struct hep_unet_config {
 /* file: how messages call the config ("unet/config.json"). BAD_MODEL, UNSUPPORTED. */
 enum hep_status hep_unet_config_read(const json_t *json, const char *file, struct hep_unet_config *config,
                                      struct hep_error *error);
+/* The part of it that a ControlNet's config has as well: all but the up blocks and the output, which are left as they
+ * are.
+ */
+enum hep_status hep_unet_encoder_config_read(const json_t *json, const char *file, struct hep_unet_config *config,
+                                             struct hep_error *error);
 /* Width of text_embeds that the config asks for; 0 if it takes none. */
 int64_t hep_unet_text_embeds_width(const struct hep_unet_config *config);
+
+/* What ControlNets add to the skips, in the order of diffusers' down_block_res_samples, and at last to the mid block.
+ */
+enum { HEP_UNET_RESIDUALS_MAX = HEP_LEVELS_MAX * 17 + 2 };
+struct hep_unet_residuals {
+    int count;
+    struct hep_unet_residual {
+        char input[48];                  /* of the UNet: "down_block_additional_residuals.0" … and
+                                            "mid_block_additional_residual"                            */
+        char output[16];                 /* of a ControlNet: "down.0" … and "mid"                      */
+        int64_t channels, height, width; /* of the tensor, [n, channels, height, width] f32            */
+    } items[HEP_UNET_RESIDUALS_MAX];
+};
+/* height, width: of the latents. */
+void hep_unet_residuals(const struct hep_unet_config *config, int64_t height, int64_t width,
+                        struct hep_unet_residuals *list);
 
 struct hep_unet_build {
     int64_t batch;            /* n: rows × 2 under guidance                                                       */
     int64_t height, width;    /* of the latents; need not be divisible by the down blocks                         */
     int64_t tokens;           /* of encoder_hidden_states: 77 × chunks                                            */
     struct hep_stages stages; /* inner values to give as well; {0} for none                                       */
+    bool residuals;           /* takes what ControlNets add to its skips and its mid block                        */
 };
 
 /* Builds the network into graph, all f32 at the border. Inputs: "sample" [n, in_channels, height, width], "timestep"
    [n], "encoder_hidden_states" [n, tokens, cross_attention_dim], and for text_time "text_embeds" [n, w] and "time_ids"
    [n, 6] (original height, width, crop top, left, target height, width; pixels). Output: "out" [n, out_channels,
-   height, width]. Errors are hep_graph_finish's. */
+   height, width]. With residuals also those of hep_unet_residuals. Errors are hep_graph_finish's. */
 void hep_unet_build(struct hep_graph *graph, const struct hep_unet_config *config, const struct hep_unet_build *build);
 
 #endif

@@ -16,21 +16,19 @@ static const char *const additions[] = {"", "text_time", NULL};
     {                                                                                                                  \
 #key, HEP_CONFIG_ONLY, 0, value, 0, 0, NULL                                                                    \
     }
-/* To add a field: a member of struct hep_unet_config, a row (block_out_channels stays first), its use in unet.c.
-   Defaults are diffusers'. */
-static const struct hep_config_key keys[] = {
-    KEY(LIST, block_out_channels, "[320, 640, 1280, 1280]", 1, 1 << 14, NULL),
+#define LEVELS KEY(LIST, block_out_channels, "[320, 640, 1280, 1280]", 1, 1 << 14, NULL)
+/* To add a field: a member of struct hep_unet_config, a row (LEVELS stays first), its use in unet_blocks.c or unet.c.
+   Defaults are diffusers'. encoder_keys: of UNet2DConditionModel and ControlNetModel. */
+static const struct hep_config_key encoder_keys[] = {
+    LEVELS,
     KEY(NAMES, down_block_types,
         "[\"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"DownBlock2D\"]", 0, 0,
         down_blocks),
-    KEY(NAMES, up_block_types,
-        "[\"UpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\"]", 0, 0, up_blocks),
     KEY(INTS, layers_per_block, "2", 1, 16, NULL),
     KEY(INTS, transformer_layers_per_block, "1", 1, 64, NULL),
     KEY(INTS, attention_head_dim, "8", 1, 1024, NULL),
     KEY(INTS, cross_attention_dim, "1280", 1, 1 << 14, NULL),
     KEY(INT, in_channels, "4", 1, 4096, NULL),
-    KEY(INT, out_channels, "4", 1, 4096, NULL),
     KEY(INT, norm_num_groups, "32", 1, 1 << 14, NULL),
     KEY(REAL, norm_eps, "1e-5", 0, 1, NULL),
     KEY(BOOL, use_linear_projection, "false", 0, 0, NULL),
@@ -45,7 +43,6 @@ static const struct hep_config_key keys[] = {
     ONLY(class_embed_type, "null"),
     ONLY(class_embeddings_concat, "false"),
     ONLY(conv_in_kernel, "3"),
-    ONLY(conv_out_kernel, "3"),
     ONLY(cross_attention_norm, "null"),
     ONLY(downsample_padding, "1"),
     ONLY(dual_cross_attention, "false"),
@@ -67,6 +64,15 @@ static const struct hep_config_key keys[] = {
     ONLY(time_embedding_type, "\"positional\""),
     ONLY(timestep_post_act, "null"),
 };
+/* Of UNet2DConditionModel alone. */
+static const struct hep_config_key decoder_keys[] = {
+    LEVELS,
+    KEY(NAMES, up_block_types,
+        "[\"UpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\"]", 0, 0, up_blocks),
+    KEY(INT, out_channels, "4", 1, 4096, NULL),
+    ONLY(conv_out_kernel, "3"),
+};
+#undef LEVELS
 #undef KEY
 #undef ONLY
 
@@ -106,13 +112,23 @@ static enum hep_status check_addition(const struct hep_unet_config *c, const cha
     return HEP_OK;
 }
 
+enum hep_status hep_unet_encoder_config_read(const json_t *json, const char *file, struct hep_unet_config *config,
+                                             struct hep_error *error)
+{
+    struct hep_unet_config read = *config;
+    HEP_TRY(hep_config_read(json, file, encoder_keys, HEP_COUNT_OF(encoder_keys), &read, &read.levels, error));
+    HEP_TRY(check_levels(&read, file, error));
+    HEP_TRY(check_addition(&read, file, error));
+    *config = read;
+    return HEP_OK;
+}
+
 enum hep_status hep_unet_config_read(const json_t *json, const char *file, struct hep_unet_config *config,
                                      struct hep_error *error)
 {
     struct hep_unet_config read = {0};
-    HEP_TRY(hep_config_read(json, file, keys, HEP_COUNT_OF(keys), &read, &read.levels, error));
-    HEP_TRY(check_levels(&read, file, error));
-    HEP_TRY(check_addition(&read, file, error));
+    HEP_TRY(hep_config_read(json, file, decoder_keys, HEP_COUNT_OF(decoder_keys), &read, NULL, error));
+    HEP_TRY(hep_unet_encoder_config_read(json, file, &read, error));
     *config = read;
     return HEP_OK;
 }

@@ -20,6 +20,7 @@ static const struct hep_component_kind kinds[] = {
     {"text_encoder", "CLIPTextModel CLIPTextModelWithProjection", "model", NULL},
     {"text_encoder_2", "CLIPTextModelWithProjection CLIPTextModel", "model", NULL},
     {"unet", "UNet2DConditionModel", "diffusion_pytorch_model", NULL},
+    {"controlnet", "ControlNetModel", "diffusion_pytorch_model", NULL},
     {"vae", "AutoencoderKL", "diffusion_pytorch_model", NULL},
     {"upscaler", "RRDBNet", NULL, hep_upscaler_config},
 };

@@ -31,6 +31,8 @@ static const struct golden {
     {"unet", "tiny-sd2", "unet/tiny-sd2", 5},
     {"unet", "tiny-sdxl", "unet/tiny-sdxl", 5},
     {"unet", "tiny-sd15-inpaint", "unet/tiny-sd15-inpaint", 5},
+    {"controlnet", "tiny-controlnet", "controlnet/tiny-controlnet", 13},
+    {"controlnet", "tiny-controlnet-sdxl", "controlnet/tiny-controlnet-sdxl", 10},
     {"vae_encoder", "tiny-sd15", "vae/tiny-sd15", 8},
     {"vae_encoder", "tiny-sd15-inpaint", "vae/tiny-sd15", 8}, /* the same weights under their old names */
     {"vae_encoder", "tiny-sd2", "vae/tiny-sd2", 4},
@@ -232,7 +234,8 @@ START_TEST(the_default_models_networks_can_be_planned)
     struct hep_evaluation_options options = {.dtype = dtype};
     for (size_t i = 0; (network = hep_network_kind_at(i)); i++) {
         struct hep_evaluation *evaluation;
-        if (strcmp(network->name, "text_encoder_2") == 0 || strcmp(network->name, "upscaler") == 0)
+        if (strcmp(network->name, "text_encoder_2") == 0 || strcmp(network->name, "controlnet") == 0 ||
+            strcmp(network->name, "upscaler") == 0)
             continue; /* it has none */
         ck_assert_msg(hep_evaluation_create(network->name, HEP_SOURCE_DIR "/share/models/emoji", &options, &evaluation,
                                             &error) == HEP_OK,

@@ -6,8 +6,8 @@
 #ifndef HEP_INSTRUCTORS_INFERENCE_BATCH_H
 #define HEP_INSTRUCTORS_INFERENCE_BATCH_H
 
+#include "instructors/inference/controlnet.h"
 #include "instructors/inference/source.h"
-#include "instructors/skeleton/networks.h"
 #include "nn/models/unet.h"
 
 #include <stdatomic.h>
@@ -22,6 +22,7 @@ struct generate_request {
     struct hep_str rng, fingerprint;
     int32_t width, height, vae_scale_factor, count, priority, rows_max;
     struct source_request source;
+    struct controlnet_request controls[CONTROLS_MAX];
 };
 struct generate_reply {
     int32_t rows, evaluations, resumed_from, redone_rows;
@@ -39,6 +40,7 @@ struct job {
     struct hep_scheduler_plan plan;
     struct hep_slots slots;
     struct source source; /* what its rows begin from                                */
+    struct controls controls;
     int32_t priority;
     int32_t rows_max;         /* company of its rows, itself included                   */
     double memory_threshold;  /* share of the free memory that a step with it may take  */
@@ -83,13 +85,13 @@ struct batch {
 enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
                            struct hep_network **network, const struct hep_unet_config **config,
                            struct hep_error *error);
-/* Memory and FLOPs of so many samples of this shape. */
+/* What one evaluation of so many rows of this shape takes, ControlNets included. */
 enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_config *config,
-                           const struct row_shape *shape, int64_t samples, struct hep_network_cost *cost,
-                           struct hep_error *error);
-/* The plan for them, bound to weights and memory. */
+                           const struct row_shape *shape, const struct control_networks *controls, int64_t rows,
+                           int64_t samples, struct hep_network_cost *cost, struct hep_error *error);
+/* The UNet's plan for so many samples, bound to weights and memory. residuals: with those of ControlNets as inputs. */
 enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config,
-                           const struct row_shape *shape, int64_t samples, struct hep_plan **plan,
+                           const struct row_shape *shape, int64_t samples, bool residuals, struct hep_plan **plan,
                            struct hep_error *error);
 /* What kept a group from being larger. */
 enum group_limit {
@@ -107,8 +109,9 @@ struct group_size {
 /* Rows of this shape that run together: at most wanted, rows_max and what memory allows: its share of the free memory,
    where that is known. One row runs if inference.memory holds it. NO_MEMORY: not even one. */
 enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network,
-                                    const struct hep_unet_config *config, const struct row_shape *shape, int wanted,
-                                    int rows_max, double memory_threshold, int samples_per_row, struct group_size *size,
+                                    const struct hep_unet_config *config, const struct row_shape *shape,
+                                    const struct control_networks *controls, int wanted, int rows_max,
+                                    double memory_threshold, int samples_per_row, struct group_size *size,
                                     struct hep_error *error);
 /* The shape of a row of so many pixels. OUT_OF_RANGE: a side that is no multiple of factor, or latents that no slot
    holds; names the field. UNSUPPORTED: a UNet that is given something else than latents, or (an inpainting UNet) than

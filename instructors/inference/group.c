@@ -54,10 +54,11 @@ static struct job *next_job(const struct batch *batch, const struct job *after)
 }
 
 /* A job that wants less company than it would have is left out. */
-static void take_rows(struct group *group, struct job *job, int limit)
+static void take_rows(struct group *group, struct job *job, const struct row *like, int limit)
 {
     for (int i = 0; i < job->row_count && group->count < limit && group->count < job->rows_max; i++)
-        if (job->rows[i].state == ROW_RUNNING && same_shape(&job->rows[i].shape, &group->shape)) {
+        if (job->rows[i].state == ROW_RUNNING && same_shape(&job->rows[i].shape, &group->shape) &&
+            controls_match(&job->rows[i], like)) {
             group->rows[group->count] = &job->rows[i];
             group->jobs[group->count++] = job;
         }
@@ -99,59 +100,75 @@ static void show_group(struct batch *batch, const struct group *group)
     atomic_store(&batch->view.step_bytes_allowed, group->size.allowed);
 }
 
+/* A row of the job that can run; there is one. */
+static const struct row *running_row(const struct job *job)
+{
+    int i = 0;
+    while (job->rows[i].state != ROW_RUNNING)
+        i++;
+    return &job->rows[i];
+}
+
+enum hep_status group_begin(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
+                            const struct row *row, struct group *group, struct hep_error *error)
+{
+    memset(group, 0, sizeof *group);
+    group->shape = row->shape;
+    HEP_TRY(batch_unet(batch, self, unet, &group->network, &group->config, error));
+    return controls_ready(&batch->networks, self, row, &group->controls, error);
+}
+
 enum hep_status group_pick(struct batch *batch, struct group *group, struct job **first, struct hep_error *error)
 {
     memset(group, 0, sizeof *group);
     *first = next_job(batch, NULL);
     if (!*first)
         return HEP_OK;
-    struct hep_instructor *self = hep_call_instructor((*first)->call);
-    HEP_TRY(batch_unet(batch, self, &(*first)->request->unet, &group->network, &group->config, error));
-    group->shape = (*first)->rows[0].shape;
-    int samples = row_is_guided(&(*first)->rows[0]) ? 2 : 1;
-    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, runnable_rows(batch),
-                                (*first)->rows_max, (*first)->memory_threshold, samples, &group->size, error));
+    const struct row *row = running_row(*first);
+    const struct hep_tensor_ref *unet = &(*first)->request->unet;
+    HEP_TRY(group_begin(batch, hep_call_instructor((*first)->call), unet, row, group, error));
+    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, &group->controls,
+                                runnable_rows(batch), (*first)->rows_max, (*first)->memory_threshold,
+                                row_is_guided(row) ? 2 : 1, &group->size, error));
     for (struct job *job = *first; job && group->count < limit_of(group); job = next_job(batch, job))
-        if (strcmp(job->request->unet.segment, (*first)->request->unet.segment) == 0 &&
-            row_is_guided(&job->rows[0]) == row_is_guided(&(*first)->rows[0]))
-            take_rows(group, job, limit_of(group));
+        if (strcmp(job->request->unet.segment, unet->segment) == 0 &&
+            row_is_guided(&job->rows[0]) == row_is_guided(row))
+            take_rows(group, job, row, limit_of(group));
     count_passed_over(batch, group);
     return HEP_OK;
 }
 
 /* ---- running
  * ---------------------------------------------------------------------------------------------------------- */
-/* Where the parts of the workspace lie, in floats from its start. */
-struct layout {
-    size_t sample, timestep, context, pooled, time_ids, out, noise, scratch, total;
-};
-
-static size_t place(size_t *at, size_t floats)
+size_t group_place(size_t *at, size_t floats)
 {
     size_t offset = *at;
     *at += (floats + 15) / 16 * 16;
     return offset;
 }
 
-static struct layout layout_of(const struct row_shape *shape, size_t rows, size_t samples)
+static struct group_layout layout_of(const struct row_shape *shape, const struct control_networks *controls,
+                                     size_t rows, size_t samples)
 {
     size_t places = (size_t)(shape->height * shape->width), elements = (size_t)shape->channels * places, at = 0;
-    struct layout layout;
-    layout.sample = place(&at, samples * (elements + (size_t)shape->extra_channels * places));
-    layout.timestep = place(&at, samples);
-    layout.context = place(&at, samples * (size_t)(shape->tokens * shape->context_dim));
-    layout.pooled = place(&at, samples * (size_t)shape->pooled_dim);
-    layout.time_ids = place(&at, samples * 6);
-    layout.out = place(&at, samples * elements);
-    layout.noise = place(&at, elements);
-    layout.scratch = place(&at, rows * HEP_PLAN_VECTORS_MAX * elements);
+    struct group_layout layout;
+    layout.sample = group_place(&at, samples * (elements + (size_t)shape->extra_channels * places));
+    layout.timestep = group_place(&at, samples);
+    layout.context = group_place(&at, samples * (size_t)(shape->tokens * shape->context_dim));
+    layout.pooled = group_place(&at, samples * (size_t)shape->pooled_dim);
+    layout.time_ids = group_place(&at, samples * 6);
+    layout.out = group_place(&at, samples * elements);
+    layout.noise = group_place(&at, elements);
+    layout.scratch = group_place(&at, rows * HEP_PLAN_VECTORS_MAX * elements);
+    controls_place(controls, shape, rows, samples, &at, &layout.control);
     layout.total = at;
     return layout;
 }
 
-size_t group_workspace_bytes(const struct row_shape *shape, int rows, int samples)
+size_t group_workspace_bytes(const struct row_shape *shape, const struct control_networks *controls, int rows,
+                             int samples)
 {
-    return layout_of(shape, (size_t)rows, (size_t)samples).total * sizeof(float);
+    return layout_of(shape, controls, (size_t)rows, (size_t)samples).total * sizeof(float);
 }
 
 static enum hep_status grow_workspace(struct batch *batch, size_t floats, struct hep_error *error)
@@ -168,7 +185,7 @@ static enum hep_status grow_workspace(struct batch *batch, size_t floats, struct
 }
 
 /* One sample of the network: the row's input with one of its two conditionings. */
-static void put_sample(float *space, const struct layout *layout, const struct row *row, const float *state,
+static void put_sample(float *space, const struct group_layout *layout, const struct row *row, const float *state,
                        size_t sample, bool positive)
 {
     const struct row_shape *shape = &row->shape;
@@ -204,15 +221,26 @@ static void report_again(void *context)
     group_report(context);
 }
 
-/* A call of the network serves all jobs of the group: it ends early only when none of them wants it any more. */
-static enum hep_status run_network(struct group *group, float *space, const struct layout *layout, size_t samples,
-                                   struct hep_plan *plan, struct hep_error *error)
+enum hep_status group_run_plan(struct group *group, struct hep_plan *plan, const struct hep_argument *inputs,
+                               size_t input_count, const struct hep_argument *outputs, size_t output_count,
+                               struct hep_error *error)
+{
+    struct hep_call *calls[ROWS_TOGETHER_MAX];
+    for (int i = 0; i < group->count; i++)
+        calls[i] = group->jobs[i]->call;
+    struct network_watch watch = {.calls = calls, .count = group->count, .report = report_again, .context = group};
+    struct hep_plan_watch plan_watch = network_watch_begin(&watch);
+    return hep_plan_run_watched(plan, inputs, input_count, outputs, output_count, &plan_watch, error);
+}
+
+static enum hep_status run_unet(struct group *group, float *space, const struct group_layout *layout, size_t samples,
+                                struct hep_plan *plan, struct hep_error *error)
 {
     const struct row_shape *shape = &group->shape;
     int64_t n = (int64_t)samples;
     struct hep_shape latents = HEP_SHAPE(n, shape->channels, shape->height, shape->width), sample = latents;
     sample.dims[1] += shape->extra_channels;
-    struct hep_argument inputs[] = {
+    struct hep_argument inputs[5 + HEP_UNET_RESIDUALS_MAX] = {
         {"sample", {space + layout->sample, HEP_F32, sample}},
         {"timestep", {space + layout->timestep, HEP_F32, HEP_SHAPE(n)}},
         {"encoder_hidden_states", {space + layout->context, HEP_F32, HEP_SHAPE(n, shape->tokens, shape->context_dim)}},
@@ -221,12 +249,9 @@ static enum hep_status run_network(struct group *group, float *space, const stru
     };
     struct hep_argument output = {"out", {space + layout->out, HEP_F32, latents}};
     size_t used = hep_unet_text_embeds_width(group->config) > 0 ? 5 : 3;
-    struct hep_call *calls[ROWS_TOGETHER_MAX];
-    for (int i = 0; i < group->count; i++)
-        calls[i] = group->jobs[i]->call;
-    struct network_watch watch = {.calls = calls, .count = group->count, .report = report_again, .context = group};
-    struct hep_plan_watch plan_watch = network_watch_begin(&watch);
-    return hep_plan_run_watched(plan, inputs, used, &output, 1, &plan_watch, error);
+    struct hep_unet_residuals list;
+    used += controls_inputs(group, space, &layout->control, samples, &list, inputs + used);
+    return group_run_plan(group, plan, inputs, used, &output, 1, error);
 }
 
 /* ---- rows that cannot go on
@@ -286,7 +311,7 @@ static void commit_row(struct row *row, struct job *job, const float *state, flo
 }
 
 /* Its outputs lie in the order of the samples: for a guided row the negative's, then the positive's. */
-static void commit_rows(struct batch *batch, struct group *group, float *space, const struct layout *layout,
+static void commit_rows(struct batch *batch, struct group *group, float *space, const struct group_layout *layout,
                         const float *const *states)
 {
     size_t sample = 0;
@@ -309,8 +334,8 @@ static size_t samples_of(const struct group *group)
     return samples;
 }
 
-static size_t put_samples(struct group *group, float *space, const struct layout *layout, const float *const *states,
-                          int64_t now)
+static size_t put_samples(struct group *group, float *space, const struct group_layout *layout,
+                          const float *const *states, int64_t now)
 {
     size_t samples = 0;
     for (int i = 0; i < group->count; i++) {
@@ -326,7 +351,8 @@ static size_t put_samples(struct group *group, float *space, const struct layout
 static enum hep_status bind(struct group *group, size_t samples, struct hep_plan **plan, struct hep_error *error)
 {
     int64_t asked = hep_now_us();
-    HEP_TRY(batch_plan(group->network, group->config, &group->shape, (int64_t)samples, plan, error));
+    HEP_TRY(batch_plan(group->network, group->config, &group->shape, (int64_t)samples, group->controls.count > 0, plan,
+                       error));
     if (hep_now_us() - asked > SLOW_BIND_US)
         hep_log(HEP_INFO, "inference.bound", "samples=%zu height=%" PRId64 " width=%" PRId64 " ms=%" PRId64, samples,
                 group->shape.height, group->shape.width, (hep_now_us() - asked) / 1000);
@@ -343,11 +369,19 @@ static void note_speed(struct batch *batch, double flops, int64_t clock_us, int6
     atomic_store(&batch->view.core_utilisation, before > 0 ? 0.8 * before + 0.2 * share : share);
 }
 
+/* Of one evaluation: the UNet's plan, and the ControlNets, which have just run. */
+static double flops_of(const struct group *group, const struct hep_plan *plan, size_t samples)
+{
+    struct hep_network_cost cost = {.flops = plan->flops};
+    controls_cost(&group->controls, &group->shape, group->count, (int64_t)samples, &cost, NULL);
+    return cost.flops;
+}
+
 enum hep_status group_run(struct batch *batch, struct group *group, struct hep_error *error)
 {
     const float *states[ROWS_TOGETHER_MAX];
     struct hep_plan *plan;
-    struct layout layout = layout_of(&group->shape, (size_t)group->count, samples_of(group));
+    struct group_layout layout = layout_of(&group->shape, &group->controls, (size_t)group->count, samples_of(group));
     HEP_TRY(grow_workspace(batch, layout.total, error));
     float *space = batch->workspace;
     find_states(group, space + layout.scratch, states);
@@ -357,10 +391,12 @@ enum hep_status group_run(struct batch *batch, struct group *group, struct hep_e
     int64_t began = hep_now_us(), cpu_began = hep_process_cpu_us();
     size_t samples = put_samples(group, space, &layout, states, began);
     HEP_CRASH_POINT("inference.step.before_network");
-    HEP_TRY(run_network(group, space, &layout, samples, plan, error));
+    if (group->controls.count > 0)
+        HEP_TRY(controls_run(group, space, &layout, states, samples, error));
+    HEP_TRY(run_unet(group, space, &layout, samples, plan, error));
     HEP_CRASH_POINT("inference.step.after_network");
     show_group(batch, group);
     commit_rows(batch, group, space, &layout, states);
-    note_speed(batch, plan->flops, hep_now_us() - began, hep_process_cpu_us() - cpu_began);
+    note_speed(batch, flops_of(group, plan, samples), hep_now_us() - began, hep_process_cpu_us() - cpu_began);
     return HEP_OK;
 }

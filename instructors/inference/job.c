@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_MAX = 96, FINGERPRINT_TEXT_MAX = 1024 };
+enum { KEY_MAX = 96, CONTROLS_TEXT_MAX = 1024, FINGERPRINT_TEXT_MAX = 1024 + CONTROLS_TEXT_MAX };
 
 /* Rows run together only up to so many operations a call: past it company gains nothing, and every row would wait for
    all of them before it can be paused, overtaken or resumed. (Four rows of Stable Diffusion 1.5 at 512² are 6.4e12.) */
@@ -53,29 +53,34 @@ static void build(struct hep_graph *graph, const void *context)
 }
 
 static struct build_context context_of(const struct hep_unet_config *config, const struct row_shape *shape,
-                                       int64_t samples, char key[KEY_MAX])
+                                       int64_t samples, bool residuals, char key[KEY_MAX])
 {
-    snprintf(key, KEY_MAX, "n%" PRId64 "h%" PRId64 "w%" PRId64 "t%" PRId64, samples, shape->height, shape->width,
-             shape->tokens);
-    return (struct build_context){
-        config, {.batch = samples, .height = shape->height, .width = shape->width, .tokens = shape->tokens}};
+    snprintf(key, KEY_MAX, "n%" PRId64 "h%" PRId64 "w%" PRId64 "t%" PRId64 "%s", samples, shape->height, shape->width,
+             shape->tokens, residuals ? "r" : "");
+    return (struct build_context){config,
+                                  {.batch = samples,
+                                   .height = shape->height,
+                                   .width = shape->width,
+                                   .tokens = shape->tokens,
+                                   .residuals = residuals}};
 }
 
 enum hep_status batch_cost(struct hep_network *network, const struct hep_unet_config *config,
-                           const struct row_shape *shape, int64_t samples, struct hep_network_cost *cost,
-                           struct hep_error *error)
+                           const struct row_shape *shape, const struct control_networks *controls, int64_t rows,
+                           int64_t samples, struct hep_network_cost *cost, struct hep_error *error)
 {
     char key[KEY_MAX];
-    struct build_context context = context_of(config, shape, samples, key);
-    return hep_network_cost(network, key, build, &context, cost, error);
+    struct build_context context = context_of(config, shape, samples, controls->count > 0, key);
+    HEP_TRY(hep_network_cost(network, key, build, &context, cost, error));
+    return controls_cost(controls, shape, rows, samples, cost, error);
 }
 
 enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_config *config,
-                           const struct row_shape *shape, int64_t samples, struct hep_plan **plan,
+                           const struct row_shape *shape, int64_t samples, bool residuals, struct hep_plan **plan,
                            struct hep_error *error)
 {
     char key[KEY_MAX];
-    struct build_context context = context_of(config, shape, samples, key);
+    struct build_context context = context_of(config, shape, samples, residuals, key);
     return hep_network_ready(network, key, build, &context, plan, error);
 }
 
@@ -90,8 +95,9 @@ static uint64_t allowed_bytes(const struct batch *batch, double memory_threshold
 }
 
 enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network,
-                                    const struct hep_unet_config *config, const struct row_shape *shape, int wanted,
-                                    int rows_max, double memory_threshold, int samples_per_row, struct group_size *size,
+                                    const struct hep_unet_config *config, const struct row_shape *shape,
+                                    const struct control_networks *controls, int wanted, int rows_max,
+                                    double memory_threshold, int samples_per_row, struct group_size *size,
                                     struct hep_error *error)
 {
     int most = wanted < rows_max ? wanted : rows_max;
@@ -100,8 +106,8 @@ enum hep_status batch_rows_together(const struct batch *batch, struct hep_networ
     uint64_t needed = 0;
     for (int tried = most; tried > 0; tried--) {
         struct hep_network_cost cost;
-        HEP_TRY(batch_cost(network, config, shape, (int64_t)tried * samples_per_row, &cost, error));
-        needed = cost.peak_bytes + group_workspace_bytes(shape, tried, tried * samples_per_row);
+        HEP_TRY(batch_cost(network, config, shape, controls, tried, (int64_t)tried * samples_per_row, &cost, error));
+        needed = cost.peak_bytes + group_workspace_bytes(shape, controls, tried, tried * samples_per_row);
         bool has_memory = needed <= (tried == 1 ? batch->memory_bytes : size->allowed);
         if (has_memory && (tried == 1 || cost.flops <= TOGETHER_FLOPS_MAX)) {
             size->rows = tried;
@@ -201,17 +207,18 @@ uint32_t job_crc(const struct hep_tensor *tensor)
 /* What a committed step depends on beside the session: another value of any of it makes saved steps worthless. */
 static void fingerprint_of(const struct job *job, const struct hep_network *network, const struct hep_tensor *plan,
                            const struct hep_tensor *conditioning, const struct hep_tensor *pooled,
-                           uint8_t digest[HEP_FINGERPRINT_BYTES])
+                           const struct control_networks *controls, uint8_t digest[HEP_FINGERPRINT_BYTES])
 {
     const struct generate_request *request = job->request;
-    char text[FINGERPRINT_TEXT_MAX];
+    char text[FINGERPRINT_TEXT_MAX], steered[CONTROLS_TEXT_MAX];
     int length = snprintf(text, sizeof text,
                           "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x conditioning=%08x pooled=%08x "
-                          "guidance=%.17g seed=%" PRIu64 " rng=%.16s size=%dx%d rows=%d source=%08x",
+                          "guidance=%.17g seed=%" PRIu64 " rng=%.16s size=%dx%d rows=%d source=%08x%s",
                           hep_build_id(), hep_isa_name(hep_isa_level()), hep_dtype_name(hep_network_dtype(network)),
                           hep_network_digest(network), request->fingerprint.data, job_crc(plan), job_crc(conditioning),
                           job_crc(pooled), request->guidance_scale, request->seed, request->rng.data, request->width,
-                          request->height, request->count, job->source.crc);
+                          request->height, request->count, job->source.crc,
+                          controls_text(&job->controls, controls, steered, sizeof steered));
     hep_assert(length > 0 && length < (int)sizeof text &&
                EVP_Digest(text, (size_t)length, digest, NULL, EVP_sha256(), NULL) == 1);
 }
@@ -237,6 +244,7 @@ static void init_rows(struct job *job, const struct row_shape *shape, const floa
                             .time_ids = {height, width, 0, 0, height, width},
                             .source = source_of_row(&job->source, i, shape),
                             .guidance_scale = request->guidance_scale,
+                            .controls = &job->controls,
                             .seed = request->seed + (uint64_t)i,
                             .noise = row_noise_find(request->rng.data)};
         row_resume(row, &found);
@@ -274,11 +282,16 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
     struct hep_network *network;
     const struct hep_unet_config *config;
     struct row_shape shape;
+    struct control_networks controls;
     uint8_t digest[HEP_FINGERPRINT_BYTES];
     uint32_t floats = 0;
     char has[96], wants[96];
-    HEP_TRY(batch_unet(batch, hep_call_instructor(job->call), &request->unet, &network, &config, error));
+    struct hep_instructor *self = hep_call_instructor(job->call);
+    HEP_TRY(batch_unet(batch, self, &request->unet, &network, &config, error));
     HEP_TRY(generate_shape(request, config, &shape, error));
+    HEP_TRY(controls_open(&batch->networks, self, request->controls, config, &shape, request->guidance_scale > 1,
+                          &controls, error));
+    HEP_TRY(controls_take(job->call, request->controls, &job->controls, error));
     struct hep_shape wanted = HEP_SHAPE(request->count, shape.channels, shape.height, shape.width);
     if (!hep_shape_equal(&latents.shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents", "latents are %s, this request needs %s",
@@ -288,7 +301,7 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
     HEP_TRY(job_check_finite("conditioning", &conditioning, error));
     HEP_TRY(job_check_finite("pooled", &pooled, error));
     HEP_TRY(source_open(job->call, &request->source, &job->source, error));
-    fingerprint_of(job, network, &plan, &conditioning, &pooled, digest);
+    fingerprint_of(job, network, &plan, &conditioning, &pooled, &controls, digest);
     hep_assert(row_state_floats(&shape, &floats));
     enum hep_status status = hep_slots_attach(&state, (uint32_t)request->count, floats, hep_call_session(job->call),
                                               request->state.generation, digest, &job->slots, error);

@@ -82,6 +82,9 @@ static const struct hep_field generate_fields[] = {
            .help = "[count, channels, h, w], of the image without what is made anew: for inpainting models"),
     SOURCE(I32, noise_draw, .max = SOURCE_DRAW_MAX, .help = "which draw of each seed is its noise"),
     SOURCE(I32, step_draw, .max = SOURCE_DRAW_MAX, .help = "the scheduler's draws come behind this one"),
+    CONTROL_FIELDS(1),
+    CONTROL_FIELDS(2),
+    CONTROL_FIELDS(3),
     HEP_FIELD(REF, generate_request, state, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
               .help = "out: step slots of every row"),
     HEP_FIELD(REF, generate_request, latents, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
@@ -159,6 +162,7 @@ static enum hep_status measure_generate(struct hep_call *call, const void *reque
     struct hep_network *network;
     const struct hep_unet_config *config;
     struct row_shape shape;
+    struct control_networks controls;
     struct hep_network_cost cost;
     size_t state_bytes;
     uint32_t floats = 0;
@@ -166,15 +170,17 @@ static enum hep_status measure_generate(struct hep_call *call, const void *reque
     struct group_size size;
     HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(generate_shape(request, config, &shape, error));
+    HEP_TRY(controls_open(&batch->networks, hep_call_instructor(call), request->controls, config, &shape, samples == 2,
+                          &controls, error));
     if (!row_state_floats(&shape, &floats) || !hep_slots_bytes((uint32_t)request->count, floats, &state_bytes))
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "the state of %d images is too large", request->count);
-    HEP_TRY(
-        batch_rows_together(batch, network, config, &shape, request->count, batch->rows_max, 0, samples, &size, error));
+    HEP_TRY(batch_rows_together(batch, network, config, &shape, &controls, request->count, batch->rows_max, 0, samples,
+                                &size, error));
     rows = size.rows;
-    HEP_TRY(batch_cost(network, config, &shape, (int64_t)rows * samples, &cost, error));
+    HEP_TRY(batch_cost(network, config, &shape, &controls, rows, (int64_t)rows * samples, &cost, error));
     hep_output_add(outputs, "state", HEP_U8, HEP_SHAPE((int64_t)state_bytes));
     hep_output_add(outputs, "latents", HEP_F32, HEP_SHAPE(request->count, shape.channels, shape.height, shape.width));
-    outputs->memory_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
+    outputs->memory_bytes = cost.peak_bytes + group_workspace_bytes(&shape, &controls, rows, rows * samples);
     outputs->flops = cost.flops / rows * request->count; /* of one evaluation of every row */
     outputs->unit_flops = cost.flops / rows;
     return HEP_OK;
@@ -195,18 +201,19 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     struct hep_network *network;
     const struct hep_unet_config *config;
     struct row_shape shape;
+    struct control_networks controls = {0};
     struct hep_network_cost cost;
     int samples = request->guidance_scale > 1 ? 2 : 1, rows;
     struct group_size size;
     HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape,
                            error));
-    HEP_TRY(
-        batch_rows_together(batch, network, config, &shape, request->count, batch->rows_max, 0, samples, &size, error));
+    HEP_TRY(batch_rows_together(batch, network, config, &shape, &controls, request->count, batch->rows_max, 0, samples,
+                                &size, error));
     rows = size.rows;
-    HEP_TRY(batch_cost(network, config, &shape, (int64_t)rows * samples, &cost, error));
+    HEP_TRY(batch_cost(network, config, &shape, &controls, rows, (int64_t)rows * samples, &cost, error));
     reply->rows_together = rows;
-    reply->peak_bytes = cost.peak_bytes + group_workspace_bytes(&shape, rows, rows * samples);
+    reply->peak_bytes = cost.peak_bytes + group_workspace_bytes(&shape, &controls, rows, rows * samples);
     reply->flops_per_evaluation = cost.flops;
     reply->ms_per_evaluation = batch->gflops > 0 ? cost.flops / 1e6 / batch->gflops : 0;
     return HEP_OK;

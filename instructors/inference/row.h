@@ -36,6 +36,8 @@ struct row_source {
     int32_t step_draw;   /* the plan's draw k is draw step_draw + k                                       */
 };
 
+struct controls; /* controlnet.h */
+
 struct row {
     uint32_t index; /* image of its request, from 0                               */
     enum row_state state;
@@ -46,8 +48,9 @@ struct row {
     const float *pooled_negative, *pooled_positive; /* [pooled_dim] each                            */
     float time_ids[6];                              /* SDXL's size conditioning, pixels                           */
     struct row_source source;
-    double guidance_scale; /* > 1: two samples of the network per evaluation             */
-    uint64_t seed;         /* of this image                                              */
+    double guidance_scale;           /* > 1: two samples of the network per evaluation             */
+    const struct controls *controls; /* ControlNets of its request; NULL: none                     */
+    uint64_t seed;                   /* of this image                                              */
     row_noise *noise;
     const void *noise_context;
     int32_t evaluation; /* committed evaluations                                      */

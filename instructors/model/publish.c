@@ -11,8 +11,8 @@
 #include "nn/cpu/isa.h"
 #include "nn/models/autoencoder.h"
 #include "nn/models/clip.h"
+#include "nn/models/controlnet.h"
 #include "nn/models/rrdbnet.h"
-#include "nn/models/unet.h"
 #include "nn/weights/packed.h"
 
 #include <stdio.h>
@@ -178,6 +178,16 @@ static enum hep_status build_unet(struct packing *packing, struct hep_error *err
     return HEP_OK;
 }
 
+static enum hep_status build_controlnet(struct packing *packing, struct hep_error *error)
+{
+    struct hep_controlnet_config config;
+    HEP_TRY(hep_controlnet_config_read(packing->config, "config.json", &config, error));
+    struct hep_controlnet_build build = {
+        .batch = 1, .height = 8 * PACK_SIDE, .width = 8 * PACK_SIDE, .tokens = PACK_TOKENS};
+    hep_controlnet_build(packing->graph, &config, &build);
+    return HEP_OK;
+}
+
 static enum hep_status build_vae(struct packing *packing, struct hep_error *error)
 {
     struct hep_vae_config config;
@@ -209,6 +219,7 @@ static const struct network_row {
     {"text_encoder", "packed.text_encoder", build_clip, false},
     {"text_encoder_2", "packed.text_encoder", build_clip, false},
     {"unet", "packed.unet", build_unet, false},
+    {"controlnet", "packed.controlnet", build_controlnet, false},
     {"vae", "packed.decoder", build_vae, true},
     {"vae", "packed.encoder", build_vae, false},
     {"upscaler", "packed.upscaler", build_upscaler, false},

@@ -4,6 +4,7 @@
  * component.
  *
  *   unet                        config.json, about.json, packed.unet
+ *   controlnet                  config.json, about.json, packed.controlnet
  *   vae                         config.json, about.json, packed.decoder, packed.encoder
  *   text_encoder, …_2           config.json, about.json, packed.text_encoder
  *   upscaler                    config.json, about.json, packed.upscaler

@@ -85,7 +85,9 @@ void hep_model_file(const struct hep_model *model, const char *path, struct hep_
     const char *in_vae = below(path, "vae"), *at = path;
     int folder = model->folder;
     file->shown = NULL;
-    if (in_vae && model->vae_file) {
+    if (model->component && below(path, model->component)) {
+        at = below(path, model->component);
+    } else if (in_vae && model->vae_file) {
         checkpoint = model->vae_file;
     } else if (in_vae && model->vae_folder >= 0) {
         checkpoint = NULL;
@@ -182,11 +184,11 @@ enum hep_status hep_model_component(const struct hep_model *model, const char *n
         return hep_fail(error, HEP_E_BAD_MODEL, "model '%.150s' has no '%.60s'", model->path, name);
     bool is_vae = strcmp(name, "vae") == 0;
     const struct hep_checkpoint *checkpoint = is_vae && model->vae_file ? model->vae_file : model->checkpoint;
-    enum hep_status status = model->file ? hep_component_open_file(model->folder, model->file, name, component, error)
-                             : is_vae && model->vae_folder >= 0
-                                 ? hep_component_open(model->vae_folder, "", name, variant, component, error)
-                             : checkpoint ? hep_checkpoint_component(checkpoint, name, component, error)
-                                          : hep_component_open(model->folder, name, name, variant, component, error);
+    enum hep_status status =
+        model->file                        ? hep_component_open_file(model->folder, model->file, name, component, error)
+        : is_vae && model->vae_folder >= 0 ? hep_component_open(model->vae_folder, "", name, variant, component, error)
+        : checkpoint                       ? hep_checkpoint_component(checkpoint, name, component, error)
+                     : hep_component_open(model->folder, model->component ? "" : name, name, variant, component, error);
     if (status != HEP_OK)
         hep_prefix(error, "model '%.150s'", model->path);
     return status;

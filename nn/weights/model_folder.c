@@ -228,29 +228,76 @@ static enum hep_status open_index(struct hep_model *model, struct hep_error *err
     return status;
 }
 
-enum hep_status hep_model_open(const char *path, struct hep_model **model, struct hep_error *error)
+static enum hep_status create(const char *path, struct hep_model **model, struct hep_error *error)
 {
-    HEP_CLEANUP(hep_model_close) struct hep_model *opened = calloc(1, sizeof *opened);
-    if (!opened)
+    struct hep_model *created = calloc(1, sizeof *created);
+    char *copy = strdup(path);
+    if (!created || !copy) {
+        free(created);
+        free(copy);
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path);
-    opened->folder = opened->tokenizers = opened->vae_folder = -1;
-    opened->path = strdup(path);
-    if (!opened->path)
-        /* cppcheck-suppress memleak ; HEP_CLEANUP closes it */
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for model '%.200s'", path); /* NOLINT: as above */
-    HEP_TRY(open_index(opened, error));
-    enum hep_status status = check_index(opened, error);
-    if (status == HEP_OK)
-        status = read_defaults(opened, error);
-    if (status == HEP_E_NOT_FOUND) { /* inside a model a missing file is the model's defect */
+    }
+    created->folder = created->tokenizers = created->vae_folder = -1;
+    created->path = copy;
+    *model = created;
+    return HEP_OK;
+}
+
+/* Inside a model a missing file is the model's defect. */
+static enum hep_status as_defect(enum hep_status status, const char *path, struct hep_error *error)
+{
+    if (status == HEP_E_NOT_FOUND) {
         status = HEP_E_BAD_MODEL;
         if (error)
             error->code = status;
     }
-    if (status != HEP_OK) {
+    if (status != HEP_OK)
         hep_prefix(error, "model '%.150s'", path);
-        return status;
-    }
+    return status;
+}
+
+enum hep_status hep_model_open(const char *path, struct hep_model **model, struct hep_error *error)
+{
+    HEP_CLEANUP(hep_model_close) struct hep_model *opened = NULL;
+    HEP_TRY(create(path, &opened, error));
+    HEP_TRY(open_index(opened, error));
+    enum hep_status status = check_index(opened, error);
+    if (status == HEP_OK)
+        status = read_defaults(opened, error);
+    HEP_TRY(as_defect(status, path, error));
+    *model = hep_take(&opened);
+    return HEP_OK;
+}
+
+/* An index with the one component, of the class that config.json says. */
+static enum hep_status make_index(struct hep_model *model, const struct hep_component_kind *kind,
+                                  struct hep_error *error)
+{
+    json_t *config;
+    HEP_TRY(hep_folder_read_json(model->folder, "config.json", &config, error));
+    const char *class = json_string_value(json_object_get(config, "_class_name"));
+    enum hep_status status = HEP_OK;
+    if (!class)
+        status = hep_fail(error, HEP_E_BAD_MODEL, "'config.json' has no '_class_name'");
+    else if (!in_list(kind->class, class))
+        status =
+            hep_fail(error, HEP_E_UNSUPPORTED, "'config.json': '_class_name' is '%.80s', not %s", class, kind->class);
+    else if (!(model->index = json_pack("{s:[s, s]}", kind->name, "diffusers", class)))
+        status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for an index");
+    json_decref(config);
+    return status;
+}
+
+enum hep_status hep_model_open_component(const char *path, const char *component, struct hep_model **model,
+                                         struct hep_error *error)
+{
+    HEP_CLEANUP(hep_model_close) struct hep_model *opened = NULL;
+    const struct hep_component_kind *kind = hep_component_kind_find(component);
+    hep_assert(kind);
+    HEP_TRY(create(path, &opened, error));
+    HEP_TRY(hep_folder_open(path, &opened->folder, error));
+    opened->component = kind->name;
+    HEP_TRY(as_defect(make_index(opened, kind, error), path, error));
     *model = hep_take(&opened);
     return HEP_OK;
 }

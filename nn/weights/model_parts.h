@@ -9,6 +9,7 @@ struct hep_model {
     char *path;
     int folder;                        /* of a folder, or that holds `file`; else -1    */
     char *file;                        /* name of a file that is one component; else NULL */
+    const char *component;             /* whose files lie in the folder itself; NULL: each has a folder of its own */
     struct hep_checkpoint *checkpoint; /* of a single file; else NULL                   */
     int tokenizers;                    /* folder with the vocabulary of a single file; or -1 */
     int vae_folder;                    /* of a VAE from elsewhere; or -1                */

@@ -1,8 +1,8 @@
 /*
- * Whole runs from text, or from text and an image, against diffusers' pipelines (goldens/pipelines, made by torch 2.15
+ * Whole runs from text, or from text and images, against diffusers' pipelines (goldens/pipelines, made by torch 2.15
  * and diffusers 0.42.1 in f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own
  * code, in this process. The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the level. Not
- * among them: guidance_rescale, micro-conditioning (sizes), ControlNet, which Heptad does not have yet.
+ * among them: guidance_rescale, micro-conditioning (sizes), which Heptad does not have yet.
  */
 #include "instructors/conditioning/encode.h"
 #include "instructors/conditioning/image.h"
@@ -54,7 +54,11 @@ static const char *const cases[] = {"sd15.ddim",
                                     "sdxl.img2img.euler",
                                     "sd15.inpaint9.ddim",
                                     "sd15.inpaint9.strength0.7",
-                                    "sd15.inpaint4.strength0.7"};
+                                    "sd15.inpaint4.strength0.7",
+                                    "sd15.controlnet",
+                                    "sd15.controlnet.end0.6",
+                                    "sd15.controlnet.guess",
+                                    "sdxl.controlnet"};
 
 static enum hep_dtype dtype = HEP_F32;
 
@@ -72,6 +76,9 @@ struct run {
     void *plan;
     struct row_source source; /* of a case with an image; its values: */
     float init_latents[ELEMENTS], masked_latents[ELEMENTS], latent_mask[ELEMENTS / 4];
+    struct controlnet_request control; /* zero for a case without */
+    struct controls controls;
+    float hint[3 * HEIGHT * WIDTH];
     int rows;
 };
 
@@ -202,6 +209,32 @@ static void make_plan(struct run *run, struct hep_scheduler_plan *plan)
     json_decref(config);
 }
 
+/* A case with a control image: every one has the same, 8 bits. */
+static void make_control(struct run *run)
+{
+    json_t *arguments = json_object_get(run->golden, "arguments");
+    bool pair = hep_ref_is_placed(&run->model.text_encoder_2);
+    size_t count = 0;
+    if (!strstr(run->label, "controlnet"))
+        return;
+    struct golden_tensors *inputs = golden_tensors_open(DATA "goldens/pipelines/inputs.safetensors");
+    const unsigned char *image = golden_tensors_find_u8(inputs, "control_image", &count);
+    ck_assert_uint_eq(count, HEP_COUNT_OF(run->hint));
+    for (size_t i = 0; i < count; i++)
+        run->hint[i] = (float)image[i] / 255;
+    golden_tensors_close(inputs);
+    run->control = (struct controlnet_request){
+        .scale = hep_json_num(arguments, "controlnet_conditioning_scale", 1),
+        .start = hep_json_num(arguments, "control_guidance_start", 0),
+        .end = hep_json_num(arguments, "control_guidance_end", 1),
+        .guess = hep_json_bool(arguments, "guess_mode", false),
+    };
+    published_model_add_controlnet(&run->model,
+                                   pair ? DATA "models/tiny-controlnet-sdxl" : DATA "models/tiny-controlnet", dtype,
+                                   &run->control.network);
+    run->controls = (struct controls){1, {{&run->control, run->hint}}};
+}
+
 static void init_row(struct run *run, int i, const struct hep_scheduler_plan *plan, const struct hep_slots *slots,
                      const struct golden_noise *noise)
 {
@@ -222,6 +255,7 @@ static void init_row(struct run *run, int i, const struct hep_scheduler_plan *pl
                      .pooled_negative = run->pooled[i],
                      .pooled_positive = run->pooled[i] + run->pooled_dim,
                      .time_ids = {HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH},
+                     .controls = &run->controls,
                      .guidance_scale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_scale", 7.5),
                      .noise = golden_draw,
                      .noise_context = noise};
@@ -260,9 +294,9 @@ static void denoise(struct run *run)
         noise[i] = (struct golden_noise){run, (size_t)i};
         init_row(run, i, &plan, &slots, &noise[i]);
     }
-    ck_assert_ok(batch_unet(&run->batch, &run->model.self, &run->model.unet, &group.network, &group.config, error));
-    group.shape = run->jobs[0]->rows[0].shape;
     for (int e = 0; e < plan.info.evaluations; e++) {
+        ck_assert_ok(
+            group_begin(&run->batch, &run->model.self, &run->model.unet, &run->jobs[0]->rows[0], &group, error));
         group.count = run->rows;
         for (int i = 0; i < run->rows; i++) {
             group.rows[i] = &run->jobs[i]->rows[0];
@@ -298,6 +332,7 @@ START_TEST(a_whole_run_is_diffusers)
     for (int i = 0; i < run.rows; i++)
         encode_row(&run, i);
     make_source(&run);
+    make_control(&run);
     denoise(&run);
     batch_trim(&run.batch, &run.model.self);
     networks_clear(&run.networks, &run.model.self);

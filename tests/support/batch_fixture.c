@@ -115,6 +115,9 @@ enum hep_status add(struct asked *asked, struct hep_error *error)
     for (size_t i = 0; i < HEP_COUNT_OF(sources); i++)
         if (hep_ref_is_placed(sources[i]))
             fake_call_map(&asked->call, sources[i], HEP_READ);
+    for (int i = 0; i < CONTROLS_MAX; i++)
+        if (hep_ref_is_placed(&request->controls[i].hint))
+            fake_call_map(&asked->call, &request->controls[i].hint, HEP_READ);
     fake_call_map(&asked->call, &request->state, HEP_WRITE);
     fake_call_map(&asked->call, &request->latents, HEP_WRITE);
     enum hep_status status = batch_add(&batch, &asked->call, error);

@@ -38,6 +38,18 @@ void published_model_init(struct published_model *model, const char *folder, enu
     ck_assert_ok(hep_resolver_create(model->instance, 0, &model->self.resolver, error));
 }
 
+void published_model_add_controlnet(struct published_model *model, const char *folder, enum hep_dtype dtype,
+                                    struct hep_tensor_ref *ref)
+{
+    const struct cache_entry *entry;
+    struct hep_model *files = NULL;
+    ck_assert_ok(hep_model_open_component(folder, "controlnet", &files, error));
+    ck_assert_ok(
+        cache_get(&model->cache, files, strrchr(folder, '/') + 1, "controlnet", "", dtype, NULL, NULL, &entry, error));
+    *ref = entry->ref;
+    hep_model_close(files);
+}
+
 void published_model_clear(struct published_model *model)
 {
     struct hep_segment_sweep sweep;

@@ -16,6 +16,9 @@ struct published_model {
 /* folder: of the model, or the file of an upscaler. dtype: that its networks compute in. Fails the test if it cannot.
  */
 void published_model_init(struct published_model *model, const char *folder, enum hep_dtype dtype);
+/* Publishes the ControlNet of a folder beside it. */
+void published_model_add_controlnet(struct published_model *model, const char *folder, enum hep_dtype dtype,
+                                    struct hep_tensor_ref *ref);
 /* Removes the segments. */
 void published_model_clear(struct published_model *model);
 

@@ -325,7 +325,9 @@ START_TEST(less_memory_makes_smaller_groups_with_the_same_bytes)
     ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &config, error));
     ck_assert_ok(generate_shape(&some->request, config, &shape, error));
     for (batch.memory_bytes = 1 << 16;
-         batch_rows_together(&batch, network, config, &shape, 4, 4, 0, 2, &size, NULL) != HEP_OK || size.rows < 2;)
+         batch_rows_together(&batch, network, config, &shape, &(struct control_networks){0}, 4, 4, 0, 2, &size, NULL) !=
+             HEP_OK ||
+         size.rows < 2;)
         batch.memory_bytes += batch.memory_bytes / 4;
     ck_assert_int_lt(size.rows, 4);
     ck_assert_int_eq(size.limited_by, GROUP_LIMIT_MEMORY);
@@ -354,7 +356,8 @@ static uint64_t bytes_of(struct asked *asked, int rows)
     struct group_size size;
     ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &config, error));
     ck_assert_ok(generate_shape(&asked->request, config, &shape, error));
-    ck_assert_ok(batch_rows_together(&batch, network, config, &shape, rows, rows, 0, 2, &size, error));
+    ck_assert_ok(batch_rows_together(&batch, network, config, &shape, &(struct control_networks){0}, rows, rows, 0, 2,
+                                     &size, error));
     ck_assert_int_eq(size.rows, rows);
     return size.bytes;
 }

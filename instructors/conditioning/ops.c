@@ -1,8 +1,9 @@
 /*
- * heptad-conditioning's operations: tokenize, encode_prompt, info; those on images are in image_ops.c. To add one:
- * fields, row, handler, a line in the golden description, a test.
+ * heptad-conditioning's operations: tokenize, encode_prompt, info; those on images are in image_ops.c and hint.c. To
+ * add one: fields, row, handler, a line in the golden description, a test.
  */
 #include "instructors/conditioning/encode.h"
+#include "instructors/conditioning/hint.h"
 #include "instructors/conditioning/image_ops.h"
 #include "instructors/conditioning/state.h"
 
@@ -35,7 +36,7 @@ struct encode_reply {
 struct info_reply {
     int32_t tokens_per_chunk, chunks_max, clip_skip_max, encoders_max;
     int32_t prompt_bytes_max;
-    json_t *syntax, *networks;
+    json_t *syntax, *preprocessors, *networks;
 };
 
 static const struct hep_field tokenize_fields[] = {
@@ -79,6 +80,7 @@ static const struct hep_field info_reply_fields[] = {
     HEP_FIELD(I32, info_reply, clip_skip_max, REQUIRED, .help = "from 1, the last layer"),
     HEP_FIELD(I32, info_reply, encoders_max, REQUIRED, .help = "text encoders of one model"),
     HEP_FIELD(JSON, info_reply, syntax, REQUIRED, .help = "written, means of each form that weighs or breaks a prompt"),
+    HEP_FIELD(JSON, info_reply, preprocessors, REQUIRED, .help = "name, help of what can make a hint of an image"),
     HEP_FIELD(JSON, info_reply, networks, REQUIRED, .help = "networks (open now), activation_bytes"),
 };
 
@@ -104,6 +106,7 @@ static enum hep_status info(struct hep_call *call, const void *request, void *re
                                                       .clip_skip_max = CLIP_SKIP_MAX,
                                                       .encoders_max = ENCODERS_MAX,
                                                       .syntax = forms,
+                                                      .preprocessors = hint_preprocessors(),
                                                       .networks = networks_view_json(&state->view)};
     return HEP_OK;
 }
@@ -267,9 +270,10 @@ static const struct hep_operation operations[] = {
      .deadline_ms = 2000,
      .aliases = HEP_ALIASES(HEP_ALIAS("get_conditioning_info")),
      .help = "what prompts may be, and the networks that are open"},
-    HEP_UNBUILT("control_hint", "ControlNets cannot be loaded, so there is nothing that a hint would be for",
-                "prompts are conditioned by encode_prompt", .aliases = HEP_ALIASES(HEP_ALIAS("process_controlnet")),
-                .help = "an image to the hint of a ControlNet"),
+    HEP_OPERATION("control_hint", control_hint, hint_request, hint_fields, hint_reply, hint_reply_fields,
+                  .measure = measure_control_hint, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
+                  .heavy = true, .aliases = HEP_ALIASES(HEP_ALIAS("process_controlnet")),
+                  .help = "an image to the hint of a ControlNet"),
     HEP_OPERATION("encode_image", encode_image, encode_image_request, encode_image_fields, encode_image_reply,
                   encode_image_reply_fields, .measure = measure_encode_image, .permission = HEP_INTERNAL,
                   .deadline_ms = 600000, .pure = true, .heavy = true,

@@ -215,6 +215,7 @@ START_TEST(domains_say_what_they_can_do)
     static const struct {
         const char *domain, *operation, *field;
     } rows[] = {{"conditioning", "get_conditioning_info", "syntax"},
+                {"conditioning", "get_conditioning_info", "preprocessors"},
                 {"inference", "get_pipeline_info", "pipelines"},
                 {"postprocessing", "get_processing_info", "formats"}};
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
@@ -233,7 +234,7 @@ START_TEST(what_is_to_be_built_is_known_by_name)
 {
     static const struct {
         const char *domain, *operation;
-    } rows[] = {{"model", "load_lora"}, {"conditioning", "process_controlnet"}, {"postprocessing", "safety_check"}};
+    } rows[] = {{"model", "load_lora"}, {"postprocessing", "safety_check"}};
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
         struct hep_error error = {0};
         begin(rows[i].domain);

@@ -26,3 +26,5 @@ hep_test(test_known_operations SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_known
   LIBS hep_shm hep_rpc LABELS proc TIMEOUT 240)
 add_dependencies(test_known_operations heptad-device heptad-model heptad-conditioning heptad-scheduler heptad-inference
   heptad-postprocessing heptad-communication)
+hep_test(test_canny SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_canny.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
+  LIBS hep_conditioning_hints LABELS unit)

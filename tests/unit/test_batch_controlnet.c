@@ -155,7 +155,7 @@ START_TEST(rows_at_other_steps_of_their_schedule_do_not_share_what_acts)
 }
 END_TEST
 
-START_TEST(guess_mode_leaves_the_negative_sample_alone)
+START_TEST(a_row_in_guess_mode_has_the_same_bytes_alone_and_in_a_batch)
 {
     float guided[4 * ELEMENTS], normal[ELEMENTS], single[ELEMENTS];
     struct asked *four = ask("four", 41, 4);
@@ -308,7 +308,7 @@ int main(void)
     tcase_add_test(tcase, several_controlnets_add_up_in_the_order_of_the_request);
     tcase_add_test(tcase, a_controlnet_acts_between_its_start_and_its_end_only);
     tcase_add_test(tcase, rows_at_other_steps_of_their_schedule_do_not_share_what_acts);
-    tcase_add_test(tcase, guess_mode_leaves_the_negative_sample_alone);
+    tcase_add_test(tcase, a_row_in_guess_mode_has_the_same_bytes_alone_and_in_a_batch);
     tcase_add_test(tcase, saved_steps_of_another_hint_or_strength_are_not_used);
     tcase_add_test(tcase, planned_memory_includes_the_controlnets_and_bounds_the_group);
     tcase_add_loop_test(tcase, what_does_not_fit_is_refused_with_its_field, 0, (int)HEP_COUNT_OF(refusals));

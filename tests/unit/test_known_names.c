@@ -35,7 +35,7 @@ static const struct {
     {"model", "load_encoder", "load"},
     {"model", "load_lora", "!load_lora"},
     {"conditioning", "process_prompt", "encode_prompt"},
-    {"conditioning", "process_controlnet", "!control_hint"},
+    {"conditioning", "process_controlnet", "control_hint"},
     {"conditioning", "process_img2img", "encode_image"},
     {"conditioning", "get_conditioning_info", "info"},
     {"scheduler", "create_scheduler", "plan"},

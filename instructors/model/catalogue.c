@@ -62,6 +62,23 @@ static enum hep_status read_checkpoint(const struct catalogue *catalogue, struct
     return HEP_OK;
 }
 
+/* A ControlNet's family is that of the UNets whose shape it has. */
+static enum hep_status read_controlnet(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                       struct hep_error *error)
+{
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    struct inspection found;
+    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
+    HEP_TRY(inspect_component(model, "controlnet", &found, error));
+    const struct hep_unet_config *unet = &found.controlnet.unet;
+    entry->family = hep_unet_text_embeds_width(unet) > 0 ? "sdxl" : unet->use_linear_projection ? "sd2" : "sd1";
+    entry->bytes = found.bytes;
+    entry->dtype = found.dtype;
+    entry->context_dim = unet->cross_attention_dim[0];
+    entry->in_channels = unet->in_channels;
+    return HEP_OK;
+}
+
 /* A file of any other kind: its header, whole and sound. What the tensors are for, its loader says. */
 static enum hep_status read_file(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                  struct hep_error *error)
@@ -106,6 +123,16 @@ static enum hep_status refuse_folder(const struct catalogue *catalogue, struct c
     return hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a folder; an upscaler is one safetensors file", entry->path);
 }
 
+/* Whole and sound, and yet of a layout that has no key map. */
+static enum hep_status read_controlnet_file(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                            struct hep_error *error)
+{
+    HEP_TRY(read_file(catalogue, entry, error));
+    hep_fail(error, HEP_E_UNSUPPORTED, "a ControlNet in a single file is not read");
+    return hep_hint(error, "fetch it as a folder: config.json and diffusion_pytorch_model.safetensors"),
+           HEP_E_UNSUPPORTED;
+}
+
 /* Its config is JSON; more is the loader's to say. */
 static enum hep_status read_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                    struct hep_error *error)
@@ -137,7 +164,7 @@ static const struct kind_row {
     [HEP_MODEL_CHECKPOINT] = {read_checkpoint, read_checkpoint},
     [HEP_MODEL_VAE] = {read_vae, read_vae},
     [HEP_MODEL_LORA] = {read_file, read_folder},
-    [HEP_MODEL_CONTROLNET] = {read_file, read_folder},
+    [HEP_MODEL_CONTROLNET] = {read_controlnet_file, read_controlnet},
     [HEP_MODEL_UPSCALER] = {read_upscaler, refuse_folder},
     [HEP_MODEL_EMBEDDING] = {read_file, read_folder},
 };
@@ -285,6 +312,8 @@ enum hep_status catalogue_open(const struct catalogue *catalogue, const struct c
                                struct hep_model **model, struct hep_error *error)
 {
     char paths[HEP_PATH_MAX], tokenizer[HEP_PATH_MAX], *rest = paths, *path;
+    if (entry->kind == HEP_MODEL_CONTROLNET)
+        return hep_model_open_component(entry->place, "controlnet", model, error);
     HEP_TRY(hep_model_open(entry->place, model, error));
     snprintf(paths, sizeof paths, "%s", catalogue->paths);
     while (hep_model_lacks_tokenizer(*model) && (path = strsep(&rest, ":")))

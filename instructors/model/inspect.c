@@ -38,6 +38,8 @@ static void keep_config(struct inspection *found, const char *component, const u
         found->unet = config->unet;
     else if (strcmp(component, "vae") == 0)
         found->vae = config->vae;
+    else if (strcmp(component, "controlnet") == 0)
+        found->controlnet = config->controlnet;
     else
         found->clip[found->encoders++] = config->clip;
 }
@@ -82,7 +84,7 @@ static enum hep_status check_component(const struct inspector *inspector, const 
     HEP_TRY(check_networks(component, &config, error));
     keep_config(inspector->found, name, &config);
     inspector->found->bytes += hep_component_bytes(component);
-    if (strcmp(name, "unet") == 0)
+    if (strcmp(name, "unet") == 0 || strcmp(name, "controlnet") == 0)
         inspector->found->dtype = hep_component_dtype(component);
     return HEP_OK;
 }
@@ -237,6 +239,16 @@ enum hep_status inspect_upscaler(const struct hep_model *model, struct upscaler_
     HEP_TRY(check_graph(kind, &config, component, error));
     *inspection =
         (struct upscaler_inspection){hep_component_bytes(component), hep_component_dtype(component), config.rrdbnet};
+    return HEP_OK;
+}
+
+enum hep_status inspect_component(const struct hep_model *model, const char *component, struct inspection *inspection,
+                                  struct hep_error *error)
+{
+    struct inspection found = {0};
+    struct inspector inspector = {model, &found, NULL, NULL};
+    HEP_TRY(as_defect(check_component(&inspector, component, error), error));
+    *inspection = found;
     return HEP_OK;
 }
 

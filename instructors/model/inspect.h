@@ -11,12 +11,13 @@
 
 /* What was read on the way. */
 struct inspection {
-    uint64_t bytes;                 /* of all weights, as stored                          */
-    enum hep_dtype dtype;           /* which most of the UNet's weights have              */
-    struct hep_unet_config unet;    /* unet/config.json                                   */
-    struct hep_vae_config vae;      /* vae/config.json                                    */
-    struct hep_clip_config clip[2]; /* of text_encoder and, where there is one, text_encoder_2 */
-    int encoders;                   /* 1, or 2                                            */
+    uint64_t bytes;                          /* of all weights, as stored                          */
+    enum hep_dtype dtype;                    /* which most of the UNet's weights have              */
+    struct hep_unet_config unet;             /* unet/config.json                                   */
+    struct hep_vae_config vae;               /* vae/config.json                                    */
+    struct hep_controlnet_config controlnet; /* config.json of a ControlNet            */
+    struct hep_clip_config clip[2];          /* of text_encoder and, where there is one, text_encoder_2 */
+    int encoders;                            /* 1, or 2                                            */
 };
 
 /* Reads everything but the weights' values. progress (may be NULL) is called between long parts. Errors name the file:
@@ -34,6 +35,9 @@ struct upscaler_inspection {
 };
 enum hep_status inspect_upscaler(const struct hep_model *model, struct upscaler_inspection *inspection,
                                  struct hep_error *error);
+/* The same of one component, for a folder that is nothing else: config and graph. */
+enum hep_status inspect_component(const struct hep_model *model, const char *component, struct inspection *inspection,
+                                  struct hep_error *error);
 /* Reads every weight of a component: BAD_MODEL names the first that is not finite. */
 enum hep_status inspect_weights(const struct hep_model *model, const char *component,
                                 void (*progress)(void *context, const char *note), void *context,

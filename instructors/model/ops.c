@@ -28,7 +28,7 @@ struct load_reply {
 };
 
 static const char *const component_kinds[] = {"unet", "vae", "text_encoder", "scheduler", "", NULL};
-static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
+const char *const model_dtype_choices[] = {"auto", "f32", "bf16", NULL};
 static const struct hep_field load_fields[] = {
     HEP_FIELD(STR, load_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
@@ -36,7 +36,7 @@ static const struct hep_field load_fields[] = {
               .help = "one kind of component only; text_encoder: all of them, with their tokenizers; all if empty"),
     HEP_FIELD(STR, load_request, vae, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of a VAE to use instead of the model's own"),
-    HEP_FIELD(STR, load_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = dtype_choices,
+    HEP_FIELD(STR, load_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = model_dtype_choices,
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
               .help = "session that holds the model until model.release"),
@@ -185,8 +185,7 @@ static enum hep_status open_model(const struct model_state *state, const struct 
     return HEP_OK;
 }
 
-/* Nothing half-loaded stays: not what this load added, and nothing at all unless a session uses it. */
-static void undo_load(struct model_state *state, const char *session, const char *model, bool had_pin, uint64_t clock)
+void model_undo_load(struct model_state *state, const char *session, const char *model, bool had_pin, uint64_t clock)
 {
     if (!had_pin)
         cache_unpin(&state->cache, session, model);
@@ -210,7 +209,7 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     enum hep_status status = load_components(call, model, entry->name, request->component.data, dtype, reply, error);
     if (status == HEP_OK)
         return HEP_OK;
-    undo_load(state, session, entry->name, had_pin, clock);
+    model_undo_load(state, session, entry->name, had_pin, clock);
     return hep_prefix(error, "model %s", entry->name), status;
 }
 
@@ -377,6 +376,10 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("optimize_memory", model_optimize_memory, optimize_request, model_optimize_fields, optimize_reply,
                   model_optimize_reply_fields, .heavy = true, .leaseless = true, .permission = HEP_OPERATOR,
                   .deadline_ms = 5000, .help = "give up weights that no session holds, the longest unused first"),
+    HEP_OPERATION("load_controlnet", model_load_controlnet, load_controlnet_request, model_load_controlnet_fields,
+                  load_controlnet_reply, model_load_controlnet_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
+                  .deadline_ms = 300000, .pure = true,
+                  .help = "publish a ControlNet's weights, packed for this machine"),
     HEP_UNBUILT("load_lora", "LoRA files cannot be loaded", "`heptctl models` lists what can be",
                 .help = "load a LoRA"),
     HEP_OPERATION("verify", model_verify, name_request, model_name_fields, json_reply, model_verify_reply_fields,

@@ -33,6 +33,28 @@ struct name_request {
     struct hep_str model;
 };
 
+/* ops.c: what other loads need as well. */
+/* "auto", or a name of a dtype. UNSUPPORTED_HARDWARE. */
+enum hep_status model_resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
+                                    struct hep_error *error);
+/* Nothing half-loaded stays: not what a load added since clock, and nothing at all unless a session uses it. */
+void model_undo_load(struct model_state *state, const char *session, const char *model, bool had_pin, uint64_t clock);
+
+/* load_controlnet.c. */
+struct load_controlnet_request {
+    struct hep_str controlnet, dtype, session;
+};
+struct load_controlnet_reply {
+    struct hep_str name, family, dtype, fingerprint;
+    uint64_t bytes;
+    struct hep_tensor_ref controlnet;
+};
+enum { LOAD_CONTROLNET_FIELDS = 3, LOAD_CONTROLNET_REPLY_FIELDS = 6 };
+extern const char *const model_dtype_choices[]; /* of ops.c */
+extern const struct hep_field model_load_controlnet_fields[LOAD_CONTROLNET_FIELDS],
+    model_load_controlnet_reply_fields[LOAD_CONTROLNET_REPLY_FIELDS];
+hep_handler model_load_controlnet;
+
 /* Handlers of memory.c, with the fields of their requests and replies. */
 struct release_request {
     struct hep_str session;

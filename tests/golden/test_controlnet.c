@@ -46,7 +46,7 @@ static void run_controlnet(const struct golden *g, struct hep_results *residuals
     snprintf(path, sizeof path, "%s.safetensors", g->controlnet);
     ck_assert_ok(hep_safetensors_open(folder, path, &file, error));
     close(folder);
-    snprintf(path, sizeof path, DATA "models/%s", g->controlnet);
+    snprintf(path, sizeof path, DATA "models/controlnet/%s", g->controlnet);
     ck_assert_ok(hep_evaluation_create("controlnet", path, &options, &evaluation, error));
     ck_assert_ok(hep_evaluation_run(evaluation, file, g->name, (struct hep_stages){0}, residuals, error));
     hep_evaluation_destroy(evaluation);

@@ -31,8 +31,8 @@ static const struct golden {
     {"unet", "tiny-sd2", "unet/tiny-sd2", 5},
     {"unet", "tiny-sdxl", "unet/tiny-sdxl", 5},
     {"unet", "tiny-sd15-inpaint", "unet/tiny-sd15-inpaint", 5},
-    {"controlnet", "tiny-controlnet", "controlnet/tiny-controlnet", 13},
-    {"controlnet", "tiny-controlnet-sdxl", "controlnet/tiny-controlnet-sdxl", 10},
+    {"controlnet", "controlnet/tiny-controlnet", "controlnet/tiny-controlnet", 13},
+    {"controlnet", "controlnet/tiny-controlnet-sdxl", "controlnet/tiny-controlnet-sdxl", 10},
     {"vae_encoder", "tiny-sd15", "vae/tiny-sd15", 8},
     {"vae_encoder", "tiny-sd15-inpaint", "vae/tiny-sd15", 8}, /* the same weights under their old names */
     {"vae_encoder", "tiny-sd2", "vae/tiny-sd2", 4},

@@ -229,9 +229,9 @@ static void make_control(struct run *run)
         .end = hep_json_num(arguments, "control_guidance_end", 1),
         .guess = hep_json_bool(arguments, "guess_mode", false),
     };
-    published_model_add_controlnet(&run->model,
-                                   pair ? DATA "models/tiny-controlnet-sdxl" : DATA "models/tiny-controlnet", dtype,
-                                   &run->control.network);
+    published_model_add_controlnet(
+        &run->model, pair ? DATA "models/controlnet/tiny-controlnet-sdxl" : DATA "models/controlnet/tiny-controlnet",
+        dtype, &run->control.network);
     run->controls = (struct controls){1, {{&run->control, run->hint}}};
 }
 

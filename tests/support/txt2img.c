@@ -35,6 +35,7 @@ void txt2img_end(struct txt2img *run)
     domain_end(run->inference);
     domain_end(run->postprocessing);
     json_decref(run->weights);
+    json_decref(run->control);
     hep_segment_sweep(run->instance, NULL, NULL, &sweep, NULL);
 }
 
@@ -76,6 +77,8 @@ json_t *txt2img_generate(const struct txt2img *run, const struct txt2img_arena *
         "fingerprint", json_object_get(run->weights, "fingerprint"), "width", request->width, "height", request->height,
         "vae_scale_factor", json_object_get(run->weights, "vae_scale_factor"), "count", request->count);
     add_refs(data, arena->refs, fields);
+    if (run->control)
+        json_object_update(data, run->control);
     return data;
 }
 

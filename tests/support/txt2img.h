@@ -12,6 +12,7 @@ struct txt2img {
     char instance[HEP_INSTANCE_NAME_MAX];
     struct domain_process *model, *conditioning, *scheduler, *inference, *postprocessing;
     json_t *weights; /* the reply of model.load */
+    json_t *control; /* fields of inference.generate beside the request's; NULL: none. txt2img_end frees it */
 };
 
 /* What is asked. */

@@ -26,5 +26,9 @@ hep_test(test_known_operations SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_known
   LIBS hep_shm hep_rpc LABELS proc TIMEOUT 240)
 add_dependencies(test_known_operations heptad-device heptad-model heptad-conditioning heptad-scheduler heptad-inference
   heptad-postprocessing heptad-communication)
+hep_test(test_controlnet_process SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_controlnet_process.c ${HEP_TEST_DOMAIN_SOURCES}
+  LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)
+add_dependencies(test_controlnet_process heptad-model heptad-conditioning heptad-scheduler heptad-inference heptad-postprocessing)
+set_tests_properties(test_controlnet_process PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 hep_test(test_canny SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_canny.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
   LIBS hep_conditioning_hints LABELS unit)

@@ -33,7 +33,7 @@ static void make_hint(const char *id, float wave, struct hep_tensor_ref *ref)
 static void setup(void)
 {
     batch_setup();
-    published_model_add_controlnet(&model, MODELS "tiny-controlnet", HEP_F32, &network);
+    published_model_add_controlnet(&model, MODELS "controlnet/tiny-controlnet", HEP_F32, &network);
     make_hint("hint-0", 0.01f, &hints[0]);
     make_hint("hint-1", 0.7f, &hints[1]);
 }
@@ -261,7 +261,7 @@ static void grey_hint(struct controlnet_request *c)
 }
 static void other_family(struct controlnet_request *c)
 {
-    published_model_add_controlnet(&model, MODELS "tiny-controlnet-sdxl", HEP_F32, &c->network);
+    published_model_add_controlnet(&model, MODELS "controlnet/tiny-controlnet-sdxl", HEP_F32, &c->network);
 }
 static void no_controlnet(struct controlnet_request *c)
 {

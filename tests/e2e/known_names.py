@@ -112,7 +112,7 @@ NAMES = [
          {"prompt": "x"}, "MISSING_FIELD"),
     Name("inference.inpainting", {**JOB, "image": INPUT, "mask": INPUT}, lambda r: r["workflow_id"] == "inpaint" and r["results"]["files"][0]["sha256"],
          {"prompt": "x", "image": "apple.png", "mask": INPUT}, "OUT_OF_RANGE"),
-    unbuilt("inference.controlnet"),
+    Name("inference.controlnet", None, None, {"prompt": "x"}, "MISSING_FIELD"),
     unbuilt("inference.lora"),
     Name("inference.batch_process", None, None, {"seed": 1}, "MISSING_FIELD", internal=True),
     Name("inference.get_pipeline_info", {}, lambda r: r["pipelines"], {"x": 1}, "UNKNOWN_FIELD"),

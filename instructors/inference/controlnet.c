@@ -93,12 +93,16 @@ enum hep_status controls_open(struct networks *networks, struct hep_instructor *
     struct control_networks made = {0};
     for (int i = 0; i < CONTROLS_MAX; i++) {
         struct control_network *item = &made.items[made.count];
+        char field[32];
+        snprintf(field, sizeof field, "controlnet_%d", i + 1);
+        if (!is_given(&requests[i]) && requests[i].hint.dtype != HEP_DTYPE_UNDEF)
+            return hep_fail_field(error, HEP_E_MISSING_FIELD, field, "control_hint_%d comes with a %s", i + 1, field);
         if (!is_given(&requests[i]))
             continue;
         enum hep_status status = open_network(networks, self, &requests[i].network, item, error);
         if (status != HEP_OK) {
             if (error)
-                snprintf(error->field, sizeof error->field, "controlnet_%d", i + 1);
+                snprintf(error->field, sizeof error->field, "%s", field);
             return status;
         }
         HEP_TRY(check_one(&requests[i], i + 1, item, unet, shape, error));

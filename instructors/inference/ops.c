@@ -237,9 +237,10 @@ static enum hep_status info(struct hep_call *call, const void *request, void *re
     for (const char *const *name = row_noise_names; *name; name++)
         json_array_append_new(noise, json_string(*name));
     *(struct info_reply *)reply = (struct info_reply){
-        .pipelines = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "name", "text2img", "unet",
+        .pipelines = json_pack("[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}, {s:s, s:s}]", "name", "text2img", "unet",
                                "as many channels in as out", "name", "img2img", "unet", "as many channels in as out",
-                               "name", "inpainting", "unet", "as many channels in as out, or a mask and latents more"),
+                               "name", "inpainting", "unet", "as many channels in as out, or a mask and latents more",
+                               "name", "controlnet", "unet", "of the family of its ControlNets"),
         .noise = noise,
         .batch = batch_json(batch),
         .networks = json_pack("{s:i, s:I}", "networks", atomic_load(&batch->view.networks), "activation_bytes",

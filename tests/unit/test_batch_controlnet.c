@@ -267,6 +267,10 @@ static void no_controlnet(struct controlnet_request *c)
 {
     c->network = model.unet;
 }
+static void no_network(struct controlnet_request *c)
+{
+    c->network = (struct hep_tensor_ref){0};
+}
 static void ends_early(struct controlnet_request *c)
 {
     c->start = 0.7;
@@ -281,10 +285,11 @@ static const struct {
     void (*change)(struct controlnet_request *control);
     enum hep_status code;
     const char *field;
-} refusals[] = {{no_hint, HEP_E_MISSING_FIELD, "control_hint_2"},   {small_hint, HEP_E_BAD_REFERENCE, "control_hint_2"},
-                {grey_hint, HEP_E_BAD_REFERENCE, "control_hint_2"}, {other_family, HEP_E_BAD_REFERENCE, "controlnet_2"},
-                {no_controlnet, HEP_E_NOT_FOUND, "controlnet_2"},   {ends_early, HEP_E_OUT_OF_RANGE, "control_start_2"},
-                {not_finite, HEP_E_OUT_OF_RANGE, "control_hint_2"}};
+} refusals[] = {
+    {no_network, HEP_E_MISSING_FIELD, "controlnet_2"},   {no_hint, HEP_E_MISSING_FIELD, "control_hint_2"},
+    {small_hint, HEP_E_BAD_REFERENCE, "control_hint_2"}, {grey_hint, HEP_E_BAD_REFERENCE, "control_hint_2"},
+    {other_family, HEP_E_BAD_REFERENCE, "controlnet_2"}, {no_controlnet, HEP_E_NOT_FOUND, "controlnet_2"},
+    {ends_early, HEP_E_OUT_OF_RANGE, "control_start_2"}, {not_finite, HEP_E_OUT_OF_RANGE, "control_hint_2"}};
 
 START_TEST(what_does_not_fit_is_refused_with_its_field)
 {

@@ -46,6 +46,16 @@
     " \"center_input_sample\": false, \"downsample_padding\": 1, \"flip_sin_to_cos\": true, \"freq_shift\": 0,"        \
     " \"mid_block_scale_factor\": 1, \"norm_eps\": 1e-05, \"norm_num_groups\": 32, "
 
+#define CONTROLNET_COMMON                                                                                              \
+    "{\"_class_name\": \"ControlNetModel\", \"in_channels\": 4, \"act_fn\": \"silu\", \"layers_per_block\": 2,"        \
+    " \"conditioning_channels\": 3, \"conditioning_embedding_out_channels\": [16, 32, 96, 256],"                       \
+    " \"controlnet_conditioning_channel_order\": \"rgb\", \"global_pool_conditions\": false, "
+
+#define CONTROLNET_BLOCKS_SD                                                                                           \
+    "\"block_out_channels\": [320, 640, 1280, 1280],"                                                                  \
+    " \"down_block_types\": [\"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\","            \
+    " \"DownBlock2D\"]"
+
 #define BETAS                                                                                                          \
     "\"beta_start\": 0.00085, \"beta_end\": 0.012, \"beta_schedule\": \"scaled_linear\","                              \
     " \"num_train_timesteps\": 1000, \"clip_sample\": false, \"set_alpha_to_one\": false, \"steps_offset\": 1,"        \
@@ -65,7 +75,9 @@ static const struct hep_arch archs[] = {
      {{"text_encoder", "CLIPTextModel", CLIP_L},
       {"unet", "UNet2DConditionModel",
        UNET_COMMON BLOCKS_SD ", \"sample_size\": 64, \"attention_head_dim\": 8, \"cross_attention_dim\": 768}"},
-      {"vae", "AutoencoderKL", VAE("512", "0.18215")}}},
+      {"vae", "AutoencoderKL", VAE("512", "0.18215")}},
+     {"controlnet", "ControlNetModel",
+      CONTROLNET_COMMON CONTROLNET_BLOCKS_SD ", \"attention_head_dim\": 8, \"cross_attention_dim\": 768}"}},
     {"sd21",
      "Stable Diffusion 2.1 (v-prediction, 768)",
      768,
@@ -78,7 +90,10 @@ static const struct hep_arch archs[] = {
        UNET_COMMON BLOCKS_SD
        ", \"sample_size\": 96, \"attention_head_dim\": [5, 10, 20, 20],"
        " \"cross_attention_dim\": 1024, \"use_linear_projection\": true, \"upcast_attention\": true}"},
-      {"vae", "AutoencoderKL", VAE("768", "0.18215")}}},
+      {"vae", "AutoencoderKL", VAE("768", "0.18215")}},
+     {"controlnet", "ControlNetModel",
+      CONTROLNET_COMMON CONTROLNET_BLOCKS_SD ", \"attention_head_dim\": [5, 10, 20, 20], \"cross_attention_dim\": 1024,"
+                                             " \"use_linear_projection\": true}"}},
     {"sdxl",
      "Stable Diffusion XL base 1.0",
      1024,
@@ -97,7 +112,14 @@ static const struct hep_arch archs[] = {
                    " \"transformer_layers_per_block\": [1, 2, 10], \"use_linear_projection\": true,"
                    " \"addition_embed_type\": \"text_time\", \"addition_time_embed_dim\": 256,"
                    " \"projection_class_embeddings_input_dim\": 2816}"},
-      {"vae", "AutoencoderKL", VAE("1024", "0.13025")}}},
+      {"vae", "AutoencoderKL", VAE("1024", "0.13025")}},
+     {"controlnet", "ControlNetModel",
+      CONTROLNET_COMMON "\"block_out_channels\": [320, 640, 1280],"
+                        " \"down_block_types\": [\"DownBlock2D\", \"CrossAttnDownBlock2D\", \"CrossAttnDownBlock2D\"],"
+                        " \"attention_head_dim\": [5, 10, 20], \"cross_attention_dim\": 2048,"
+                        " \"transformer_layers_per_block\": [1, 2, 10], \"use_linear_projection\": true,"
+                        " \"addition_embed_type\": \"text_time\", \"addition_time_embed_dim\": 256,"
+                        " \"projection_class_embeddings_input_dim\": 2816}"}},
 };
 
 const struct hep_arch *hep_arch_at(size_t index)
@@ -118,5 +140,5 @@ const struct hep_arch_component *hep_arch_component(const struct hep_arch *arch,
     for (size_t i = 0; i < HEP_ARCH_COMPONENTS_MAX && arch->components[i].name; i++)
         if (strcmp(arch->components[i].name, name) == 0)
             return &arch->components[i];
-    return NULL;
+    return arch->controlnet.name && strcmp(arch->controlnet.name, name) == 0 ? &arch->controlnet : NULL;
 }

@@ -24,6 +24,7 @@ struct hep_arch {
     const char *scheduler_config; /* scheduler_config.json                     */
     const char *pad_tokens[2];    /* of tokenizer and tokenizer_2 (NULL: none) */
     struct hep_arch_component components[HEP_ARCH_COMPONENTS_MAX];
+    struct hep_arch_component controlnet; /* a published one for it: no part of the model; NULL name: none */
 };
 
 /* NULL past the end. */

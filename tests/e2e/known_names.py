@@ -181,7 +181,7 @@ def check_messages(daemon):
 # ---- workflows made of these names -----------------------------------------------------------------------------------
 def write_workflows(folder):
     """txt2img as it is; the same without a recipe in the file (plain), and that in the words of other callers."""
-    templates = {name: json.loads((ROOT / f"etc/workflows/{name}.json").read_text()) for name in ("txt2img", "img2img", "inpaint")}
+    templates = {name: json.loads((ROOT / f"etc/workflows/{name}.json").read_text()) for name in ("txt2img", "img2img", "inpaint", "controlnet")}
     own = templates["txt2img"]
 
     def derive(name, change):

@@ -37,7 +37,8 @@ static const struct hep_arch tiny = {
      {"vae", "AutoencoderKL",
       "{\"block_out_channels\": [8, 16], \"norm_num_groups\": 4,"
       " \"down_block_types\": [\"DownEncoderBlock2D\", \"DownEncoderBlock2D\"],"
-      " \"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"]}"}}};
+      " \"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"]}"}},
+    {NULL, NULL, NULL}};
 
 static char path[64];
 static struct hep_error error;

@@ -59,7 +59,7 @@ static void steered(const char *session, uint64_t seed, const struct controlnet_
 
 START_TEST(a_steered_image_has_the_same_bytes_alone_and_beside_others)
 {
-    float single[ELEMENTS], free_alone[ELEMENTS], together[4 * ELEMENTS], beside[ELEMENTS];
+    float single[ELEMENTS], free_alone[ELEMENTS], theirs_alone[ELEMENTS], together[4 * ELEMENTS], beside[ELEMENTS];
     struct asked *four = ask("four", 41, 4), *mine = ask("mine", 42, 1), *theirs = ask("theirs", 42, 1),
                  *unsteered = ask("free", 42, 1);
     steer(four, 0, 0, 1);
@@ -74,6 +74,7 @@ START_TEST(a_steered_image_has_the_same_bytes_alone_and_beside_others)
 
     steer(mine, 0, 0, 1);
     steer(theirs, 0, 1, 0.4); /* another hint at another strength runs together with it; an image without does not */
+    steered("theirs-alone", 42, theirs->request.controls, theirs_alone);
     add_ok(mine);
     add_ok(theirs);
     add_ok(unsteered);
@@ -83,6 +84,7 @@ START_TEST(a_steered_image_has_the_same_bytes_alone_and_beside_others)
     copy_latents(unsteered, beside);
     ck_assert_mem_eq(free_alone, beside, sizeof single);
     copy_latents(theirs, beside);
+    ck_assert_mem_eq(theirs_alone, beside, sizeof single);
     ck_assert_mem_ne(single, beside, sizeof single);
     drop(four);
     drop(mine);
@@ -188,8 +190,8 @@ START_TEST(saved_steps_of_another_hint_or_strength_are_not_used)
     ck_assert_int_eq(again->reply.resumed_from, 3);
     copy_latents(again, resumed);
     ck_assert_mem_eq(single, resumed, sizeof single);
-    for (int change = 0; change < 6; change++) {
-        struct asked *changed = ask_again(again);
+    for (int change = 0; change < 5; change++) {
+        struct asked *changed = ask_again(again), *back = ask_again(again);
         struct controlnet_request *control = &changed->request.controls[0];
         control->hint = change == 0 ? hints[1] : control->hint;
         control->scale = change == 1 ? 0.9 : 1;
@@ -197,14 +199,17 @@ START_TEST(saved_steps_of_another_hint_or_strength_are_not_used)
         control->guess = change == 3;
         if (change == 4)
             *control = (struct controlnet_request){0};
-        if (change == 5) /* what all were asked for at first: the steps are those of the change before */
-            control->start = 0;
         add_ok(changed);
         work(1000);
         expect_done(changed);
         ck_assert_msg(changed->reply.redone_rows == 1, "change %d", change);
         ck_assert_int_eq(changed->reply.evaluations, STEPS);
+        add_ok(back); /* what was asked for at first: the steps are those of the change now */
+        work(1000);
+        expect_done(back);
+        ck_assert_msg(back->reply.redone_rows == 1, "back from change %d", change);
         drop(changed);
+        drop(back);
     }
     drop(first);
     drop(again);
@@ -220,9 +225,11 @@ START_TEST(planned_memory_includes_the_controlnets_and_bounds_the_group)
     add_ok(plain);
     work(1000);
     uint64_t without = atomic_load(&batch.view.step_bytes);
+    batch_trim(&batch, &model.self);
     add_ok(all);
     ck_assert_int_eq(work(1000), STEPS);
-    uint64_t four = atomic_load(&batch.view.step_bytes);
+    uint64_t four = atomic_load(&batch.view.step_bytes); /* what it took is what was planned */
+    ck_assert_uint_eq(four, networks_bytes(&batch.networks) + batch.workspace_floats * sizeof(float));
     copy_latents(all, many);
     batch_trim(&batch, &model.self);
     batch.memory_bytes = four - 1;

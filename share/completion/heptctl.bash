@@ -38,6 +38,7 @@ _heptctl() {
     --image|-i) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     --strength) return ;;
     --mask) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    --from) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     --upscale) return ;;
     --upscaler) return ;;
     --set) return ;;
@@ -45,7 +46,12 @@ _heptctl() {
     --priority) return ;;
     --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     esac
-    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --image --strength --mask --upscale --upscaler --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --image --strength --mask --from --upscale --upscaler --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    ;;
+  recipe)
+    case $prev in
+    esac
+    words=' --json --state --socket --timeout --help --version'
     ;;
   upscale)
     case $prev in
@@ -241,7 +247,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate upscale status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate recipe upscale status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

@@ -116,6 +116,7 @@ enum hep_status ctl_read_file(const char *path, char **text, size_t *bytes, stru
 
 /* The verbs, by file. */
 ctl_run ctl_generate, ctl_upscale;                                               /* generate.c   */
+ctl_run ctl_recipe;                                                              /* recipe.c     */
 ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume, ctl_retry; /* sessions.c */
 ctl_run ctl_wait;                                                                /* follow.c     */
 ctl_run ctl_status, ctl_domains;                                                 /* status.c     */

@@ -4,6 +4,7 @@
  */
 #include "common/wire.h"
 #include "supervisor/ctl/follow.h"
+#include "supervisor/ctl/recipe.h"
 #include "supervisor/ctl/upload.h"
 
 #include <errno.h>
@@ -217,15 +218,23 @@ static enum hep_status run(struct ctl *ctl, const char *workflow, json_t *config
 
 enum hep_status ctl_generate(struct ctl *ctl, struct hep_error *error)
 {
-    const char *workflow = ctl_value(ctl, "workflow");
-    if (!workflow)
-        workflow = ctl_value(ctl, "mask") ? "inpaint" : ctl_value(ctl, "image") ? "img2img" : "txt2img";
+    const char *workflow = ctl_value(ctl, "workflow"), *from = ctl_value(ctl, "from");
+    json_t *request = NULL, *configuration;
     HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
-    json_t *configuration = json_object();
-    enum hep_status status = read_prompt(ctl, configuration, error);
+    if (!from && ctl->word_count == 0)
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, "prompt", "PROMPT is missing, or --from FILE");
+    if (from)
+        HEP_TRY(ctl_recipe_read(from, &request, error));
+    if (!workflow && from)
+        workflow = hep_json_str(request, "workflow_id", "");
+    else if (!workflow)
+        workflow = ctl_value(ctl, "mask") ? "inpaint" : ctl_value(ctl, "image") ? "img2img" : "txt2img";
+    configuration = from ? json_incref(json_object_get(request, "configuration")) : json_object();
+    enum hep_status status = ctl->word_count > 0 ? read_prompt(ctl, configuration, error) : HEP_OK;
     if (status == HEP_OK)
         status = run(ctl, workflow, configuration, error);
     json_decref(configuration);
+    json_decref(request);
     return status;
 }
 

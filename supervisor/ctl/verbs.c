@@ -41,6 +41,8 @@ static const struct ctl_option generate_options[] = {
     OPTION("image", 'i', "FILE", "begin from this image", .kind = CTL_KIND_FILE),
     OPTION("strength", 0, "X", "how much of it is made anew, to 1 (0.75)"),
     OPTION("mask", 0, "FILE", "make anew only what is white in this image", .kind = CTL_KIND_FILE),
+    OPTION("from", 0, "FILE", "as the image in this file was made; what else is said goes before",
+           .kind = CTL_KIND_FILE),
     OPTION("upscale", 0, "X", "make the image so many times larger each way"),
     OPTION("upscaler", 0, "NAME", "by this network (by a filter)"),
     OPTION("set", 0, "NAME=VALUE", "any other parameter of the workflow; may be repeated", .repeats = true),
@@ -134,8 +136,7 @@ static const struct ctl_option models_options[] = {
 
 const struct ctl_verb ctl_verbs[] = {
     {.name = "generate",
-     .arguments = "PROMPT",
-     .words_min = 1,
+     .arguments = "[PROMPT]",
      .words_max = 1,
      .options = generate_options,
      .run = ctl_generate,
@@ -146,6 +147,16 @@ const struct ctl_verb ctl_verbs[] = {
          "request is durable once it is "
          "accepted: "
          "if heptad restarts meanwhile, heptctl connects again and goes on waiting, and the images are the same."},
+    {.name = "recipe",
+     .arguments = "FILE",
+     .words_min = 1,
+     .words_max = 1,
+     .kind = CTL_KIND_FILE,
+     .run = ctl_recipe,
+     .help = "the request that made an image",
+     .more =
+         "Reads it from the image's file and asks no daemon. heptctl generate --from FILE makes the same image again, "
+         "to the byte, if the model's files, the build and the ISA level are the same."},
     {.name = "upscale",
      .arguments = "FILE",
      .words_min = 1,

@@ -49,6 +49,18 @@ check "the recipe says how" equal "$(text_of "$(file_of <<<"$both")" heptad | jq
   '["txt2img","four",0.5,64]'
 check "A1111's text has the size before" grep -q "Size: 64x64,.* Postprocess upscaler: four" <<<"$(text_of "$(file_of <<<"$four")" parameters)"
 
+# ---- the request out of the image
+second=$(jq -r '.results.files[1].path' <<<"$both")
+check "the recipe is a request" equal "$(ctl recipe "$second" | jq -c '[.workflow_id, .configuration.seed, .configuration.count, .made_with.dtype != null]')" \
+  '["txt2img",43,1,true]'
+check "which is taken as it is" ctl call workflow.validate "$(ctl recipe "$second" | jq 'del(.made_with)')"
+for made in "$four" "$sharp" "$(generate "${ask[@]}" --format jpeg --scheduler "DPM++ 2M Karras" --negative blurry)" \
+  "$(generate "${ask[@]}" --format webp --set clip_skip=2)"; do
+  check "the same image again" equal "$(ctl generate --from "$(file_of <<<"$made")" --json | sha_of)" "$(sha_of <<<"$made")"
+done
+check "one of several again" equal "$(ctl generate --from "$second" --json | sha_of)" "$(sha_of <<<"$both" | sed -n 2p)"
+check "what else is said goes before" equal "$(ctl generate apple --from "$second" --upscale 2 --json | size_of)" 128x128
+
 # ---- of a given one
 given=$(file_of <<<"$plain")
 large=$(ctl upscale "$given" --upscaler four --json)
@@ -69,6 +81,8 @@ check "an upscaler that is not there" refused "four, two" ctl generate "${ask[@]
 check "one that is broken" refused "cut.safetensors" ctl generate "${ask[@]}" --upscaler cut
 check "a size past the limit" refused "at most 16 is allowed" ctl upscale "$given" --scale 17
 check "a size said twice" refused "one of them" ctl upscale "$given" --width 100 --scale 2
+check "no recipe" refused "no PNG, JPEG or WebP" ctl recipe "$root/README.md"
+check "no prompt" refused "PROMPT is missing" ctl generate
 check "no image" refused "PNG" ctl upscale "$root/README.md" --scale 2
 
 # ---- killed in the middle: many windows make it long

@@ -62,7 +62,7 @@ START_TEST(each_mistake_is_named)
     MISTAKE(HEP_E_UNKNOWN_FIELD, "--stepz", "generate", "x", "--stepz", "3");
     MISTAKE(HEP_E_UNKNOWN_FIELD, "-Z", "status", "-Z");
     MISTAKE(HEP_E_UNKNOWN_FIELD, "--steps", "--steps", "3", "generate", "x");
-    MISTAKE(HEP_E_MISSING_FIELD, "PROMPT", "generate");
+    MISTAKE(HEP_E_MISSING_FIELD, "FILE", "upscale");
     MISTAKE(HEP_E_MISSING_FIELD, "--steps", "generate", "x", "--steps");
     MISTAKE(HEP_E_BAD_FIELD, "apple", "generate", "red", "apple");
     MISTAKE(HEP_E_BAD_FIELD, "gif", "generate", "x", "--format", "gif");

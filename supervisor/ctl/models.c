@@ -37,7 +37,10 @@ void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *
         char size[24], *defaults = defaults_text(json_object_get(model, "defaults"));
         bool usable = hep_json_bool(model, "usable", true), loaded = hep_json_bool(model, "loaded", false);
         ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(model, "name", "?"));
-        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(model, "family", ""));
+        if (hep_json_int(model, "scale", 0) > 0)
+            ctl_cell(table, CTL_PLAIN, "×%" PRId64, hep_json_int(model, "scale", 0));
+        else
+            ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(model, "family", ""));
         ctl_cell(table, usable ? CTL_GREEN : CTL_RED, "%s", !usable ? "not usable" : loaded ? "loaded" : "on disk");
         ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(model, "dtype", ""));
         ctl_cell(table, CTL_PLAIN, "%s", ctl_bytes(hep_json_int(model, "bytes", 0), size, sizeof size));

@@ -10,6 +10,7 @@ cp "$esrgan/tiny-esrgan-x4.safetensors" "$models/upscalers/four.safetensors"
 cp "$esrgan/tiny-esrgan-x2.safetensors" "$models/upscalers/two.safetensors"
 head -c 4000 "$esrgan/tiny-esrgan-x2.safetensors" >"$models/upscalers/cut.safetensors"
 
+refused_early() { ! "$@" >/dev/null 2>&1; }
 file_of() { jq -r '.results.files[0].path'; }
 size_of() { jq -r '.results.files[0] | "\(.width)x\(.height)"'; }
 text_of() { python3 - "$1" "$2" <<'EOF'
@@ -24,7 +25,16 @@ while at < len(data):
 EOF
 }
 
-start_daemon --set models.paths="$models"
+# The same work as one call: what a pipeline does, beside what the steps do one by one.
+cp -r "$root/etc/workflows" "$work/workflows"
+jq '.workflow_id = "pipelined" | (.steps | map({(.id): .}) | add) as $s
+  | .steps |= map(select(.id != "image" and .id != "larger" and .id != "better" and .id != "file"))
+  | .steps += [$s.file + {operation: "pipeline", parameters: ($s.image.parameters + $s.larger.parameters + $s.better.parameters
+      + $s.file.parameters + {operations: ["decode", "upscale", "enhance", "encode"]} | del(.image))}]' \
+  "$work/workflows/txt2img.json" | sed 's/"default": -1,/"default": -1.0,/' >"$work/pipelined.json" # jq makes it a whole number
+mv "$work/pipelined.json" "$work/workflows/pipelined.json"
+
+start_daemon --set models.paths="$models" --set workflows.dir="$work/workflows"
 check "ready" wait_ready
 remember_prefix
 check "the upscalers are listed" equal "$(ctl models --kind upscaler --json | jq -c '[.models[] | [.name, .scale, .usable]]')" \
@@ -44,6 +54,7 @@ check "better, not larger" equal "$(size_of <<<"$sharp")" 64x64
 check "and not the same" test "$(sha_of <<<"$sharp")" != "$(sha_of <<<"$plain")"
 both=$(generate "${ask[@]}" --upscaler four --set sharpen=0.5 --count 2)
 check "larger and better" equal "$(size_of <<<"$both")" 256x256
+check "the same in one call" equal "$(generate "${ask[@]}" --workflow pipelined --upscaler four --set sharpen=0.5 --count 2 | sha_of)" "$(sha_of <<<"$both")"
 check "two of them" equal "$(sha_of <<<"$both" | sort -u | wc -l)" 2
 check "the recipe says how" equal "$(text_of "$(file_of <<<"$both")" heptad | jq -c '[.workflow_id, .upscaler, .sharpen, .width]')" \
   '["txt2img","four",0.5,64]'
@@ -67,6 +78,12 @@ large=$(ctl upscale "$given" --upscaler four --json)
 check "a file becomes larger" equal "$(size_of <<<"$large")" 256x256
 check "to a width" equal "$(ctl upscale "$given" --width 100 --json | size_of)" 100x100
 check "as JPEG" equal "$(ctl upscale "$given" --scale 1.5 --format jpeg --json | size_of)" 96x96
+apple=$(generate apple --seed 3 --steps 8)
+seen=$(ctl recipe "$(ctl upscale "$(file_of <<<"$apple")" --scale 2 --json | file_of)" | jq -r .configuration.input)
+check "an input is named by its bytes" equal "$seen" "$(sha_of <<<"$apple")"
+matched=$(ctl upscale "$given" --set color_match=1 --set reference="$seen" --json)
+check "colours of another" test "$(sha_of <<<"$matched")" != "$(sha_of <<<"$plain")"
+check "colours, without the other" refused_early ctl upscale "$given" --set color_match=1
 check "it is written where it should be" ctl upscale "$given" --scale 2 --out "$work/larger.webp"
 check "as a WebP" equal "$(head -c 12 "$work/larger.webp" | tail -c 4)" WEBP
 

@@ -104,10 +104,12 @@ uint64_t hep_engine_budget(const struct hep_engine *engine);
 enum hep_status hep_engine_check_shm(const struct hep_engine *engine, struct hep_error *error);
 /* A commit failed: nothing is accepted until one works, which is tried each second. */
 void hep_engine_store_broke(struct hep_engine *engine, const struct hep_error *error);
-/* Inside a transaction: what value names of the inputs is held by this session or batch from then on. */
+/* holds.c: from here on looks now and then whether an input can go. */
+void hep_engine_watch_inputs(struct hep_engine *engine);
+/* holds.c: inside a transaction: what value names of the inputs is held by this session or batch from then on. */
 enum hep_status hep_engine_hold_inputs(struct hep_engine *engine, const json_t *value, const char *holder,
                                        struct hep_error *error);
-/* input.put: errors of hep_inputs_put. */
+/* holds.c: input.put: errors of hep_inputs_put. */
 enum hep_status hep_engine_put_input(struct hep_engine *engine, const struct hep_input_part *part,
                                      struct hep_input_state *state, struct hep_error *error);
 /* Adds an event about a session or the daemon; fields is taken. */

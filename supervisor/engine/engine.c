@@ -311,51 +311,6 @@ void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *
         hep_log(HEP_WARNING, "engine.not_told", "domain=%s operation=%s", hep_role_name(role), operation);
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------------------------ */
-enum hep_status hep_engine_hold_inputs(struct hep_engine *engine, const json_t *value, const char *holder,
-                                       struct hep_error *error)
-{
-    json_t *names = hep_inputs_named(engine->inputs, value), *name;
-    size_t index;
-    enum hep_status status = HEP_OK;
-    json_array_foreach(names, index, name)
-    {
-        if (status == HEP_OK)
-            status = hep_store_hold(engine->store, json_string_value(name), holder, error);
-    }
-    json_decref(names);
-    return status;
-}
-
-static bool is_held(void *context, const char *name)
-{
-    return hep_store_is_held(((struct hep_engine *)context)->store, name);
-}
-
-static void look_at_inputs_later(struct hep_engine *engine);
-
-static void on_inputs_timer(void *context)
-{
-    struct hep_engine *engine = context;
-    engine->inputs_timer = NULL;
-    hep_inputs_sweep(engine->inputs, HEP_INPUT_KEPT_MS, is_held, engine);
-    look_at_inputs_later(engine);
-}
-
-static void look_at_inputs_later(struct hep_engine *engine)
-{
-    if (!engine->inputs_timer && !hep_inputs_is_empty(engine->inputs))
-        engine->inputs_timer = hep_loop_after(engine->loop, HEP_INPUT_KEPT_MS / 12, on_inputs_timer, engine);
-}
-
-enum hep_status hep_engine_put_input(struct hep_engine *engine, const struct hep_input_part *part,
-                                     struct hep_input_state *state, struct hep_error *error)
-{
-    HEP_TRY(hep_inputs_put(engine->inputs, part, state, error));
-    look_at_inputs_later(engine);
-    return HEP_OK;
-}
-
 /* ---- begin and end ----------------------------------------------------------------------------------------------- */
 static void load_live(void *context, const struct hep_store_session *row)
 {
@@ -477,7 +432,7 @@ enum hep_status hep_engine_create(struct hep_loop *loop, const struct hep_engine
     HEP_TRY_DONE(status, hep_webhooks_create(result, options->webhook_hosts, options->webhook_secret_file,
                                              &result->webhooks, error));
     HEP_TRY_DONE(status, load_sessions(result, error));
-    look_at_inputs_later(result);
+    hep_engine_watch_inputs(result);
     *engine = hep_take(&result);
 done:
     hep_engine_destroy(result);

@@ -134,6 +134,9 @@ enum hep_status hep_family_unet_config(const struct hep_family *family, const st
         dim(&shapes, 0, "down_blocks.0.resnets.0.conv1.weight"); /* says that it is missing */
     for (int i = 0; made && i < levels; i++)
         add_level(&shapes, family, made, i, i == levels - 1);
+    if (made && has(&shapes, "time_embedding.cond_proj.weight")) /* the config's reader refuses it by name */
+        json_object_set_new(made, "time_cond_proj_dim",
+                            json_integer(dim(&shapes, 0, "time_embedding.cond_proj.weight")));
     if (made)
         add_addition(&shapes, family, made, text_embeds);
     return finish(&shapes, made, config);

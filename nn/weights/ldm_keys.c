@@ -23,6 +23,7 @@ struct key_row {
 static const struct key_row unet_rows[] = {
     {"time_embed.0.", "time_embedding.linear_1.", PLAIN, 0},
     {"time_embed.2.", "time_embedding.linear_2.", PLAIN, 0},
+    {"time_embed.cond_proj.", "time_embedding.cond_proj.", PLAIN, 0}, /* of distilled models */
     {"label_emb.0.0.", "add_embedding.linear_1.", PLAIN, 0},
     {"label_emb.0.2.", "add_embedding.linear_2.", PLAIN, 0},
     {"input_blocks.0.0.", "conv_in.", PLAIN, 0},

@@ -192,6 +192,20 @@ START_TEST(an_inpainting_model_is_one_by_its_channels)
 }
 END_TEST
 
+START_TEST(a_guidance_embedding_is_in_the_configuration_and_so_is_refused)
+{
+    static const char *const key[] = {"model.diffusion_model.time_embed.cond_proj.weight", NULL};
+    struct hep_model *model;
+    json_t *config;
+    make_file("tiny-sd15.safetensors", NULL, key);
+    ck_assert_ok(hep_model_open(path, &model, error));
+    ck_assert_ok(hep_model_read_json(model, "unet/config.json", &config, error));
+    ck_assert_int_eq(hep_json_int(config, "time_cond_proj_dim", 0), 1);
+    json_decref(config);
+    hep_model_close(model);
+}
+END_TEST
+
 static bool refiner(struct hep_safetensors_source *tensor)
 {
     static const _Float16 label[64 * 80];
@@ -494,6 +508,7 @@ int main(void)
     tcase_add_test(tcase, metadata_keys_and_what_lies_beside_a_file_say_what_it_predicts);
     tcase_add_test(tcase, the_spread_of_a_bias_tells_what_sd2_predicts);
     tcase_add_test(tcase, an_inpainting_model_is_one_by_its_channels);
+    tcase_add_test(tcase, a_guidance_embedding_is_in_the_configuration_and_so_is_refused);
     tcase_add_test(tcase, a_refiner_is_recognised_with_its_only_text_encoder);
     tcase_add_test(tcase, weights_in_fp8_are_widened_exactly);
     tcase_add_test(tcase, a_vae_comes_from_a_file_or_a_folder_of_its_own);

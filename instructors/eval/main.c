@@ -36,6 +36,7 @@ static const struct option long_options[] = {
     {"check", no_argument, NULL, 'c'},
     {"tolerance", required_argument, NULL, 't'},
     {"variant", required_argument, NULL, 'v'},
+    {"lora", required_argument, NULL, 'l'},
     {"print-plan", optional_argument, NULL, 'p'},
     {"time", optional_argument, NULL, 'T'},
     {"case", required_argument, NULL, 'k'},
@@ -78,6 +79,7 @@ static void print_help(FILE *to)
         "  --time[=N]            run N times more (3), with the time of every step in the plan\n"
         "  --shape nNhHwWtT      batch, latent height and width, tokens of a plan without a file\n"
         "  --variant NAME        weight files of this variant (fp16)\n"
+        "  --lora FILE[:WEIGHT]  merge this LoRA into the weights (1); may be repeated\n"
         "  --threads N           OpenMP threads (all cores)\n"
         "Exit: 0 done, 1 past the tolerance, 2 wrong usage, others as heptctl's.\n",
         f32[0], f32[1], bf16[0], bf16[1]);
@@ -113,6 +115,24 @@ static enum hep_status parse_count(const char *option, const char *text, int *co
     return HEP_OK;
 }
 
+/* FILE or FILE:WEIGHT. */
+static enum hep_status parse_lora(struct settings *s, char *text, struct hep_error *error)
+{
+    struct hep_evaluation_lora *lora = &s->options.loras[s->options.lora_count];
+    char *colon = strrchr(text, ':'), *end = NULL;
+    if (s->options.lora_count == HEP_LORAS_MAX)
+        return hep_fail(error, HEP_E_OUT_OF_RANGE, "--lora can be given %d times", HEP_LORAS_MAX);
+    *lora = (struct hep_evaluation_lora){.path = text, .weight = 1};
+    if (colon) {
+        lora->weight = strtod(colon + 1, &end);
+        if (end == colon + 1 || *end)
+            return hep_fail(error, HEP_E_BAD_FIELD, "--lora takes FILE or FILE:WEIGHT, not '%.200s'", text);
+        *colon = '\0';
+    }
+    s->options.lora_count++;
+    return HEP_OK;
+}
+
 static enum hep_status parse_plan(struct settings *s, const char *text, struct hep_error *error)
 {
     s->print_plan = true;
@@ -120,7 +140,7 @@ static enum hep_status parse_plan(struct settings *s, const char *text, struct h
     return text ? hep_plan_print_parse(text, &s->options.print_flags, error) : HEP_OK;
 }
 
-static enum hep_status parse_option(struct settings *s, int option, const char *text, struct hep_error *error)
+static enum hep_status parse_option(struct settings *s, int option, char *text, struct hep_error *error)
 {
     char *end;
     int threads = 0;
@@ -141,6 +161,8 @@ static enum hep_status parse_option(struct settings *s, int option, const char *
     case 'v':
         s->options.variant = text;
         return HEP_OK;
+    case 'l':
+        return parse_lora(s, text, error);
     case 'p':
         return parse_plan(s, text, error);
     case 'T':

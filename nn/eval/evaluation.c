@@ -6,6 +6,7 @@
 
 #include "nn/eval/inputs.h"
 #include "nn/weights/folder.h"
+#include "nn/weights/lora_merge.h"
 #include "nn/weights/model_folder.h"
 #include "nn/weights/packed.h"
 
@@ -21,7 +22,9 @@ struct hep_evaluation {
     struct hep_evaluation_options options;
     struct hep_component *component;
     union hep_any_config config;
-    struct hep_packed *packed; /* NULL until the first case */
+    struct hep_lora *loras[HEP_LORAS_MAX]; /* options.lora_count of them          */
+    struct hep_lora_merge *merge;          /* of them into the component          */
+    struct hep_packed *packed;             /* NULL until the first case */
 };
 
 /* Suggested by the reference data's README. To add a network: a row. */
@@ -87,6 +90,28 @@ static enum hep_status open_component(struct hep_evaluation *evaluation, const c
     return status;
 }
 
+static enum hep_status open_lora(const char *path, struct hep_lora **lora, struct hep_error *error)
+{
+    char name[HEP_PATH_MAX];
+    int folder;
+    HEP_TRY(hep_folder_open_parent(path, &folder, name, error));
+    enum hep_status status = hep_lora_open(folder, name, lora, error);
+    close(folder);
+    return status;
+}
+
+static enum hep_status merge_loras(struct hep_evaluation *evaluation, struct hep_error *error)
+{
+    struct hep_lora_use uses[HEP_LORAS_MAX];
+    for (size_t i = 0; i < evaluation->options.lora_count; i++) {
+        const struct hep_evaluation_lora *said = &evaluation->options.loras[i];
+        HEP_TRY(open_lora(said->path, &evaluation->loras[i], error));
+        uses[i] = (struct hep_lora_use){evaluation->loras[i], said->path, said->weight};
+    }
+    return hep_lora_merge_create(evaluation->component, uses, evaluation->options.lora_count, &evaluation->merge,
+                                 error);
+}
+
 enum hep_status hep_evaluation_create(const char *network, const char *model_dir,
                                       const struct hep_evaluation_options *options, struct hep_evaluation **evaluation,
                                       struct hep_error *error)
@@ -102,6 +127,7 @@ enum hep_status hep_evaluation_create(const char *network, const char *model_dir
         /* cppcheck-suppress memleak ; HEP_CLEANUP frees it */
         return hep_fail(error, HEP_E_UNSUPPORTED, "there is no network '%.60s'", network); /* NOLINT: as above */
     HEP_TRY(open_component(made, model_dir, error));
+    HEP_TRY(merge_loras(made, error));
     char file[HEP_NAME_MAX];
     snprintf(file, sizeof file, "%s/config.json", made->network->component);
     HEP_TRY(made->network->read_config(hep_component_config(made->component), file, &made->config, error));
@@ -114,6 +140,9 @@ void hep_evaluation_destroy(struct hep_evaluation *evaluation)
     if (!evaluation)
         return;
     hep_packed_close(evaluation->packed);
+    hep_lora_merge_destroy(evaluation->merge);
+    for (size_t i = 0; i < HEP_LORAS_MAX; i++)
+        hep_lora_close(evaluation->loras[i]);
     hep_component_close(evaluation->component);
     free(evaluation);
 }
@@ -231,7 +260,7 @@ enum hep_status hep_evaluation_run(struct hep_evaluation *evaluation, const stru
     struct hep_network_instance instance = {0};
     struct inputs inputs = {0};
     struct hep_results made = {0};
-    const struct hep_weight_source *source = hep_component_weights(evaluation->component);
+    const struct hep_weight_source *source = hep_lora_merge_source(evaluation->merge);
     struct hep_plan_options options = plan_options(evaluation);
     enum hep_status status;
     /* Stages are taken between what would be fused, so their weights are laid out for another plan. */
@@ -277,7 +306,7 @@ enum hep_status hep_evaluation_plan(struct hep_evaluation *evaluation, struct he
     struct hep_plan_options options = plan_options(evaluation);
     enum hep_status status;
     HEP_TRY_DONE(status, hep_network_kind_graph(evaluation->network, &evaluation->config, &size, (struct hep_stages){0},
-                                                hep_component_weights(evaluation->component), &graph, error));
+                                                hep_lora_merge_source(evaluation->merge), &graph, error));
     HEP_TRY_DONE(status, hep_plan_create(graph, &options, &plan, error));
     print_plan(evaluation, plan);
 done:

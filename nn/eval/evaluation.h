@@ -8,10 +8,17 @@
 #ifndef HEP_NN_EVAL_EVALUATION_H
 #define HEP_NN_EVAL_EVALUATION_H
 
+#include "common/limits.h"
 #include "nn/models/networks.h"
 #include "nn/weights/safetensors.h"
 
 struct hep_evaluation;
+
+/* A LoRA that is merged into the network's weights. */
+struct hep_evaluation_lora {
+    const char *path; /* of the file */
+    double weight;
+};
 
 struct hep_evaluation_options {
     enum hep_dtype dtype; /* HEP_F32, HEP_BF16; HEP_DTYPE_UNDEF takes what the machine does best        */
@@ -20,10 +27,12 @@ struct hep_evaluation_options {
     unsigned print_flags; /* enum hep_plan_print_flags                                                  */
     bool print_passes;    /* before it, the graph after each pass                                       */
     int repeats;          /* 0: run once; n: run n times more with per-step times, the least is kept    */
+    struct hep_evaluation_lora loras[HEP_LORAS_MAX]; /* in this order; what they hold of other components is left out */
+    size_t lora_count;
 };
 
 /* model_dir: a diffusers model, the folder of one component, or a single file: a model or an upscaler. NOT_FOUND,
-   BAD_MODEL, BAD_FILE, UNSUPPORTED. */
+   BAD_MODEL, BAD_FILE, UNSUPPORTED, of the model or of a LoRA. */
 enum hep_status hep_evaluation_create(const char *network, const char *model_dir,
                                       const struct hep_evaluation_options *options, struct hep_evaluation **evaluation,
                                       struct hep_error *error);

@@ -83,7 +83,8 @@ static bool read_about(const void *memory, uint64_t bytes, struct about *about)
     bool ours = strcmp(hep_json_str(json, "build", ""), hep_build_id()) == 0 &&
                 strcmp(hep_json_str(json, "isa", ""), hep_isa_name(hep_isa_level())) == 0 && about->model[0] &&
                 about->component[0] && digest_from_text(hep_json_str(json, "identity", ""), about->identity) &&
-                digest_from_text(hep_json_str(json, "digest", ""), about->digest);
+                digest_from_text(hep_json_str(json, "digest", ""), about->digest) &&
+                digest_from_text(hep_json_str(json, "loras", ""), about->loras);
     json_decref(json);
     return ours;
 }
@@ -154,31 +155,39 @@ bool cache_is_loaded(const struct cache *cache, const char *model)
     return false;
 }
 
-bool cache_has_pin(const struct cache *cache, const char *session, const char *model)
+static bool is_held(const struct cache *cache, const struct cache_entry *entry)
 {
     for (int i = 0; i < cache->pin_count; i++)
-        if (strcmp(cache->pins[i].session, session) == 0 && strcmp(cache->pins[i].model, model) == 0)
+        if (cache->pins[i].segment == entry->ref.generation)
             return true;
     return false;
 }
 
-enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error)
+static bool has_pin(const struct cache *cache, const char *session, uint64_t segment)
 {
-    if (cache_has_pin(cache, session, model))
+    for (int i = 0; i < cache->pin_count; i++)
+        if (cache->pins[i].segment == segment && strcmp(cache->pins[i].session, session) == 0)
+            return true;
+    return false;
+}
+
+enum hep_status cache_pin(struct cache *cache, const char *session, const struct cache_entry *entry,
+                          struct hep_error *error)
+{
+    if (has_pin(cache, session, entry->ref.generation))
         return HEP_OK;
     if (cache->pin_count == PINS_MAX)
-        return hep_fail(error, HEP_E_BUSY, "%d sessions hold models already", PINS_MAX);
+        return hep_fail(error, HEP_E_BUSY, "sessions hold %d components already", PINS_MAX);
     struct cache_pin *pin = &cache->pins[cache->pin_count++];
     snprintf(pin->session, sizeof pin->session, "%s", session);
-    snprintf(pin->model, sizeof pin->model, "%s", model);
+    snprintf(pin->model, sizeof pin->model, "%s", entry->about.model);
+    pin->segment = entry->ref.generation;
     return HEP_OK;
 }
 
-void cache_unpin(struct cache *cache, const char *session, const char *model)
+void cache_unpin_since(struct cache *cache, int count)
 {
-    for (int i = cache->pin_count - 1; i >= 0; i--)
-        if (strcmp(cache->pins[i].session, session) == 0 && strcmp(cache->pins[i].model, model) == 0)
-            cache->pins[i] = cache->pins[--cache->pin_count];
+    cache->pin_count = count;
 }
 
 void cache_release(struct cache *cache, const char *session)
@@ -188,12 +197,26 @@ void cache_release(struct cache *cache, const char *session)
             cache->pins[i] = cache->pins[--cache->pin_count];
 }
 
+int cache_holders(const struct cache *cache)
+{
+    int holders = 0;
+    for (int i = 0; i < cache->pin_count; i++) {
+        const struct cache_pin *pin = &cache->pins[i];
+        int earlier = 0;
+        while (earlier < i && (strcmp(cache->pins[earlier].session, pin->session) != 0 ||
+                               strcmp(cache->pins[earlier].model, pin->model) != 0))
+            earlier++;
+        holders += earlier == i;
+    }
+    return holders;
+}
+
 uint64_t cache_unload(struct cache *cache, const char *model)
 {
     uint64_t before = cache->bytes;
     for (int i = cache->count - 1; i >= 0; i--) {
-        const char *name = cache->entries[i].about.model;
-        if (model ? strcmp(name, model) == 0 : !cache_is_pinned(cache, name))
+        const struct cache_entry *entry = &cache->entries[i];
+        if (model ? strcmp(entry->about.model, model) == 0 : !is_held(cache, entry))
             remove_at(cache, i, "unloaded");
     }
     return before - cache->bytes;
@@ -212,14 +235,25 @@ static bool is_full(const struct cache *cache, uint64_t bytes)
            (cache->budget_bytes && (bytes > cache->budget_bytes || cache->bytes > cache->budget_bytes - bytes));
 }
 
-/* The segment that goes first; −1: sessions hold all of them, or they are of the model to keep. */
-static int longest_unused(const struct cache *cache, const char *keep)
+/* Whether it is a component of what a load wants, as the load wants it: such ones stay while it goes on. */
+static bool is_wanted(const struct cache_want *want, const struct about *about)
+{
+    uint8_t key[SHA256_BYTES];
+    if (!want || strcmp(about->model, want->model_name) != 0 ||
+        (strcmp(about->component, "vae") == 0 && strcmp(about->vae, want->vae) != 0))
+        return false;
+    lora_set_key(want->loras, about->component, key);
+    return memcmp(about->loras, key, SHA256_BYTES) == 0;
+}
+
+/* The segment that goes first; −1: sessions hold all of them, or wanted (NULL: nothing is). */
+static int longest_unused(const struct cache *cache, const struct cache_want *want)
 {
     int oldest = -1;
     for (int i = 0; i < cache->count; i++) {
-        const char *model = cache->entries[i].about.model;
-        if (strcmp(model, keep) != 0 && !cache_is_pinned(cache, model) &&
-            (oldest < 0 || cache->entries[i].last_used < cache->entries[oldest].last_used))
+        const struct cache_entry *entry = &cache->entries[i];
+        if (!is_held(cache, entry) && !is_wanted(want, &entry->about) &&
+            (oldest < 0 || entry->last_used < cache->entries[oldest].last_used))
             oldest = i;
     }
     return oldest;
@@ -230,7 +264,7 @@ uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *con
 {
     uint64_t before = cache->bytes;
     int oldest;
-    while ((bytes == 0 || before - cache->bytes < bytes) && (oldest = longest_unused(cache, "")) >= 0) {
+    while ((bytes == 0 || before - cache->bytes < bytes) && (oldest = longest_unused(cache, NULL)) >= 0) {
         tell(context, &cache->entries[oldest]);
         remove_at(cache, oldest, "evicted");
         cache->evicted++;
@@ -238,10 +272,11 @@ uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *con
     return before - cache->bytes;
 }
 
-static enum hep_status make_room(struct cache *cache, uint64_t bytes, const char *keep, struct hep_error *error)
+static enum hep_status make_room(struct cache *cache, uint64_t bytes, const struct cache_want *want,
+                                 struct hep_error *error)
 {
     while (is_full(cache, bytes)) {
-        int oldest = longest_unused(cache, keep);
+        int oldest = longest_unused(cache, want);
         if (oldest < 0) {
             hep_fail(error, HEP_E_NO_MEMORY,
                      "weights need %" PRIu64 " bytes more; %" PRIu64 " of the budget of %" PRIu64 " are in use", bytes,
@@ -284,7 +319,8 @@ static enum hep_status describe_file(struct cache *cache, const char *path, cons
     return HEP_OK;
 }
 
-static enum hep_status digest_files(struct cache *cache, const struct hep_model *model, const char *name, bool contents,
+/* The list of a component's files and LoRAs. */
+static enum hep_status digest_files(struct cache *cache, const struct cache_want *want, bool contents,
                                     uint8_t digest[SHA256_BYTES], struct hep_error *error)
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
@@ -293,15 +329,16 @@ static enum hep_status digest_files(struct cache *cache, const struct hep_model 
     struct hep_model_file file;
     char text[SHA256_TEXT];
     bool there;
-    if (!publish_is_files(name))
-        HEP_TRY(hep_model_component(model, name, NULL, &component, error));
-    for (size_t i = 0; publish_file(model, name, component, i, path, &file); i++) {
+    if (!publish_is_files(want->component))
+        HEP_TRY(hep_model_component(want->model, want->component, NULL, &component, error));
+    for (size_t i = 0; publish_file(want->model, want->component, component, i, path, &file); i++) {
         HEP_TRY(describe_file(cache, path, &file, contents, line, sizeof line, &there, error));
         if (!there)
             continue; /* an optional tokenizer file */
         int length = snprintf(all, sizeof all, "%s\n%s", checksum_text(running, text), line);
         checksum_bytes(all, (size_t)length, running);
     }
+    HEP_TRY(lora_set_digest(want->loras, want->component, contents ? &cache->digests : NULL, running, error));
     memcpy(digest, running, SHA256_BYTES);
     return HEP_OK;
 }
@@ -309,7 +346,7 @@ static enum hep_status digest_files(struct cache *cache, const struct hep_model 
 static bool is_same_component(const struct about *a, const struct about *b)
 {
     return strcmp(a->model, b->model) == 0 && strcmp(a->component, b->component) == 0 && strcmp(a->vae, b->vae) == 0 &&
-           a->dtype == b->dtype;
+           a->dtype == b->dtype && memcmp(a->loras, b->loras, SHA256_BYTES) == 0;
 }
 
 static struct cache_entry *find_identity(struct cache *cache, const struct about *about)
@@ -337,33 +374,34 @@ static struct cache_entry *find_digest(struct cache *cache, const struct about *
 }
 
 /* Packing read the files a second time: they must still be the ones that were hashed. */
-static enum hep_status check_unchanged(struct cache *cache, const struct hep_model *model, const struct about *about,
+static enum hep_status check_unchanged(struct cache *cache, const struct cache_want *want, const struct about *about,
                                        struct hep_error *error)
 {
     uint8_t identity[SHA256_BYTES];
-    HEP_TRY(digest_files(cache, model, about->component, false, identity, error));
+    HEP_TRY(digest_files(cache, want, false, identity, error));
     if (memcmp(identity, about->identity, SHA256_BYTES) != 0)
         return hep_fail(error, HEP_E_BUSY, "the files of %s changed while they were read", about->component);
     return HEP_OK;
 }
 
-/* No room for a segment: for good if all that is there of the model and this one are larger than /dev/shm. */
-static void judge_no_shm(const struct cache *cache, const char *model, uint64_t bytes, struct hep_error *error)
+/* No room for a segment: for good if all that is there for this load and this one are larger than /dev/shm. */
+static void judge_no_shm(const struct cache *cache, const struct cache_want *want, uint64_t bytes,
+                         struct hep_error *error)
 {
-    uint64_t total, available, needed = bytes;
+    uint64_t total, available, all = bytes;
     for (int i = 0; i < cache->count; i++)
-        if (strcmp(cache->entries[i].about.model, model) == 0)
-            needed += (uint64_t)cache->entries[i].ref.shape.dims[0];
+        if (is_wanted(want, &cache->entries[i].about))
+            all += (uint64_t)cache->entries[i].ref.shape.dims[0];
     hep_shm_room(&total, &available);
-    if (total == 0 || needed <= total)
+    if (total == 0 || all <= total)
         return;
     hep_fail(error, HEP_E_NO_SHM, "its weights need more than %" PRIu64 " MiB, /dev/shm has %" PRIu64 " MiB in all",
-             needed >> 20, total >> 20);
-    hep_hint(error, "make it larger: `mount -o remount,size=%" PRIu64 "M /dev/shm`", 2 * (needed >> 20) + 64);
+             all >> 20, total >> 20);
+    hep_hint(error, "make it larger: `mount -o remount,size=%" PRIu64 "M /dev/shm`", 2 * (all >> 20) + 64);
     hep_final(error);
 }
 
-static enum hep_status publish(struct cache *cache, const struct hep_model *model, const struct about *about,
+static enum hep_status publish(struct cache *cache, const struct cache_want *want, const struct about *about,
                                const struct cache_entry **entry, struct hep_error *error)
 {
     struct publication *publication = NULL;
@@ -373,15 +411,15 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     uint8_t hash[SHA256_BYTES]; /* two models may hold the same files: each has segments of its own */
     int length = snprintf(whose, sizeof whose, "%s %s%s", about->model, checksum_text(about->digest, text), about->vae);
     checksum_bytes(whose, (size_t)length, hash);
-    HEP_TRY(publication_create(model, about, &publication, error));
-    enum hep_status status = make_room(cache, publication_bytes(publication), about->model, error);
+    HEP_TRY(publication_create(want->model, about, want->loras, &publication, error));
+    enum hep_status status = make_room(cache, publication_bytes(publication), want, error);
     snprintf(id, sizeof id, "%s-%s-%.12s", about->component, hep_dtype_name(about->dtype), checksum_text(hash, text));
     if (status == HEP_OK)
         status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->next_name++, &name, error);
     if (status == HEP_OK)
         status = publication_write(publication, &name, &ref, error);
     if (status == HEP_E_NO_SHM)
-        judge_no_shm(cache, about->model, publication_bytes(publication), error);
+        judge_no_shm(cache, want, publication_bytes(publication), error);
     publication_destroy(publication);
     if (status != HEP_OK)
         return status;
@@ -389,32 +427,33 @@ static enum hep_status publish(struct cache *cache, const struct hep_model *mode
     cache->packed += publish_is_files(about->component) ? 0 : 1;
     hep_log(HEP_INFO, "model.published", "model=%s component=%s dtype=%s bytes=%" PRId64, about->model,
             about->component, hep_dtype_name(about->dtype), ref.shape.dims[0]);
-    status = check_unchanged(cache, model, about, error);
+    status = check_unchanged(cache, want, about, error);
     if (status != HEP_OK)
         remove_at(cache, cache->count - 1, "files_changed");
     return status;
 }
 
-enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
-                          const char *component, const char *vae, enum hep_dtype dtype, cache_before *before,
-                          void *context, const struct cache_entry **entry, struct hep_error *error)
+enum hep_status cache_get(struct cache *cache, const struct cache_want *want, cache_before *before, void *context,
+                          const struct cache_entry **entry, struct hep_error *error)
 {
-    struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : dtype};
-    snprintf(about.model, sizeof about.model, "%s", model_name);
+    const char *component = want->component;
+    struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : want->dtype};
+    snprintf(about.model, sizeof about.model, "%s", want->model_name);
     snprintf(about.component, sizeof about.component, "%s", component);
-    snprintf(about.vae, sizeof about.vae, "%s", strcmp(component, "vae") == 0 ? vae : "");
-    HEP_TRY(digest_files(cache, model, component, false, about.identity, error));
+    snprintf(about.vae, sizeof about.vae, "%s", strcmp(component, "vae") == 0 ? want->vae : "");
+    lora_set_key(want->loras, component, about.loras);
+    HEP_TRY(digest_files(cache, want, false, about.identity, error));
     struct cache_entry *found = find_identity(cache, &about);
     if (!found) {
         if (before)
             HEP_TRY(before(context, component, error));
-        HEP_TRY(digest_files(cache, model, component, true, about.digest, error));
+        HEP_TRY(digest_files(cache, want, true, about.digest, error));
         if (before)
             HEP_TRY(before(context, component, error));
         found = find_digest(cache, &about);
     }
     if (!found)
-        return publish(cache, model, &about, entry, error);
+        return publish(cache, want, &about, entry, error);
     found->last_used = ++cache->clock;
     *entry = found;
     return HEP_OK;

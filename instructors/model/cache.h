@@ -11,7 +11,7 @@
 
 #include <jansson.h>
 
-enum { CACHE_ENTRIES_MAX = 256, PINS_MAX = 256 };
+enum { CACHE_ENTRIES_MAX = 256, PINS_MAX = 2048 };
 
 /* One published component. */
 struct cache_entry {
@@ -20,10 +20,11 @@ struct cache_entry {
     uint64_t last_used;        /* of cache.clock                     */
     uint64_t added;            /* of cache.clock                     */
 };
-/* A session that holds a model. */
+/* A session that holds a component of a model. */
 struct cache_pin {
     char session[HEP_SESSION_ID_MAX];
     char model[PUBLISHED_NAME_MAX];
+    uint64_t segment; /* generation in its name */
 };
 struct cache {
     char instance[32];
@@ -47,23 +48,33 @@ enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, str
 /* Called before the long parts of a publication (may be NULL): a report of progress, a last look at the model. An error
    of it ends cache_get. */
 typedef enum hep_status cache_before(void *context, const char *component, struct hep_error *error);
-/* The component's segment (vae: the name of the other VAE that the model was told to use, or ""), published now if it
-   is not there, or if its files have other contents than then. NO_MEMORY: the budget is reached and what is there is
-   pinned. BUSY: the files changed while they were read. A failure publishes nothing. */
-enum hep_status cache_get(struct cache *cache, const struct hep_model *model, const char *model_name,
-                          const char *component, const char *vae, enum hep_dtype dtype, cache_before *before,
-                          void *context, const struct cache_entry **entry, struct hep_error *error);
-/* A session needs the model until it is released. Pinning twice is once. BUSY: too many pins. */
-enum hep_status cache_pin(struct cache *cache, const char *session, const char *model, struct hep_error *error);
-void cache_release(struct cache *cache, const char *session); /* all its models */
-void cache_unpin(struct cache *cache, const char *session, const char *model);
-bool cache_has_pin(const struct cache *cache, const char *session, const char *model);
-bool cache_is_pinned(const struct cache *cache, const char *model);
+/* A component of a model, as a load wants it. */
+struct cache_want {
+    const struct hep_model *model;
+    const char *model_name;       /* of the catalogue's entry                                           */
+    const char *component;        /* "unet"                                                             */
+    const char *vae;              /* name of the other VAE that the model was told to use, or ""        */
+    enum hep_dtype dtype;         /* to compute in                                                      */
+    const struct lora_set *loras; /* of the load; those that change the component are merged into it    */
+};
+/* The component's segment, published now if it is not there, or if its files have other contents than then. NO_MEMORY:
+   the budget is reached, and what is there is held or wanted by this load. BUSY: the files changed while they were
+   read. A failure publishes nothing. */
+enum hep_status cache_get(struct cache *cache, const struct cache_want *want, cache_before *before, void *context,
+                          const struct cache_entry **entry, struct hep_error *error);
+/* A session needs the component until it is released. Pinning twice is once. BUSY: too many pins. */
+enum hep_status cache_pin(struct cache *cache, const char *session, const struct cache_entry *entry,
+                          struct hep_error *error);
+void cache_release(struct cache *cache, const char *session); /* all that it holds */
+/* Takes back the pins that were made when there were `count` already. */
+void cache_unpin_since(struct cache *cache, int count);
+bool cache_is_pinned(const struct cache *cache, const char *model); /* some of it */
+int cache_holders(const struct cache *cache);                       /* sessions and models: how many pairs there are */
 bool cache_is_loaded(const struct cache *cache, const char *model);
-/* Removes a model's segments (all models' that nobody holds: model NULL); returns the bytes. */
+/* Removes a model's segments (all that nobody holds: model NULL); returns the bytes. */
 uint64_t cache_unload(struct cache *cache, const char *model);
-/* Removes segments of models that nobody holds, the longest unused first, until so many bytes are given up (0: all);
-   tells of each before it goes. Returns the bytes. */
+/* Removes segments that nobody holds, the longest unused first, until so many bytes are given up (0: all); tells of
+   each before it goes. Returns the bytes. */
 uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *context, const struct cache_entry *entry),
                      void *context);
 /* Removes what was added of the model after cache.clock was `clock`: the half of a load that failed. */

@@ -8,6 +8,7 @@
 #include "instructors/model/inspect.h"
 #include "nn/weights/family.h"
 #include "nn/weights/folder.h"
+#include "nn/weights/lora.h"
 #include "nn/weights/safetensors.h"
 
 #include <stdio.h>
@@ -133,6 +134,21 @@ static enum hep_status read_controlnet_file(const struct catalogue *catalogue, s
            HEP_E_UNSUPPORTED;
 }
 
+/* A LoRA: each tensor is understood, too. Whether it fits a model is seen when it is to be used with one. */
+static enum hep_status read_lora(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                 struct hep_error *error)
+{
+    struct hep_lora *lora = NULL;
+    char name[HEP_PATH_MAX];
+    int folder;
+    HEP_TRY(read_file(catalogue, entry, error));
+    HEP_TRY(hep_folder_open_parent(entry->path, &folder, name, error));
+    enum hep_status status = hep_lora_open(folder, name, &lora, error);
+    close(folder);
+    hep_lora_close(lora);
+    return status;
+}
+
 /* Its config is JSON; more is the loader's to say. */
 static enum hep_status read_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                    struct hep_error *error)
@@ -163,7 +179,7 @@ static const struct kind_row {
 } kind_rows[HEP_MODEL_KIND_COUNT] = {
     [HEP_MODEL_CHECKPOINT] = {read_checkpoint, read_checkpoint},
     [HEP_MODEL_VAE] = {read_vae, read_vae},
-    [HEP_MODEL_LORA] = {read_file, read_folder},
+    [HEP_MODEL_LORA] = {read_lora, read_folder},
     [HEP_MODEL_CONTROLNET] = {read_controlnet_file, read_controlnet},
     [HEP_MODEL_UPSCALER] = {read_upscaler, refuse_folder},
     [HEP_MODEL_EMBEDDING] = {read_file, read_folder},

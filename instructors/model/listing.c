@@ -10,7 +10,15 @@ const struct hep_field model_name_fields[MODEL_ONE_FIELD] = {
     HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
 };
-const struct hep_field model_info_fields[MODEL_KIND_FIELDS] = {
+const struct hep_field model_info_fields[MODEL_INFO_FIELDS] = {
+    HEP_FIELD(STR, info_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "name of the model; the first usable one if empty"),
+    HEP_FIELD(STR, info_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = hep_model_kind_choices,
+              .help = "what it is: a model, or something that goes with one"),
+    HEP_FIELD(JSON, info_request, loras, OPTIONAL, HEP_INSIDE(LIST, lora_request_fields), .max = HEP_LORAS_MAX,
+              .help = "LoRAs that are to fit the model, or it is an error"),
+};
+const struct hep_field model_kind_fields[MODEL_KIND_FIELDS] = {
     HEP_FIELD(STR, kind_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
     HEP_FIELD(STR, kind_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = hep_model_kind_choices,
@@ -134,10 +142,17 @@ enum hep_status model_list(struct hep_call *call, const void *request, void *rep
 
 enum hep_status model_info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
-    const struct kind_request *info = request;
+    const struct info_request *info = request;
+    const struct catalogue *catalogue = &state_of(call)->catalogue;
     const struct catalogue_entry *entry;
-    HEP_TRY(
-        catalogue_find(&state_of(call)->catalogue, model_kind_of(info->kind.data), info->model.data, &entry, error));
+    struct lora_set loras = {0};
+    HEP_TRY(catalogue_find(catalogue, model_kind_of(info->kind.data), info->model.data, &entry, error));
+    if (json_array_size(info->loras) > 0 && entry->kind != HEP_MODEL_CHECKPOINT)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "loras", "%s %s is no model that LoRAs could change",
+                              hep_model_kind_name(entry->kind), entry->name);
+    enum hep_status status = lora_set_open(catalogue, entry, "", info->loras, &loras, error);
+    lora_set_clear(&loras);
+    HEP_TRY(status);
     describe(state_of(call), entry, reply);
     return HEP_OK;
 }

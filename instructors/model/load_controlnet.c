@@ -46,17 +46,18 @@ static enum hep_status load(struct hep_call *call, const struct catalogue_entry 
     struct model_state *state = hep_instructor_state(hep_call_instructor(call));
     const char *session = ((const struct load_controlnet_request *)hep_call_request(call))->session.data;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    const struct lora_set none = {0};
     uint64_t clock = state->cache.clock;
+    int pins = state->cache.pin_count;
     enum hep_status status = catalogue_open(&state->catalogue, entry, &model, error);
-    bool had_pin = cache_has_pin(&state->cache, session, entry->name);
-    struct loading loading = {.call = call, .model = model};
-    if (status == HEP_OK && session[0])
-        status = cache_pin(&state->cache, session, entry->name, error);
     if (status == HEP_OK) {
-        status = cache_get(&state->cache, model, entry->name, "controlnet", "", dtype, before_publication, &loading,
-                           published, error);
+        struct loading loading = {.call = call, .model = model};
+        const struct cache_want want = {model, entry->name, "controlnet", "", dtype, &none};
+        status = cache_get(&state->cache, &want, before_publication, &loading, published, error);
+        if (status == HEP_OK && session[0])
+            status = cache_pin(&state->cache, session, *published, error);
         if (status != HEP_OK)
-            model_undo_load(state, session, entry->name, had_pin, clock);
+            model_undo_load(state, entry->name, pins, clock);
     }
     return status == HEP_OK ? status : (hep_prefix(error, "ControlNet %s", entry->name), status);
 }

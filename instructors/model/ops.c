@@ -18,6 +18,7 @@
  * --------------------------------------------------------------------------------------------- */
 struct load_request {
     struct hep_str model, component, vae, dtype, session;
+    json_t *loras;
 };
 struct load_reply {
     struct hep_str model, dtype, fingerprint, prediction_type, family;
@@ -40,6 +41,8 @@ static const struct hep_field load_fields[] = {
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
               .help = "session that holds the model until model.release"),
+    HEP_FIELD(JSON, load_request, loras, OPTIONAL, HEP_INSIDE(LIST, lora_request_fields), .max = HEP_LORAS_MAX,
+              .help = "LoRAs to merge into the weights, in this order"),
 };
 static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
@@ -79,7 +82,7 @@ void model_show(struct model_state *state)
     atomic_store(&state->view.found, catalogue_count(&state->catalogue, HEP_MODEL_CHECKPOINT, false));
     atomic_store(&state->view.usable, catalogue_count(&state->catalogue, HEP_MODEL_CHECKPOINT, true));
     atomic_store(&state->view.components, cache->count);
-    atomic_store(&state->view.pins, cache->pin_count);
+    atomic_store(&state->view.pins, cache_holders(cache));
     atomic_store(&state->view.packed, cache->packed);
     atomic_store(&state->view.evicted, cache->evicted);
     atomic_store(&state->view.bytes, cache->bytes);
@@ -142,12 +145,12 @@ static enum hep_status before_publication(void *context, const char *component, 
     return HEP_OK;
 }
 
-/* kind: "" = all. */
 static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name,
-                                       const char *kind, enum hep_dtype dtype, struct load_reply *reply,
+                                       enum hep_dtype dtype, const struct lora_set *loras, struct load_reply *reply,
                                        struct hep_error *error)
 {
     const struct load_request *request = hep_call_request(call);
+    const char *kind = request->component.data, *session = request->session.data;
     struct model_state *state = state_of(call);
     struct loading loading = {.call = call, .model = model};
     uint8_t running[SHA256_BYTES] = {0}, both[2 * SHA256_BYTES];
@@ -156,8 +159,10 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
         const struct cache_entry *entry;
         if (!hep_model_has(model, component_rows[i].name) || (kind[0] && strcmp(kind, component_rows[i].kind) != 0))
             continue;
-        HEP_TRY(cache_get(&state->cache, model, name, component_rows[i].name, request->vae.data, dtype,
-                          before_publication, &loading, &entry, error));
+        struct cache_want want = {model, name, component_rows[i].name, request->vae.data, dtype, loras};
+        HEP_TRY(cache_get(&state->cache, &want, before_publication, &loading, &entry, error));
+        if (session[0])
+            HEP_TRY(cache_pin(&state->cache, session, entry, error));
         *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;
         reply->bytes += (uint64_t)entry->ref.shape.dims[0];
         memcpy(both, running, SHA256_BYTES);
@@ -185,31 +190,27 @@ static enum hep_status open_model(const struct model_state *state, const struct 
     return HEP_OK;
 }
 
-void model_undo_load(struct model_state *state, const char *session, const char *model, bool had_pin, uint64_t clock)
+void model_undo_load(struct model_state *state, const char *model, int pins, uint64_t clock)
 {
-    if (!had_pin)
-        cache_unpin(&state->cache, session, model);
+    cache_unpin_since(&state->cache, pins);
     cache_remove_since(&state->cache, model, clock);
     if (!cache_is_pinned(&state->cache, model))
         cache_unload(&state->cache, model);
 }
 
 static enum hep_status load_model(struct hep_call *call, const struct catalogue_entry *entry, enum hep_dtype dtype,
-                                  struct load_reply *reply, struct hep_error *error)
+                                  const struct lora_set *loras, struct load_reply *reply, struct hep_error *error)
 {
-    const struct load_request *request = hep_call_request(call);
-    const char *session = request->session.data;
-    struct model_state *state = state_of(call);
+    struct cache *cache = &state_of(call)->cache;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    uint64_t clock = state->cache.clock;
-    HEP_TRY(open_model(state, entry, request->vae.data, &model, error));
-    bool had_pin = cache_has_pin(&state->cache, session, entry->name);
-    if (session[0])
-        HEP_TRY(cache_pin(&state->cache, session, entry->name, error));
-    enum hep_status status = load_components(call, model, entry->name, request->component.data, dtype, reply, error);
+    const struct load_request *request = hep_call_request(call);
+    uint64_t clock = cache->clock;
+    int pins = cache->pin_count;
+    HEP_TRY(open_model(state_of(call), entry, request->vae.data, &model, error));
+    enum hep_status status = load_components(call, model, entry->name, dtype, loras, reply, error);
     if (status == HEP_OK)
         return HEP_OK;
-    model_undo_load(state, session, entry->name, had_pin, clock);
+    model_undo_load(state_of(call), entry->name, pins, clock);
     return hep_prefix(error, "model %s", entry->name), status;
 }
 
@@ -220,10 +221,16 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     struct model_state *state = state_of(call);
     const struct catalogue_entry *entry;
     struct hep_error failure = {0};
+    struct lora_set loras = {0};
     enum hep_dtype dtype;
     HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, load->model.data, &entry, error));
     HEP_TRY(model_resolve_dtype(state, load->dtype.data, &dtype, error));
-    enum hep_status status = load_model(call, entry, dtype, reply, &failure);
+    enum hep_status status = lora_set_open(&state->catalogue, entry, load->component.data, load->loras, &loras, error);
+    if (status == HEP_OK)
+        status = load_model(call, entry, dtype, &loras, reply, &failure);
+    lora_set_clear(&loras);
+    if (status != HEP_OK && failure.code == HEP_OK)
+        return status; /* the LoRAs' error, not the model's */
     catalogue_note_load(&state->catalogue, HEP_MODEL_CHECKPOINT, entry->name, &failure);
     model_show(state);
     if (status != HEP_OK) {
@@ -330,7 +337,7 @@ static const struct hep_operation operations[] = {
      .handler = model_info,
      .request = model_info_fields,
      .request_count = HEP_COUNT_OF(model_info_fields),
-     .request_size = sizeof(struct kind_request),
+     .request_size = sizeof(struct info_request),
      .reply = model_info_reply_fields,
      .reply_count = MODEL_INFO_REPLY_FIELDS,
      .reply_size = sizeof(struct info_reply),
@@ -341,7 +348,7 @@ static const struct hep_operation operations[] = {
      .pure = true,
      .aliases = HEP_ALIASES(HEP_ALIAS("get_model_info")),
      .help = "what one model is and its defaults"},
-    HEP_OPERATION("details", model_details, kind_request, model_info_fields, details_reply, model_details_reply_fields,
+    HEP_OPERATION("details", model_details, kind_request, model_kind_fields, details_reply, model_details_reply_fields,
                   .heavy = true, .permission = HEP_CLIENT, .deadline_ms = 30000, .pure = true,
                   .help = "a model's files, its memory at the usual sizes, what it can do"),
     HEP_OPERATION("check", model_check, check_request, model_check_fields, details_reply, model_details_reply_fields,
@@ -349,11 +356,11 @@ static const struct hep_operation operations[] = {
                   .help = "look at a file or folder as a load does, read every weight, hash every file"),
     HEP_OPERATION("load", model_load, load_request, load_fields, load_reply, load_reply_fields, .heavy = true,
                   .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
-                  .aliases =
-                      HEP_ALIASES(HEP_ALIAS("load_model"), HEP_ALIAS_FOR("load_unet", "{\"component\": \"unet\"}"),
-                                  HEP_ALIAS_FOR("load_vae", "{\"component\": \"vae\"}"),
-                                  HEP_ALIAS_FOR("load_encoder", "{\"component\": \"text_encoder\"}")),
-                  .help = "publish a model's weights, packed for this machine"),
+                  .aliases = HEP_ALIASES(
+                      HEP_ALIAS("load_model"), HEP_ALIAS_FOR("load_unet", "{\"component\": \"unet\"}"),
+                      HEP_ALIAS_FOR("load_vae", "{\"component\": \"vae\"}"),
+                      HEP_ALIAS_FOR("load_encoder", "{\"component\": \"text_encoder\"}"), HEP_ALIAS("load_lora")),
+                  .help = "publish a model's weights, with LoRAs merged into them, packed for this machine"),
     HEP_OPERATION("load_upscaler", model_load_upscaler, load_upscaler_request, model_load_upscaler_fields,
                   load_upscaler_reply, model_load_upscaler_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
                   .deadline_ms = 300000, .pure = true,
@@ -380,8 +387,6 @@ static const struct hep_operation operations[] = {
                   load_controlnet_reply, model_load_controlnet_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
                   .deadline_ms = 300000, .pure = true,
                   .help = "publish a ControlNet's weights, packed for this machine"),
-    HEP_UNBUILT("load_lora", "LoRA files cannot be loaded", "`heptctl models` lists what can be",
-                .help = "load a LoRA"),
     HEP_OPERATION("verify", model_verify, name_request, model_name_fields, json_reply, model_verify_reply_fields,
                   .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .help = "check a model as a load does, read every weight, hash every file (SHA-256)"),

@@ -24,6 +24,7 @@ enum { PLANS_MAX = 2, BLOBS_MAX = 8, PACK_SIDE = 8, PACK_TOKENS = 77 };
 struct publication {
     struct about about;
     struct hep_component *component; /* NULL for files */
+    struct hep_lora_merge *merge;    /* of LoRAs into it; NULL for files */
     struct hep_plan *plans[PLANS_MAX];
     int plan_count;
     struct hep_bundle_entry entries[BLOBS_MAX];
@@ -106,11 +107,12 @@ static enum hep_status add_json(struct publication *publication, const char *nam
 static enum hep_status add_about(struct publication *publication, struct hep_error *error)
 {
     const struct about *about = &publication->about;
-    char identity[SHA256_TEXT], digest[SHA256_TEXT];
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", about->model, "component",
-                             about->component, "vae", about->vae, "dtype", hep_dtype_name(about->dtype), "identity",
-                             checksum_text(about->identity, identity), "digest", checksum_text(about->digest, digest),
-                             "build", hep_build_id(), "isa", hep_isa_name(hep_isa_level()));
+    char loras[SHA256_TEXT], identity[SHA256_TEXT], digest[SHA256_TEXT];
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "model", about->model, "component", about->component,
+                  "vae", about->vae, "dtype", hep_dtype_name(about->dtype), "loras", checksum_text(about->loras, loras),
+                  "identity", checksum_text(about->identity, identity), "digest", checksum_text(about->digest, digest),
+                  "build", hep_build_id(), "isa", hep_isa_name(hep_isa_level()));
     enum hep_status status = json ? add_json(publication, "about.json", json, error)
                                   : hep_fail(error, HEP_E_BAD_MODEL, "the model's name is not UTF-8");
     json_decref(json);
@@ -231,8 +233,8 @@ static enum hep_status add_network(struct publication *publication, const struct
     struct packing packing = {publication, model, hep_component_config(publication->component), NULL, row->decoder};
     struct hep_plan_options options = {.dtype = publication->about.dtype};
     struct hep_plan *plan = NULL;
-    HEP_TRY(hep_graph_create(strchr(row->blob, '.') + 1, hep_component_weights(publication->component), &packing.graph,
-                             error));
+    HEP_TRY(
+        hep_graph_create(strchr(row->blob, '.') + 1, hep_lora_merge_source(publication->merge), &packing.graph, error));
     enum hep_status status = row->build(&packing, error);
     if (status == HEP_OK)
         status = hep_graph_finish(packing.graph, error);
@@ -247,9 +249,13 @@ static enum hep_status add_network(struct publication *publication, const struct
 }
 
 static enum hep_status plan_networks(struct publication *publication, const struct hep_model *model,
-                                     struct hep_error *error)
+                                     const struct lora_set *loras, struct hep_error *error)
 {
+    struct hep_lora_use uses[HEP_LORAS_MAX];
+    size_t count;
     HEP_TRY(hep_model_component(model, publication->about.component, NULL, &publication->component, error));
+    lora_set_uses(loras, publication->about.component, uses, &count);
+    HEP_TRY(hep_lora_merge_create(publication->component, uses, count, &publication->merge, error));
     HEP_TRY(add_json(publication, "config.json", hep_component_config(publication->component), error));
     for (size_t i = 0; i < HEP_COUNT_OF(network_rows); i++)
         if (strcmp(network_rows[i].component, publication->about.component) == 0)
@@ -260,7 +266,8 @@ static enum hep_status plan_networks(struct publication *publication, const stru
 /* ---- public
  * -------------------------------------------------------------------------------------------------------------- */
 enum hep_status publication_create(const struct hep_model *model, const struct about *about,
-                                   struct publication **publication, struct hep_error *error)
+                                   const struct lora_set *loras, struct publication **publication,
+                                   struct hep_error *error)
 {
     struct publication *result = calloc(1, sizeof *result);
     if (!result)
@@ -268,8 +275,8 @@ enum hep_status publication_create(const struct hep_model *model, const struct a
     result->about = *about;
     enum hep_status status = add_about(result, error);
     if (status == HEP_OK)
-        status =
-            publish_is_files(about->component) ? add_files(result, model, error) : plan_networks(result, model, error);
+        status = publish_is_files(about->component) ? add_files(result, model, error)
+                                                    : plan_networks(result, model, loras, error);
     if (status == HEP_OK)
         status = hep_bundle_plan(result->entries, (size_t)result->blob_count, &result->bytes, error);
     if (status != HEP_OK) {
@@ -293,7 +300,7 @@ static enum hep_status fill(struct publication *publication, unsigned char *memo
         if (publication->texts[i])
             memcpy(memory + entry->offset, publication->texts[i], entry->bytes);
         else
-            HEP_TRY(hep_packed_write(publication->plans[plan++], hep_component_weights(publication->component),
+            HEP_TRY(hep_packed_write(publication->plans[plan++], hep_lora_merge_source(publication->merge),
                                      publication->about.digest, memory + entry->offset, (size_t)entry->bytes, error));
         HEP_CRASH_POINT("model.segment_half_filled");
     }
@@ -326,6 +333,7 @@ void publication_destroy(struct publication *publication)
         free(publication->texts[i]);
     for (int i = 0; i < publication->plan_count; i++)
         hep_plan_destroy(publication->plans[i]);
+    hep_lora_merge_destroy(publication->merge);
     hep_component_close(publication->component);
     free(publication);
 }

@@ -14,7 +14,7 @@
 #ifndef HEP_INSTRUCTORS_MODEL_PUBLISH_H
 #define HEP_INSTRUCTORS_MODEL_PUBLISH_H
 
-#include "instructors/model/checksum.h"
+#include "instructors/model/loras.h"
 #include "nn/weights/folder.h"
 #include "nn/weights/model_folder.h"
 #include "shm/weights.h"
@@ -27,16 +27,19 @@ struct about {
     char component[32];
     char vae[HEP_NAME_MAX];         /* of a component "vae" from elsewhere, its name; else ""      */
     enum hep_dtype dtype;           /* of the plan: f32 or bf16; F32 for files                     */
+    uint8_t loras[SHA256_BYTES];    /* names and weights of what is merged into it: lora_set_key   */
     uint8_t identity[SHA256_BYTES]; /* of the files' paths, sizes and times: cheap to compare      */
-    uint8_t digest[SHA256_BYTES];   /* of the files' contents                                      */
+    uint8_t digest[SHA256_BYTES];   /* of the files' contents, the LoRAs' too                      */
 };
 
 /* The segment that a component becomes, planned but not yet made. */
 struct publication;
 
-/* Opens the component and plans it. about is copied. BAD_MODEL, BAD_FILE, UNSUPPORTED, UNSUPPORTED_HARDWARE. */
+/* Opens the component and plans it, with the LoRAs that change it. about is copied, loras are borrowed until the
+   publication is destroyed. BAD_MODEL, BAD_FILE, UNSUPPORTED, UNSUPPORTED_HARDWARE. */
 enum hep_status publication_create(const struct hep_model *model, const struct about *about,
-                                   struct publication **publication, struct hep_error *error);
+                                   const struct lora_set *loras, struct publication **publication,
+                                   struct hep_error *error);
 uint64_t publication_bytes(const struct publication *publication); /* of the segment */
 /* Creates the segment, packs into it, publishes it. Errors as hep_weights_create and hep_packed_write. */
 enum hep_status publication_write(struct publication *publication, const struct hep_segment_name *name,

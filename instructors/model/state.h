@@ -37,8 +37,9 @@ struct name_request {
 /* "auto", or a name of a dtype. UNSUPPORTED_HARDWARE. */
 enum hep_status model_resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
                                     struct hep_error *error);
-/* Nothing half-loaded stays: not what a load added since clock, and nothing at all unless a session uses it. */
-void model_undo_load(struct model_state *state, const char *session, const char *model, bool had_pin, uint64_t clock);
+/* Nothing half-loaded stays: not what a load added since cache.clock was clock, nor the pins that it made when there
+   were `pins`, and nothing of the model at all unless a session uses it. */
+void model_undo_load(struct model_state *state, const char *model, int pins, uint64_t clock);
 
 /* load_controlnet.c. */
 struct load_controlnet_request {
@@ -79,6 +80,10 @@ hep_handler model_unload, model_optimize_memory, model_release;
 struct kind_request {
     struct hep_str model, kind;
 };
+struct info_request {
+    struct hep_str model, kind;
+    json_t *loras;
+};
 struct json_reply {
     json_t *value;
 };
@@ -92,11 +97,17 @@ struct info_reply {
     bool loaded, usable;
     json_t *defaults, *problem;
 };
-enum { MODEL_KIND_FIELDS = 2, MODEL_SCAN_REPLY_FIELDS = 2, MODEL_DEFAULTS_FIELDS = 5, MODEL_INFO_REPLY_FIELDS = 15 };
-extern const struct hep_field model_name_fields[MODEL_ONE_FIELD], model_info_fields[MODEL_KIND_FIELDS],
-    model_list_fields[MODEL_ONE_FIELD], model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS],
-    model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1], model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1],
-    model_list_reply_fields[MODEL_ONE_FIELD];
+enum {
+    MODEL_KIND_FIELDS = 2,
+    MODEL_INFO_FIELDS = 3,
+    MODEL_SCAN_REPLY_FIELDS = 2,
+    MODEL_DEFAULTS_FIELDS = 5,
+    MODEL_INFO_REPLY_FIELDS = 15
+};
+extern const struct hep_field model_name_fields[MODEL_ONE_FIELD], model_kind_fields[MODEL_KIND_FIELDS],
+    model_info_fields[MODEL_INFO_FIELDS], model_list_fields[MODEL_ONE_FIELD],
+    model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS], model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1],
+    model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1], model_list_reply_fields[MODEL_ONE_FIELD];
 hep_handler model_list, model_info, model_scan;
 json_t *model_defaults_to_json(const struct hep_model_defaults *defaults);
 /* Of a request's field `kind`, which has been checked. */

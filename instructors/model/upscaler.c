@@ -44,14 +44,10 @@ static enum hep_status publish(struct model_state *state, const struct catalogue
     char name[PUBLISHED_NAME_MAX];
     model_published_name(entry->kind, entry->name, name);
     HEP_TRY(hep_model_open_file(entry->path, "upscaler", &model, error));
-    bool had_pin = cache_has_pin(&state->cache, session, name);
-    if (session[0])
-        HEP_TRY(cache_pin(&state->cache, session, name, error));
-    enum hep_status status =
-        cache_get(&state->cache, model, name, "upscaler", "", dtype, before_publication, model, published, error);
-    if (status != HEP_OK && !had_pin)
-        cache_unpin(&state->cache, session, name);
-    return status;
+    const struct lora_set none = {0};
+    const struct cache_want want = {model, name, "upscaler", "", dtype, &none};
+    HEP_TRY(cache_get(&state->cache, &want, before_publication, model, published, error));
+    return session[0] ? cache_pin(&state->cache, session, *published, error) : HEP_OK;
 }
 
 enum hep_status model_load_upscaler(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)

@@ -23,6 +23,7 @@ void published_model_init(struct published_model *model, const char *folder, enu
                  {"vae", &model->vae},
                  {"upscaler", &model->upscaler}};
     struct hep_model *files = NULL;
+    const struct lora_set none = {0};
     if (strstr(folder, ".safetensors"))
         ck_assert_ok(hep_model_open_file(folder, "upscaler", &files, error));
     else
@@ -31,7 +32,8 @@ void published_model_init(struct published_model *model, const char *folder, enu
         const struct cache_entry *entry;
         if (!hep_model_has(files, parts[i].name))
             continue;
-        ck_assert_ok(cache_get(&model->cache, files, "m", parts[i].name, "", dtype, NULL, NULL, &entry, error));
+        const struct cache_want want = {files, "m", parts[i].name, "", dtype, &none};
+        ck_assert_ok(cache_get(&model->cache, &want, NULL, NULL, &entry, error));
         *parts[i].ref = entry->ref;
     }
     hep_model_close(files);

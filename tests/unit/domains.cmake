@@ -8,7 +8,7 @@ foreach(test test_batch test_batch_controlnet test_batch_faults test_batch_sourc
     LIBS hep_model_core hep_scheduler_methods hep_inference_core LABELS unit TIMEOUT 240)
   set_tests_properties(${test} PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 endforeach()
-foreach(test test_model_process test_model_files)
+foreach(test test_model_process test_model_files test_model_loras)
   hep_test(${test} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${test}.c ${CMAKE_SOURCE_DIR}/tests/support/model_process.c
     ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)
   add_dependencies(${test} heptad-model heptad-conditioning heptad-scheduler)

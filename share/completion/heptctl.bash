@@ -32,6 +32,7 @@ _heptctl() {
     --seed) return ;;
     --scheduler) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words schedulers)" -- "$cur"); return ;;
     --model|-m) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words models)" -- "$cur"); return ;;
+    --lora) return ;;
     --count|-c) return ;;
     --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png jpeg webp' -- "$cur"); return ;;
     --quality) return ;;

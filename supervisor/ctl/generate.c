@@ -99,6 +99,23 @@ static enum hep_status add_set(const char *text, json_t *configuration, struct h
     return HEP_OK;
 }
 
+/* --lora NAME or NAME:WEIGHT, added to the list. */
+static enum hep_status add_lora(const char *text, json_t *configuration, struct hep_error *error)
+{
+    const char *colon = strrchr(text, ':');
+    json_t *weight = NULL, *list = json_object_get(configuration, "loras");
+    if (!text[0] || colon == text)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "lora", "--lora is \"%.60s\", not NAME or NAME:WEIGHT", text);
+    if (colon)
+        HEP_TRY(read_real("lora", colon + 1, &weight, error));
+    if (!json_is_array(list))
+        json_object_set_new(configuration, "loras", list = json_array());
+    char *name = ctl_format("%.*s", colon ? (int)(colon - text) : (int)strlen(text), text);
+    json_array_append_new(list, json_pack("{s:s, s:o*}", "name", name, "weight", weight));
+    free(name);
+    return HEP_OK;
+}
+
 static enum hep_status choose_format(const struct ctl *ctl, json_t *configuration, struct hep_error *error)
 {
     const char *said = ctl_value(ctl, "format"), *named = ctl_out_format(ctl_value(ctl, "out"));
@@ -136,9 +153,12 @@ static enum hep_status read_configuration(struct ctl *ctl, json_t *configuration
         if (text)
             HEP_TRY(add_parameter(ctl, &parameters[i], text, configuration, error));
     }
-    for (int i = 0; i < ctl->given_count; i++)
+    for (int i = 0; i < ctl->given_count; i++) {
         if (strcmp(ctl->given[i].option->name, "set") == 0)
             HEP_TRY(add_set(ctl->given[i].value, configuration, error));
+        else if (strcmp(ctl->given[i].option->name, "lora") == 0)
+            HEP_TRY(add_lora(ctl->given[i].value, configuration, error));
+    }
     return choose_format(ctl, configuration, error);
 }
 

@@ -34,6 +34,7 @@ static const struct ctl_option generate_options[] = {
     OPTION("seed", 0, "N", "the same seed gives the same image (a random one)"),
     OPTION("scheduler", 0, "NAME", "diffusion scheduler, as diffusers or A1111 call it", .kind = CTL_KIND_SCHEDULER),
     OPTION("model", 'm', "NAME", "model to use", .kind = CTL_KIND_MODEL),
+    OPTION("lora", 0, "NAME[:WEIGHT]", "LoRA to use, and how much of it (1); may be repeated", .repeats = true),
     OPTION("count", 'c', "N", "images; each has the next seed (1)"),
     OPTION("format", 'f', "FORMAT", "png, jpeg or webp (png, or what --out ends in)", .kind = CTL_KIND_CHOICE,
            .choices = "png jpeg webp"),

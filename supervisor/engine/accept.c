@@ -10,6 +10,7 @@
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
 #include "supervisor/engine/expand.h"
+#include "supervisor/engine/loras.h"
 #include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
 
@@ -383,7 +384,11 @@ static enum hep_status ask_model(struct application *a, const struct hep_paramet
     if (given && (!name || strlen(name) >= HEP_NAME_MAX))
         return hep_fail_field(error, name ? HEP_E_TOO_LARGE : HEP_E_BAD_FIELD, parameter->name,
                               "%s must be a string of less than %d bytes", parameter->name, HEP_NAME_MAX);
-    return hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, on_model, a, error);
+    json_t *loras = hep_loras_of(a->workflow->parameters, a->workflow->parameter_count, a->canonical);
+    enum hep_status status =
+        hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, loras, on_model, a, error);
+    json_decref(loras);
+    return status;
 }
 
 /* The workflow that came with the request, completed. What its steps say of the configuration goes before what the
@@ -425,6 +430,7 @@ static void check_request(struct application *a, json_t *given)
 {
     hep_workflow_check_operations(a->workflow, a->engine->router, a->problems);
     hep_parameters_name(a->workflow->parameters, a->workflow->parameter_count, given, &a->canonical, a->problems, NULL);
+    hep_loras_take_tags(a->workflow->parameters, a->workflow->parameter_count, a->canonical, a->problems);
 }
 
 static struct application *make_application(struct hep_engine *engine, const struct hep_engine_request *request,

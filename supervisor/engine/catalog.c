@@ -152,11 +152,12 @@ static void on_info(void *context, enum hep_status status, json_t *reply, const 
             hep_json_str(problem, "message", json_is_string(problem) ? json_string_value(problem) : "it is damaged"));
         info = NULL;
     }
-    snprintf(error.field, sizeof error.field, "model");
+    if (!error.field[0])
+        snprintf(error.field, sizeof error.field, "model");
     answer(question, info, info ? NULL : &error);
 }
 
-enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback,
+enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, json_t *loras,
                                   hep_catalog_done *done, void *context, struct hep_error *error)
 {
     struct question *question = calloc(1, sizeof *question);
@@ -164,8 +165,10 @@ enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name,
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
     *question = (struct question){.catalog = catalog, .done = done, .context = context};
     snprintf(question->name, sizeof question->name, "%s", name[0] ? name : fallback);
-    enum hep_status status =
-        ask(catalog, HEP_ROLE_MODEL, "info", json_pack("{s:s}", "model", question->name), on_info, question, error);
+    json_t *data = json_pack("{s:s}", "model", question->name);
+    if (json_array_size(loras) > 0)
+        json_object_set(data, "loras", loras);
+    enum hep_status status = ask(catalog, HEP_ROLE_MODEL, "info", data, on_info, question, error);
     if (status != HEP_OK)
         free(question);
     return status;

@@ -9,6 +9,7 @@
 #include "common/name.h"
 #include "common/wire.h"
 #include "supervisor/engine/inputs.h"
+#include "supervisor/engine/loras.h"
 #include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
 
@@ -68,6 +69,7 @@ static bool take_key(struct hep_parameter *p, const char *key, json_t *value)
         {"multiple_of", &p->multiple_of, is_limit(value) && p->type == HEP_PARAMETER_INTEGER},
         {"choices", &p->choices, is_list_of_strings(value) && p->type == HEP_PARAMETER_STRING},
         {"aliases", &p->aliases, is_list_of_strings(value)},
+        {"prompts", &p->prompts, is_list_of_strings(value) && p->type == HEP_PARAMETER_LORAS},
     };
     if (strcmp(key, "type") == 0)
         return true; /* read before */
@@ -101,7 +103,7 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
     if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
         hep_problem_add(problems, "", name, HEP_E_BAD_FIELD,
                         "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, "
-                        "scheduler, input",
+                        "scheduler, input, loras",
                         name, type ? type : "");
         return;
     }
@@ -410,6 +412,8 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
         break;
     case HEP_PARAMETER_SEED:
         return read_seed(p, value, scope, to, error);
+    case HEP_PARAMETER_LORAS:
+        return hep_loras_read(p->name, value, to, error);
     case HEP_PARAMETER_TYPE_COUNT:
         break; /* the loader has refused such a declaration */
     }

@@ -18,7 +18,8 @@
     X(SEED, "seed", "0 to 2^64 - 1, as a number or as decimal text; -1 or nothing: one is chosen and kept")            \
     X(MODEL, "model", "name of a model; nothing: the default model")                                                   \
     X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")                         \
-    X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")
+    X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")                \
+    X(LORAS, "loras", "a list of {name, weight, text_encoder_weight?}; prompts: whose <lora:…> tags are added to it")
 
 enum hep_parameter_type {
 #define HEP_PARAMETER_ID(id, name, help) HEP_PARAMETER_##id,
@@ -37,6 +38,7 @@ struct hep_parameter {
     json_t *multiple_of; /* integers; may be "${model.…}"; NULL = any                                   */
     json_t *choices;     /* strings: array of the allowed ones; NULL = any                              */
     json_t *aliases;     /* array of other keys for it; NULL = none                                     */
+    json_t *prompts;     /* loras: array of the parameters whose texts may hold tags (loras.h); NULL = none */
     const char *help;    /* one line                                                                    */
 };
 

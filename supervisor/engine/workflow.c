@@ -164,11 +164,15 @@ static void parse_parameters(struct parser *p, json_t *object)
         hep_parameter_parse(key, value, &p->workflow->parameters[p->workflow->parameter_count++], p->problems);
     for (size_t i = 0; i < p->workflow->parameter_count; i++) {
         size_t index;
-        json_t *alias;
+        json_t *alias, *prompt;
         json_array_foreach(p->workflow->parameters[i].aliases, index,
                            alias) if (has_parameter(p->workflow, json_string_value(alias)))
             problem(p, HEP_E_BAD_FIELD, "aliases", "parameter %.60s: alias \"%.60s\" is a parameter itself",
                     p->workflow->parameters[i].name, json_string_value(alias));
+        json_array_foreach(p->workflow->parameters[i].prompts, index,
+                           prompt) if (!has_parameter(p->workflow, json_string_value(prompt)))
+            problem(p, HEP_E_NOT_FOUND, "prompts", "parameter %.60s: there is no parameter \"%.60s\"",
+                    p->workflow->parameters[i].name, json_string_value(prompt));
     }
 }
 

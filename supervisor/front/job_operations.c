@@ -47,7 +47,7 @@ static const struct job {
             {"img2img", "img2img"},
             {"inpainting", "inpaint"},
             {"controlnet", "controlnet"},
-            {"lora", "lora"}};
+            {"lora", "txt2img"}};
 
 static const struct job *job_of(const struct hep_call *call)
 {
@@ -162,6 +162,6 @@ const struct hep_operation hep_job_operations[] = {
     JOB("img2img", "images from an image: a session of the workflow img2img, where there is one"),
     JOB("inpainting", "a part of an image anew: a session of the workflow inpaint, where there is one"),
     JOB("controlnet", "images that follow a hint: a session of the workflow controlnet, where there is one"),
-    JOB("lora", "images with a LoRA: a session of the workflow lora, where there is one"),
+    JOB("lora", "images from a prompt with LoRAs, `loras`: a session of the workflow txt2img"),
     {0},
 };

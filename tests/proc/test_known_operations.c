@@ -234,7 +234,7 @@ START_TEST(what_is_to_be_built_is_known_by_name)
 {
     static const struct {
         const char *domain, *operation;
-    } rows[] = {{"model", "load_lora"}, {"postprocessing", "safety_check"}};
+    } rows[] = {{"postprocessing", "safety_check"}};
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
         struct hep_error error = {0};
         begin(rows[i].domain);

@@ -1,6 +1,7 @@
 # The engine and the front on domains without processes: engine_fake.c stands in for hep_proc.
 set(here ${CMAKE_CURRENT_LIST_DIR})
 hep_test(test_engine SOURCES ${here}/test_engine.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
+hep_test(test_engine_loras SOURCES ${here}/test_engine_loras.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_metrics SOURCES ${here}/test_metrics.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_engine_workflows SOURCES ${here}/test_engine_workflows.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_engine_batches SOURCES ${here}/test_engine_batches.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)

@@ -195,8 +195,8 @@ static const struct {
     {HEP_ROLE_DEVICE, "reserve", false, false, "session memory_bytes", "reservation_id"},
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
     {HEP_ROLE_MODEL, "list", true, false, "kind", "models"},
-    {HEP_ROLE_MODEL, "info", true, false, "model kind", "name"},
-    {HEP_ROLE_MODEL, "load", true, false, "model vae session",
+    {HEP_ROLE_MODEL, "info", true, false, "model kind loras", "name"},
+    {HEP_ROLE_MODEL, "load", true, false, "model vae loras session",
      "model dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
      "scheduler"},
     {HEP_ROLE_MODEL, "load_upscaler", true, false, "upscaler session", "name fingerprint scale upscaler"},

@@ -178,7 +178,7 @@ END_TEST
 
 START_TEST(a_job_without_a_workflow_is_not_built_yet)
 {
-    static const char *const jobs[] = {"img2img", "inpainting", "controlnet", "lora"};
+    static const char *const jobs[] = {"img2img", "inpainting", "controlnet"};
     int fd = dial();
     for (size_t i = 0; i < HEP_COUNT_OF(jobs); i++) {
         char type[64], workflow[64];

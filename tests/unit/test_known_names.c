@@ -33,7 +33,7 @@ static const struct {
     {"model", "load_unet", "load"},
     {"model", "load_vae", "load"},
     {"model", "load_encoder", "load"},
-    {"model", "load_lora", "!load_lora"},
+    {"model", "load_lora", "load"},
     {"conditioning", "process_prompt", "encode_prompt"},
     {"conditioning", "process_controlnet", "control_hint"},
     {"conditioning", "process_img2img", "encode_image"},

@@ -288,5 +288,5 @@ int main(void)
     tcase_add_test(cases, files_in_folders_are_found_by_their_bare_names);
     tcase_add_test(cases, load_lora_is_another_name_of_load);
     tcase_add_test(cases, a_file_that_is_no_lora_is_listed_with_its_reason);
-    return check_status_shell("model_loras", cases);
+    return check_status_run("model_loras", cases);
 }

@@ -32,6 +32,28 @@ static uint64_t seed_of(const json_t *recipe)
     return text ? strtoull(text, NULL, 10) : (uint64_t)hep_json_int(recipe, "seed", 0);
 }
 
+/* The prompt, with each LoRA of the recipe as the tag that web UIs read: <lora:name:weight>, or first the weight for
+   text encoders where it is another. The caller frees it; NULL when out of memory. */
+static char *tagged_prompt(const json_t *recipe)
+{
+    char *text = NULL;
+    size_t size = 0, index;
+    json_t *lora;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    fputs(hep_json_str(recipe, "prompt", ""), out);
+    json_array_foreach(json_object_get(recipe, "loras"), index, lora)
+    {
+        double unet = hep_json_num(lora, "weight", 1), encoder = hep_json_num(lora, "text_encoder_weight", unet);
+        fprintf(out, " <lora:%s:%.9g", hep_json_str(lora, "name", ""), encoder);
+        if (encoder != unet)
+            fprintf(out, ":%.9g", unet);
+        fputc('>', out);
+    }
+    return fclose(out) == 0 ? text : NULL;
+}
+
 static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_t width, int32_t height,
                                      char **parameters, struct hep_error *error)
 {
@@ -39,8 +61,11 @@ static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_
     char hash[11];
     split_sampler(hep_json_str(recipe, "sampler", ""), sampler, schedule);
     snprintf(hash, sizeof hash, "%s", hep_json_str(recipe, "fingerprint", ""));
+    char *prompt = tagged_prompt(recipe);
+    if (!prompt)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for an image's recipe");
     struct image_recipe image = {
-        .prompt = hep_str_of(hep_json_str(recipe, "prompt", "")),
+        .prompt = hep_str_of(prompt),
         .negative_prompt = hep_str_of(hep_json_str(recipe, "negative_prompt", "")),
         .steps = (int32_t)hep_json_int(recipe, "num_inference_steps", 0),
         .sampler = hep_str_of(sampler),
@@ -58,7 +83,9 @@ static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_
         .upscale = hep_json_num(recipe, "upscale", 0),
         .upscaler = hep_str_of(hep_json_str(recipe, "upscaler", "")),
     };
-    return image_recipe_parameters(&image, parameters, error);
+    enum hep_status status = image_recipe_parameters(&image, parameters, error);
+    free(prompt);
+    return status;
 }
 
 /* The request that gives this one image: its own seed, count 1, if it had a seed. */

@@ -6,6 +6,8 @@
 #include "nn/eval/arch.h"
 #include "nn/eval/bench.h"
 #include "nn/eval/onednn_peak.h"
+#include "common/limits.h"
+#include "nn/eval/write_lora.h"
 #include "nn/eval/write_model.h"
 #include "nn/graph/plan.h"
 
@@ -20,7 +22,8 @@ struct settings {
     struct hep_bench_options bench;
     int size, height, width; /* pixels; 0: the arch's own */
     bool json, layers;
-    const char *write_arch;
+    const char *write_arch, *write_lora; /* NULL, or what to write: the architecture; the model that it is for */
+    int rank;
 };
 
 /* Rates of this machine in GFLOP/s; 0 if it has no such matmul. */
@@ -44,6 +47,8 @@ static const struct option long_options[] = {
     {"print-plan", optional_argument, NULL, 'p'},
     {"plan-only", no_argument, NULL, 'P'},
     {"write-model", required_argument, NULL, 'w'},
+    {"write-lora", required_argument, NULL, 'L'},
+    {"rank", required_argument, NULL, 'R'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
@@ -51,7 +56,8 @@ static const struct option long_options[] = {
 static void print_help(FILE *to)
 {
     fputs("hep-bench NETWORK [--arch ARCH | --model DIR] [options]\n"
-          "hep-bench --write-model ARCH DIR\n\nNetworks:\n",
+          "hep-bench --write-model ARCH DIR\n"
+          "hep-bench --write-lora MODEL_DIR FILE.safetensors [--rank N]\n\nNetworks:\n",
           to);
     const struct hep_network_kind *network;
     for (size_t i = 0; (network = hep_network_kind_at(i)); i++)
@@ -71,7 +77,9 @@ static void print_help(FILE *to)
           "  --layers         a table per class of layers\n"
           "  --print-plan[=W] every step with its time, on standard error; W as of hep-eval\n"
           "  --plan-only      GFLOP and memory only: nothing is allocated, nothing runs\n"
-          "  --write-model    writes a model folder of the published shapes with random f16 weights\n",
+          "  --write-model    writes a model folder of the published shapes with random f16 weights\n"
+          "  --write-lora     writes a random LoRA of the model's attention, another for each name of the file\n"
+          "  --rank N         of it (8)\n",
           to);
 }
 
@@ -150,6 +158,13 @@ static enum hep_status parse_option(struct settings *s, int option, const char *
         return HEP_OK;
     case 'w':
         s->write_arch = text;
+        return HEP_OK;
+    case 'L':
+        s->write_lora = text;
+        return HEP_OK;
+    case 'R':
+        HEP_TRY(parse_number("rank", text, 1, HEP_LORA_RANK_MAX, &n, error));
+        s->rank = (int)n;
         return HEP_OK;
     default:
         return hep_fail(error, HEP_E_BAD_FIELD, "unknown option, or one without its value; see hep-bench --help");
@@ -301,7 +316,7 @@ static int fail(const struct hep_error *error)
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.bench = {.arch = "sd15", .runs = 3, .size = {.batch = 1, .tokens = 77}}};
+    struct settings s = {.rank = 8, .bench = {.arch = "sd15", .runs = 3, .size = {.batch = 1, .tokens = 77}}};
     struct hep_error error = {0};
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -318,6 +333,8 @@ int main(int argc, char **argv)
     }
     if (s.write_arch)
         return write_model(&s, argv[optind], &error) == HEP_OK ? 0 : fail(&error);
+    if (s.write_lora)
+        return hep_write_lora(s.write_lora, argv[optind], s.rank, &error) == HEP_OK ? 0 : fail(&error);
     s.bench.network = argv[optind];
     return run(&s, &error) == HEP_OK ? 0 : fail(&error);
 }

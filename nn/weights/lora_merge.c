@@ -4,6 +4,7 @@
  */
 #include "nn/weights/lora_merge.h"
 
+#include "common/crash_point.h"
 #include "nn/cpu/parallel.h"
 
 #include <math.h>
@@ -111,6 +112,8 @@ static enum hep_status source_read_f32(const struct hep_weight_source *source, c
     HEP_TRY(base->ops->read_f32(base, name, to, elements, error));
     for (; i < merge->count && strcmp(merge->updates[i].weight, name) == 0; i++)
         HEP_TRY(add_update(&merge->updates[i], to, error));
+    if (i > first)
+        HEP_CRASH_POINT("model.lora_merged");
     for (int64_t k = 0; i > first && k < elements; k++)
         if (!isfinite(to[k])) {
             hep_fail(error, HEP_E_BAD_MODEL, "weight '%.150s' is %g at element %" PRId64 " with its LoRAs", name,

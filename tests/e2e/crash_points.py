@@ -14,6 +14,7 @@ import itertools
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,11 +23,12 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from heptad import DOMAINS, ENDED, Daemon, Refused, say  # noqa: E402
 
 STEPS, COUNT = 3, 2
-REQUEST = {"prompt": "a red apple", "seed": 11, "num_inference_steps": STEPS, "count": COUNT, "upscale": 1.5, "sharpen": 0.5}
+REQUEST = {"prompt": "a red apple", "seed": 11, "num_inference_steps": STEPS, "count": COUNT, "upscale": 1.5, "sharpen": 0.5,
+           "loras": [{"name": "ink", "weight": 0.8}]}
 OTHERS = ["SEGV", "ABRT", "BUS", "EXIT", "STOP"]
 # a stopped process is seen by the deadline of what it has in hand: only where that is short
 STOPPABLE = ("start.", "device/", "scheduler/")
-NEEDS_PACKING = "model.segment_"
+NEEDS_PACKING = ("model.segment_", "model.lora_")
 NEEDS_IMAGE = ("input.", "postprocessing.input_opened", "conditioning.image_")
 HITS_MAX = 400
 
@@ -49,7 +51,12 @@ def committed_before(point, hit):
 
 class Runner:
     def __init__(self, bin_dir):
-        self.daemon = Daemon(bin_dir, ["domains.hang_ms=500", "domains.ready_ms=1500"], prefix="hep-crash-")
+        self.models = tempfile.TemporaryDirectory(prefix="hep-crash-models-")
+        lora = Path(self.models.name, "loras/ink.safetensors")
+        lora.parent.mkdir()
+        subprocess.run([bin_dir / "hep-bench", "--write-lora", ROOT / "share/models/emoji", lora], check=True)
+        self.daemon = Daemon(bin_dir, ["domains.hang_ms=500", "domains.ready_ms=1500",
+                                       f"models.paths={ROOT}/share/models:{self.models.name}"], prefix="hep-crash-")
         self.keys = itertools.count()
         self.weights = None
         self.descriptors = None

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -92,7 +93,7 @@ NAMES = [
     Name("model.load_vae", {}, components("vae"), {"model": "nobody"}, "NOT_FOUND"),
     Name("model.load_encoder", {}, components("text_encoder", "tokenizer"), {"dtype": "f64"}, "OUT_OF_RANGE"),
     Name("model.optimize_memory", {}, lambda r: [(f["component"], f["bytes"]) for f in r["freed"]], {"bytes": -1}, "OUT_OF_RANGE"),
-    unbuilt("model.load_lora"),
+    Name("model.load_lora", {"loras": [{"name": "ink"}]}, components(*ALL), {"loras": [{"name": "nobody"}]}, "OUT_OF_RANGE"),
     Name("conditioning.process_prompt", None, None, {"prompt": "x"}, "MISSING_FIELD", internal=True),
     Name("conditioning.process_prompt", None, None, {"prompt": "x"}, "NOT_ALLOWED"),
     Name("conditioning.get_conditioning_info", {}, lambda r: r["syntax"], {"x": 1}, "UNKNOWN_FIELD"),
@@ -113,7 +114,8 @@ NAMES = [
     Name("inference.inpainting", {**JOB, "image": INPUT, "mask": INPUT}, lambda r: r["workflow_id"] == "inpaint" and r["results"]["files"][0]["sha256"],
          {"prompt": "x", "image": "apple.png", "mask": INPUT}, "OUT_OF_RANGE"),
     Name("inference.controlnet", None, None, {"prompt": "x"}, "MISSING_FIELD"),
-    unbuilt("inference.lora"),
+    Name("inference.lora", {**JOB, "loras": [{"name": "ink"}]}, lambda r: r["results"]["files"][0]["sha256"],
+         {**JOB, "loras": [{"name": "nobody"}]}, "OUT_OF_RANGE"),
     Name("inference.batch_process", None, None, {"seed": 1}, "MISSING_FIELD", internal=True),
     Name("inference.get_pipeline_info", {}, lambda r: r["pipelines"], {"x": 1}, "UNKNOWN_FIELD"),
     Name("inference.get_status", {}, lambda r: r["status"]["domain"], {"x": 1}, "UNKNOWN_FIELD"),
@@ -176,6 +178,11 @@ def check_messages(daemon):
     call("communication.send_response", {"in_reply_to": question, "event": "!", "from": "bo"})
     got = call("communication.receive_message", {"subscriber": "al", "in_reply_to": question, "after": got["cursor"]})
     expect([e["event"] for e in got["events"]] == ["!"], "the answer is lost", got)
+
+
+def write_lora(bin_dir, path):
+    path.parent.mkdir(parents=True)
+    subprocess.run([bin_dir / "hep-bench", "--write-lora", ROOT / "share/models/emoji", path], check=True)
 
 
 # ---- workflows made of these names -----------------------------------------------------------------------------------
@@ -312,7 +319,8 @@ def main():
     daemon = Daemon(options.bin.resolve(), prefix="hep-names-")
     folder = daemon.work / "workflows"
     write_workflows(folder)
-    daemon.settings += [f"workflows.dir={folder}", f"models.paths={ROOT}/share/models", "log.level=info"]
+    write_lora(options.bin, daemon.work / "models/loras/ink.safetensors")
+    daemon.settings += [f"workflows.dir={folder}", f"models.paths={ROOT}/share/models:{daemon.work}/models", "log.level=info"]
     wrong, names, left = None, 0, []
     try:
         daemon.start()

@@ -18,8 +18,8 @@ static void read_module(const struct hep_lora *lora, const struct hep_lora_modul
     hep_assert(module->component && module->name[0] && strchr(module->name, '.') == NULL);
     hep_assert(module->rows > 0 && module->columns > 0 && module->rank > 0 && module->down_rank > 0);
     hep_assert(hep_shape_elements(&module->up->shape, &elements) && elements == module->rows * module->rank);
-    hep_assert(module->mid || (hep_shape_elements(&module->down->shape, &elements) &&
-                               elements == module->rank * module->columns));
+    hep_assert(module->mid ||
+               (hep_shape_elements(&module->down->shape, &elements) && elements == module->rank * module->columns));
     if (module->rows * module->rank > VALUES_MAX || module->columns > VALUES_MAX / module->rank ||
         module->down_rank * module->rank * module->columns > VALUES_MAX)
         return;

@@ -46,8 +46,9 @@ void published_model_add_controlnet(struct published_model *model, const char *f
     const struct cache_entry *entry;
     struct hep_model *files = NULL;
     ck_assert_ok(hep_model_open_component(folder, "controlnet", &files, error));
-    ck_assert_ok(
-        cache_get(&model->cache, files, strrchr(folder, '/') + 1, "controlnet", "", dtype, NULL, NULL, &entry, error));
+    const struct lora_set none = {0};
+    const struct cache_want want = {files, strrchr(folder, '/') + 1, "controlnet", "", dtype, &none};
+    ck_assert_ok(cache_get(&model->cache, &want, NULL, NULL, &entry, error));
     *ref = entry->ref;
     hep_model_close(files);
 }

@@ -12,9 +12,9 @@ static const struct primary {
     const char *network, *input;
     int rank;
 } primaries[] = {
-    {"text_encoder", "input_ids", 2}, {"text_encoder_2", "input_ids", 2}, {"unet", "sample", 4},
-    {"controlnet", "sample", 4},      {"vae_encoder", "image", 4},        {"vae_decoder", "z", 4},
-    {"upscaler", "image", 4},
+    {"text_encoder", "input_ids", 2}, {"text_encoder_2", "input_ids", 2},  {"unet", "sample", 4},
+    {"controlnet", "sample", 4},      {"vae_encoder", "image", 4},         {"vae_decoder", "z", 4},
+    {"upscaler", "image", 4},         {"safety_checker", "clip_input", 4},
 };
 
 static const struct primary *primary_of(const struct hep_network_kind *network)

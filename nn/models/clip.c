@@ -4,12 +4,10 @@
  */
 #include "nn/models/clip.h"
 
+#include "nn/models/clip_layer.h"
 #include "nn/models/config.h"
 
 #include <string.h>
-
-static const char *const activations[] = {"quick_gelu", "gelu", NULL};
-static const enum hep_activation activation_of[] = {HEP_ACT_QUICK_GELU, HEP_ACT_GELU};
 
 #define KEY(type, key, ...)                                                                                            \
     {                                                                                                                  \
@@ -25,7 +23,7 @@ static const struct hep_config_key keys[] = {
     KEY(INT, max_position_embeddings, "77", 1, 4096, NULL),
     KEY(INT, projection_dim, "512", 0, 1 << 16, NULL),
     KEY(INT, eos_token_id, "49407", -1, 1 << 20, NULL),
-    KEY(NAME, hidden_act, "\"quick_gelu\"", 0, 0, activations),
+    KEY(NAME, hidden_act, "\"quick_gelu\"", 0, 0, hep_clip_activations),
     KEY(REAL, layer_norm_eps, "1e-5", 0, 1, NULL),
 };
 #undef KEY
@@ -60,28 +58,15 @@ static hep_value embed(struct hep_graph *g, hep_value ids, struct hep_scope s, c
     return hep_add(g, token, position);
 }
 
-static hep_value self_attention(struct hep_graph *g, hep_value x, struct hep_scope s, const struct hep_clip_config *c)
+/* One transformer layer, as the vision model has it too. */
+static struct hep_clip_layer layer_of(const struct hep_clip_config *c)
 {
-    hep_value q = hep_linear(g, x, s, "q_proj", .out = c->hidden_size);
-    hep_value k = hep_linear(g, x, s, "k_proj", .out = c->hidden_size);
-    hep_value v = hep_linear(g, x, s, "v_proj", .out = c->hidden_size);
-    hep_value a = hep_attention(g, q, k, v, .heads = c->num_attention_heads, .causal = true);
-    return hep_linear(g, a, s, "out_proj", .out = c->hidden_size);
-}
-
-static hep_value mlp(struct hep_graph *g, hep_value x, struct hep_scope s, const struct hep_clip_config *c)
-{
-    hep_value h = hep_linear(g, x, s, "fc1", .out = c->intermediate_size);
-    h = hep_activate(g, h, activation_of[c->hidden_act]);
-    return hep_linear(g, h, s, "fc2", .out = c->hidden_size);
-}
-
-static hep_value encoder_layer(struct hep_graph *g, hep_value x, struct hep_scope s, const struct hep_clip_config *c)
-{
-    hep_value h = hep_layer_norm(g, x, s, "layer_norm1", c->layer_norm_eps);
-    x = hep_add(g, x, self_attention(g, h, hep_in(s, "self_attn"), c));
-    h = hep_layer_norm(g, x, s, "layer_norm2", c->layer_norm_eps);
-    return hep_add(g, x, mlp(g, h, hep_in(s, "mlp"), c));
+    return (struct hep_clip_layer){.hidden_size = c->hidden_size,
+                                   .intermediate_size = c->intermediate_size,
+                                   .heads = c->num_attention_heads,
+                                   .activation = hep_clip_activation(c->hidden_act),
+                                   .layer_norm_eps = c->layer_norm_eps,
+                                   .causal = true};
 }
 
 /* Pooled at the end token, then projected. */
@@ -132,6 +117,7 @@ static void layer_outputs(struct hep_graph *g, hep_value x, struct hep_scope s, 
 void hep_clip_build(struct hep_graph *graph, const struct hep_clip_config *c, const struct hep_clip_build *b)
 {
     struct hep_scope s = hep_in(hep_root(graph), "text_model");
+    struct hep_clip_layer layer = layer_of(c);
     int layers = layers_needed(c, b);
     if ((b->outputs & (HEP_CLIP_CONTEXT | HEP_CLIP_CONTEXT_RAW)) &&
         (b->clip_skip < 1 || b->clip_skip > c->num_hidden_layers + 1)) {
@@ -150,7 +136,7 @@ void hep_clip_build(struct hep_graph *graph, const struct hep_clip_config *c, co
     layer_outputs(graph, x, s, c, b, 0);
     for (int i = 0; i < layers; i++) {
         char number[12];
-        x = encoder_layer(graph, x, hep_in(s, "encoder.layers.%d", i), c);
+        x = hep_clip_layer_build(graph, x, hep_in(s, "encoder.layers.%d", i), &layer);
         snprintf(number, sizeof number, "%d", i + 1);
         hep_stage(&b->stages, hep_in(hep_root(graph), "hidden_states"), number, x);
         layer_outputs(graph, x, s, c, b, i + 1);

@@ -39,6 +39,12 @@ static enum hep_status read_rrdbnet(const json_t *json, const char *file, union 
     return hep_rrdbnet_config_read(json, file, &config->rrdbnet, error);
 }
 
+static enum hep_status read_vision(const json_t *json, const char *file, union hep_any_config *config,
+                                   struct hep_error *error)
+{
+    return hep_clip_vision_config_read(json, file, &config->vision, error);
+}
+
 static void build_clip(struct hep_graph *graph, const union hep_any_config *config,
                        const struct hep_network_size *shape, struct hep_stages stages)
 {
@@ -87,6 +93,12 @@ static void build_rrdbnet(struct hep_graph *graph, const union hep_any_config *c
                       &(struct hep_rrdbnet_build){shape->batch, shape->height, shape->width, stages});
 }
 
+static void build_vision(struct hep_graph *graph, const union hep_any_config *config,
+                         const struct hep_network_size *shape, struct hep_stages stages)
+{
+    hep_clip_vision_build(graph, &config->vision, &(struct hep_clip_vision_build){shape->batch, stages});
+}
+
 /* To add a network: its header and source in this folder, a row here, its component in nn/weights/component.c. */
 static const struct hep_network_kind networks[] = {
     {"text_encoder", "text_encoder", "prompt tokens to text states", read_clip, build_clip},
@@ -96,6 +108,7 @@ static const struct hep_network_kind networks[] = {
     {"vae_encoder", "vae", "images to latents", read_vae, build_vae_encoder},
     {"vae_decoder", "vae", "latents to images", read_vae, build_vae_decoder},
     {"upscaler", "upscaler", "images to larger ones (RRDBNet)", read_rrdbnet, build_rrdbnet},
+    {"safety_checker", "safety_checker", "what an image shows, by concepts", read_vision, build_vision},
 };
 
 const struct hep_network_kind *hep_network_kind_at(size_t index)

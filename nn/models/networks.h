@@ -10,6 +10,7 @@
 #include "nn/models/clip.h"
 #include "nn/models/controlnet.h"
 #include "nn/models/rrdbnet.h"
+#include "nn/models/clip_vision.h"
 #include "nn/models/unet.h"
 
 /* The config of any network. */
@@ -19,6 +20,7 @@ union hep_any_config {
     struct hep_controlnet_config controlnet;
     struct hep_vae_config vae;
     struct hep_rrdbnet_config rrdbnet;
+    struct hep_clip_vision_config vision;
 };
 
 /* Sizes of one call; a network ignores those that it has no use for. */

@@ -22,6 +22,7 @@ static const struct hep_component_kind kinds[] = {
     {"unet", "UNet2DConditionModel", "diffusion_pytorch_model", NULL},
     {"controlnet", "ControlNetModel", "diffusion_pytorch_model", NULL},
     {"vae", "AutoencoderKL", "diffusion_pytorch_model", NULL},
+    {"safety_checker", "StableDiffusionSafetyChecker", "model", NULL},
     {"upscaler", "RRDBNet", NULL, hep_upscaler_config},
 };
 

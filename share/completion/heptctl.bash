@@ -47,7 +47,7 @@ _heptctl() {
     --priority) return ;;
     --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     esac
-    words=' --negative --steps --guidance --width --height --seed --scheduler --model --count --format --quality --image --strength --mask --from --upscale --upscaler --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    words=' --negative --steps --guidance --width --height --seed --scheduler --model --lora --count --format --quality --image --strength --mask --from --upscale --upscaler --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
     ;;
   recipe)
     case $prev in

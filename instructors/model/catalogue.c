@@ -56,6 +56,7 @@ static enum hep_status read_checkpoint(const struct catalogue *catalogue, struct
     entry->bytes = found.bytes;
     entry->dtype = found.dtype;
     entry->context_dim = found.unet.cross_attention_dim[0];
+    entry->has_safety_checker = found.has_safety_checker;
     entry->in_channels = found.unet.in_channels;
     entry->latent_channels = found.vae.latent_channels;
     entry->vae_scale_factor = hep_model_vae_scale_factor(model);

@@ -29,6 +29,7 @@ struct catalogue_entry {
     int context_dim;          /* width of the conditioning                         */
     int in_channels;          /* of the UNet: 4, or 9 for inpainting               */
     char prediction_type[24]; /* "epsilon", "v_prediction", "sample"               */
+    bool has_safety_checker;  /* that looks at images                              */
     struct hep_model_defaults defaults;
 };
 

@@ -5,6 +5,7 @@
 #include "instructors/model/inspect.h"
 
 #include "common/limits.h"
+#include "nn/models/clip_image.h"
 #include "nn/scheduler/plan.h"
 #include "nn/text/tokenizer.h"
 #include "nn/weights/checkpoint.h"
@@ -40,6 +41,8 @@ static void keep_config(struct inspection *found, const char *component, const u
         found->vae = config->vae;
     else if (strcmp(component, "controlnet") == 0)
         found->controlnet = config->controlnet;
+    else if (strcmp(component, "safety_checker") == 0)
+        found->vision = config->vision;
     else
         found->clip[found->encoders++] = config->clip;
 }
@@ -154,6 +157,30 @@ static enum hep_status check_scheduler(const struct hep_model *model, struct hep
     return status == HEP_OK ? status : (hep_prefix(error, "'scheduler/scheduler_config.json'"), status);
 }
 
+/* ---- what the safety checker looks at --------------------------------------------------------------------------- */
+/* Its images are made by a preprocessor that must give what its network takes. */
+static enum hep_status check_feature_extractor(const struct inspector *inspector, struct hep_error *error)
+{
+    static const char file[] = "feature_extractor/preprocessor_config.json";
+    struct hep_clip_image_config config;
+    json_t *json = NULL;
+    if (!hep_model_has(inspector->model, "safety_checker"))
+        return HEP_OK;
+    if (!hep_model_has(inspector->model, "feature_extractor"))
+        return hep_fail(
+            error, HEP_E_BAD_MODEL,
+            "'model_index.json' names a 'safety_checker', but no 'feature_extractor' that makes its images");
+    HEP_TRY(hep_model_read_json(inspector->model, file, &json, error));
+    enum hep_status status = hep_clip_image_config_read(json, file, &config, error);
+    json_decref(json);
+    HEP_TRY(status);
+    if (config.crop_size != inspector->found->vision.image_size)
+        return hep_fail(error, HEP_E_BAD_MODEL, "'%s': 'crop_size' is %d, the safety checker takes images of %d", file,
+                        config.crop_size, inspector->found->vision.image_size);
+    inspector->found->has_safety_checker = true;
+    return HEP_OK;
+}
+
 /* ---- whether the parts fit each other ---------------------------------------------------------------------------- */
 static enum hep_status check_fit(const struct hep_model *model, const struct inspection *found, struct hep_error *error)
 {
@@ -196,6 +223,7 @@ static enum hep_status inspect_parts(const struct inspector *inspector, struct h
     if (inspector->found->encoders > 1) /* NOLINT(clang-analyzer-core.*): inspect_model has set it all to 0 */
         HEP_TRY(check_tokenizer(inspector, "tokenizer_2", &inspector->found->clip[1], error));
     HEP_TRY(check_scheduler(inspector->model, error));
+    HEP_TRY(check_feature_extractor(inspector, error));
     return check_fit(inspector->model, inspector->found, error);
 }
 

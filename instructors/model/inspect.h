@@ -17,7 +17,9 @@ struct inspection {
     struct hep_vae_config vae;               /* vae/config.json                                    */
     struct hep_controlnet_config controlnet; /* config.json of a ControlNet            */
     struct hep_clip_config clip[2];          /* of text_encoder and, where there is one, text_encoder_2 */
-    int encoders;                            /* 1, or 2                                            */
+    bool has_safety_checker;
+    struct hep_clip_vision_config vision; /* safety_checker/config.json, if it has one */
+    int encoders;                         /* 1, or 2                                            */
 };
 
 /* Reads everything but the weights' values. progress (may be NULL) is called between long parts. Errors name the file:

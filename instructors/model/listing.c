@@ -53,6 +53,7 @@ const struct hep_field model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1] = {
     HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
+    HEP_FIELD(BOOL, info_reply, safety_checker, REQUIRED, .help = "whether it has one, which looks at images"),
     HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, HEP_INSIDE(OBJECT, model_defaults_fields),
               .help = "of what a request leaves out"),
     HEP_FIELD(JSON, info_reply, problem, OPTIONAL, HEP_INSIDE(OBJECT, hep_error_fields),
@@ -102,6 +103,7 @@ static void describe(const struct model_state *state, const struct catalogue_ent
                                  .prediction_type = hep_str_of(entry->prediction_type),
                                  .usable = entry->problem.code == HEP_OK,
                                  .scale = entry->scale,
+                                 .safety_checker = entry->has_safety_checker,
                                  .loaded = cache_is_loaded(&state->cache, published)};
     if (reply->usable)
         reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));

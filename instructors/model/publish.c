@@ -13,6 +13,7 @@
 #include "nn/models/clip.h"
 #include "nn/models/controlnet.h"
 #include "nn/models/rrdbnet.h"
+#include "nn/models/clip_vision.h"
 #include "nn/weights/packed.h"
 
 #include <stdio.h>
@@ -48,6 +49,7 @@ static const struct file_row {
       "tokenizer_2/special_tokens_map.json"},
      2},
     {"scheduler", {"scheduler/scheduler_config.json"}, 1},
+    {"feature_extractor", {"feature_extractor/preprocessor_config.json"}, 1},
 };
 
 static const struct file_row *file_row(const char *component)
@@ -190,6 +192,14 @@ static enum hep_status build_controlnet(struct packing *packing, struct hep_erro
     return HEP_OK;
 }
 
+static enum hep_status build_safety_checker(struct packing *packing, struct hep_error *error)
+{
+    struct hep_clip_vision_config config;
+    HEP_TRY(hep_clip_vision_config_read(packing->config, "safety_checker/config.json", &config, error));
+    hep_clip_vision_build(packing->graph, &config, &(struct hep_clip_vision_build){.batch = 1});
+    return HEP_OK;
+}
+
 static enum hep_status build_vae(struct packing *packing, struct hep_error *error)
 {
     struct hep_vae_config config;
@@ -225,6 +235,7 @@ static const struct network_row {
     {"vae", "packed.decoder", build_vae, true},
     {"vae", "packed.encoder", build_vae, false},
     {"upscaler", "packed.upscaler", build_upscaler, false},
+    {"safety_checker", "packed.safety_checker", build_safety_checker, false},
 };
 
 static enum hep_status add_network(struct publication *publication, const struct hep_model *model,

@@ -10,6 +10,8 @@
  *   upscaler                    config.json, about.json, packed.upscaler
  *   tokenizer, tokenizer_2      about.json, vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json
  *   scheduler                   about.json, scheduler_config.json
+ *   safety_checker              config.json, about.json, packed.safety_checker; always f32
+ *   feature_extractor           about.json, preprocessor_config.json
  */
 #ifndef HEP_INSTRUCTORS_MODEL_PUBLISH_H
 #define HEP_INSTRUCTORS_MODEL_PUBLISH_H

@@ -56,6 +56,21 @@ extern const struct hep_field model_load_controlnet_fields[LOAD_CONTROLNET_FIELD
     model_load_controlnet_reply_fields[LOAD_CONTROLNET_REPLY_FIELDS];
 hep_handler model_load_controlnet;
 
+/* load_safety.c. */
+struct load_safety_request {
+    struct hep_str model, session;
+};
+struct load_safety_reply {
+    struct hep_str model, fingerprint;
+    uint64_t bytes;
+    struct hep_tensor_ref safety_checker, feature_extractor;
+};
+enum { LOAD_SAFETY_FIELDS = 2, LOAD_SAFETY_REPLY_FIELDS = 5, SAFETY_COMPONENTS = 2 };
+extern const char *const model_safety_components[SAFETY_COMPONENTS];
+extern const struct hep_field model_load_safety_fields[LOAD_SAFETY_FIELDS],
+    model_load_safety_reply_fields[LOAD_SAFETY_REPLY_FIELDS];
+hep_handler model_load_safety_checker;
+
 /* Handlers of memory.c, with the fields of their requests and replies. */
 struct release_request {
     struct hep_str session;
@@ -94,7 +109,7 @@ struct info_reply {
     struct hep_str name, kind, family, dtype, path, prediction_type;
     uint64_t bytes;
     int32_t scale, latent_channels, vae_scale_factor, context_dim;
-    bool loaded, usable;
+    bool loaded, usable, safety_checker;
     json_t *defaults, *problem;
 };
 enum {
@@ -102,7 +117,7 @@ enum {
     MODEL_INFO_FIELDS = 3,
     MODEL_SCAN_REPLY_FIELDS = 2,
     MODEL_DEFAULTS_FIELDS = 5,
-    MODEL_INFO_REPLY_FIELDS = 15
+    MODEL_INFO_REPLY_FIELDS = 16
 };
 extern const struct hep_field model_name_fields[MODEL_ONE_FIELD], model_kind_fields[MODEL_KIND_FIELDS],
     model_info_fields[MODEL_INFO_FIELDS], model_list_fields[MODEL_ONE_FIELD],

@@ -9,6 +9,7 @@
 #include "instructors/postprocessing/blend.h"
 #include "instructors/postprocessing/open_ops.h"
 #include "instructors/postprocessing/region_ops.h"
+#include "instructors/postprocessing/safety_ops.h"
 #include "instructors/postprocessing/save.h"
 #include "instructors/postprocessing/state.h"
 
@@ -17,6 +18,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* postprocessing.decode_memory, where a domain runs without heptad. */
+static const int64_t DECODE_MEMORY_DEFAULT = INT64_C(4) << 30;
 
 struct encode_reply {
     json_t *files;
@@ -35,6 +39,15 @@ static const struct hep_field decode_fields[] = {
               .help = "[count, channels, h, w], scaled"),
     HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
               .help = "out: [count, height, width, 3]"),
+    HEP_FIELD(I32, decode_request, tile, DEFAULTED, .fallback = DECODE_TILE_AUTO, .min = DECODE_TILE_AUTO,
+              .max = HEP_IMAGE_SIDE_MAX,
+              .help = "side of the tiles in pixels; 0 = whole; -1 = whole if it fits postprocessing.decode_memory"),
+};
+static const struct hep_field decode_reply_fields[] = {
+    HEP_FIELD(I32, decode_reply, width, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, decode_reply, height, REQUIRED, .help = "pixels"),
+    HEP_FIELD(I32, decode_reply, count, REQUIRED, .help = "images"),
+    HEP_FIELD(I32, decode_reply, tile, REQUIRED, .help = "side of the tiles in pixels; 0: decoded whole"),
 };
 static const struct hep_field encode_fields[] = {
     HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
@@ -49,9 +62,12 @@ static const struct hep_field encode_fields[] = {
               .help = "N of the first file"),
     HEP_FIELD(JSON, encode_request, recipe, OPTIONAL,
               .help = "the request, kept in the file; its seed is the first image's"),
+    HEP_FIELD(JSON, encode_request, safety, OPTIONAL,
+              .help = "what safety_check answered for these images; needed where safety.policy is not off"),
 };
 static const struct hep_field encode_reply_fields[] = {
-    HEP_FIELD(JSON, encode_reply, files, REQUIRED, .help = "path, bytes, sha256, width, height, format, seed of each"),
+    HEP_FIELD(JSON, encode_reply, files, REQUIRED,
+              .help = "path, bytes, sha256, width, height, format, seed of each, and safety if checked"),
 };
 
 struct info_reply {
@@ -75,7 +91,7 @@ struct postprocessing_state *postprocessing_state(struct hep_call *call)
 }
 
 static enum hep_status open_decoder(struct hep_call *call, const struct decode_request *request,
-                                    struct decoder *decoder, struct hep_error *error)
+                                    struct decoder *decoder, struct decoder_tiling *tiling, struct hep_error *error)
 {
     struct postprocessing_state *state = postprocessing_state(call);
     const int64_t *dims = request->latents.shape.dims;
@@ -90,7 +106,7 @@ static enum hep_status open_decoder(struct hep_call *call, const struct decode_r
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "latents",
                               "%" PRId64 " latents of %" PRId64 " × %" PRId64 "; at most %d of %" PRId64 " each way",
                               dims[0], dims[2], dims[3], HEP_IMAGES_MAX, side);
-    return HEP_OK;
+    return decoder_tile(decoder, dims[2], dims[3], request->tile, state->decode_memory, tiling, error);
 }
 
 static struct hep_shape image_shape(const struct decode_request *request, const struct decoder *decoder)
@@ -105,10 +121,9 @@ enum hep_status postprocessing_measure_decode(struct hep_call *call, const void 
 {
     const struct decode_request *request = request_;
     struct decoder decoder;
-    HEP_TRY(open_decoder(call, request, &decoder, error));
-    HEP_TRY(decoder_cost(&decoder, request->latents.shape.dims[2], request->latents.shape.dims[3], &outputs->flops,
-                         &outputs->memory_bytes, error));
-    outputs->unit_flops = outputs->flops;
+    struct decoder_tiling tiling;
+    HEP_TRY(open_decoder(call, request, &decoder, &tiling, error));
+    HEP_TRY(decoder_cost(&decoder, &tiling, &outputs->flops, &outputs->unit_flops, &outputs->memory_bytes, error));
     outputs->flops *= (double)request->latents.shape.dims[0];
     hep_output_add(outputs, "image", HEP_U8, image_shape(request, &decoder));
     return HEP_OK;
@@ -118,29 +133,44 @@ enum hep_status postprocessing_decode(struct hep_call *call, const void *request
                                       struct hep_error *error)
 {
     const struct decode_request *request = request_; /* of the call itself, or inside a pipeline's */
-    struct size_reply *reply = reply_;
+    struct decode_reply *reply = reply_;
     struct hep_tensor latents = hep_call_map(call, &request->latents), image = hep_call_map(call, &request->image);
     struct decoder decoder;
-    HEP_TRY(open_decoder(call, request, &decoder, error));
+    struct decoder_tiling tiling;
+    HEP_TRY(open_decoder(call, request, &decoder, &tiling, error));
     struct hep_shape wanted = image_shape(request, &decoder);
     if (!hep_shape_equal(&image.shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image",
                               "image does not have the shape that these latents decode to");
-    int64_t count = wanted.dims[0], height = latents.shape.dims[2], width = latents.shape.dims[3];
-    size_t latent_elements = (size_t)(latents.shape.dims[1] * height * width),
+    int64_t count = wanted.dims[0];
+    size_t latent_elements = (size_t)(latents.shape.dims[1] * latents.shape.dims[2] * latents.shape.dims[3]),
            pixels = (size_t)(wanted.dims[1] * wanted.dims[2] * 3);
     for (int64_t i = 0; i < count; i++) {
         struct network_step step = {call, (int32_t)i, (int32_t)count, "decode"};
         decoder.step = &step;
         HEP_TRY(hep_call_check(call, error));
-        HEP_TRY(decoder_run(&decoder, (const float *)latents.data + (size_t)i * latent_elements, height, width,
+        HEP_TRY(decoder_run(&decoder, &tiling, (const float *)latents.data + (size_t)i * latent_elements,
                             (uint8_t *)image.data + (size_t)i * pixels, error));
         HEP_CRASH_POINT("postprocessing.image_written");
         networks_show(&postprocessing_state(call)->networks, &postprocessing_state(call)->view);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "decode");
     }
-    *reply = (struct size_reply){(int32_t)wanted.dims[2], (int32_t)wanted.dims[1], (int32_t)count};
+    *reply = (struct decode_reply){(int32_t)wanted.dims[2], (int32_t)wanted.dims[1], (int32_t)count, tiling.side};
     return HEP_OK;
+}
+
+static enum hep_status measure_safety(struct hep_call *call, const void *request, struct hep_output_plan *outputs,
+                                      struct hep_error *error)
+{
+    return safety_measure(&postprocessing_state(call)->networks, call, request, outputs, error);
+}
+
+static enum hep_status check_safety(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+{
+    struct postprocessing_state *state = postprocessing_state(call);
+    enum hep_status status = safety_check(&state->networks, call, request, reply, error);
+    networks_show(&state->networks, &state->view);
+    return status;
 }
 
 enum hep_status postprocessing_encode(struct hep_call *call, const struct hep_tensor *image,
@@ -149,7 +179,8 @@ enum hep_status postprocessing_encode(struct hep_call *call, const struct hep_te
     struct save_options options = {.path = request->path.data,
                                    .quality = request->quality,
                                    .first_index = request->first_index,
-                                   .recipe = request->recipe};
+                                   .recipe = request->recipe,
+                                   .safety = request->safety};
     const int64_t *dims = image->shape.dims;
     if (dims[0] > HEP_IMAGES_MAX || dims[1] > HEP_IMAGE_FILE_SIDE_MAX || dims[2] > HEP_IMAGE_FILE_SIDE_MAX ||
         dims[3] != 3)
@@ -159,6 +190,7 @@ enum hep_status postprocessing_encode(struct hep_call *call, const struct hep_te
     if (options.recipe && !json_is_object(options.recipe))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "recipe", "recipe must be an object");
     hep_assert(image_format_from_name(request->format.data, &options.format)); /* one of the field's choices */
+    HEP_TRY(safety_decide(request->safety, postprocessing_state(call)->safety, dims[0], &options.policy, error));
     json_t *written = json_array();
     for (int64_t i = 0; i < dims[0]; i++) {
         json_t *file = NULL;
@@ -205,10 +237,19 @@ static enum hep_status info(struct hep_call *call, const void *request, void *re
 
 static enum hep_status start(struct hep_instructor *self, void **state, struct hep_error *error)
 {
-    (void)self;
+    const char *policy = hep_instructor_setting(self, "safety.policy");
+    enum hep_safety_policy safety = HEP_SAFETY_OFF;
     HEP_TRY(hep_isa_check(error));
-    *state = calloc(1, sizeof(struct postprocessing_state));
-    return *state ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
+    if (policy && !hep_safety_policy_from_name(policy, &safety))
+        return hep_fail(error, HEP_E_BAD_CONFIG, "safety.policy is \"%.20s\", not off, flag, blur or refuse", policy);
+    struct postprocessing_state *made = calloc(1, sizeof *made);
+    if (!made)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
+    made->safety = safety;
+    made->decode_memory =
+        (uint64_t)hep_instructor_setting_int(self, "postprocessing.decode_memory", DECODE_MEMORY_DEFAULT);
+    *state = made;
+    return HEP_OK;
 }
 
 static void stop(struct hep_instructor *self)
@@ -234,7 +275,7 @@ static void show(struct hep_instructor *self, json_t *into)
 }
 
 static const struct hep_operation operations[] = {
-    HEP_OPERATION("decode", postprocessing_decode, decode_request, decode_fields, size_reply, size_reply_fields,
+    HEP_OPERATION("decode", postprocessing_decode, decode_request, decode_fields, decode_reply, decode_reply_fields,
                   .measure = postprocessing_measure_decode, .permission = HEP_INTERNAL, .deadline_ms = 600000,
                   .pure = true, .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
     HEP_OPERATION("open", open_input, open_request, open_fields, open_reply, open_reply_fields, .measure = open_measure,
@@ -276,8 +317,9 @@ static const struct hep_operation operations[] = {
                   .measure = postprocessing_measure_enhance, .permission = HEP_INTERNAL, .deadline_ms = 600000,
                   .pure = true, .heavy = true,
                   .help = "less noise, other colours, more contrast, sharper: what is asked for, in this order"),
-    HEP_UNBUILT("safety_check", "there is no model that looks for what is not safe",
-                "look at the images yourself before they are shown to others", .help = "whether an image is safe"),
+    HEP_OPERATION("safety_check", check_safety, safety_request, safety_fields, safety_reply, safety_reply_fields,
+                  .measure = measure_safety, .permission = HEP_INTERNAL, .deadline_ms = 120000, .pure = true,
+                  .heavy = true, .help = "whether images are safe, by the model's safety checker"),
     {0},
 };
 

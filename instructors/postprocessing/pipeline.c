@@ -2,6 +2,7 @@
  * postprocessing.pipeline: several operations on the same images in one call. What one part writes is what the next one
  * reads; the parts are those of the operations themselves, so nothing is computed otherwise than alone.
  */
+#include "instructors/postprocessing/decode.h"
 #include "instructors/postprocessing/state.h"
 
 #include <string.h>
@@ -22,6 +23,10 @@ const struct hep_field pipeline_fields[PIPELINE_FIELDS] = {
              .help = "without decode: images, [count, height, width, 3]"),
     PIPELINE(REF, "image", decode.image, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
              .help = "out, of decode: [count, height, width, 3]"),
+    PIPELINE(I32, "tile", decode.tile, DEFAULTED, .fallback = DECODE_TILE_AUTO, .min = DECODE_TILE_AUTO,
+             .max = HEP_IMAGE_SIDE_MAX,
+             .help = "for decode: side of the tiles in pixels; 0 = whole; -1 = whole if it fits "
+                     "postprocessing.decode_memory"),
     PIPELINE(REF, "upscaler", upscale.upscaler, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
              .help = "for upscale: weights from model.load_upscaler"),
     PIPELINE(F64, "scale", upscale.scale, OPTIONAL, .min = 0, .max = 64,
@@ -54,6 +59,8 @@ const struct hep_field pipeline_fields[PIPELINE_FIELDS] = {
              .help = "for encode: N of the first file"),
     PIPELINE(JSON, "recipe", encode.recipe, OPTIONAL,
              .help = "for encode: the request, kept in the file; its seed is the first image's"),
+    PIPELINE(JSON, "safety", encode.safety, OPTIONAL,
+             .help = "for encode: what safety_check answered for these images; needed where safety.policy is not off"),
 };
 #define SIZE(member, text)                                                                                             \
     {                                                                                                                  \
@@ -112,6 +119,7 @@ static enum hep_status decode(struct flow *flow, struct hep_error *error)
 {
     const struct decode_request *request = &flow->request->decode;
     struct hep_output_plan own = {0};
+    struct decode_reply reply;
     HEP_TRY(need(request->vae.dtype != HEP_DTYPE_UNDEF, "vae", "decode", error));
     HEP_TRY(need(request->latents.dtype != HEP_DTYPE_UNDEF, "latents", "decode", error));
     if (flow->outputs) {
@@ -121,7 +129,9 @@ static enum hep_status decode(struct flow *flow, struct hep_error *error)
     HEP_TRY(need(hep_ref_is_placed(&request->image), "image", "decode", error));
     flow->images = &request->image;
     flow->shape = request->image.shape;
-    return postprocessing_decode(flow->call, request, &flow->reply->size, error);
+    HEP_TRY(postprocessing_decode(flow->call, request, &reply, error));
+    flow->reply->size = (struct size_reply){reply.width, reply.height, reply.count};
+    return HEP_OK;
 }
 
 static enum hep_status upscale(struct flow *flow, struct hep_error *error)

@@ -3,6 +3,7 @@
 
 #include "common/wire.h"
 #include "instructors/postprocessing/recipe.h"
+#include "instructors/postprocessing/safety.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -88,8 +89,19 @@ static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_
     return status;
 }
 
-/* The request that gives this one image: its own seed, count 1, if it had a seed. */
-static char *request_of(const json_t *recipe, uint64_t seed)
+/* What a file and a result say of an image that was checked; NULL of one that was not. */
+static json_t *verdict_of(const struct save_options *options, int64_t index)
+{
+    json_t *image = json_array_get(json_object_get(options->safety, "images"), (size_t)index);
+    if (!image)
+        return NULL;
+    json_t *verdict = json_copy(image);
+    json_object_set_new(verdict, "policy", json_string(hep_safety_policy_names[options->policy]));
+    return verdict;
+}
+
+/* The request that gives this one image: its own seed, count 1, if it had a seed. Beside it, whether it was flagged. */
+static char *request_of(const json_t *recipe, uint64_t seed, const json_t *verdict)
 {
     char text[24];
     json_t *copy = json_copy((json_t *)(uintptr_t)recipe);
@@ -98,6 +110,8 @@ static char *request_of(const json_t *recipe, uint64_t seed)
         json_object_set_new(copy, "seed", seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
         json_object_set_new(copy, "count", json_integer(1));
     }
+    if (verdict)
+        json_object_set(copy, "safety_flagged", json_object_get(verdict, "flagged"));
     char *dumped = json_dumps(copy, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(copy);
     return dumped;
@@ -126,31 +140,53 @@ static enum hep_status write_file(const char *path, const struct image_bytes *by
     return image_save_file(folder[0] ? folder : "/", slash + 1, bytes->data, bytes->size, error);
 }
 
+/* *pixels: what is written of an image: its own, or in blurred (the caller frees it) what is left of them. */
+static enum hep_status pixels_of(const struct image_source *source, bool blur, uint8_t **blurred,
+                                 const uint8_t **pixels, struct hep_error *error)
+{
+    if (!blur)
+        return HEP_OK;
+    *blurred = malloc((size_t)source->width * (size_t)source->height * 3);
+    if (!*blurred)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory to blur an image");
+    safety_blur(source->pixels, source->height, source->width, *blurred);
+    *pixels = *blurred;
+    return HEP_OK;
+}
+
 enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options,
                            json_t **file, struct hep_error *error)
 {
     struct image_source source = {.width = (int32_t)images->shape.dims[2], .height = (int32_t)images->shape.dims[1]};
     struct image_bytes bytes = {0};
     char path[HEP_PATH_MAX], *parameters = NULL, *request = NULL;
+    uint8_t *blurred = NULL;
+    json_t *verdict = verdict_of(options, index);
+    bool blur = options->policy >= HEP_SAFETY_BLUR && safety_is_flagged(options->safety, index);
     uint64_t seed = seed_of(options->recipe) + (uint64_t)index;
     enum hep_status status = HEP_OK;
     if (options->path[0] != '/')
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "path", "path must be absolute");
+        HEP_TRY_DONE(status, hep_fail_field(error, HEP_E_BAD_FIELD, "path", "path must be absolute"));
     snprintf(path, sizeof path, "%s-%" PRId64 ".%s", options->path, options->first_index + index,
              image_format_extension(options->format));
     source.pixels = (const uint8_t *)images->data + (size_t)index * (size_t)(source.width * (int64_t)source.height * 3);
     if (options->recipe) {
         if (json_object_get(options->recipe, "prompt")) /* A1111's text begins with it */
-            HEP_TRY(parameters_of(options->recipe, seed, source.width, source.height, &parameters, error));
-        request = request_of(options->recipe, seed);
+            HEP_TRY_DONE(status, parameters_of(options->recipe, seed, source.width, source.height, &parameters, error));
+        request = request_of(options->recipe, seed, verdict);
     }
     source.parameters = parameters;
     source.request = request;
+    HEP_TRY_DONE(status, pixels_of(&source, blur, &blurred, &source.pixels, error));
     HEP_TRY_DONE(status, image_encode(options->format, &source, options->quality, &bytes, error));
     HEP_TRY_DONE(status, write_file(path, &bytes, error));
     *file = describe(path, &bytes, &source, options->format, seed);
+    if (verdict)
+        json_object_set(*file, "safety", verdict);
 done:
     image_bytes_clear(&bytes);
+    json_decref(verdict);
+    free(blurred);
     free(parameters);
     free(request);
     return status;

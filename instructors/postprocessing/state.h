@@ -5,14 +5,17 @@
 #ifndef HEP_INSTRUCTORS_POSTPROCESSING_STATE_H
 #define HEP_INSTRUCTORS_POSTPROCESSING_STATE_H
 
+#include "common/safety_policy.h"
 #include "instructors/skeleton/networks.h"
 
 #include <stdatomic.h>
 
 struct postprocessing_state {
-    struct networks networks;    /* worker thread only */
-    struct networks_view view;   /* for get_status     */
-    atomic_uint_fast64_t images; /* written to files   */
+    struct networks networks;      /* worker thread only                                 */
+    struct networks_view view;     /* for get_status                                     */
+    atomic_uint_fast64_t images;   /* written to files                                   */
+    uint64_t decode_memory;        /* postprocessing.decode_memory                       */
+    enum hep_safety_policy safety; /* safety.policy: least that is done with every image */
 };
 struct postprocessing_state *postprocessing_state(struct hep_call *call);
 
@@ -26,15 +29,19 @@ extern const struct hep_field size_reply_fields[SIZE_REPLY_FIELDS];
 /* ---- ops.c ---- */
 struct decode_request {
     struct hep_tensor_ref vae, latents, image;
+    int32_t tile;
+};
+struct decode_reply {
+    int32_t width, height, count, tile;
 };
 hep_measure postprocessing_measure_decode;
-hep_handler postprocessing_decode; /* replies with a size */
+hep_handler postprocessing_decode;
 
 struct encode_request {
     struct hep_tensor_ref image;
     struct hep_str format, path;
     int32_t quality, first_index;
-    json_t *recipe;
+    json_t *recipe, *safety;
 };
 extern const char *const postprocessing_formats[]; /* ends with NULL */
 /* Writes the images to files; *files is a new array. */
@@ -91,7 +98,7 @@ struct pipeline_reply {
     struct size_reply size;
     json_t *files;
 };
-enum { PIPELINE_FIELDS = 23, PIPELINE_REPLY_FIELDS = 4 };
+enum { PIPELINE_FIELDS = 25, PIPELINE_REPLY_FIELDS = 4 };
 extern const struct hep_field pipeline_fields[PIPELINE_FIELDS], pipeline_reply_fields[PIPELINE_REPLY_FIELDS];
 hep_measure postprocessing_measure_pipeline;
 hep_handler postprocessing_pipeline;

@@ -17,6 +17,8 @@ static void run_group_norm(const struct hep_kernel *kernel, void *const *at)
     a.beta = at[HEP_SLOT_BIAS];
     a.y = at[HEP_SLOT_OUT];
     a.scratch = at[HEP_SLOT_SCRATCH];
+    a.use = kernel->use_moments;
+    a.collect = kernel->collect_moments;
     if (kernel->problem.activation)
         ((const struct hep_group_norm_silu_kernel *)own->kernel)->run(&a);
     else

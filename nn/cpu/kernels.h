@@ -46,6 +46,7 @@ struct hep_attention_args {
 };
 
 /* y = (x - mean) / sqrt(variance + eps) · gamma + beta over (places, channels / groups) of each image [, then silu]. */
+struct hep_moments; /* nn/graph/plan.h */
 struct hep_group_norm_args {
     int64_t images;
     int64_t places; /* h · w                                                              */
@@ -58,7 +59,9 @@ struct hep_group_norm_args {
     const float *beta;  /* [channels]                                                        */
     void *y;            /* as x; may be x itself (in place, then y_stride == x_stride)        */
     int64_t y_stride;
-    void *scratch; /* HEP_ALIGN-aligned, scratch() bytes                                 */
+    void *scratch;                 /* HEP_ALIGN-aligned, scratch() bytes                                 */
+    const struct hep_moments *use; /* [groups] instead of x's own, or NULL; images == 1          */
+    struct hep_moments *collect;   /* [groups] that x's own are added to, or NULL; images == 1   */
 };
 
 /* y = (x - mean) / sqrt(variance + eps) · gamma + beta over each row. */

@@ -103,6 +103,7 @@ double hep_problem_flops(const struct hep_problem *problem);
 double hep_problem_moved(const struct hep_problem *problem);
 
 struct hep_kernel;
+struct hep_moments; /* nn/graph/plan.h */
 struct hep_kernel {
     /* Computes. at[HEP_SLOT_COUNT]: all set and aligned to HEP_ALIGN, except tensors of the caller (aligned to their
        element). Allocates nothing, cannot fail. */
@@ -115,7 +116,9 @@ struct hep_kernel {
     void (*why)(const struct hep_kernel *kernel, FILE *to);
     const char *symbol; /* static or in state: what runs, for plans and logs */
     size_t scratch_bytes;
-    struct hep_problem problem; /* filled by the plan before create */
+    struct hep_problem problem;            /* filled by the plan before create */
+    const struct hep_moments *use_moments; /* group_norm: [groups] instead of its input's own, or NULL */
+    struct hep_moments *collect_moments;   /* group_norm: [groups] that its input's own are added to, or NULL */
     void *state;
 };
 

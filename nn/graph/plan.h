@@ -115,6 +115,21 @@ struct hep_plan_watch {
 enum hep_status hep_plan_run_watched(struct hep_plan *plan, const struct hep_argument *inputs, size_t input_count,
                                      const struct hep_argument *outputs, size_t output_count,
                                      const struct hep_plan_watch *watch, struct hep_error *error);
+
+/* Mean and sum of squared distances from it of `count` numbers: what a group norm knows of one group. */
+struct hep_moments {
+    double count, mean, m2;
+};
+/* Group norms whose inputs are parts of a larger whole: tiles of an image. The moments of all group norms of a plan
+   follow each other in the order of its steps, one for each group. Both NULL: each norm takes its own input's. */
+struct hep_norm_moments {
+    const struct hep_moments *use; /* [hep_plan_norm_groups] instead of the input's own; NULL: those         */
+    struct hep_moments *collect;   /* [hep_plan_norm_groups] that the input's own are added to; NULL: nowhere */
+};
+/* Groups of all group norms of the plan; it must be for a batch of 1. */
+size_t hep_plan_norm_groups(const struct hep_plan *plan);
+/* For later runs, until the next call. The arrays outlive them. */
+void hep_plan_set_moments(struct hep_plan *plan, const struct hep_norm_moments *moments);
 /* Later runs fill steps[].time_ns (on), or leave them (off, the default). */
 void hep_plan_set_timing(struct hep_plan *plan, bool on);
 

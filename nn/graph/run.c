@@ -133,6 +133,32 @@ static enum hep_status take_arguments(struct hep_plan_inside *p, const struct he
     return HEP_OK;
 }
 
+/* ---- group norms of a part of something larger ---- */
+
+size_t hep_plan_norm_groups(const struct hep_plan *plan)
+{
+    const struct hep_plan_inside *p = hep_plan_inside_const(plan);
+    size_t groups = 0;
+    for (int i = 0; i < plan->step_count; i++)
+        groups += (size_t)p->kernels[i].problem.attr.groups;
+    return groups;
+}
+
+void hep_plan_set_moments(struct hep_plan *plan, const struct hep_norm_moments *moments)
+{
+    struct hep_plan_inside *p = hep_plan_inside(plan);
+    size_t groups = 0;
+    for (int i = 0; i < plan->step_count; i++) {
+        struct hep_kernel *kernel = &p->kernels[i];
+        if (kernel->problem.op != HEP_OP_GROUP_NORM)
+            continue;
+        hep_assert(kernel->problem.operand[HEP_SLOT_A].shape.dims[0] == 1);
+        kernel->use_moments = moments->use ? moments->use + groups : NULL;
+        kernel->collect_moments = moments->collect ? moments->collect + groups : NULL;
+        groups += (size_t)kernel->problem.attr.groups;
+    }
+}
+
 /* ---- debugging: poison ---- */
 
 static unsigned char *buffer_end(const struct hep_plan_inside *p, int b)

@@ -152,26 +152,55 @@ void hep_vae_encoder_build(struct hep_graph *graph, const struct hep_vae_config 
     hep_output(graph, "logvar", hep_to_nchw(graph, hep_slice(graph, x, c->latent_channels, c->latent_channels)));
 }
 
-void hep_vae_decoder_build(struct hep_graph *graph, const struct hep_vae_config *c, const struct hep_vae_build *b)
+/* The decoder up to its mid block: z → features, at the latents' size. */
+static hep_value decoder_mid(const struct vae *v, const struct hep_vae_build *b)
 {
-    struct vae v = {graph, c, &b->stages};
-    struct hep_scope s = hep_in(hep_root(graph), "decoder");
-    hep_value x = hep_input(graph, "z", HEP_F32, HEP_SHAPE(b->batch, c->latent_channels, b->height, b->width));
-    x = hep_from_nchw(graph, x);
+    struct hep_graph *g = v->g;
+    const struct hep_vae_config *c = v->c;
+    struct hep_scope s = hep_in(hep_root(g), "decoder");
+    hep_value x = hep_input(g, "z", HEP_F32, HEP_SHAPE(b->batch, c->latent_channels, b->height, b->width));
+    x = hep_from_nchw(g, x);
     if (c->use_post_quant_conv)
-        x = hep_conv2d(graph, x, hep_root(graph), "post_quant_conv", .out = c->latent_channels);
-    hep_stage(v.stages, hep_root(graph), "post_quant_conv", x);
-    x = hep_conv2d(graph, x, s, "conv_in", .kernel = 3, .padding = 1, .out = c->block_out_channels[c->levels - 1]);
-    x = mid_block(&v, hep_stage(v.stages, s, "conv_in", x), hep_in(s, "mid_block"));
+        x = hep_conv2d(g, x, hep_root(g), "post_quant_conv", .out = c->latent_channels);
+    hep_stage(v->stages, hep_root(g), "post_quant_conv", x);
+    x = hep_conv2d(g, x, s, "conv_in", .kernel = 3, .padding = 1, .out = c->block_out_channels[c->levels - 1]);
+    return mid_block(v, hep_stage(v->stages, s, "conv_in", x), hep_in(s, "mid_block"));
+}
+
+/* From there to the image. */
+static hep_value decoder_up(const struct vae *v, hep_value x)
+{
+    const struct hep_vae_config *c = v->c;
+    struct hep_scope s = hep_in(hep_root(v->g), "decoder");
     for (int block = 0; block < c->levels; block++) {
         struct hep_scope up = hep_in(s, "up_blocks.%d", block);
         for (int i = 0; i < c->layers_per_block + 1; i++)
-            x = resnet(&v, x, hep_in(up, "resnets.%d", i), c->block_out_channels[c->levels - 1 - block]);
+            x = resnet(v, x, hep_in(up, "resnets.%d", i), c->block_out_channels[c->levels - 1 - block]);
         if (block < c->levels - 1)
-            x = upsample(&v, x, hep_in(up, "upsamplers.0"));
-        hep_stage(v.stages, up, "", x);
+            x = upsample(v, x, hep_in(up, "upsamplers.0"));
+        hep_stage(v->stages, up, "", x);
     }
-    hep_output(graph, "decoded", hep_to_nchw(graph, head(&v, x, s, c->out_channels)));
+    return head(v, x, s, c->out_channels);
+}
+
+void hep_vae_decoder_build(struct hep_graph *graph, const struct hep_vae_config *c, const struct hep_vae_build *b)
+{
+    struct vae v = {graph, c, &b->stages};
+    hep_output(graph, "decoded", hep_to_nchw(graph, decoder_up(&v, decoder_mid(&v, b))));
+}
+
+void hep_vae_decoder_mid_build(struct hep_graph *graph, const struct hep_vae_config *c, const struct hep_vae_build *b)
+{
+    struct vae v = {graph, c, &b->stages};
+    hep_output(graph, "features", decoder_mid(&v, b));
+}
+
+void hep_vae_decoder_up_build(struct hep_graph *graph, const struct hep_vae_config *c, const struct hep_vae_build *b)
+{
+    struct vae v = {graph, c, &b->stages};
+    int64_t channels = c->block_out_channels[c->levels - 1];
+    hep_value x = hep_input(graph, "features", HEP_F32, HEP_SHAPE(b->batch, b->height, b->width, channels));
+    hep_output(graph, "decoded", hep_to_nchw(graph, decoder_up(&v, x)));
 }
 
 void hep_vae_clamp_logvar(float *logvar, size_t count)

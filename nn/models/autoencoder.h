@@ -45,6 +45,12 @@ void hep_vae_encoder_build(struct hep_graph *graph, const struct hep_vae_config 
 /* Input "z" [n, latent_channels, h, w], unscaled; output "decoded" [n, out_channels, H, W], not clamped; f32. */
 void hep_vae_decoder_build(struct hep_graph *graph, const struct hep_vae_config *config,
                            const struct hep_vae_build *build);
+/* The decoder in two parts, on the same weights: "z" as above to "features" [n, h, w, channels of the deepest level]
+   f32, and these to "decoded". */
+void hep_vae_decoder_mid_build(struct hep_graph *graph, const struct hep_vae_config *config,
+                               const struct hep_vae_build *build);
+void hep_vae_decoder_up_build(struct hep_graph *graph, const struct hep_vae_config *config,
+                              const struct hep_vae_build *build);
 /* To [-30, 20], in place, as diffusers' DiagonalGaussianDistribution does. */
 void hep_vae_clamp_logvar(float *logvar, size_t count);
 

@@ -184,9 +184,25 @@ static enum hep_status find_or_make(struct hep_network *network, const char *key
     return HEP_OK;
 }
 
+/* The largest sum of results in one step; a result that takes over another's memory counts beside it there. */
+static size_t value_bytes(const struct hep_plan *plan)
+{
+    size_t most = 0;
+    for (int at = 0; at < plan->step_count; at++) {
+        size_t alive = 0;
+        for (int i = 0; i < plan->step_count; i++) {
+            const struct hep_step *step = &plan->steps[i];
+            alive += step->offset != SIZE_MAX && step->first <= at && at <= step->last ? step->bytes : 0;
+        }
+        most = alive > most ? alive : most;
+    }
+    return most;
+}
+
 static struct hep_network_cost cost_of(const struct hep_plan *plan)
 {
-    return (struct hep_network_cost){.peak_bytes = plan->peak_bytes, .flops = plan->flops};
+    return (struct hep_network_cost){
+        .peak_bytes = plan->peak_bytes, .value_bytes = value_bytes(plan), .flops = plan->flops};
 }
 
 enum hep_status hep_network_cost(struct hep_network *network, const char *key, hep_network_build *build,

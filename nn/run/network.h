@@ -27,7 +27,8 @@ size_t hep_network_arena_bytes(const struct hep_network *network);   /* of activ
 
 /* What one run at a shape costs. */
 struct hep_network_cost {
-    size_t peak_bytes; /* of activations and scratch, with as many threads as OpenMP has now */
+    size_t peak_bytes;  /* of activations and scratch, with as many threads as OpenMP has now                        */
+    size_t value_bytes; /* of the results alive together, no scratch: the same at any number of threads and caches   */
     double flops;
 };
 

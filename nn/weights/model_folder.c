@@ -190,6 +190,13 @@ static enum hep_status check_pipeline(const struct hep_model *model, struct hep_
     return HEP_OK;
 }
 
+/* Most copies of a model leave its safety checker out, while the index still names it: then it has none. */
+static void drop_missing_checker(struct hep_model *model)
+{
+    if (model->folder < 0 || !hep_folder_has_file(model->folder, "safety_checker/config.json"))
+        json_object_del(model->index, "safety_checker");
+}
+
 static enum hep_status check_index(const struct hep_model *model, struct hep_error *error)
 {
     static const char *const required[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};
@@ -261,6 +268,7 @@ enum hep_status hep_model_open(const char *path, struct hep_model **model, struc
     HEP_CLEANUP(hep_model_close) struct hep_model *opened = NULL;
     HEP_TRY(create(path, &opened, error));
     HEP_TRY(open_index(opened, error));
+    drop_missing_checker(opened);
     enum hep_status status = check_index(opened, error);
     if (status == HEP_OK)
         status = read_defaults(opened, error);

@@ -48,7 +48,8 @@ const char *hep_model_path(const struct hep_model *model);
 bool hep_model_is_file(const struct hep_model *model);         /* a single file                    */
 const json_t *hep_model_index(const struct hep_model *model);  /* model_index.json, borrowed      */
 const char *hep_model_pipeline(const struct hep_model *model); /* "StableDiffusionPipeline"       */
-/* Whether model_index.json names the component ("unet", "tokenizer_2", "safety_checker"): present and not null. */
+/* Whether model_index.json names the component ("unet", "tokenizer_2", "safety_checker"): present and not null. A
+   safety checker whose folder is not there is none. */
 bool hep_model_has(const struct hep_model *model, const char *component);
 const struct hep_model_defaults *hep_model_defaults(const struct hep_model *model);
 int hep_model_vae_scale_factor(const struct hep_model *model); /* pixels per latent, 8 for SD; 4 … */

@@ -233,7 +233,8 @@ static struct hep_session *make_session(struct application *a, json_t *info)
                                         .schedulers = hep_catalog_schedulers(engine->catalog),
                                         .inputs = engine->inputs,
                                         .model = info ? hep_json_str(info, "name", "") : NULL,
-                                        .seed = hep_choose_seed()};
+                                        .seed = hep_choose_seed(),
+                                        .safety = engine->safety};
     json_t *configuration = NULL;
     if (hep_parameters_fill(a->workflow->parameters, a->workflow->parameter_count, a->canonical, &scope, &configuration,
                             a->problems, NULL) != HEP_OK)
@@ -425,10 +426,26 @@ static enum hep_status take_workflow(struct application *a, const struct hep_eng
     return HEP_OK;
 }
 
+/* Where every image is to be checked, a workflow that writes some must have them checked. */
+static void check_safety(struct application *a)
+{
+    if (a->engine->safety == HEP_SAFETY_OFF || !a->workflow)
+        return;
+    for (size_t i = 0; i < a->workflow->step_count; i++) {
+        const struct hep_workflow_step *step = &a->workflow->steps[i];
+        if (step->role == HEP_ROLE_POSTPROCESSING && strcmp(step->operation, "encode") == 0 &&
+            !json_object_get(step->parameters, "safety"))
+            hep_problem_add(a->problems, step->id, "safety", HEP_E_NOT_ALLOWED,
+                            "step %s writes images that nothing has checked, and this instance's safety.policy is %s",
+                            step->id, hep_safety_policy_names[a->engine->safety]);
+    }
+}
+
 /* Everything that can be said of the request without asking the model domain. */
 static void check_request(struct application *a, json_t *given)
 {
     hep_workflow_check_operations(a->workflow, a->engine->router, a->problems);
+    check_safety(a);
     hep_parameters_name(a->workflow->parameters, a->workflow->parameter_count, given, &a->canonical, a->problems, NULL);
     hep_loras_take_tags(a->workflow->parameters, a->workflow->parameter_count, a->canonical, a->problems);
 }

@@ -37,6 +37,7 @@ struct hep_engine {
     struct hep_loop *loop;
     struct hep_proc *proc; /* NULL until attached                                          */
     struct hep_proc_events proc_events;
+    enum hep_safety_policy safety; /* least that is done with every image */
     char *instance, *state_dir, *output_dir, *default_model, *workflows_dir;
     uint64_t memory_bytes; /* configured budget; 0 = device_limit                          */
     uint64_t device_limit; /* from device.get_memory; 0 = not known                        */

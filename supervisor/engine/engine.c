@@ -385,6 +385,7 @@ static enum hep_status take_options(struct hep_engine *engine, const struct hep_
     engine->instance = strdup(options->instance);
     engine->state_dir = strdup(options->state_dir);
     engine->output_dir = strdup(options->output_dir);
+    engine->safety = options->safety;
     engine->default_model = strdup(options->default_model ? options->default_model : "");
     engine->workflows_dir = strdup(options->workflows_dir);
     if (!engine->instance || !engine->state_dir || !engine->output_dir || !engine->default_model ||

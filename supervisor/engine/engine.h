@@ -13,23 +13,25 @@
 #ifndef HEP_SUPERVISOR_ENGINE_ENGINE_H
 #define HEP_SUPERVISOR_ENGINE_ENGINE_H
 
+#include "common/safety_policy.h"
 #include "supervisor/proc/proc.h"
 
 struct hep_engine;
 
 /* Copied by hep_engine_create. */
 struct hep_engine_options {
-    const char *instance;      /* name of this daemon; part of every segment's name                              */
-    const char *state_dir;     /* exists, 0700; the store is <state_dir>/heptad.db                               */
-    const char *workflows_dir; /* every *.json there is a workflow                                               */
-    const char *output_dir;    /* absolute; image files go here; made if it is not there                         */
-    const char *default_model; /* model of requests that name none; "" = the first one that the model domain has */
-    uint64_t memory_bytes;     /* for all running sessions together; 0 = the limit that the device domain says   */
-    int64_t evaluation_max_ms; /* longest run of a network for one image, at the device's rate; 0 = 120000       */
-    int sessions_max;          /* sessions running at once; 0 = 4                                                */
-    int queue_max;             /* sessions waiting; 0 = HEP_QUEUE_MAX                                            */
-    int sessions_kept;         /* ended sessions that the store keeps; 0 = 10000                                 */
-    const char *webhook_hosts; /* hosts that may be called, as common/url.h says; NULL or "" = none              */
+    const char *instance;          /* name of this daemon; part of every segment's name                              */
+    const char *state_dir;         /* exists, 0700; the store is <state_dir>/heptad.db                               */
+    const char *workflows_dir;     /* every *.json there is a workflow                                               */
+    const char *output_dir;        /* absolute; image files go here; made if it is not there                         */
+    const char *default_model;     /* model of requests that name none; "" = the first one that the model domain has */
+    enum hep_safety_policy safety; /* least that is done with every image                                    */
+    uint64_t memory_bytes;         /* for all running sessions together; 0 = the limit that the device domain says   */
+    int64_t evaluation_max_ms;     /* longest run of a network for one image, at the device's rate; 0 = 120000       */
+    int sessions_max;              /* sessions running at once; 0 = 4                                                */
+    int queue_max;                 /* sessions waiting; 0 = HEP_QUEUE_MAX                                            */
+    int sessions_kept;             /* ended sessions that the store keeps; 0 = 10000                                 */
+    const char *webhook_hosts;     /* hosts that may be called, as common/url.h says; NULL or "" = none              */
     const char *webhook_secret_file; /* first line: what webhooks are signed with; NULL or "" = none are sent */
     /* Sets configuration keys (an object: key → value as text), and has the domains that run told; NULL = cannot.
        BAD_CONFIG, NO_MEMORY: nothing has changed. */

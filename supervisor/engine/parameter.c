@@ -103,7 +103,7 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
     if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
         hep_problem_add(problems, "", name, HEP_E_BAD_FIELD,
                         "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, "
-                        "scheduler, input, loras",
+                        "scheduler, safety, input, loras",
                         name, type ? type : "");
         return;
     }
@@ -381,6 +381,30 @@ static enum hep_status check_input(const struct hep_parameter *p, const json_t *
     return hep_hint(error, "give the image first: POST /api/inputs answers what it is called"), HEP_E_OUT_OF_RANGE;
 }
 
+/* At least what the instance asks for; whatever it is, the model must have what checks. */
+static enum hep_status read_safety(const struct hep_parameter *p, const json_t *value,
+                                   const struct hep_parameter_scope *scope, json_t **to, struct hep_error *error)
+{
+    enum hep_safety_policy policy;
+    if (!json_is_string(value))
+        return wrong_type(p, value, error);
+    if (!hep_safety_policy_from_name(json_string_value(value), &policy))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name,
+                              "%s is \"%.60s\", which is not one of: off, flag, blur, refuse", p->name,
+                              json_string_value(value));
+    policy = policy > scope->safety ? policy : scope->safety;
+    if (policy != HEP_SAFETY_OFF && scope->model_info && !hep_json_bool(scope->model_info, "safety_checker", false)) {
+        hep_fail_field(error, HEP_E_UNSUPPORTED, p->name,
+                       "model %.60s has no safety checker, so nothing can be done by the policy %s", scope->model,
+                       hep_safety_policy_names[policy]);
+        return hep_hint(error, "choose a model that has one%s",
+                        scope->safety == HEP_SAFETY_OFF ? ", or say safety off" : ""),
+               HEP_E_UNSUPPORTED;
+    }
+    *to = json_string(hep_safety_policy_names[policy]);
+    return HEP_OK;
+}
+
 /* Checks a value that is there; *to: a new reference to it in canonical form. */
 static enum hep_status read_value(const struct hep_parameter *p, json_t *value, const struct hep_parameter_scope *scope,
                                   json_t **to, struct hep_error *error)
@@ -414,6 +438,8 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
         return read_seed(p, value, scope, to, error);
     case HEP_PARAMETER_LORAS:
         return hep_loras_read(p->name, value, to, error);
+    case HEP_PARAMETER_SAFETY:
+        return read_safety(p, value, scope, to, error);
     case HEP_PARAMETER_TYPE_COUNT:
         break; /* the loader has refused such a declaration */
     }
@@ -431,6 +457,8 @@ static enum hep_status missing_value(const struct hep_parameter *p, const struct
         *value = json_integer(-1);
     else if (p->type == HEP_PARAMETER_MODEL && scope->model)
         *value = json_string(scope->model);
+    else if (p->type == HEP_PARAMETER_SAFETY && !p->fallback)
+        *value = json_string(hep_safety_policy_names[HEP_SAFETY_OFF]);
     else if (p->fallback)
         return hep_reference_resolve(p->fallback, lookup_model, (void *)(uintptr_t)scope, value, error);
     else

@@ -5,6 +5,7 @@
 #ifndef HEP_SUPERVISOR_ENGINE_PARAMETER_H
 #define HEP_SUPERVISOR_ENGINE_PARAMETER_H
 
+#include "common/safety_policy.h"
 #include "common/status.h"
 
 #include <jansson.h>
@@ -18,6 +19,7 @@
     X(SEED, "seed", "0 to 2^64 - 1, as a number or as decimal text; -1 or nothing: one is chosen and kept")            \
     X(MODEL, "model", "name of a model; nothing: the default model")                                                   \
     X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")                         \
+    X(SAFETY, "safety", "off, flag, blur or refuse; never less than the instance's safety.policy")                     \
     X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")                \
     X(LORAS, "loras", "a list of {name, weight, text_encoder_weight?}; prompts: whose <lora:…> tags are added to it")
 
@@ -49,6 +51,7 @@ struct hep_parameter_scope {
     const struct hep_inputs *inputs; /* that there are; NULL = not known, names pass          */
     const char *model;               /* the chosen model                                               */
     uint64_t seed;                   /* for a request that leaves it to us                             */
+    enum hep_safety_policy safety;   /* least policy of this instance                                  */
 };
 
 const char *hep_parameter_type_name(enum hep_parameter_type type);

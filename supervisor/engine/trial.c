@@ -54,10 +54,15 @@ static void judge(struct hep_session *session)
     end(session, resources, fit == HEP_FIT_NEVER ? &error : NULL);
 }
 
-/* A step that must be done before others can be measured: its result is what they refer to. */
-static bool comes_first(const struct hep_session *session, const struct hep_workflow_step *step)
+/* Whether a step is wanted, is not done, and must be before others can be measured: its result is what they refer to.
+ */
+static enum hep_status comes_first(struct hep_session *session, int index, bool *first, struct hep_error *error)
 {
-    return step->renew && !hep_step_needs_plan(session, step);
+    const struct hep_workflow_step *step = &session->workflow->steps[index];
+    *first = false;
+    if (session->steps[index].state == HEP_STEP_DONE || !step->renew || hep_step_needs_plan(session, step))
+        return HEP_OK;
+    return hep_session_wants(session, step, true, first, error);
 }
 
 static void on_answer(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
@@ -99,16 +104,18 @@ void hep_trial_go_on(struct hep_session *session)
     struct hep_error error = {0};
     for (int i = 0; i < (int)session->workflow->step_count; i++) {
         const struct hep_workflow_step *step = &session->workflow->steps[i];
-        enum hep_status status = HEP_OK;
-        if (!hep_router_knows(session->engine->router, step->role)) {
+        enum hep_status status;
+        bool first = false;
+        if (!hep_router_knows(session->engine->router, step->role))
             status = hep_engine_refuse_down(session->engine, step->role, step->operation, &error);
-        } else if (session->steps[i].state == HEP_STEP_DONE || !comes_first(session, step)) {
+        else if ((status = comes_first(session, i, &first, &error)) == HEP_OK && first)
+            status = ask(session, i, &error);
+        if (status == HEP_OK && !first)
             continue;
-        } else if ((status = ask(session, i, &error)) == HEP_OK) {
+        if (status == HEP_OK)
             hep_engine_settle(session->engine, NULL); /* sends it */
-            return;
-        }
-        hep_trial_fail(session, &error);
+        else
+            hep_trial_fail(session, &error);
         return;
     }
     bool waits;

@@ -298,12 +298,15 @@ static json_t *config_for_front(void *context)
 static enum hep_status create_engine(struct hep_server *server, struct hep_error *error)
 {
     const struct hep_config *config = server->config;
+    enum hep_safety_policy safety = HEP_SAFETY_OFF;
+    hep_assert(hep_safety_policy_from_name(hep_config_text(config, HEP_CONFIG_SAFETY_POLICY), &safety)); /* a choice */
     const struct hep_engine_options options = {
         .instance = hep_config_instance(config),
         .state_dir = hep_config_text(config, HEP_CONFIG_INSTANCE_STATE_DIR),
         .workflows_dir = hep_config_text(config, HEP_CONFIG_WORKFLOWS_DIR),
         .output_dir = hep_config_text(config, HEP_CONFIG_IMAGES_DIR),
         .default_model = hep_config_text(config, HEP_CONFIG_MODELS_DEFAULT),
+        .safety = safety,
         .memory_bytes = (uint64_t)hep_config_int(config, HEP_CONFIG_SESSIONS_MEMORY),
         .evaluation_max_ms = hep_config_int(config, HEP_CONFIG_SESSIONS_EVALUATION_MAX_MS),
         .sessions_max = (int)hep_config_int(config, HEP_CONFIG_SESSIONS_RUNNING_MAX),

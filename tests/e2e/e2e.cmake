@@ -2,7 +2,7 @@
 # What measures, or fills the machine, runs alone; the others run one at a time beside the tests of a part.
 set(HEP_ALONE RUN_SERIAL ON)
 set(HEP_BESIDE RESOURCE_LOCK daemon)
-foreach(name first_image loras names controlnet upkeep kill_inference upscale bad_input http_sessions http_api webhooks batches operator small_shm large_image configuration)
+foreach(name first_image loras names controlnet upkeep kill_inference upscale bad_input safety http_sessions http_api webhooks batches operator small_shm large_image configuration)
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
   set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "e2e;release-only"
     ENVIRONMENT "HEP_BIN=${CMAKE_BINARY_DIR}/bin;HEP_ROOT=${CMAKE_SOURCE_DIR}")

@@ -122,7 +122,8 @@ NAMES = [
     Name("postprocessing.upscale", None, None, {"scale": 2}, "MISSING_FIELD", internal=True),
     Name("postprocessing.upscale", None, None, {"scale": 2}, "NOT_ALLOWED"),
     Name("postprocessing.enhance", None, None, {"sharpen": 1}, "MISSING_FIELD", internal=True),
-    unbuilt("postprocessing.safety_check"),
+    Name("postprocessing.safety_check", None, None, {"policy": "flag"}, "MISSING_FIELD", internal=True),
+    Name("postprocessing.safety_check", None, None, {"policy": "flag"}, "NOT_ALLOWED"),
     Name("postprocessing.pipeline", None, None, {"operations": ["encode", "decode"]}, "BAD_FIELD", internal=True),
     Name("postprocessing.get_processing_info", {}, lambda r: r["formats"], {"x": 1}, "UNKNOWN_FIELD"),
     Name("communication.send_message", {"event": {"hello": 1}, "from": "al"}, lambda r: r["message_id"] > 0, {}, "MISSING_FIELD"),
@@ -195,8 +196,8 @@ def write_workflows(folder):
         made = json.loads(json.dumps(own))
         made["workflow_id"] = name
         steps = {step["id"]: step for step in made["steps"]}
-        del steps["file"]["parameters"]["recipe"]
-        for step in ("enlarger", "larger", "better"):  # none of them is asked for
+        del steps["file"]["parameters"]["recipe"], steps["file"]["parameters"]["safety"]
+        for step in ("enlarger", "larger", "better", "checker", "judged"):  # none of them is asked for
             made["steps"].remove(steps.pop(step))
         steps["file"]["parameters"]["image"] = "${image.image}"
         change(made, steps)

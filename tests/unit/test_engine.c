@@ -73,7 +73,7 @@ START_TEST(a_request_runs_to_its_image)
     ck_assert(hep_json_num(view, "progress", 0) == 1.0);
     ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "seed", 0), 7);
     ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "width", 0), 64);
-    ck_assert_int_eq(json_array_size(json_object_get(view, "steps")), 10);
+    ck_assert_int_eq(json_array_size(json_object_get(view, "steps")), 12);
     json_decref(view);
     fake_run(&fake, 1000);
     ck_assert_int_eq(segments(), 0); /* the arena is gone */
@@ -202,6 +202,45 @@ START_TEST(a_number_that_is_not_finite_is_refused)
                      HEP_E_OUT_OF_RANGE);
     ck_assert_str_eq(error.field, "guidance_scale");
     json_decref(configuration);
+}
+END_TEST
+
+START_TEST(a_safety_policy_is_never_less_than_the_instances)
+{
+    static const struct {
+        const char *asked, *effective; /* NULL: nothing; an error */
+        enum hep_safety_policy least;
+        bool has_checker;
+        enum hep_status code;
+    } rows[] = {{NULL, "off", HEP_SAFETY_OFF, false, HEP_OK},
+                {"off", "off", HEP_SAFETY_OFF, false, HEP_OK},
+                {"flag", "flag", HEP_SAFETY_OFF, true, HEP_OK},
+                {NULL, "blur", HEP_SAFETY_BLUR, true, HEP_OK},
+                {"off", "blur", HEP_SAFETY_BLUR, true, HEP_OK},
+                {"refuse", "refuse", HEP_SAFETY_BLUR, true, HEP_OK},
+                {"flag", NULL, HEP_SAFETY_OFF, false, HEP_E_UNSUPPORTED},
+                {NULL, NULL, HEP_SAFETY_FLAG, false, HEP_E_UNSUPPORTED},
+                {"Off", NULL, HEP_SAFETY_OFF, true, HEP_E_OUT_OF_RANGE}};
+    struct hep_workflow *workflow = NULL;
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(hep_workflows_find(fake.engine->workflows, "txt2img", &workflow, NULL), HEP_OK);
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        struct hep_error error = {0};
+        json_t *configuration = json_pack("{s:s}", "prompt", "x"), *complete = NULL;
+        struct hep_parameter_scope scope = {.model_info = json_pack("{s:b}", "safety_checker", rows[i].has_checker),
+                                            .model = "m",
+                                            .safety = rows[i].least};
+        if (rows[i].asked)
+            json_object_set_new(configuration, "safety", json_string(rows[i].asked));
+        enum hep_status status = hep_parameters_fill(workflow->parameters, workflow->parameter_count, configuration,
+                                                     &scope, &complete, NULL, &error);
+        ck_assert_msg(status == rows[i].code, "row %zu: %s", i, error.message);
+        ck_assert_str_eq(status == HEP_OK ? hep_json_str(complete, "safety", "") : error.field,
+                         status == HEP_OK ? rows[i].effective : "safety");
+        json_decref(complete);
+        json_decref(scope.model_info);
+        json_decref(configuration);
+    }
 }
 END_TEST
 
@@ -1039,6 +1078,7 @@ int main(void)
     tcase_add_loop_test(cases, a_bad_field_is_named, 0, (int)HEP_COUNT_OF(bad));
     tcase_add_test(cases, a_whole_number_is_an_integer_however_it_is_written);
     tcase_add_test(cases, a_number_that_is_not_finite_is_refused);
+    tcase_add_test(cases, a_safety_policy_is_never_less_than_the_instances);
     tcase_add_test(cases, the_largest_seed_survives);
     tcase_add_test(cases, an_idempotency_key_makes_one_session);
     tcase_add_test(cases, requests_are_accepted_while_the_model_domain_restarts);

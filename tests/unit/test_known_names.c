@@ -55,7 +55,7 @@ static const struct {
     {"inference", "get_status", "get_status"},
     {"postprocessing", "upscale", "upscale"},
     {"postprocessing", "enhance", "enhance"},
-    {"postprocessing", "safety_check", "!safety_check"},
+    {"postprocessing", "safety_check", "safety_check"},
     {"postprocessing", "pipeline", "pipeline"},
     {"postprocessing", "get_processing_info", "info"},
     {"communication", "send_message", "publish"},

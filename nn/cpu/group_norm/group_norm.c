@@ -4,6 +4,7 @@
  */
 #include "nn/cpu/group_norm/group_norm.h"
 #include "nn/cpu/parallel.h"
+#include "nn/graph/plan.h"
 
 #include <math.h>
 
@@ -60,6 +61,13 @@ void hep_group_moments_add(struct hep_group_moments *to, double done, double mea
     to->m2 += m2 + distance * distance * (done * count / total);
 }
 
+static void add_moments(struct hep_moments *to, const struct hep_group_moments *from, double count)
+{
+    struct hep_group_moments all = {to->mean, to->m2};
+    hep_group_moments_add(&all, to->count, from->mean, from->m2, count);
+    *to = (struct hep_moments){to->count + count, all.mean, all.m2};
+}
+
 /* One item is one group of one image. */
 static void combine(const void *context, int64_t first_item, int64_t last_item)
 {
@@ -75,7 +83,14 @@ static void combine(const void *context, int64_t first_item, int64_t last_item)
             hep_group_moments_add(&all, (double)(first * width), part->mean, part->m2,
                                   (double)((last - first) * width));
         }
-        double inverse = 1.0 / sqrt(all.m2 / (double)(a->places * width) + (double)a->eps);
+        double count = (double)(a->places * width);
+        if (a->collect)
+            add_moments(&a->collect[group], &all, count);
+        if (a->use) {
+            all = (struct hep_group_moments){a->use[group].mean, a->use[group].m2};
+            count = a->use[group].count;
+        }
+        double inverse = 1.0 / sqrt(all.m2 / count + (double)a->eps);
         for (int64_t c = group * width; c < (group + 1) * width; c++) {
             work->mean[image * work->padded + c] = (float)all.mean;
             work->factor[image * work->padded + c] = (float)(inverse * (double)a->gamma[c]);

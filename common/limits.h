@@ -71,6 +71,7 @@
 #define HEP_TOKENIZER_SPECIALS_MAX   64          /* special and added tokens                                   */
 #define HEP_TOKEN_BYTES_MAX          1024        /* text of one token                                          */
 #define HEP_CHUNKS_MAX               256         /* pieces of 75 tokens of one prompt                          */
+#define HEP_PROMPT_VARIANTS_MAX      256         /* different things that one prompt says as steps go by       */
 #define HEP_IMAGE_FILE_SIDE_MAX      (16384 - 1) /* pixels; WebP's limit, kept for all so that a format may change */
 #define HEP_PNG_TEXTS_MAX            64          /* text chunks of a PNG that are looked at                    */
 #define HEP_PNG_CHUNK_MAX            (4 << 20)   /* one chunk of a PNG                                         */

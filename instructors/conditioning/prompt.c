@@ -274,13 +274,19 @@ static enum hep_status parse_all(struct parser *p, const char *text, size_t size
     return HEP_OK;
 }
 
-enum hep_status prompt_parse(const char *text, size_t size, struct prompt *prompt, struct hep_error *error)
+enum hep_status prompt_check(const char *text, size_t size, struct hep_error *error)
 {
     size_t bad = 0;
     if (size > HEP_PROMPT_MAX)
         return hep_fail(error, HEP_E_TOO_LARGE, "a prompt of %zu bytes; at most %d are taken", size, HEP_PROMPT_MAX);
     if (!text_is_utf8(text, size, &bad))
         return hep_fail(error, HEP_E_BAD_FIELD, "the prompt is not valid UTF-8 at byte %zu", bad);
+    return HEP_OK;
+}
+
+enum hep_status prompt_parse(const char *text, size_t size, struct prompt *prompt, struct hep_error *error)
+{
+    HEP_TRY(prompt_check(text, size, error));
     /* No text grows: BREAK stands for itself, everything else loses bytes. */
     struct parser parser = {.prompt.text = calloc(size + 1, 1),
                             .round = calloc(size + 1, sizeof(size_t)),

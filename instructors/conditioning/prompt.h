@@ -22,8 +22,11 @@ struct prompt {
     size_t count;                /* pieces, ≥ 1                                        */
 };
 
+/* Whether a prompt is taken at all. TOO_LARGE past HEP_PROMPT_MAX; BAD_FIELD for invalid UTF-8, with the offset. */
+enum hep_status prompt_check(const char *text, size_t size, struct hep_error *error);
+
 /* Parses size bytes of UTF-8. Unbalanced brackets are no error (docs/prompts.md says what they mean).
-   Errors: TOO_LARGE past HEP_PROMPT_MAX; BAD_FIELD for invalid UTF-8, with the offset, and for a weight that is not a
+   Errors: those of prompt_check; BAD_FIELD for a weight that is not a
    number, such as (cat:1.2.3); OUT_OF_RANGE for a weight that is not finite in f32; NO_MEMORY. Cost: pieces · depth of
    the brackets, under 20 ms for the worst 16 KiB. The caller clears the prompt. Source: parse_prompt_attention of
    stable-diffusion-webui 1.10. */

@@ -1,7 +1,7 @@
 /*
  * libFuzzer target of everything that reads a prompt or a tokenizer's files. The first byte chooses: a prompt through
- * parser, tokenizer and chunks, or damaged tokenizer files (four texts with 0xFF between them). Run in the project's
- * root.
+ * editing, parser, tokenizer and chunks, or damaged tokenizer files (four texts with 0xFF between them). Run in the
+ * project's root.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "instructors/conditioning/chunks.h"
+#include "instructors/conditioning/editing.h"
 #include "nn/text/tokenizer_files.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -22,11 +23,27 @@ static struct hep_tokenizer *open_tokenizer(const char *folder)
     return tokenizer;
 }
 
+/* What it says at each step is there, and no longer than the prompt. */
+static void fuzz_editing(const char *text, size_t size)
+{
+    enum { ALL = 7 };
+    struct prompt_schedule schedule = {0};
+    if (prompt_schedule_make(text, size, ALL, &schedule, NULL) != HEP_OK)
+        return;
+    hep_assert(schedule.count >= 1 && schedule.count <= ALL && schedule.variant_of[0] == 0);
+    for (int32_t step = 0; step < ALL; step++)
+        hep_assert(schedule.variant_of[step] >= 0 && (size_t)schedule.variant_of[step] < schedule.count);
+    for (size_t i = 0; i < schedule.count; i++)
+        hep_assert(schedule.variants[i].size <= size && schedule.variants[i].text[schedule.variants[i].size] == '\0');
+    prompt_schedule_clear(&schedule);
+}
+
 static void fuzz_prompt(const struct hep_tokenizer *tokenizer, const char *text, size_t size)
 {
     struct hep_error error = {0};
     struct prompt_chunks chunks = {0};
     const struct hep_tokenizer_info *info = hep_tokenizer_info(tokenizer);
+    fuzz_editing(text, size);
     if (prompt_chunks_make(tokenizer, text, size, &chunks, &error) != HEP_OK)
         return;
     hep_assert(chunks.count >= 1 && chunks.count <= HEP_CHUNKS_MAX);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "instructors/conditioning/chunks.h"
+#include "instructors/conditioning/editing.h"
 #include "instructors/conditioning/prompt.h"
 #include "nn/text/tokenizer_files.h"
 
@@ -210,6 +211,51 @@ START_TEST(prompts_parse_as_the_manual_says)
 }
 END_TEST
 
+/* Compares what a prompt says at 8 steps with a JSON list of [steps, text]. */
+static void check_said(json_t *text, json_t *want)
+{
+    enum { ALL = 8 };
+    struct prompt_schedule schedule = {0};
+    struct hep_error error = {0};
+    size_t i;
+    json_t *run;
+    json_int_t step = 0;
+    ck_assert_msg(prompt_schedule_make(json_string_value(text), json_string_length(text), ALL, &schedule, &error) ==
+                      HEP_OK,
+                  "%s: %s", json_string_value(text), error.message);
+    json_array_foreach(want, i, run)
+    {
+        json_int_t end = step + json_integer_value(json_array_get(run, 0));
+        for (; step < end && step < ALL; step++)
+            ck_assert_msg(strcmp(schedule.variants[schedule.variant_of[step]].text,
+                                 json_string_value(json_array_get(run, 1))) == 0,
+                          "%s: step %d says \"%s\"", json_string_value(text), (int)step,
+                          schedule.variants[schedule.variant_of[step]].text);
+    }
+    ck_assert_int_eq(step, ALL);
+    prompt_schedule_clear(&schedule);
+}
+
+START_TEST(prompts_change_as_the_manual_says)
+{
+    FILE *manual = fopen(HEP_SOURCE_DIR "/docs/prompts.md", "r");
+    ck_assert_ptr_nonnull(manual);
+    char line[2048];
+    size_t rows = 0;
+    while (fgets(line, sizeof line, manual)) {
+        if (strncmp(line, "[\"", 2) != 0)
+            continue;
+        json_t *row = json_loads(line, 0, NULL);
+        ck_assert_msg(row != NULL, "cannot read: %s", line);
+        check_said(json_array_get(row, 0), json_array_get(row, 1));
+        json_decref(row);
+        rows++;
+    }
+    fclose(manual);
+    ck_assert_uint_eq(rows, 37);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("tokenizer");
@@ -220,6 +266,7 @@ int main(void)
     tcase_add_test(goldens, special_tokens_are_found_as_transformers_finds_them);
     tcase_add_test(goldens, every_tokenizer_of_the_models_names_its_pad_token);
     tcase_add_test(goldens, prompts_parse_as_the_manual_says);
+    tcase_add_test(goldens, prompts_change_as_the_manual_says);
     suite_add_tcase(suite, goldens);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

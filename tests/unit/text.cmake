@@ -1,1 +1,2 @@
 hep_test(test_prompt SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_prompt.c LIBS hep_conditioning_text LABELS unit TIMEOUT 60)
+hep_test(test_editing SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_editing.c LIBS hep_conditioning_text LABELS unit TIMEOUT 60)

@@ -133,11 +133,11 @@ void prompt_chunks_clear(struct prompt_chunks *chunks)
     *chunks = (struct prompt_chunks){0};
 }
 
-size_t prompt_chunks_common(const struct prompt_chunks *const *prompts, size_t count)
+size_t prompt_chunks_common(const struct prompt_chunks *prompts, size_t count)
 {
     size_t most = 1;
     for (size_t i = 0; i < count; i++)
-        most = prompts[i]->count > most ? prompts[i]->count : most;
+        most = prompts[i].count > most ? prompts[i].count : most;
     return most;
 }
 

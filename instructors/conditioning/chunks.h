@@ -26,9 +26,8 @@ enum hep_status prompt_chunks_make(const struct hep_tokenizer *tokenizer, const 
                                    struct prompt_chunks *chunks, struct hep_error *error);
 void prompt_chunks_clear(struct prompt_chunks *chunks); /* zeroed chunks are accepted */
 
-/* How many chunks all these prompts take when they are padded to the longest (positive and negative, each tokenizer).
- */
-size_t prompt_chunks_common(const struct prompt_chunks *const *prompts, size_t count);
+/* How many chunks all these prompts take when they are padded to the longest. */
+size_t prompt_chunks_common(const struct prompt_chunks *prompts, size_t count);
 
 /* Writes the chunks, then empty ones (start, end, padding) up to `count`, which is at least chunks->count.
    ids: [count, 77] i32; weights: [count, 77] f32. The tokenizer is the one that made the chunks. */

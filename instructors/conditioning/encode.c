@@ -1,7 +1,7 @@
 /*
- * Encodes prompts with the text encoders of a model. Each chunk of 77 tokens is one call of the network, negative and
- * positive prompt side by side; weights are applied to each encoder's own states; SDXL's two encoders stand beside each
- * other in the last dimension.
+ * Encodes prompts with the text encoders of a model. Each chunk of 77 tokens is one call of the network, two variants
+ * side by side (negative and positive prompt, where neither changes); weights are applied to each encoder's own states;
+ * SDXL's two encoders stand beside each other in the last dimension.
  */
 #include "instructors/conditioning/encode.h"
 
@@ -55,34 +55,57 @@ static enum hep_status open_network(struct encoder *encoder, struct networks *ne
     return HEP_OK;
 }
 
+static enum hep_status name_prompt(enum hep_status status, const char *prompt, struct hep_error *error)
+{
+    if (status != HEP_OK && error && error->field[0] == '\0')
+        snprintf(error->field, sizeof error->field, "%s", prompt);
+    return status;
+}
+
+enum hep_status encoding_read(struct encoding *encoding, struct hep_str prompt, struct hep_str negative, int32_t steps,
+                              struct hep_error *error)
+{
+    HEP_TRY(name_prompt(prompt_schedule_make(prompt.data, prompt.length, steps, &encoding->positive, error), "prompt",
+                        error));
+    HEP_TRY(name_prompt(prompt_schedule_make(negative.data, negative.length, steps, &encoding->negative, error),
+                        "negative_prompt", error));
+    encoding->variants = encoding->negative.count + encoding->positive.count;
+    return HEP_OK;
+}
+
+static enum hep_status cut(const struct encoding *encoding, struct encoder *encoder, struct hep_error *error)
+{
+    encoder->variants = calloc(encoding->variants, sizeof *encoder->variants);
+    if (!encoder->variants)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu variants of a prompt", encoding->variants);
+    for (size_t i = 0; i < encoding->variants; i++) {
+        bool is_negative = i < encoding->negative.count;
+        const struct prompt_variant *variant =
+            is_negative ? &encoding->negative.variants[i] : &encoding->positive.variants[i - encoding->negative.count];
+        HEP_TRY(name_prompt(
+            prompt_chunks_make(encoder->tokenizer, variant->text, variant->size, &encoder->variants[i], error),
+            is_negative ? "negative_prompt" : "prompt", error));
+    }
+    return HEP_OK;
+}
+
 enum hep_status encoding_add(struct encoding *encoding, struct networks *networks, struct hep_instructor *self,
                              const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder,
-                             struct hep_str prompt, struct hep_str negative, struct hep_error *error)
+                             struct hep_error *error)
 {
-    hep_assert(encoding->count < ENCODERS_MAX);
+    hep_assert(encoding->count < ENCODERS_MAX && encoding->variants >= 2);
     struct encoder *encoder = &encoding->encoders[encoding->count++];
     HEP_TRY(tokenizer_from_bundle(tokenizer, &encoder->tokenizer, error));
     HEP_TRY(open_network(encoder, networks, self, text_encoder, error));
     if (hep_tokenizer_info(encoder->tokenizer)->ids > encoder->config->vocab_size)
         return hep_fail(error, HEP_E_BAD_MODEL, "the tokenizer has %d ids, the text encoder knows %d",
                         hep_tokenizer_info(encoder->tokenizer)->ids, encoder->config->vocab_size);
-    enum hep_status status =
-        prompt_chunks_make(encoder->tokenizer, prompt.data, prompt.length, &encoder->positive, error);
-    if (status != HEP_OK) {
-        if (error)
-            snprintf(error->field, sizeof error->field, "prompt");
-        return status;
-    }
-    status = prompt_chunks_make(encoder->tokenizer, negative.data, negative.length, &encoder->negative, error);
-    if (status != HEP_OK && error)
-        snprintf(error->field, sizeof error->field, "negative_prompt");
-    return status;
+    return cut(encoding, encoder, error);
 }
 
 enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool empty_negative, struct hep_error *error)
 {
-    const struct prompt_chunks *all[2 * ENCODERS_MAX];
-    size_t used = 0;
+    encoding->chunks = 1;
     encoding->clip_skip = clip_skip;
     encoding->context_dim = 0;
     encoding->pooled_dim = 1;
@@ -92,11 +115,10 @@ enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool emp
             return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "clip_skip",
                                   "clip_skip is %d, the text encoder has %d layers", clip_skip,
                                   encoder->config->num_hidden_layers);
-        all[used++] = &encoder->negative;
-        all[used++] = &encoder->positive;
+        size_t chunks = prompt_chunks_common(encoder->variants, encoding->variants);
+        encoding->chunks = chunks > encoding->chunks ? chunks : encoding->chunks;
         encoding->context_dim += encoder->config->hidden_size;
     }
-    encoding->chunks = prompt_chunks_common(all, used);
     if (encoding->count == 2) {
         encoding->pooled_dim = encoding->encoders[1].config->projection_dim;
         encoding->zero_negative = empty_negative;
@@ -132,6 +154,12 @@ static struct build_context shape_of(const struct encoding *encoding, int index,
     return context;
 }
 
+/* Runs of the network for each chunk. */
+static size_t pairs_of(const struct encoding *encoding)
+{
+    return (encoding->variants + 1) / 2;
+}
+
 enum hep_status encoding_cost(struct encoding *encoding, double *flops, uint64_t *bytes, struct hep_error *error)
 {
     *flops = 0;
@@ -141,13 +169,13 @@ enum hep_status encoding_cost(struct encoding *encoding, double *flops, uint64_t
         struct build_context context = shape_of(encoding, i, key);
         struct hep_network_cost cost;
         HEP_TRY(hep_network_cost(encoding->encoders[i].network, key, build, &context, &cost, error));
-        *flops += cost.flops * (double)encoding->chunks;
+        *flops += cost.flops * (double)(encoding->chunks * pairs_of(encoding));
         *bytes += cost.peak_bytes;
     }
     return HEP_OK;
 }
 
-/* The memory of one encoder's run: ids and weights of both prompts, states of one chunk and of all. */
+/* The memory of one encoder's run: ids and weights of two variants, their states of one chunk and of all. */
 struct scratch {
     int32_t *ids;   /* [2][chunks, 77]         */
     float *weights; /* [2][chunks, 77]         */
@@ -183,74 +211,110 @@ static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size
     return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu chunks of a prompt", chunks);
 }
 
-static enum hep_status run_chunk(struct hep_call *call, struct hep_plan *plan, struct scratch *scratch, size_t chunk,
-                                 size_t chunks, size_t width, bool pools, size_t pooled_dim, struct hep_error *error)
+/* One encoder at work on two variants; `first` alone where it is the last one. */
+struct encoder_run {
+    struct encoding *encoding;
+    struct encoder *encoder;
+    struct hep_plan *plan;
+    struct scratch scratch;
+    size_t column; /* of the conditioning, where this encoder's states begin */
+    bool pools;
+    size_t first;
+};
+
+static enum hep_status run_chunk(struct encoder_run *run, size_t chunk, struct hep_error *error)
 {
-    struct network_step step = {call, (int32_t)chunk, (int32_t)chunks, "encode_prompt"};
+    struct scratch *scratch = &run->scratch;
+    size_t chunks = run->encoding->chunks, width = (size_t)run->encoder->config->hidden_size;
+    struct network_step step = {run->encoding->call, (int32_t)(run->first / 2 * chunks + chunk),
+                                (int32_t)(pairs_of(run->encoding) * chunks), "encode_prompt"};
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->pair + row * CHUNK_LENGTH, scratch->ids + (row * chunks + chunk) * CHUNK_LENGTH,
                CHUNK_LENGTH * sizeof(int32_t));
     struct hep_argument input = {"input_ids", {scratch->pair, HEP_I32, HEP_SHAPE(2, CHUNK_LENGTH)}};
-    struct hep_argument outputs[] = {{"context", {scratch->chunk, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}},
-                                     {"text_embeds", {scratch->pooled, HEP_F32, HEP_SHAPE(2, (int64_t)pooled_dim)}}};
-    HEP_TRY(networks_run(call ? &step : NULL, plan, &input, 1, outputs, pools ? 2 : 1, error));
+    struct hep_argument outputs[] = {
+        {"context", {scratch->chunk, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}},
+        {"text_embeds", {scratch->pooled, HEP_F32, HEP_SHAPE(2, run->encoding->pooled_dim)}}};
+    HEP_TRY(networks_run(step.call ? &step : NULL, run->plan, &input, 1, outputs, run->pools ? 2 : 1, error));
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->hidden + (row * chunks + chunk) * CHUNK_LENGTH * width,
                scratch->chunk + row * CHUNK_LENGTH * width, CHUNK_LENGTH * width * sizeof(float));
     return HEP_OK;
 }
 
-/* Copies an encoder's states into its columns of the conditioning. */
-static void place(const struct scratch *scratch, size_t tokens, size_t width, size_t column, size_t context_dim,
-                  float *conditioning)
+/* Copies a variant's states into its encoder's columns of the conditioning. */
+static void place(const struct encoder_run *run, size_t row, float *conditioning)
 {
-    for (size_t token = 0; token < 2 * tokens; token++)
-        memcpy(conditioning + token * context_dim + column, scratch->hidden + token * width, width * sizeof(float));
+    size_t tokens = run->encoding->chunks * CHUNK_LENGTH, width = (size_t)run->encoder->config->hidden_size,
+           context_dim = (size_t)run->encoding->context_dim, variant = run->first + row;
+    for (size_t token = 0; token < tokens; token++)
+        memcpy(conditioning + (variant * tokens + token) * context_dim + run->column,
+               run->scratch.hidden + (row * tokens + token) * width, width * sizeof(float));
+}
+
+static enum hep_status run_pair(struct encoder_run *run, float *conditioning, float *pooled, struct hep_error *error)
+{
+    struct scratch *scratch = &run->scratch;
+    const struct encoding *encoding = run->encoding;
+    size_t tokens = encoding->chunks * CHUNK_LENGTH, width = (size_t)run->encoder->config->hidden_size;
+    size_t pooled_dim = (size_t)encoding->pooled_dim, rows = run->first + 1 < encoding->variants ? 2 : 1;
+    for (size_t row = 0; row < 2; row++) /* the last one, if it is alone, is there twice */
+        prompt_chunks_write(&run->encoder->variants[run->first + (row < rows ? row : 0)], run->encoder->tokenizer,
+                            encoding->chunks, scratch->ids + row * tokens, scratch->weights + row * tokens);
+    for (size_t chunk = 0; chunk < encoding->chunks; chunk++) {
+        HEP_TRY(run_chunk(run, chunk, error));
+        if (run->pools && chunk == 0)
+            memcpy(pooled + run->first * pooled_dim, scratch->pooled, rows * pooled_dim * sizeof(float));
+    }
+    for (size_t row = 0; row < rows; row++) {
+        HEP_TRY(conditioning_apply_weights(scratch->hidden + row * tokens * width, scratch->weights + row * tokens,
+                                           encoding->chunks, width, error));
+        place(run, row, conditioning);
+    }
+    return HEP_OK;
 }
 
 static enum hep_status run_encoder(struct encoding *encoding, int index, size_t column, float *conditioning,
                                    float *pooled, struct hep_error *error)
 {
-    struct encoder *encoder = &encoding->encoders[index];
-    size_t width = (size_t)encoder->config->hidden_size, chunks = encoding->chunks, tokens = chunks * CHUNK_LENGTH;
-    bool pools = encoding->count == 2 && index == 1;
-    size_t pooled_dim = (size_t)encoding->pooled_dim;
-    struct scratch scratch;
-    struct hep_plan *plan;
+    struct encoder_run run = {.encoding = encoding,
+                              .encoder = &encoding->encoders[index],
+                              .column = column,
+                              .pools = encoding->count == 2 && index == 1};
     char key[64];
     struct build_context context = shape_of(encoding, index, key);
-    HEP_TRY(hep_network_ready(encoder->network, key, build, &context, &plan, error));
-    HEP_TRY(scratch_init(&scratch, chunks, width, pooled_dim, error));
-    prompt_chunks_write(&encoder->negative, encoder->tokenizer, chunks, scratch.ids, scratch.weights);
-    prompt_chunks_write(&encoder->positive, encoder->tokenizer, chunks, scratch.ids + tokens, scratch.weights + tokens);
+    HEP_TRY(hep_network_ready(run.encoder->network, key, build, &context, &run.plan, error));
+    HEP_TRY(scratch_init(&run.scratch, encoding->chunks, (size_t)run.encoder->config->hidden_size,
+                         (size_t)encoding->pooled_dim, error));
     enum hep_status status = HEP_OK;
-    for (size_t chunk = 0; chunk < chunks && status == HEP_OK; chunk++) {
-        status = run_chunk(encoding->call, plan, &scratch, chunk, chunks, width, pools, pooled_dim, error);
-        if (status == HEP_OK && pools && chunk == 0)
-            memcpy(pooled, scratch.pooled, 2 * pooled_dim * sizeof(float));
-    }
-    for (size_t row = 0; row < 2 && status == HEP_OK; row++)
-        status = conditioning_apply_weights(scratch.hidden + row * tokens * width, scratch.weights + row * tokens,
-                                            chunks, width, error);
-    if (status == HEP_OK)
-        place(&scratch, tokens, width, column, (size_t)encoding->context_dim, conditioning);
-    scratch_clear(&scratch);
+    for (; status == HEP_OK && run.first < encoding->variants; run.first += 2)
+        status = run_pair(&run, conditioning, pooled, error);
+    scratch_clear(&run.scratch);
     return status;
 }
 
 enum hep_status encoding_run(struct encoding *encoding, float *conditioning, float *pooled, struct hep_error *error)
 {
-    size_t column = 0, row_floats = encoding->chunks * CHUNK_LENGTH * (size_t)encoding->context_dim;
-    memset(pooled, 0, 2 * (size_t)encoding->pooled_dim * sizeof(float));
+    size_t column = 0, variant_floats = encoding->chunks * CHUNK_LENGTH * (size_t)encoding->context_dim;
+    memset(pooled, 0, encoding->variants * (size_t)encoding->pooled_dim * sizeof(float));
     for (int i = 0; i < encoding->count; i++) {
         HEP_TRY(run_encoder(encoding, i, column, conditioning, pooled, error));
         column += (size_t)encoding->encoders[i].config->hidden_size;
     }
-    if (encoding->zero_negative) {
-        memset(conditioning, 0, row_floats * sizeof(float));
+    if (encoding->zero_negative) { /* an empty prompt has one variant */
+        memset(conditioning, 0, variant_floats * sizeof(float));
         memset(pooled, 0, (size_t)encoding->pooled_dim * sizeof(float));
     }
     return HEP_OK;
+}
+
+void encoding_schedule(const struct encoding *encoding, int32_t *schedule)
+{
+    int32_t steps = encoding->negative.steps;
+    for (int32_t i = 0; i < steps; i++) {
+        schedule[i] = encoding->negative.variant_of[i];
+        schedule[steps + i] = (int32_t)encoding->negative.count + encoding->positive.variant_of[i];
+    }
 }
 
 void encoding_clear(struct encoding *encoding)
@@ -258,8 +322,11 @@ void encoding_clear(struct encoding *encoding)
     for (int i = 0; i < encoding->count; i++) {
         struct encoder *encoder = &encoding->encoders[i];
         hep_tokenizer_destroy(encoder->tokenizer);
-        prompt_chunks_clear(&encoder->negative);
-        prompt_chunks_clear(&encoder->positive);
+        for (size_t v = 0; encoder->variants && v < encoding->variants; v++)
+            prompt_chunks_clear(&encoder->variants[v]);
+        free(encoder->variants);
     }
+    prompt_schedule_clear(&encoding->negative);
+    prompt_schedule_clear(&encoding->positive);
     memset(encoding, 0, sizeof *encoding);
 }

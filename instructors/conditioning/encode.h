@@ -1,26 +1,29 @@
 /*
- * Prompts to conditioning: tokenizer and text encoder of a loaded model, once or (SDXL) twice, for the negative and the
- * positive prompt together. Worker thread only.
+ * Prompts to conditioning: tokenizer and text encoder of a loaded model, once or (SDXL) twice, for everything that the
+ * negative and the positive prompt say while an image is made. Worker thread only.
  */
 #ifndef HEP_INSTRUCTORS_CONDITIONING_ENCODE_H
 #define HEP_INSTRUCTORS_CONDITIONING_ENCODE_H
 
 #include "instructors/conditioning/chunks.h"
+#include "instructors/conditioning/editing.h"
 #include "instructors/skeleton/networks.h"
 #include "nn/models/clip.h"
 
 enum { ENCODERS_MAX = 2 };
 
-/* One tokenizer with its text encoder, and both prompts cut for it. Zero-initialised; encoder_clear frees. */
+/* One tokenizer with its text encoder, and all variants of both prompts cut for it. */
 struct encoder {
     struct hep_tokenizer *tokenizer;
     struct hep_network *network;
     const struct hep_clip_config *config; /* kept with the network            */
-    struct prompt_chunks negative, positive;
+    struct prompt_chunks *variants;       /* [encoding->variants], owned      */
 };
 
-/* The whole job. */
+/* The whole job. Zero-initialised; encoding_clear frees. */
 struct encoding {
+    struct prompt_schedule negative, positive;
+    size_t variants; /* of both: the negative prompt's, then the positive's                      */
     struct encoder encoders[ENCODERS_MAX];
     int count;             /* encoders: 1, or 2 for SDXL                                         */
     size_t chunks;         /* of 77 tokens, the same for both prompts and all encoders           */
@@ -31,17 +34,23 @@ struct encoding {
     struct hep_call *call; /* ends encoding_run, and is told of its progress; NULL: nobody     */
 };
 
+/* What both prompts say at each of `steps` steps (0: not known): errors of prompt_schedule_make, and which prompt. */
+enum hep_status encoding_read(struct encoding *encoding, struct hep_str prompt, struct hep_str negative, int32_t steps,
+                              struct hep_error *error);
 /* Opens encoder number encoding->count from the published tokenizer files and weights and adds it; cuts both prompts.
  */
 enum hep_status encoding_add(struct encoding *encoding, struct networks *networks, struct hep_instructor *self,
                              const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder,
-                             struct hep_str prompt, struct hep_str negative, struct hep_error *error);
+                             struct hep_error *error);
 /* After the last encoding_add: chunk count and widths. clip_skip: 1 … layers. OUT_OF_RANGE. */
 enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool empty_negative, struct hep_error *error);
 /* FLOPs of encoding_run and the bytes of activations it needs. */
 enum hep_status encoding_cost(struct encoding *encoding, double *flops, uint64_t *bytes, struct hep_error *error);
-/* conditioning: [2, chunks · 77, context_dim] f32; pooled: [2, pooled_dim] f32; row 0 negative, row 1 positive. */
+/* conditioning: [variants, chunks · 77, context_dim] f32; pooled: [variants, pooled_dim] f32. A prompt that does not
+   change is the same bytes however many variants stand beside it. */
 enum hep_status encoding_run(struct encoding *encoding, float *conditioning, float *pooled, struct hep_error *error);
+/* schedule: [2, steps] i32: the variant that each step takes, row 0 negative, row 1 positive. */
+void encoding_schedule(const struct encoding *encoding, int32_t *schedule);
 void encoding_clear(struct encoding *encoding);
 
 /* A tokenizer from the bundle that heptad-model published. */

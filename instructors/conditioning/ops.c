@@ -20,6 +20,7 @@ enum { CLIP_SKIP_MAX = 32 };
 struct tokenize_request {
     struct hep_str text;
     struct hep_tensor_ref tokenizer;
+    int32_t num_inference_steps, step;
 };
 struct tokenize_reply {
     json_t *ids, *weights;
@@ -27,11 +28,11 @@ struct tokenize_reply {
 };
 struct encode_request {
     struct hep_str prompt, negative_prompt;
-    int32_t clip_skip;
-    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, conditioning, pooled;
+    int32_t clip_skip, num_inference_steps;
+    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, conditioning, pooled, schedule;
 };
 struct encode_reply {
-    int32_t chunks, tokens;
+    int32_t chunks, tokens, variants;
 };
 struct info_reply {
     int32_t tokens_per_chunk, chunks_max, clip_skip_max, encoders_max;
@@ -44,6 +45,9 @@ static const struct hep_field tokenize_fields[] = {
               .help = "a prompt, weights and BREAK included"),
     HEP_FIELD(REF, tokenize_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "files from model.load"),
+    HEP_FIELD(I32, tokenize_request, num_inference_steps, OPTIONAL, .max = HEP_STEPS_MAX,
+              .help = "of the image, for a prompt that changes with the steps"),
+    HEP_FIELD(I32, tokenize_request, step, OPTIONAL, .max = HEP_STEPS_MAX - 1, .help = "whose prompt it is, from 0"),
 };
 static const struct hep_field tokenize_reply_fields[] = {
     HEP_FIELD(I32, tokenize_reply, chunks, REQUIRED, .help = "chunks of 77 tokens"),
@@ -55,6 +59,8 @@ static const struct hep_field encode_fields[] = {
     HEP_FIELD(STR, encode_request, negative_prompt, OPTIONAL, .max = HEP_PROMPT_MAX, .help = "what to avoid"),
     HEP_FIELD(I32, encode_request, clip_skip, DEFAULTED, .fallback = 1, .min = 1, .max = CLIP_SKIP_MAX,
               .help = "layer of the text encoder from the end: 1 is the last, as web UIs count"),
+    HEP_FIELD(I32, encode_request, num_inference_steps, OPTIONAL, .max = HEP_STEPS_MAX,
+              .help = "of the image, as scheduler.plan is asked: for prompts that change with the steps"),
     HEP_FIELD(REF, encode_request, text_encoder, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load"),
     HEP_FIELD(REF, encode_request, text_encoder_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
@@ -64,13 +70,16 @@ static const struct hep_field encode_fields[] = {
     HEP_FIELD(REF, encode_request, tokenizer_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "SDXL's second tokenizer"),
     HEP_FIELD(REF, encode_request, conditioning, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 3,
-              .help = "out: [2, tokens, width]; 0 is the negative prompt, 1 the positive"),
+              .help = "out: [variants, tokens, width]; the negative prompt's, then the positive's, each at least one"),
     HEP_FIELD(REF, encode_request, pooled, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 2,
-              .help = "out: [2, width] of SDXL's pooled embedding; [2, 1] zeros for others"),
+              .help = "out: [variants, width] of SDXL's pooled embedding; [variants, 1] zeros for others"),
+    HEP_FIELD(REF, encode_request, schedule, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_I32, .rank = 2,
+              .help = "out: [2, num_inference_steps], the variant of each step; 0 negative, 1 positive"),
 };
 static const struct hep_field encode_reply_fields[] = {
     HEP_FIELD(I32, encode_reply, chunks, REQUIRED, .help = "chunks of 77 tokens"),
     HEP_FIELD(I32, encode_reply, tokens, REQUIRED, .help = "77 times the chunks"),
+    HEP_FIELD(I32, encode_reply, variants, REQUIRED, .help = "different things that both prompts say, at least two"),
 };
 
 static const struct hep_field info_reply_fields[] = {
@@ -91,7 +100,10 @@ static const struct {
               {"[word]", "weight divided by 1.1"},
               {"(word:1.3)", "weight times 1.3"},
               {"\\( \\) \\[ \\] \\\\", "the character itself"},
-              {"BREAK", "the rest starts in the next chunk"}};
+              {"BREAK", "the rest starts in the next chunk"},
+              {"[a:b:0.4]", "a for 40 % of the steps, then b; [b:0.4] is nothing before, [a::0.4] nothing then"},
+              {"[a:b:12]", "b after step 12"},
+              {"[a|b]", "a and b in turn, step by step"}};
 
 static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
@@ -111,6 +123,21 @@ static enum hep_status info(struct hep_call *call, const void *request, void *re
     return HEP_OK;
 }
 
+/* The chunks of what a prompt says at the request's step. */
+static enum hep_status cut_at_step(const struct hep_tokenizer *tokenizer, const struct tokenize_request *request,
+                                   struct prompt_chunks *chunks, struct hep_error *error)
+{
+    struct prompt_schedule schedule = {0};
+    int32_t steps = request->num_inference_steps;
+    if (request->step >= (steps > 0 ? steps : 1))
+        return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "step", "step %d of %d, counted from 0", request->step, steps);
+    HEP_TRY(prompt_schedule_make(request->text.data, request->text.length, steps, &schedule, error));
+    const struct prompt_variant *said = &schedule.variants[schedule.variant_of[request->step]];
+    enum hep_status status = prompt_chunks_make(tokenizer, said->text, said->size, chunks, error);
+    prompt_schedule_clear(&schedule);
+    return status;
+}
+
 static enum hep_status tokenize(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
 {
     const struct tokenize_request *request = request_;
@@ -120,7 +147,7 @@ static enum hep_status tokenize(struct hep_call *call, const void *request_, voi
     struct prompt_chunks chunks = {0};
     HEP_TRY(networks_check_ref(&request->tokenizer, error));
     HEP_TRY(tokenizer_from_bundle(&bundle, &tokenizer, error));
-    enum hep_status status = prompt_chunks_make(tokenizer, request->text.data, request->text.length, &chunks, error);
+    enum hep_status status = cut_at_step(tokenizer, request, &chunks, error);
     if (status == HEP_OK) {
         reply->chunks = (int32_t)chunks.count;
         reply->ids = json_array();
@@ -141,8 +168,7 @@ static enum hep_status tokenize(struct hep_call *call, const void *request_, voi
 }
 
 /* Adds one encoder with its tokenizer, both of which measuring needs in place as well. */
-static enum hep_status add_encoder(struct hep_call *call, const struct encode_request *request,
-                                   const struct hep_tensor_ref *tokenizer_ref,
+static enum hep_status add_encoder(struct hep_call *call, const struct hep_tensor_ref *tokenizer_ref,
                                    const struct hep_tensor_ref *text_encoder, struct encoding *encoding,
                                    struct hep_error *error)
 {
@@ -150,18 +176,18 @@ static enum hep_status add_encoder(struct hep_call *call, const struct encode_re
     struct conditioning_state *state = hep_instructor_state(self);
     HEP_TRY(networks_check_ref(tokenizer_ref, error));
     struct hep_tensor tokenizer = hep_call_map(call, tokenizer_ref);
-    return encoding_add(encoding, &state->networks, self, &tokenizer, text_encoder, request->prompt,
-                        request->negative_prompt, error);
+    return encoding_add(encoding, &state->networks, self, &tokenizer, text_encoder, error);
 }
 
 static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request,
                                      struct encoding *encoding, struct hep_error *error)
 {
-    HEP_TRY(add_encoder(call, request, &request->tokenizer, &request->text_encoder, encoding, error));
+    HEP_TRY(encoding_read(encoding, request->prompt, request->negative_prompt, request->num_inference_steps, error));
+    HEP_TRY(add_encoder(call, &request->tokenizer, &request->text_encoder, encoding, error));
     if (hep_ref_is_placed(&request->text_encoder_2)) {
         if (!hep_ref_is_placed(&request->tokenizer_2))
             return hep_fail_field(error, HEP_E_MISSING_FIELD, "tokenizer_2", "text_encoder_2 comes with a tokenizer_2");
-        HEP_TRY(add_encoder(call, request, &request->tokenizer_2, &request->text_encoder_2, encoding, error));
+        HEP_TRY(add_encoder(call, &request->tokenizer_2, &request->text_encoder_2, encoding, error));
     }
     return encoding_plan(encoding, request->clip_skip, request->negative_prompt.length == 0, error);
 }
@@ -174,18 +200,32 @@ static void close_encoding(struct hep_call *call, struct encoding *encoding)
     networks_show(&state->networks, &state->view);
 }
 
-static enum hep_status measure_encode(struct hep_call *call, const void *request, struct hep_output_plan *plan,
+struct output_shapes {
+    struct hep_shape conditioning, pooled, schedule;
+};
+
+static struct output_shapes shapes_of(const struct encoding *encoding)
+{
+    int64_t variants = (int64_t)encoding->variants;
+    return (struct output_shapes){HEP_SHAPE(variants, (int64_t)encoding->chunks * CHUNK_LENGTH, encoding->context_dim),
+                                  HEP_SHAPE(variants, encoding->pooled_dim), HEP_SHAPE(2, encoding->positive.steps)};
+}
+
+static enum hep_status measure_encode(struct hep_call *call, const void *request_, struct hep_output_plan *plan,
                                       struct hep_error *error)
 {
+    const struct encode_request *request = request_;
     struct encoding encoding = {0};
     enum hep_status status = open_encoding(call, request, &encoding, error);
     if (status == HEP_OK)
         status = encoding_cost(&encoding, &plan->flops, &plan->memory_bytes, error);
     if (status == HEP_OK) {
-        plan->unit_flops = plan->flops / (double)encoding.chunks;
-        hep_output_add(plan, "conditioning", HEP_F32,
-                       HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim));
-        hep_output_add(plan, "pooled", HEP_F32, HEP_SHAPE(2, encoding.pooled_dim));
+        struct output_shapes shapes = shapes_of(&encoding);
+        plan->unit_flops = plan->flops / (double)encoding.chunks / (double)((encoding.variants + 1) / 2);
+        hep_output_add(plan, "conditioning", HEP_F32, shapes.conditioning);
+        hep_output_add(plan, "pooled", HEP_F32, shapes.pooled);
+        if (request->num_inference_steps > 0)
+            hep_output_add(plan, "schedule", HEP_I32, shapes.schedule);
     }
     close_encoding(call, &encoding);
     return status;
@@ -201,25 +241,45 @@ static enum hep_status check_output(const char *field, const struct hep_tensor *
                           hep_shape_text(&tensor->shape, has, sizeof has), hep_shape_text(wanted, wants, sizeof wants));
 }
 
+/* Without schedule nobody would know when to take which variant; without steps nobody knows the schedule. */
+static enum hep_status check_outputs(const struct encode_request *request, const struct encoding *encoding,
+                                     const struct hep_tensor *conditioning, const struct hep_tensor *pooled,
+                                     const struct hep_tensor *schedule, struct hep_error *error)
+{
+    struct output_shapes shapes = shapes_of(encoding);
+    HEP_TRY(check_output("conditioning", conditioning, &shapes.conditioning, error));
+    HEP_TRY(check_output("pooled", pooled, &shapes.pooled, error));
+    if (!hep_ref_is_placed(&request->schedule))
+        return encoding->variants == 2
+                   ? HEP_OK
+                   : hep_fail_field(error, HEP_E_MISSING_FIELD, "schedule", "prompts that change need a schedule");
+    if (request->num_inference_steps == 0)
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, "num_inference_steps",
+                              "a schedule comes with num_inference_steps");
+    return check_output("schedule", schedule, &shapes.schedule, error);
+}
+
 static enum hep_status encode_prompt(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
 {
     const struct encode_request *request = request_;
     struct encode_reply *reply = reply_;
     struct hep_tensor conditioning = hep_call_map(call, &request->conditioning),
-                      pooled = hep_call_map(call, &request->pooled);
+                      pooled = hep_call_map(call, &request->pooled), schedule = {0};
     struct encoding encoding = {.call = call};
+    if (hep_ref_is_placed(&request->schedule))
+        schedule = hep_call_map(call, &request->schedule);
     enum hep_status status = open_encoding(call, request, &encoding, error);
     if (status == HEP_OK)
-        status = check_output("conditioning", &conditioning,
-                              &HEP_SHAPE(2, (int64_t)encoding.chunks * CHUNK_LENGTH, encoding.context_dim), error);
-    if (status == HEP_OK)
-        status = check_output("pooled", &pooled, &HEP_SHAPE(2, encoding.pooled_dim), error);
+        status = check_outputs(request, &encoding, &conditioning, &pooled, &schedule, error);
     HEP_CRASH_POINT("conditioning.before_write");
     if (status == HEP_OK)
         status = encoding_run(&encoding, conditioning.data, pooled.data, error);
+    if (status == HEP_OK && schedule.data)
+        encoding_schedule(&encoding, schedule.data);
     HEP_CRASH_POINT("conditioning.after_write");
     reply->chunks = (int32_t)encoding.chunks;
     reply->tokens = reply->chunks * CHUNK_LENGTH;
+    reply->variants = (int32_t)encoding.variants;
     close_encoding(call, &encoding);
     return status;
 }

@@ -353,12 +353,11 @@ END_TEST
 
 START_TEST(prompts_are_padded_to_the_same_number_of_chunks)
 {
-    struct prompt_chunks positive = chunks_of(sd2, "cat BREAK cat BREAK cat"), negative = chunks_of(sd2, "(cat:2)");
-    const struct prompt_chunks *both[] = {&negative, &positive};
+    struct prompt_chunks both[] = {chunks_of(sd2, "(cat:2)"), chunks_of(sd2, "cat BREAK cat BREAK cat")};
     ck_assert_uint_eq(prompt_chunks_common(both, 2), 3);
     int32_t ids[3 * CHUNK_LENGTH];
     float weights[3 * CHUNK_LENGTH];
-    prompt_chunks_write(&negative, sd2, 3, ids, weights);
+    prompt_chunks_write(&both[0], sd2, 3, ids, weights);
     const int32_t head[] = {START, CAT, END, 0}, empty[] = {START, END, 0, 0};
     ck_assert_mem_eq(ids, head, sizeof head);
     ck_assert_mem_eq(ids + CHUNK_LENGTH, empty, sizeof empty);
@@ -366,8 +365,8 @@ START_TEST(prompts_are_padded_to_the_same_number_of_chunks)
     ck_assert_int_eq(ids[3 * CHUNK_LENGTH - 1], 0);
     for (size_t k = 0; k < 3 * CHUNK_LENGTH; k++)
         ck_assert_float_eq(weights[k], k == 1 ? 2.0f : 1.0f);
-    prompt_chunks_clear(&positive);
-    prompt_chunks_clear(&negative);
+    prompt_chunks_clear(&both[0]);
+    prompt_chunks_clear(&both[1]);
 }
 END_TEST
 

@@ -8,6 +8,7 @@
 
 #include "instructors/inference/controlnet.h"
 #include "instructors/inference/source.h"
+#include "instructors/inference/text.h"
 #include "nn/models/unet.h"
 
 #include <stdatomic.h>
@@ -16,13 +17,15 @@ enum { ROWS_TOGETHER_MAX = 16, TOKENS_MAX = 77 * 256 };
 
 struct generate_request {
     struct hep_tensor_ref unet, conditioning, pooled, plan, state, latents;
-    double guidance_scale;
-    uint64_t seed;
+    double guidance_scale, guidance_rescale;
+    uint64_t seed, subseed;
+    double subseed_strength;
     double memory_threshold;
     struct hep_str rng, fingerprint;
     int32_t width, height, vae_scale_factor, count, priority, rows_max;
     struct source_request source;
     struct controlnet_request controls[CONTROLS_MAX];
+    struct text_request text;
 };
 struct generate_reply {
     int32_t rows, evaluations, resumed_from, redone_rows;
@@ -41,6 +44,7 @@ struct job {
     struct hep_slots slots;
     struct source source; /* what its rows begin from                                */
     struct controls controls;
+    struct text text; /* what they are told                                      */
     int32_t priority;
     int32_t rows_max;         /* company of its rows, itself included                   */
     double memory_threshold;  /* share of the free memory that a step with it may take  */

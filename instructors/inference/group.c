@@ -7,7 +7,6 @@
 #include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/log.h"
-#include "nn/cpu/kernels.h"
 
 #include <math.h>
 #include <omp.h>
@@ -158,7 +157,7 @@ static struct group_layout layout_of(const struct row_shape *shape, const struct
     layout.pooled = group_place(&at, samples * (size_t)shape->pooled_dim);
     layout.time_ids = group_place(&at, samples * 6);
     layout.out = group_place(&at, samples * elements);
-    layout.noise = group_place(&at, elements);
+    layout.noise = group_place(&at, 2 * elements);
     layout.scratch = group_place(&at, rows * HEP_PLAN_VECTORS_MAX * elements);
     controls_place(controls, shape, rows, samples, &at, &layout.control);
     layout.total = at;
@@ -194,11 +193,8 @@ static void put_sample(float *space, const struct group_layout *layout, const st
     row_input(row, state, space + layout->sample + sample * input);
     row_input_extra(row, space + layout->sample + sample * input + elements);
     space[layout->timestep + sample] = row->plan->timesteps[row->evaluation];
-    memcpy(space + layout->context + sample * context, positive ? row->positive : row->negative,
-           context * sizeof(float));
-    memcpy(space + layout->pooled + sample * pooled, positive ? row->pooled_positive : row->pooled_negative,
-           pooled * sizeof(float));
-    memcpy(space + layout->time_ids + sample * 6, row->time_ids, 6 * sizeof(float));
+    row_told(row, positive, space + layout->context + sample * context, space + layout->pooled + sample * pooled,
+             space + layout->time_ids + sample * 6);
 }
 
 void group_report(const struct group *group)
@@ -294,11 +290,7 @@ static void commit_row(struct row *row, struct job *job, const float *state, flo
 {
     size_t elements = (size_t)row_elements(row);
     if (row_is_guided(row))
-        hep_kernels()->guidance[HEP_F32].run(&(struct hep_guidance_args){.count = (int64_t)elements,
-                                                                         .uncond = model,
-                                                                         .cond = model + elements,
-                                                                         .guidance = (float)row->guidance_scale,
-                                                                         .out = model});
+        row_guide(row, model, model + elements);
     if (!all_finite(model, elements)) {
         hep_fail(&job->failure, HEP_E_OUT_OF_RANGE,
                  "image %u: the UNet gave a value that is not finite in evaluation %d of %d", row->index,

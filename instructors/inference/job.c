@@ -161,22 +161,12 @@ enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t wid
 enum hep_status generate_shape(const struct generate_request *request, const struct hep_unet_config *config,
                                struct row_shape *shape, struct hep_error *error)
 {
-    const struct hep_shape *conditioning = &request->conditioning.shape, *pooled = &request->pooled.shape;
-    char has[96];
     struct row_shape made;
     int32_t width, height;
     HEP_TRY(source_size(request, &width, &height, error));
-    HEP_TRY(row_shape_make(config, width, height, request->vae_scale_factor, conditioning->dims[1], &made, error));
-    if (conditioning->dims[0] != 2 || made.tokens < 1 || made.tokens > TOKENS_MAX ||
-        conditioning->dims[2] != made.context_dim)
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "conditioning",
-                              "conditioning is %s, the UNet takes [2, 1 … %d, %" PRId64 "]",
-                              hep_shape_text(conditioning, has, sizeof has), TOKENS_MAX, made.context_dim);
-    if (pooled->dims[0] != 2 || pooled->dims[1] < 1 ||
-        (hep_unet_text_embeds_width(config) > 0 && pooled->dims[1] != made.pooled_dim))
-        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "pooled",
-                              "the pooled embedding is %s, the UNet takes [2, %" PRId64 "]",
-                              hep_shape_text(pooled, has, sizeof has), made.pooled_dim);
+    HEP_TRY(row_shape_make(config, width, height, request->vae_scale_factor, request->conditioning.shape.dims[1], &made,
+                           error));
+    HEP_TRY(text_check(request, config, &made, error));
     HEP_TRY(source_check(&request->source, request->count, &made, error));
     *shape = made;
     return HEP_OK;
@@ -206,29 +196,27 @@ uint32_t job_crc(const struct hep_tensor *tensor)
 
 /* What a committed step depends on beside the session: another value of any of it makes saved steps worthless. */
 static void fingerprint_of(const struct job *job, const struct hep_network *network, const struct hep_tensor *plan,
-                           const struct hep_tensor *conditioning, const struct hep_tensor *pooled,
                            const struct control_networks *controls, uint8_t digest[HEP_FINGERPRINT_BYTES])
 {
     const struct generate_request *request = job->request;
     char text[FINGERPRINT_TEXT_MAX], steered[CONTROLS_TEXT_MAX];
     int length = snprintf(text, sizeof text,
-                          "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x conditioning=%08x pooled=%08x "
-                          "guidance=%.17g seed=%" PRIu64 " rng=%.16s size=%dx%d rows=%d source=%08x%s",
+                          "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x text=%08x guidance=%.17g,%.17g "
+                          "seed=%" PRIu64 " subseed=%" PRIu64 ",%.17g rng=%.16s size=%dx%d rows=%d source=%08x%s",
                           hep_build_id(), hep_isa_name(hep_isa_level()), hep_dtype_name(hep_network_dtype(network)),
-                          hep_network_digest(network), request->fingerprint.data, job_crc(plan), job_crc(conditioning),
-                          job_crc(pooled), request->guidance_scale, request->seed, request->rng.data, request->width,
-                          request->height, request->count, job->source.crc,
-                          controls_text(&job->controls, controls, steered, sizeof steered));
+                          hep_network_digest(network), request->fingerprint.data, job_crc(plan), job->text.crc,
+                          request->guidance_scale, request->guidance_rescale, request->seed, request->subseed,
+                          request->subseed_strength, request->rng.data, request->width, request->height, request->count,
+                          job->source.crc, controls_text(&job->controls, controls, steered, sizeof steered));
     hep_assert(length > 0 && length < (int)sizeof text &&
                EVP_Digest(text, (size_t)length, digest, NULL, EVP_sha256(), NULL) == 1);
 }
 
-static void init_rows(struct job *job, const struct row_shape *shape, const float *conditioning, const float *pooled)
+/* Image i has seed + i; or, as A1111's variations do, the one seed and subseed + i. */
+static void init_rows(struct job *job, const struct row_shape *shape)
 {
     const struct generate_request *request = job->request;
-    size_t context = (size_t)(shape->tokens * shape->context_dim), pooled_width = (size_t)request->pooled.shape.dims[1];
-    float width = (float)(shape->width * request->vae_scale_factor),
-          height = (float)(shape->height * request->vae_scale_factor);
+    bool varies = request->subseed_strength > 0;
     job->row_count = request->count;
     for (int i = 0; i < request->count; i++) {
         enum hep_slot_result found;
@@ -237,15 +225,14 @@ static void init_rows(struct job *job, const struct row_shape *shape, const floa
                             .shape = *shape,
                             .plan = &job->plan,
                             .slots = &job->slots,
-                            .negative = conditioning,
-                            .positive = conditioning + context,
-                            .pooled_negative = pooled,
-                            .pooled_positive = pooled + pooled_width,
-                            .time_ids = {height, width, 0, 0, height, width},
+                            .text = job->text.row,
                             .source = source_of_row(&job->source, i, shape),
                             .guidance_scale = request->guidance_scale,
                             .controls = &job->controls,
-                            .seed = request->seed + (uint64_t)i,
+                            .guidance_rescale = request->guidance_rescale,
+                            .seed = request->seed + (varies ? 0 : (uint64_t)i),
+                            .subseed = request->subseed + (uint64_t)i,
+                            .subseed_strength = request->subseed_strength,
                             .noise = row_noise_find(request->rng.data)};
         row_resume(row, &found);
         if (row->evaluation > job->reply->resumed_from)
@@ -275,9 +262,7 @@ static enum hep_status copy_plan(struct job *job, const struct hep_tensor *plan,
 static enum hep_status open_job(struct batch *batch, struct job *job, struct hep_error *error)
 {
     const struct generate_request *request = job->request;
-    struct hep_tensor conditioning = hep_call_map(job->call, &request->conditioning),
-                      pooled = hep_call_map(job->call, &request->pooled),
-                      plan = hep_call_map(job->call, &request->plan), state = hep_call_map(job->call, &request->state),
+    struct hep_tensor plan = hep_call_map(job->call, &request->plan), state = hep_call_map(job->call, &request->state),
                       latents = hep_call_map(job->call, &request->latents);
     struct hep_network *network;
     const struct hep_unet_config *config;
@@ -298,10 +283,9 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
                               hep_shape_text(&latents.shape, has, sizeof has),
                               hep_shape_text(&wanted, wants, sizeof wants));
     HEP_TRY(copy_plan(job, &plan, error));
-    HEP_TRY(job_check_finite("conditioning", &conditioning, error));
-    HEP_TRY(job_check_finite("pooled", &pooled, error));
+    HEP_TRY(text_open(job->call, request, &shape, job->plan.info.steps, &job->text, error));
     HEP_TRY(source_open(job->call, &request->source, &job->source, error));
-    fingerprint_of(job, network, &plan, &conditioning, &pooled, &controls, digest);
+    fingerprint_of(job, network, &plan, &controls, digest);
     hep_assert(row_state_floats(&shape, &floats));
     enum hep_status status = hep_slots_attach(&state, (uint32_t)request->count, floats, hep_call_session(job->call),
                                               request->state.generation, digest, &job->slots, error);
@@ -310,7 +294,7 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
             snprintf(error->field, sizeof error->field, "state");
         return status;
     }
-    init_rows(job, &shape, conditioning.data, pooled.data);
+    init_rows(job, &shape);
     return HEP_OK;
 }
 
@@ -338,6 +322,7 @@ void job_destroy(struct job *job)
 {
     if (!job)
         return;
+    text_clear(&job->text);
     free(job->plan_bytes);
     free(job);
 }

@@ -46,6 +46,17 @@ static const char *const action_choices[] = {"pause", "resume", "cancel", "prior
         .name = #member, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL,                                           \
         .offset = offsetof(struct generate_request, source.member), __VA_ARGS__                                        \
     }
+/* And in its part `text`: a schedule, and pixels of SDXL's sizes. */
+#define TEXT(kind, member, ...)                                                                                        \
+    {                                                                                                                  \
+        .name = #member, .type = HEP_FIELD_##kind, .presence = HEP_OPTIONAL,                                           \
+        .offset = offsetof(struct generate_request, text.member), __VA_ARGS__                                          \
+    }
+#define PIXELS(title, member, ...)                                                                                     \
+    {                                                                                                                  \
+        .name = title, .type = HEP_FIELD_I32, .presence = HEP_OPTIONAL,                                                \
+        .offset = offsetof(struct generate_request, text.member), .max = SIZE_PIXELS_MAX, __VA_ARGS__                  \
+    }
 static const struct hep_field generate_fields[] = {
     HEP_FIELD(REF, generate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load"),
@@ -57,7 +68,29 @@ static const struct hep_field generate_fields[] = {
               .help = "from scheduler.plan"),
     HEP_FIELD(F64, generate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100,
               .help = "classifier-free guidance; 1 and below: none"),
-    HEP_FIELD(U64, generate_request, seed, REQUIRED, .help = "of the first image; image i uses seed + i"),
+    HEP_FIELD(F64, generate_request, guidance_rescale, OPTIONAL, .max = 1,
+              .help = "how far the guided output gets the deviation of the positive one; for models of zero "
+                      "terminal SNR"),
+    TEXT(REF, schedule, .access = HEP_READ, .dtype = HEP_I32, .rank = 2,
+         .help = "from encode_prompt: which conditioning each step takes"),
+    PIXELS("original_width", sizes.original_width, .help = "SDXL: what the image was scaled from; 0 = its width"),
+    PIXELS("original_height", sizes.original_height, .help = "0 = its height"),
+    PIXELS("crop_left", sizes.crop_left, .help = "SDXL: what was cut off at the left"),
+    PIXELS("crop_top", sizes.crop_top, .help = "and at the top"),
+    PIXELS("target_width", sizes.target_width, .help = "SDXL: what it is made for; 0 = its width"),
+    PIXELS("target_height", sizes.target_height, .help = "0 = its height"),
+    PIXELS("negative_original_width", negative_sizes.original_width,
+           .help = "the same for the negative prompt; without any of these as for the positive one"),
+    PIXELS("negative_original_height", negative_sizes.original_height, .help = "0 = original_height"),
+    PIXELS("negative_crop_left", negative_sizes.crop_left, .help = "0 if another of them is there"),
+    PIXELS("negative_crop_top", negative_sizes.crop_top, .help = "0 if another of them is there"),
+    PIXELS("negative_target_width", negative_sizes.target_width, .help = "0 = target_width"),
+    PIXELS("negative_target_height", negative_sizes.target_height, .help = "0 = target_height"),
+    HEP_FIELD(U64, generate_request, seed, REQUIRED,
+              .help = "of the first image; image i uses seed + i, or seed where subseed_strength is above 0"),
+    HEP_FIELD(U64, generate_request, subseed, OPTIONAL, .help = "of a variation; image i uses subseed + i"),
+    HEP_FIELD(F64, generate_request, subseed_strength, OPTIONAL, .max = 1,
+              .help = "how far the initial noise goes from that of seed to that of subseed; 0 = no variation"),
     HEP_FIELD(STR, generate_request, rng, DEFAULTED, .fallback_text = "philox", .choices = row_noise_names,
               .help = "noise as torch makes it on CUDA (philox) or on the CPU"),
     HEP_FIELD(STR, generate_request, fingerprint, OPTIONAL, .max = 80,

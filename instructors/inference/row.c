@@ -5,9 +5,9 @@
 #include "instructors/inference/row.h"
 
 #include "common/crash_point.h"
-#include "common/random.h"
 #include "nn/cpu/kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 int64_t row_elements(const struct row *row)
@@ -33,33 +33,19 @@ bool row_state_floats(const struct row_shape *shape, uint32_t *floats)
 
 /* ---- noise ----------------------------------------------------------------------------------------------------------
  */
-void row_noise_philox(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise)
-{
-    (void)context;
-    hep_philox_normal(seed, number, 0, count, noise);
-}
-
-void row_noise_torch_cpu(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise)
-{
-    (void)context;
-    hep_torch_cpu_draw(seed, number, count, noise);
-}
-
-/* To add a source: its function, its name, its row. */
-const char *const row_noise_names[] = {"philox", "torch-cpu", NULL};
-static row_noise *const noise_sources[] = {row_noise_philox, row_noise_torch_cpu};
-
-row_noise *row_noise_find(const char *name)
-{
-    for (size_t i = 0; row_noise_names[i]; i++)
-        if (strcmp(row_noise_names[i], name) == 0)
-            return noise_sources[i];
-    return NULL;
-}
-
 static void draw(const struct row *row, int32_t number, float *noise)
 {
     row->noise(row->noise_context, row->seed, (uint32_t)number, (size_t)row_elements(row), noise);
+}
+
+/* The draw that stands for noise at the start. other: scratch, [elements]. */
+static void draw_initial(const struct row *row, float *noise, float *other)
+{
+    draw(row, row->source.noise_draw, noise);
+    if (row->subseed_strength <= 0)
+        return;
+    row->noise(row->noise_context, row->subseed, (uint32_t)row->source.noise_draw, (size_t)row_elements(row), other);
+    noise_towards(noise, other, row->shape.channels, row->shape.height, row->shape.width, row->subseed_strength);
 }
 
 /* ---- where a row begins, and what stays -----------------------------------------------------------------------------
@@ -92,7 +78,7 @@ static void keep_outside(const struct row *row, int32_t e, float *sample, float 
     if (!source->mask || row->shape.extra_channels > 0)
         return;
     if (!is_last)
-        draw(row, source->noise_draw, noise);
+        draw_initial(row, noise, noise + row_elements(row));
     float keep = is_last ? 1 : plan->add_sample[e + 1], add = is_last ? 0 : plan->add_noise[e + 1];
     for (int64_t i = 0; i < row_elements(row); i++) {
         float mask = source->mask[i % places], own = keep * source->latents[i] + (is_last ? 0 : add * noise[i]);
@@ -126,7 +112,7 @@ const float *row_state_vectors(const struct row *row, float *scratch)
     size_t elements = (size_t)row_elements(row);
     if (row->evaluation > 0)
         return committed(row);
-    draw(row, row->source.noise_draw, scratch);
+    draw_initial(row, scratch, scratch + elements);
     begin(row, scratch);
     memset(scratch + elements, 0, ((size_t)row->plan->info.state_vectors - 1) * elements * sizeof *scratch);
     return scratch;
@@ -151,6 +137,54 @@ void row_input_extra(const struct row *row, float *input)
         return;
     memcpy(input, row->source.mask, places * sizeof *input);
     memcpy(input + places, row->source.masked, (size_t)row_elements(row) * sizeof *input);
+}
+
+static size_t variant_at(const struct row *row, bool positive)
+{
+    const int32_t *variant_of = row->text.variant_of[positive];
+    return variant_of ? (size_t)variant_of[row->plan->steps_of[row->evaluation]] : positive;
+}
+
+void row_told(const struct row *row, bool positive, float *conditioning, float *pooled, float *time_ids)
+{
+    size_t variant = variant_at(row, positive), floats = (size_t)(row->shape.tokens * row->shape.context_dim),
+           width = (size_t)row->shape.pooled_dim;
+    memcpy(conditioning, row->text.conditioning + variant * floats, floats * sizeof *conditioning);
+    memcpy(pooled, row->text.pooled + variant * width, width * sizeof *pooled);
+    memcpy(time_ids, row->text.time_ids[positive], sizeof row->text.time_ids[positive]);
+}
+
+/* Of all elements, in memory order; the divisor is the same for both sides of a quotient. */
+static double deviation(const float *values, size_t count)
+{
+    double mean = 0, sum = 0;
+    for (size_t i = 0; i < count; i++)
+        mean += (double)values[i];
+    mean /= (double)count;
+    for (size_t i = 0; i < count; i++)
+        sum += ((double)values[i] - mean) * ((double)values[i] - mean);
+    return sqrt(sum);
+}
+
+/* Source: rescale_noise_cfg (diffusers); Lin et al. 2023, section 3.4. */
+static void rescale(const float *positive, double share, size_t count, float *guided)
+{
+    double of_guided = deviation(guided, count);
+    float factor = (float)(of_guided > 0 ? share * deviation(positive, count) / of_guided + (1 - share) : 1);
+    for (size_t i = 0; i < count; i++)
+        guided[i] *= factor;
+}
+
+void row_guide(const struct row *row, float *negative, const float *positive)
+{
+    size_t elements = (size_t)row_elements(row);
+    hep_kernels()->guidance[HEP_F32].run(&(struct hep_guidance_args){.count = (int64_t)elements,
+                                                                     .uncond = negative,
+                                                                     .cond = positive,
+                                                                     .guidance = (float)row->guidance_scale,
+                                                                     .out = negative});
+    if (row->guidance_rescale > 0)
+        rescale(positive, row->guidance_rescale, elements, negative);
 }
 
 void row_step(struct row *row, const float *state, const float *model, float *noise)

@@ -6,18 +6,11 @@
 #define HEP_INSTRUCTORS_INFERENCE_ROW_H
 
 #include "common/scheduler_plan.h"
+#include "instructors/inference/noise.h"
 #include "instructors/skeleton/instructor.h"
 #include "shm/slots.h"
 
 enum row_state { ROW_RUNNING, ROW_PAUSED, ROW_DONE, ROW_CANCELLED };
-
-/* Where noise comes from: draw `number` of an image, 0 being the initial noise; count standard normal values. A pure
-   function: a killed process asks for the same draw again. */
-typedef void row_noise(const void *context, uint64_t seed, uint32_t number, size_t count, float *noise);
-row_noise row_noise_philox, row_noise_torch_cpu; /* as torch on CUDA, as torch on the CPU; context unused */
-/* The names that requests use, ending with NULL, and the source of one of them; NULL if there is none. */
-extern const char *const row_noise_names[];
-row_noise *row_noise_find(const char *name);
 
 /* Shape of a row's latents and conditioning: rows of one shape and one UNet may run together. */
 struct row_shape {
@@ -37,20 +30,28 @@ struct row_source {
 };
 
 struct controls; /* controlnet.h */
+/* What a row is told beside its latents. Indices 0 and 1: for the negative prompt, for the positive one. */
+struct row_text {
+    const float *conditioning;    /* [variants, tokens, context_dim]                                        */
+    const float *pooled;          /* [variants, pooled_dim]                                                 */
+    const int32_t *variant_of[2]; /* [the plan's steps]: which of them; NULL = 0 and 1 at every step        */
+    float time_ids[2][6];         /* SDXL's sizes, pixels: height, width, top, left, height, width          */
+};
 
 struct row {
     uint32_t index; /* image of its request, from 0                               */
     enum row_state state;
     struct row_shape shape;
     const struct hep_scheduler_plan *plan;
-    const struct hep_slots *slots;                  /* of its request                                             */
-    const float *negative, *positive;               /* conditioning, [tokens, context_dim] each                   */
-    const float *pooled_negative, *pooled_positive; /* [pooled_dim] each                            */
-    float time_ids[6];                              /* SDXL's size conditioning, pixels                           */
+    const struct hep_slots *slots; /* of its request                                             */
+    struct row_text text;
     struct row_source source;
-    double guidance_scale;           /* > 1: two samples of the network per evaluation             */
-    const struct controls *controls; /* ControlNets of its request; NULL: none                     */
-    uint64_t seed;                   /* of this image                                              */
+    double guidance_scale;           /* > 1: two samples of the network per evaluation                             */
+    double guidance_rescale;         /* 0 … 1: how far the guided output gets the positive one's deviation         */
+    const struct controls *controls; /* ControlNets of its request; NULL: none */
+    uint64_t seed;                   /* of this image                                                              */
+    uint64_t subseed;                /* its noise at the start is that of seed, gone towards that of subseed       */
+    double subseed_strength;         /* by so much, 0 … 1                                                          */
     row_noise *noise;
     const void *noise_context;
     int32_t evaluation; /* committed evaluations                                      */
@@ -63,9 +64,8 @@ bool row_state_floats(const struct row_shape *shape, uint32_t *floats);
 /* Looks at the committed slot and goes on from there, or from the start: `found` says what was there. */
 void row_resume(struct row *row, enum hep_slot_result *found);
 /* The state before the present evaluation, [state_vectors][elements]: the committed one, or what it begins from in
-   scratch
-   ([state_vectors][elements] f32) when nothing is committed. NULL: the committed state is not the one that this row
-   committed last; somebody else wrote there. */
+   scratch ([HEP_PLAN_VECTORS_MAX][elements] f32) when nothing is committed. NULL: the committed state is not the one
+   that this row committed last; somebody else wrote there. */
 const float *row_state_vectors(const struct row *row, float *scratch);
 /* Writes the network's input of the present evaluation, in_scale · S[0], [elements]. */
 void row_input(const struct row *row, const float *state, float *input);
@@ -73,9 +73,15 @@ void row_input(const struct row *row, const float *state, float *input);
    where the shape has none. */
 void row_input_extra(const struct row *row, float *input);
 int64_t row_extra_elements(const struct row *row);
+/* What the network is told in the present evaluation, beside its input: conditioning, [tokens, context_dim]; pooled,
+   [pooled_dim]; time_ids, [6]. */
+void row_told(const struct row *row, bool positive, float *conditioning, float *pooled, float *time_ids);
+/* Guidance: negative, which becomes the output, and positive are the network's two outputs, [elements] each. */
+void row_guide(const struct row *row, float *negative, const float *positive);
 /* Applies the evaluation: model [elements] is the network's output after guidance; where a mask says that the image
    stays, the new sample is the image's, noised as the next evaluation expects it; commits the new state; counts on.
-   noise: scratch, [elements]. */
+   noise: scratch,
+   [2, elements]. */
 void row_step(struct row *row, const float *state, const float *model, float *noise);
 bool row_is_finished(const struct row *row);
 /* Copies the finished sample, [channels, height, width] f32. False as row_state_vectors' NULL; nothing is written then.

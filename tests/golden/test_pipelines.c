@@ -1,8 +1,7 @@
 /*
  * Whole runs from text, or from text and images, against diffusers' pipelines (goldens/pipelines, made by torch 2.15
  * and diffusers 0.42.1 in f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own
- * code, in this process. The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the level. Not
- * among them: guidance_rescale, micro-conditioning (sizes), which Heptad does not have yet.
+ * code, in this process. The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the level.
  */
 #include "instructors/conditioning/encode.h"
 #include "instructors/conditioning/image.h"
@@ -48,6 +47,8 @@ static const char *const cases[] = {"sd15.ddim",
                                     "sdxl.dpmpp_2m_karras",
                                     "sdxl.no_negative",
                                     "sdxl.clip_skip1",
+                                    "sd2.rescale0.7",
+                                    "sdxl.sizes",
                                     "sd15.img2img.ddim",
                                     "sd15.img2img.euler",
                                     "sd15.img2img.dpmpp_2m_karras",
@@ -118,11 +119,11 @@ static void encode(struct run *run, int row, int clip_skip, float **conditioning
     struct hep_str prompt = prompt_of(run, "prompt", row), negative = prompt_of(run, "negative_prompt", row);
     const struct hep_tensor_ref *encoders[] = {&run->model.text_encoder, &run->model.text_encoder_2};
     const struct hep_tensor_ref *tokenizers[] = {&run->model.tokenizer, &run->model.tokenizer_2};
+    ck_assert_ok(encoding_read(&encoding, prompt, negative, 0, error));
     for (int i = 0; i < ENCODERS_MAX && hep_ref_is_placed(encoders[i]); i++) {
         struct hep_tensor files;
         ck_assert_ok(hep_resolve(run->model.self.resolver, tokenizers[i], HEP_READ, &files, error));
-        ck_assert_ok(
-            encoding_add(&encoding, &run->networks, &run->model.self, &files, encoders[i], prompt, negative, error));
+        ck_assert_ok(encoding_add(&encoding, &run->networks, &run->model.self, &files, encoders[i], error));
         hep_resolver_release(run->model.self.resolver, &files);
     }
     ck_assert_ok(encoding_plan(&encoding, clip_skip, negative.length == 0, error));
@@ -235,11 +236,25 @@ static void make_control(struct run *run)
     run->controls = (struct controls){1, {{&run->control, run->hint}}};
 }
 
+/* Height, width, top, left, height, width. */
+static void set_sizes(const struct run *run, const char *prefix, float ids[6])
+{
+    static const char *const names[] = {"original_size", "crops_coords_top_left", "target_size"};
+    const float otherwise[6] = {HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH};
+    memcpy(ids, otherwise, sizeof otherwise);
+    for (size_t i = 0; i < HEP_COUNT_OF(names); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", prefix, names[i]);
+        json_t *pair = json_object_get(json_object_get(run->golden, "arguments"), name);
+        for (size_t k = 0; pair && k < 2; k++)
+            ids[2 * i + k] = (float)json_integer_value(json_array_get(pair, k));
+    }
+}
+
 static void init_row(struct run *run, int i, const struct hep_scheduler_plan *plan, const struct hep_slots *slots,
                      const struct golden_noise *noise)
 {
     struct job *job = run->jobs[i] = calloc(1, sizeof *job);
-    size_t half = (size_t)(run->tokens * run->context_dim);
     job->plan = *plan;
     job->slots = *slots;
     job->row_count = 1;
@@ -250,15 +265,14 @@ static void init_row(struct run *run, int i, const struct hep_scheduler_plan *pl
                      .source = run->source,
                      .plan = &job->plan,
                      .slots = &job->slots,
-                     .negative = run->conditioning[i],
-                     .positive = run->conditioning[i] + half,
-                     .pooled_negative = run->pooled[i],
-                     .pooled_positive = run->pooled[i] + run->pooled_dim,
-                     .time_ids = {HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH},
+                     .text = {.conditioning = run->conditioning[i], .pooled = run->pooled[i]},
+                     .guidance_rescale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_rescale", 0),
                      .controls = &run->controls,
                      .guidance_scale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_scale", 7.5),
                      .noise = golden_draw,
                      .noise_context = noise};
+    set_sizes(run, "", job->rows[0].text.time_ids[1]);
+    set_sizes(run, "negative_", job->rows[0].text.time_ids[0]);
 }
 
 static void compare_image(struct run *run, int row, const float *latents)

@@ -106,15 +106,15 @@ enum hep_status add(struct asked *asked, struct hep_error *error)
 {
     struct generate_request *request = &asked->request;
     const struct hep_tensor_ref *reads[] = {&request->unet, &request->conditioning, &request->pooled, &request->plan};
-    const struct hep_tensor_ref *sources[] = {&request->source.init_latents, &request->source.mask,
-                                              &request->source.masked_latents};
+    const struct hep_tensor_ref *optional[] = {&request->source.init_latents, &request->source.mask,
+                                               &request->source.masked_latents, &request->text.schedule};
     asked->call.request = request;
     asked->call.reply = &asked->reply;
     for (size_t i = 0; i < HEP_COUNT_OF(reads); i++)
         fake_call_map(&asked->call, reads[i], HEP_READ);
-    for (size_t i = 0; i < HEP_COUNT_OF(sources); i++)
-        if (hep_ref_is_placed(sources[i]))
-            fake_call_map(&asked->call, sources[i], HEP_READ);
+    for (size_t i = 0; i < HEP_COUNT_OF(optional); i++)
+        if (hep_ref_is_placed(optional[i]))
+            fake_call_map(&asked->call, optional[i], HEP_READ);
     for (int i = 0; i < CONTROLS_MAX; i++)
         if (hep_ref_is_placed(&request->controls[i].hint))
             fake_call_map(&asked->call, &request->controls[i].hint, HEP_READ);

@@ -50,9 +50,9 @@ static void add_refs(json_t *data, const json_t *from, const char *const *names)
 static json_t *encode_request(const struct txt2img *run, const struct txt2img_arena *arena)
 {
     static const char *const weights[] = {"text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", NULL};
-    static const char *const outputs[] = {"conditioning", "pooled", NULL};
-    json_t *data =
-        json_pack("{s:s, s:s}", "prompt", arena->request->prompt, "negative_prompt", arena->request->negative_prompt);
+    static const char *const outputs[] = {"conditioning", "pooled", "schedule", NULL};
+    json_t *data = json_pack("{s:s, s:s, s:i}", "prompt", arena->request->prompt, "negative_prompt",
+                             arena->request->negative_prompt, "num_inference_steps", arena->request->steps);
     add_refs(data, run->weights, weights);
     add_refs(data, arena->refs, outputs);
     return data;
@@ -69,7 +69,7 @@ static json_t *plan_request(const struct txt2img *run, const struct txt2img_aren
 
 json_t *txt2img_generate(const struct txt2img *run, const struct txt2img_arena *arena)
 {
-    static const char *const fields[] = {"conditioning", "pooled", "plan", "state", "latents", NULL};
+    static const char *const fields[] = {"conditioning", "pooled", "schedule", "plan", "state", "latents", NULL};
     const struct txt2img_request *request = arena->request;
     json_t *data = json_pack(
         "{s:O, s:f, s:I, s:s, s:O, s:i, s:i, s:O, s:i}", "unet", json_object_get(run->weights, "unet"),

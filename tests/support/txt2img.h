@@ -27,7 +27,7 @@ struct txt2img_request {
 struct txt2img_arena {
     char session[HEP_SEGMENT_ID_MAX];
     const struct txt2img_request *request;
-    json_t *refs;               /* {conditioning, pooled, plan, state, latents, image} */
+    json_t *refs;               /* {conditioning, pooled, schedule, plan, state, latents, image} */
     struct hep_mapping mapping; /* read-only */
 };
 

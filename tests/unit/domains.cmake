@@ -3,11 +3,14 @@ set(HEP_TEST_MODEL_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/published_model.c $
   ${CMAKE_SOURCE_DIR}/tests/support/scheduler_blob.c ${CMAKE_SOURCE_DIR}/tests/support/batch_fixture.c
   ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c)
 set(HEP_TEST_DOMAIN_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c ${CMAKE_SOURCE_DIR}/tests/support/txt2img.c)
-foreach(test test_batch test_batch_controlnet test_batch_faults test_batch_source)
+foreach(test test_batch test_batch_controlnet test_batch_faults test_batch_source test_text)
   hep_test(${test} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${test}.c ${HEP_TEST_MODEL_SOURCES}
     LIBS hep_model_core hep_scheduler_methods hep_inference_core LABELS unit TIMEOUT 240)
   set_tests_properties(${test} PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 endforeach()
+hep_test(test_encode SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_encode.c ${CMAKE_SOURCE_DIR}/tests/support/published_model.c
+  ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c LIBS hep_model_core hep_scheduler_methods hep_conditioning_core LABELS unit TIMEOUT 240)
+set_tests_properties(test_encode PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 foreach(test test_model_process test_model_files test_model_loras)
   hep_test(${test} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${test}.c ${CMAKE_SOURCE_DIR}/tests/support/model_process.c
     ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)

@@ -5,6 +5,7 @@
 #include "common/crash_point.h"
 #include "nn/scheduler/methods.h"
 #include "nn/scheduler/plan.h"
+#include "nn/scheduler/sigmas.h"
 #include "instructors/skeleton/instructor.h"
 #include "nn/bundle/bundle.h"
 
@@ -12,7 +13,7 @@
 #include <string.h>
 
 struct plan_request {
-    struct hep_str scheduler;
+    struct hep_str scheduler, sigmas, family;
     struct hep_tensor_ref config, plan;
     int32_t num_inference_steps;
     double strength, eta;
@@ -25,7 +26,7 @@ struct plan_reply {
     json_t *table;
 };
 struct list_reply {
-    json_t *schedulers;
+    json_t *schedulers, *sigmas;
 };
 struct info_request {
     struct hep_str scheduler;
@@ -37,6 +38,12 @@ struct info_reply {
 static const struct hep_field plan_fields[] = {
     HEP_FIELD(STR, plan_request, scheduler, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "scheduler name or alias; the model's own if empty"),
+    HEP_FIELD(STR, plan_request, sigmas, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help =
+                  "sigma schedule: normal, karras, exponential, beta, sgm_uniform, simple, ays; the scheduler's own if "
+                  "empty"),
+    HEP_FIELD(STR, plan_request, family, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "of the model: sd1, sd2, sdxl; for sigmas ays"),
     HEP_FIELD(REF, plan_request, config, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "scheduler configuration from model.load; without it the scheduler's own defaults"),
     HEP_FIELD(I32, plan_request, num_inference_steps, DEFAULTED, .fallback = 20, .min = 1, .max = HEP_STEPS_MAX,
@@ -67,8 +74,14 @@ static const struct hep_field scheduler_fields[] = {
     HEP_SAYS(STR, "class", REQUIRED, "as diffusers calls it; null = it has none", .nullable = true),
     HEP_SAYS(STR, "help", REQUIRED, "one line"),
     HEP_END_OF_FIELDS};
+static const struct hep_field sigmas_fields[] = {
+    HEP_SAYS(STR, "name", REQUIRED, "canonical name"), HEP_SAYS(STR, "title", REQUIRED, "as web interfaces show it"),
+    HEP_SAYS(JSON, "aliases", REQUIRED, "other names", HEP_INSIDE(LIST, alias_fields)),
+    HEP_SAYS(STR, "help", REQUIRED, "one line"), HEP_END_OF_FIELDS};
 static const struct hep_field list_reply_fields[] = {
     HEP_FIELD(JSON, list_reply, schedulers, REQUIRED, HEP_INSIDE(LIST, scheduler_fields), .help = "all of them"),
+    HEP_FIELD(JSON, list_reply, sigmas, REQUIRED, HEP_INSIDE(LIST, sigmas_fields),
+              .help = "schedules of sigmas that most of them can be asked for with"),
 };
 
 static const struct hep_field info_fields[] = {
@@ -109,6 +122,8 @@ static enum hep_status make(struct hep_call *call, const struct plan_request *re
     options.num_inference_steps = request->num_inference_steps;
     options.strength = request->strength;
     options.eta = request->eta;
+    options.sigmas = request->sigmas.data;
+    options.family = request->family.data;
     HEP_TRY(read_config(call, request, &config, error));
     enum hep_status status =
         scheduler_plan_make(request->scheduler.data, config, &options, blob, capacity, bytes, error);
@@ -125,6 +140,18 @@ static enum hep_status measure_plan(struct hep_call *call, const void *request, 
     return HEP_OK;
 }
 
+/* "DPM++ 2M" with the sigma schedule that was asked for behind it, as web interfaces have it: "DPM++ 2M Karras". */
+static enum hep_status title_of(struct hep_call *call, const struct plan_request *request, const char *name,
+                                struct hep_str *title, struct hep_error *error)
+{
+    const char *own = scheduler_method_find(name)->title;
+    const struct sigma_schedule *schedule = NULL;
+    if (request->sigmas.length > 0)
+        HEP_TRY(sigma_schedule_get(request->sigmas.data, &schedule, error));
+    *title = schedule ? hep_call_text(call, "%s %s", own, schedule->title) : hep_str_of(own);
+    return HEP_OK;
+}
+
 /* Makes the plan in blob and says what it is. */
 static enum hep_status make_and_tell(struct hep_call *call, const struct plan_request *request, void *blob,
                                      size_t capacity, struct plan_reply *reply, struct hep_error *error)
@@ -136,7 +163,7 @@ static enum hep_status make_and_tell(struct hep_call *call, const struct plan_re
     HEP_TRY(hep_scheduler_plan_open(blob, capacity, &made, error));
     HEP_CRASH_POINT("scheduler.after_write");
     reply->scheduler = hep_call_text(call, "%s", made.info.scheduler);
-    reply->title = hep_str_of(scheduler_method_find(made.info.scheduler)->title);
+    HEP_TRY(title_of(call, request, made.info.scheduler, &reply->title, error));
     reply->evaluations = made.info.evaluations;
     reply->steps = made.info.steps;
     reply->state_vectors = made.info.state_vectors;
@@ -174,10 +201,13 @@ static enum hep_status list(struct hep_call *call, const void *request, void *re
 {
     (void)call;
     (void)request;
-    json_t *schedulers = scheduler_list_json();
-    if (!schedulers)
+    json_t *schedulers = scheduler_list_json(), *sigmas = sigma_list_json();
+    if (!schedulers || !sigmas) {
+        json_decref(schedulers);
+        json_decref(sigmas);
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the list of schedulers");
-    ((struct list_reply *)reply)->schedulers = schedulers;
+    }
+    *(struct list_reply *)reply = (struct list_reply){.schedulers = schedulers, .sigmas = sigmas};
     return HEP_OK;
 }
 
@@ -193,7 +223,7 @@ static const struct hep_operation operations[] = {
      .handler = list,
      HEP_NO_REQUEST,
      .reply = list_reply_fields,
-     .reply_count = 1,
+     .reply_count = HEP_COUNT_OF(list_reply_fields),
      .reply_size = sizeof(struct list_reply),
      .permission = HEP_CLIENT,
      .deadline_ms = 2000,

@@ -9,6 +9,8 @@
 struct scheduler_options {
     int32_t num_inference_steps; /* 1 … HEP_STEPS_MAX                                                       */
     double strength;             /* (0, 1]; below 1 the first part of the schedule is left out (img2img)    */
+    const char *sigmas;          /* name of a sigma schedule; "" or NULL: what the configuration says               */
+    const char *family;          /* of the model: sd1, sd2, sdxl; "" or NULL: not known                              */
     double eta;                  /* DDIM, TCD: how much noise; negative: the method's own default           */
     int lms_order;               /* LMS: 1 … 4                                                              */
     double s_churn, s_tmin, s_tmax, s_noise; /* Euler: Karras et al. 2022, algorithm 2                      */

@@ -18,6 +18,8 @@ enum algorithm_type { ALGORITHM_DPM, ALGORITHM_DPMPP, ALGORITHM_SDE_DPM, ALGORIT
 enum solver_type { SOLVER_MIDPOINT, SOLVER_HEUN, SOLVER_LOGRHO, SOLVER_BH1, SOLVER_BH2 };
 enum variance_type { VARIANCE_FIXED_SMALL, VARIANCE_FIXED_SMALL_LOG, VARIANCE_FIXED_LARGE, VARIANCE_FIXED_LARGE_LOG };
 
+struct sigma_schedule; /* sigmas.h */
+
 struct scheduler_config {
     int num_train_timesteps;     /* T                                                                     */
     double beta_start, beta_end; /* ends of the beta schedule                                             */
@@ -31,7 +33,9 @@ struct scheduler_config {
     bool clip_sample;      /* no method can: clipping is not linear                                 */
     bool skip_prk_steps;   /* PNDM without its Runge-Kutta warm-up                                  */
     bool use_karras_sigmas, use_exponential_sigmas, use_beta_sigmas, use_lu_lambdas; /* at most one          */
-    double sigma_min, sigma_max; /* ends of those sigma spacings; 0: those of the noise schedule          */
+    const struct sigma_schedule *sigmas; /* what a request asks for in place of those; NULL = nothing             */
+    bool sdxl;                           /* of which family the model is, for schedules that differ                */
+    double sigma_min, sigma_max;         /* ends of those sigma spacings; 0: those of the noise schedule          */
     enum interpolation_type interpolation_type;
     enum final_sigmas_type final_sigmas_type;
     double lambda_min_clipped; /* timesteps with a lower log-SNR are left out                           */

@@ -4,6 +4,7 @@
  * timestep that rounds the other way would be another image. Called by the methods.
  */
 #include "nn/scheduler/ladder.h"
+#include "nn/scheduler/sigmas.h"
 
 #include <math.h>
 
@@ -106,7 +107,12 @@ enum hep_status ladder_make(const struct scheduler_config *config, const struct 
         for (int i = 0; i < selected; i++)
             ladder->sigmas[i] = exp(linspace(noise->log_sigmas[noise->count - 1], noise->log_sigmas[0], selected, i));
     }
-    if (is_spaced(config)) {
+    if (config->sigmas && config->sigmas->fill) {
+        selected = steps;
+        config->sigmas->fill(noise, config->sdxl, steps, ladder->sigmas);
+        for (int i = 0; i < steps; i++)
+            ladder->timesteps[i] = noise_timestep_of(noise, ladder->sigmas[i]);
+    } else if (is_spaced(config)) {
         respace(config, noise, rule, round_karras, selected, ladder);
         selected = steps;
     }

@@ -21,6 +21,7 @@ struct scheduler_method {
     const char *preset;     /* JSON: what the name decides against the scheduler_config               */
     const char *help;       /* one line                                                               */
     int order;              /* of the method; 0: its solver_order, which the scheduler_config decides */
+    bool by_timesteps;      /* it knows no sigmas, so no schedule of them                             */
 };
 
 extern const struct scheduler_method scheduler_methods[];

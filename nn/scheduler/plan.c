@@ -4,6 +4,7 @@
  */
 #include "nn/scheduler/plan.h"
 #include "nn/scheduler/methods.h"
+#include "nn/scheduler/sigmas.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -58,6 +59,30 @@ static enum hep_status read_config(const struct scheduler_method *method, const 
         return hep_fail_field(error, HEP_E_UNSUPPORTED, "prediction_type", "%s does not support prediction_type %s",
                               method->name, hep_prediction_name(config->prediction_type));
     return HEP_OK;
+}
+
+/* A schedule that the request names stands for whatever the configuration says of sigmas. */
+static enum hep_status read_sigmas(const struct scheduler_method *method, const struct scheduler_options *options,
+                                   struct scheduler_config *config, struct hep_error *error)
+{
+    const struct sigma_schedule *schedule = NULL;
+    const char *family = options->family ? options->family : "";
+    if (!options->sigmas || options->sigmas[0] == '\0')
+        return HEP_OK;
+    HEP_TRY(sigma_schedule_get(options->sigmas, &schedule, error));
+    if (method->by_timesteps)
+        return hep_fail_field(error, HEP_E_UNSUPPORTED, "sigmas", "%s goes by timesteps: it has no sigma schedules",
+                              method->name);
+    if (method->preset && strstr(method->preset, "sigmas"))
+        return hep_fail_field(error, HEP_E_UNSUPPORTED, "sigmas", "%s says its own sigmas", method->name);
+    if (schedule->needs_family && family[0] == '\0')
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, "family", "%s needs the model's family", schedule->name);
+    config->use_karras_sigmas = config->use_exponential_sigmas = config->use_beta_sigmas = false;
+    config->use_lu_lambdas = false;
+    config->interpolation_type = INTERPOLATE_LINEAR;
+    config->sigmas = schedule;
+    config->sdxl = strcmp(family, "sdxl") == 0;
+    return read_text(schedule->preset, config, error);
 }
 
 static enum hep_status check_options(const struct scheduler_options *o, struct hep_error *error)
@@ -125,6 +150,7 @@ enum hep_status scheduler_plan_make(const char *name, const json_t *config, cons
     HEP_TRY(check_options(options, error));
     HEP_TRY(find_method(name, config, &method, error));
     HEP_TRY(read_config(method, config, &read, error));
+    HEP_TRY(read_sigmas(method, options, &read, error));
     enum hep_status status;
     struct scheduler_builder builder = {0};
     struct noise_schedule *noise = malloc(sizeof *noise);

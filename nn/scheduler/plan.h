@@ -29,5 +29,7 @@ enum hep_status scheduler_info_json(const char *name, json_t **info, struct hep_
 
 /* The table as a JSON list of {name, title, aliases, class, help}; a new reference, or NULL without memory. */
 json_t *scheduler_list_json(void);
+/* The same of sigma schedules: {name, title, aliases, help}. */
+json_t *sigma_list_json(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* Plans and the table of schedulers as JSON, for `hep-eval scheduler` and for people. Formats only. */
 #include "nn/scheduler/methods.h"
 #include "nn/scheduler/plan.h"
+#include "nn/scheduler/sigmas.h"
 
 #include <stdlib.h>
 
@@ -59,13 +60,18 @@ json_t *scheduler_plan_json(const struct hep_scheduler_plan *plan)
         "evaluations", evaluations);
 }
 
+static json_t *names_json(const char *const *names)
+{
+    json_t *list = json_array();
+    for (; *names; names++)
+        json_array_append_new(list, json_string(*names));
+    return list;
+}
+
 static json_t *row_json(const struct scheduler_method *method)
 {
-    json_t *aliases = json_array();
-    for (const char *const *alias = method->aliases; *alias; alias++)
-        json_array_append_new(aliases, json_string(*alias));
-    return json_pack("{s:s, s:s, s:o, s:s?, s:s}", "name", method->name, "title", method->title, "aliases", aliases,
-                     "class", method->class_name, "help", method->help);
+    return json_pack("{s:s, s:s, s:o, s:s?, s:s}", "name", method->name, "title", method->title, "aliases",
+                     names_json(method->aliases), "class", method->class_name, "help", method->help);
 }
 
 json_t *scheduler_list_json(void)
@@ -73,6 +79,17 @@ json_t *scheduler_list_json(void)
     json_t *list = json_array();
     for (size_t i = 0; i < scheduler_methods_count; i++)
         json_array_append_new(list, row_json(&scheduler_methods[i]));
+    return list;
+}
+
+json_t *sigma_list_json(void)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < sigma_schedules_count; i++) {
+        const struct sigma_schedule *row = &sigma_schedules[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "name", row->name, "title", row->title, "aliases",
+                                              names_json(row->aliases), "help", row->help));
+    }
     return list;
 }
 

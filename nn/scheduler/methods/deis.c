@@ -43,7 +43,7 @@ enum hep_status deis_plan(const struct scheduler_context *context, struct schedu
     struct ladder ladder;
     config.final_sigmas_type = FINAL_SIGMA_MIN; /* its class has no other */
     HEP_TRY(ladder_make(&config, context->noise, PLACE_INTERIOR, SIGMAS_OF_ALL, true, steps, &ladder, error));
-    if (config.use_karras_sigmas || config.use_exponential_sigmas || config.use_beta_sigmas)
+    if (config.sigmas || config.use_karras_sigmas || config.use_exponential_sigmas || config.use_beta_sigmas)
         ladder.sigmas[steps] = ladder.sigmas[steps - 1];
     HEP_TRY(builder_open(builder, context, steps, 1, vectors, error));
     for (int i = builder->first; i < builder->last; i++) {

@@ -14,7 +14,8 @@ enum hep_status euler_ancestral_plan(const struct scheduler_context *context, st
     struct scheduler_config config = *context->config; /* its class has only plain sigmas that end at 0 */
     struct ladder ladder;
     int steps = context->options->num_inference_steps;
-    config.use_karras_sigmas = config.use_exponential_sigmas = config.use_beta_sigmas = false;
+    if (!config.sigmas) /* its class has no such keys */
+        config.use_karras_sigmas = config.use_exponential_sigmas = config.use_beta_sigmas = false;
     config.interpolation_type = INTERPOLATE_LINEAR;
     config.final_sigmas_type = FINAL_SIGMA_ZERO;
     HEP_TRY(ladder_make(&config, context->noise, PLACE_FRACTIONAL, SIGMAS_OF_SELECTED, false, steps, &ladder, error));

@@ -44,7 +44,7 @@ static enum hep_status put_quoted(FILE *out, const char *name, struct hep_str te
 }
 
 /* The line's entries in A1111's order. To add one: a row. */
-enum entry_kind { ENTRY_TEXT, ENTRY_INT, ENTRY_SEED, ENTRY_NUMBER, ENTRY_SIZE };
+enum entry_kind { ENTRY_TEXT, ENTRY_INT, ENTRY_SEED, ENTRY_SUBSEED, ENTRY_NUMBER, ENTRY_SIZE };
 static const struct entry {
     const char *name;
     enum entry_kind kind;
@@ -55,10 +55,13 @@ static const struct entry {
     {"Sampler", ENTRY_TEXT, offsetof(struct image_recipe, sampler), 0},
     {"Schedule type", ENTRY_TEXT, offsetof(struct image_recipe, schedule_type), 0},
     {"CFG scale", ENTRY_NUMBER, offsetof(struct image_recipe, guidance_scale), -1},
+    {"Guidance rescale", ENTRY_NUMBER, offsetof(struct image_recipe, guidance_rescale), 0},
     {"Seed", ENTRY_SEED, offsetof(struct image_recipe, seed), 0},
     {"Size", ENTRY_SIZE, 0, 0},
     {"Model hash", ENTRY_TEXT, offsetof(struct image_recipe, model_hash), 0},
     {"Model", ENTRY_TEXT, offsetof(struct image_recipe, model), 0},
+    {"Variation seed", ENTRY_SUBSEED, offsetof(struct image_recipe, subseed), 0},
+    {"Variation seed strength", ENTRY_NUMBER, offsetof(struct image_recipe, subseed_strength), 0},
     {"Denoising strength", ENTRY_NUMBER, offsetof(struct image_recipe, strength), 0},
     {"Clip skip", ENTRY_INT, offsetof(struct image_recipe, clip_skip), 1},
     {"Mask blur", ENTRY_NUMBER, offsetof(struct image_recipe, mask_blur), 0},
@@ -90,6 +93,10 @@ static enum hep_status put_entry(FILE *out, const struct image_recipe *recipe, c
             return HEP_OK;
         fprintf(out, "%s%s: %" PRId32, *separator, entry->name, integer);
         break;
+    case ENTRY_SUBSEED:
+        if (recipe->subseed_strength <= 0)
+            return HEP_OK;
+        /* fall through */
     case ENTRY_SEED:
         memcpy(&seed, member, sizeof seed);
         fprintf(out, "%s%s: %" PRIu64, *separator, entry->name, seed);

@@ -16,7 +16,10 @@ struct image_recipe {
     struct hep_str sampler;         /* A1111's name: "Euler a", "DPM++ 2M"                              */
     struct hep_str schedule_type;   /* A1111's name: "Karras", "Automatic"                              */
     double guidance_scale;          /* "CFG scale"                                                      */
+    double guidance_rescale;        /* 0 = left out                                                     */
     uint64_t seed;                  /* of this image                                                    */
+    uint64_t subseed;               /* "Variation seed"; left out with its strength                     */
+    double subseed_strength;        /* "Variation seed strength"; 0 = left out                          */
     int32_t width, height;          /* pixels, before it was upscaled                                   */
     struct hep_str model_hash;      /* first 10 hex digits of the weights' SHA-256                      */
     struct hep_str model;           /* name                                                             */

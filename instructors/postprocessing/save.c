@@ -13,7 +13,8 @@
 /* A1111 names sampler and noise schedule apart: "DPM++ 2M Karras" is the sampler "DPM++ 2M" with schedule "Karras". */
 static void split_sampler(const char *title, char sampler[HEP_NAME_MAX], char schedule[HEP_NAME_MAX])
 {
-    static const char *const schedules[] = {"Karras", "Exponential", "Beta", NULL};
+    static const char *const schedules[] = {"Karras", "Exponential",      "Beta",        "Normal",
+                                            "Simple", "Align Your Steps", "SGM Uniform", NULL};
     snprintf(sampler, HEP_NAME_MAX, "%s", title);
     snprintf(schedule, HEP_NAME_MAX, "Automatic");
     for (const char *const *name = schedules; *name; name++) {
@@ -26,11 +27,32 @@ static void split_sampler(const char *title, char sampler[HEP_NAME_MAX], char sc
     }
 }
 
+/* Of one image: seed + index; or, of a variation, the one seed and subseed + index. */
+struct image_seeds {
+    uint64_t seed, subseed;
+    double subseed_strength; /* 0: no variation */
+};
+
 /* Seeds above 2^63 − 1 ride as text. */
-static uint64_t seed_of(const json_t *recipe)
+static uint64_t seed_of(const json_t *recipe, const char *name)
 {
-    const char *text = hep_json_str(recipe, "seed", NULL);
-    return text ? strtoull(text, NULL, 10) : (uint64_t)hep_json_int(recipe, "seed", 0);
+    const char *text = hep_json_str(recipe, name, NULL);
+    return text ? strtoull(text, NULL, 10) : (uint64_t)hep_json_int(recipe, name, 0);
+}
+
+static json_t *seed_json(uint64_t seed)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, seed);
+    return seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed);
+}
+
+static struct image_seeds seeds_of(const json_t *recipe, int64_t index)
+{
+    struct image_seeds seeds = {seed_of(recipe, "seed"), seed_of(recipe, "subseed"),
+                                hep_json_num(recipe, "subseed_strength", 0)};
+    *(seeds.subseed_strength > 0 ? &seeds.subseed : &seeds.seed) += (uint64_t)index;
+    return seeds;
 }
 
 /* The prompt, with each LoRA of the recipe as the tag that web UIs read: <lora:name:weight>, or first the weight for
@@ -55,8 +77,8 @@ static char *tagged_prompt(const json_t *recipe)
     return fclose(out) == 0 ? text : NULL;
 }
 
-static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_t width, int32_t height,
-                                     char **parameters, struct hep_error *error)
+static enum hep_status parameters_of(const json_t *recipe, const struct image_seeds *seeds, int32_t width,
+                                     int32_t height, char **parameters, struct hep_error *error)
 {
     char sampler[HEP_NAME_MAX], schedule[HEP_NAME_MAX];
     char hash[11];
@@ -72,7 +94,10 @@ static enum hep_status parameters_of(const json_t *recipe, uint64_t seed, int32_
         .sampler = hep_str_of(sampler),
         .schedule_type = hep_str_of(sampler[0] ? schedule : ""),
         .guidance_scale = hep_json_num(recipe, "guidance_scale", 0),
-        .seed = seed,
+        .guidance_rescale = hep_json_num(recipe, "guidance_rescale", 0),
+        .seed = seeds->seed,
+        .subseed = seeds->subseed,
+        .subseed_strength = seeds->subseed_strength,
         .width = (int32_t)hep_json_int(recipe, "width", width),
         .height = (int32_t)hep_json_int(recipe, "height", height),
         .model_hash = hep_str_of(hash),
@@ -100,14 +125,15 @@ static json_t *verdict_of(const struct save_options *options, int64_t index)
     return verdict;
 }
 
-/* The request that gives this one image: its own seed, count 1, if it had a seed. Beside it, whether it was flagged. */
-static char *request_of(const json_t *recipe, uint64_t seed, const json_t *verdict)
+/* The request that gives this one image: its own seeds, count 1, if it had a seed. Beside it, whether it was flagged.
+ */
+static char *request_of(const json_t *recipe, const struct image_seeds *seeds, const json_t *verdict)
 {
-    char text[24];
     json_t *copy = json_copy((json_t *)(uintptr_t)recipe);
-    snprintf(text, sizeof text, "%" PRIu64, seed);
+    if (json_object_get(recipe, "subseed"))
+        json_object_set_new(copy, "subseed", seed_json(seeds->subseed));
     if (json_object_get(recipe, "seed")) {
-        json_object_set_new(copy, "seed", seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
+        json_object_set_new(copy, "seed", seed_json(seeds->seed));
         json_object_set_new(copy, "count", json_integer(1));
     }
     if (verdict)
@@ -121,14 +147,13 @@ static json_t *describe(const char *path, const struct image_bytes *bytes, const
                         enum image_format format, uint64_t seed)
 {
     unsigned char digest[32];
-    char hex[65], text[24];
+    char hex[65];
     hep_assert(EVP_Digest(bytes->data, bytes->size, digest, NULL, EVP_sha256(), NULL) == 1);
     for (int i = 0; i < 32; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    snprintf(text, sizeof text, "%" PRIu64, seed);
     return json_pack("{s:s, s:I, s:s, s:i, s:i, s:s, s:o}", "path", path, "bytes", (json_int_t)bytes->size, "sha256",
                      hex, "width", source->width, "height", source->height, "format", image_format_name(format), "seed",
-                     seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed));
+                     seed_json(seed));
 }
 
 static enum hep_status write_file(const char *path, const struct image_bytes *bytes, struct hep_error *error)
@@ -163,7 +188,7 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
     uint8_t *blurred = NULL;
     json_t *verdict = verdict_of(options, index);
     bool blur = options->policy >= HEP_SAFETY_BLUR && safety_is_flagged(options->safety, index);
-    uint64_t seed = seed_of(options->recipe) + (uint64_t)index;
+    struct image_seeds seeds = seeds_of(options->recipe, index);
     enum hep_status status = HEP_OK;
     if (options->path[0] != '/')
         HEP_TRY_DONE(status, hep_fail_field(error, HEP_E_BAD_FIELD, "path", "path must be absolute"));
@@ -172,15 +197,16 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
     source.pixels = (const uint8_t *)images->data + (size_t)index * (size_t)(source.width * (int64_t)source.height * 3);
     if (options->recipe) {
         if (json_object_get(options->recipe, "prompt")) /* A1111's text begins with it */
-            HEP_TRY_DONE(status, parameters_of(options->recipe, seed, source.width, source.height, &parameters, error));
-        request = request_of(options->recipe, seed, verdict);
+            HEP_TRY_DONE(status,
+                         parameters_of(options->recipe, &seeds, source.width, source.height, &parameters, error));
+        request = request_of(options->recipe, &seeds, verdict);
     }
     source.parameters = parameters;
     source.request = request;
     HEP_TRY_DONE(status, pixels_of(&source, blur, &blurred, &source.pixels, error));
     HEP_TRY_DONE(status, image_encode(options->format, &source, options->quality, &bytes, error));
     HEP_TRY_DONE(status, write_file(path, &bytes, error));
-    *file = describe(path, &bytes, &source, options->format, seed);
+    *file = describe(path, &bytes, &source, options->format, seeds.seed);
     if (verdict)
         json_object_set(*file, "safety", verdict);
 done:

@@ -7,6 +7,7 @@
 
 #include "common/limits.h"
 #include "common/name.h"
+#include "common/tensor.h"
 #include "common/wire.h"
 #include "supervisor/engine/inputs.h"
 #include "supervisor/engine/loras.h"
@@ -341,6 +342,13 @@ static json_t *seed_value(uint64_t seed)
     return seed > INT64_MAX ? json_string(text) : json_integer((json_int_t)seed);
 }
 
+/* Of a request that leaves the choice to us: two parameters of it are not given the same one. */
+static uint64_t chosen_seed(const struct hep_parameter *p, const struct hep_parameter_scope *scope)
+{
+    bool is_first = strcmp(p->name, "seed") == 0;
+    return is_first ? scope->seed : (scope->seed ^ hep_crc32c(0, p->name, strlen(p->name))) & UINT32_MAX;
+}
+
 static enum hep_status read_seed(const struct hep_parameter *p, const json_t *value,
                                  const struct hep_parameter_scope *scope, json_t **seed, struct hep_error *error)
 {
@@ -349,7 +357,7 @@ static enum hep_status read_seed(const struct hep_parameter *p, const json_t *va
         if (whole < -1)
             return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %" PRId64 ", it is 0 to 2^64 - 1, or -1",
                                   p->name, whole);
-        *seed = seed_value(whole == -1 ? scope->seed : (uint64_t)whole);
+        *seed = seed_value(whole == -1 ? chosen_seed(p, scope) : (uint64_t)whole);
         return HEP_OK;
     }
     if (!json_is_string(value))
@@ -453,7 +461,7 @@ static enum hep_status missing_value(const struct hep_parameter *p, const struct
 {
     if (p->required)
         return hep_fail_field(error, HEP_E_MISSING_FIELD, p->name, "%s is required", p->name);
-    if (p->type == HEP_PARAMETER_SEED)
+    if (p->type == HEP_PARAMETER_SEED && !p->fallback)
         *value = json_integer(-1);
     else if (p->type == HEP_PARAMETER_MODEL && scope->model)
         *value = json_string(scope->model);

@@ -197,21 +197,24 @@ static const struct {
     {HEP_ROLE_MODEL, "list", true, false, "kind", "models"},
     {HEP_ROLE_MODEL, "info", true, false, "model kind loras", "name"},
     {HEP_ROLE_MODEL, "load", true, false, "model vae loras session",
-     "model dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
+     "model family dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
      "scheduler"},
     {HEP_ROLE_MODEL, "load_safety_checker", true, false, "model session",
      "model fingerprint bytes safety_checker feature_extractor"},
     {HEP_ROLE_MODEL, "load_upscaler", true, false, "upscaler session", "name fingerprint scale upscaler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},
     {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
-     "prompt negative_prompt clip_skip text_encoder text_encoder_2 tokenizer tokenizer_2 >conditioning >pooled",
+     "prompt negative_prompt clip_skip num_inference_steps text_encoder text_encoder_2 tokenizer tokenizer_2 "
+     ">conditioning >pooled >schedule",
      "tokens"},
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
-    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler <config num_inference_steps eta >plan",
+    {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler sigmas family <config num_inference_steps eta >plan",
      "scheduler title evaluations"},
     {HEP_ROLE_SCHEDULER, "sketch", false, false, "", ""}, /* not built yet */
     {HEP_ROLE_INFERENCE, "generate", true, true,
-     "unet conditioning pooled plan guidance_scale seed rng width height vae_scale_factor count priority rows_max "
+     "unet conditioning pooled schedule plan guidance_scale guidance_rescale original_width original_height crop_left "
+     "crop_top target_width target_height seed subseed subseed_strength rng width height vae_scale_factor count "
+     "priority rows_max "
      "memory_threshold fingerprint >state >latents",
      "rows step_ms"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
@@ -238,7 +241,7 @@ static const struct {
 static json_t *fields_of(const char *names)
 {
     json_t *fields = json_array();
-    char copy[400], *save = NULL;
+    char copy[600], *save = NULL;
     snprintf(copy, sizeof copy, "%s", names);
     for (char *name = strtok_r(copy, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
         bool written = name[0] == '>', read = name[0] == '<', tensor = written || read;
@@ -365,6 +368,7 @@ static json_t *measure(const char *type, json_t *data)
     if (strstr(type, "encode_prompt")) {
         json_object_set_new(outputs, "conditioning", output("f32", json_pack("[iii]", 2, 77, 32)));
         json_object_set_new(outputs, "pooled", output("f32", json_pack("[ii]", 2, 1)));
+        json_object_set_new(outputs, "schedule", output("i32", json_pack("[ii]", 2, 8)));
     } else if (strstr(type, "scheduler")) {
         json_object_set_new(outputs, "plan", output("u8", json_pack("[i]", 1000)));
     } else if (strstr(type, "generate")) {

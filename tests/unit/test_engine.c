@@ -103,6 +103,22 @@ START_TEST(progress_only_grows_and_names_the_step)
 }
 END_TEST
 
+/* A subseed that is left out stays 0: it says nothing while there is no variation. */
+START_TEST(two_chosen_seeds_of_a_request_differ)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"x\", \"subseed\": -1, \"seed\": -1}", 0, NULL, id, NULL);
+    json_t *view = fake_get(&fake, id), *chosen = json_object_get(view, "configuration");
+    ck_assert_int_gt(hep_json_int(chosen, "subseed", -1), 0);
+    ck_assert_int_ne(hep_json_int(chosen, "subseed", -1), hep_json_int(chosen, "seed", -1));
+    json_decref(view);
+    fake_execute(&fake, apple, 0, NULL, id, NULL);
+    view = fake_get(&fake, id);
+    ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "subseed", -1), 0);
+    json_decref(view);
+}
+END_TEST
+
 START_TEST(a_seed_is_chosen_once_and_kept)
 {
     fake_start(&fake, NULL);
@@ -1075,6 +1091,7 @@ int main(void)
     tcase_add_test(cases, a_request_runs_to_its_image);
     tcase_add_test(cases, progress_only_grows_and_names_the_step);
     tcase_add_test(cases, a_seed_is_chosen_once_and_kept);
+    tcase_add_test(cases, two_chosen_seeds_of_a_request_differ);
     tcase_add_loop_test(cases, a_bad_field_is_named, 0, (int)HEP_COUNT_OF(bad));
     tcase_add_test(cases, a_whole_number_is_an_integer_however_it_is_written);
     tcase_add_test(cases, a_number_that_is_not_finite_is_refused);

@@ -369,6 +369,9 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
                                   .sampler = hep_str_of("DPM++ 2M"),
                                   .schedule_type = hep_str_of("Karras"),
                                   .guidance_scale = 7.5,
+                                  .guidance_rescale = 0.7,
+                                  .subseed = 9,
+                                  .subseed_strength = 0.25,
                                   .seed = 18446744073709551615u,
                                   .width = 512,
                                   .height = 768,
@@ -381,14 +384,14 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
                                   .rng = hep_str_of("CPU")};
     char *text = NULL;
     ck_assert_int_eq(image_recipe_parameters(&recipe, &text, NULL), HEP_OK);
-    ck_assert_str_eq(
-        text, "a (red:1.2) apple,\non a table\n"
-              "Negative prompt: blurry, bad\n"
-              "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, "
-              "Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, "
-              "Model: \"v1-5, pruned: \\\"x\\\"\", Denoising strength: 0.3333333333333333, Clip skip: 2, RNG: CPU, "
-              "Postprocess upscale by: 2.5, Postprocess upscaler: x4plus, "
-              "Version: Heptad " HEP_VERSION);
+    ck_assert_str_eq(text, "a (red:1.2) apple,\non a table\n"
+                           "Negative prompt: blurry, bad\n"
+                           "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, "
+                           "Guidance rescale: 0.7, Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, "
+                           "Model: \"v1-5, pruned: \\\"x\\\"\", Variation seed: 9, Variation seed strength: 0.25, "
+                           "Denoising strength: 0.3333333333333333, Clip skip: 2, RNG: CPU, "
+                           "Postprocess upscale by: 2.5, Postprocess upscaler: x4plus, "
+                           "Version: Heptad " HEP_VERSION);
     free(text);
 }
 END_TEST
@@ -400,6 +403,7 @@ START_TEST(what_is_not_said_is_left_out_of_the_recipe)
                                   .sampler = hep_str_of("Euler"),
                                   .guidance_scale = 3,
                                   .seed = 7,
+                                  .subseed = 8,
                                   .width = 64,
                                   .height = 64,
                                   .clip_skip = 1};

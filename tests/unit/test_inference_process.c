@@ -17,7 +17,7 @@
 enum { STEPS = 80, ROUNDS = 4 }; /* many: a step is short, and the test may be kept waiting */
 
 static struct txt2img run;
-static const struct txt2img_request cat = {.prompt = "a red cat",
+static const struct txt2img_request cat = {.prompt = "a [red|green] cat [on a table:0.5]",
                                            .negative_prompt = "",
                                            .scheduler = "euler_ancestral",
                                            .rng = "philox",

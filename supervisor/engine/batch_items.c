@@ -4,6 +4,7 @@
 #include "supervisor/engine/problem.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,6 +81,76 @@ json_t *hep_batch_config_to_json(const struct hep_batch_config *config)
 }
 
 /* ---- ranges ------------------------------------------------------------------------------------------------------ */
+enum {
+    MATRIX_PARTS_MAX = 13,      /* 2^12 prompts, as many as a batch has */
+    MATRIX_BYTES_MAX = 4 << 20, /* of all its prompts                   */
+};
+
+/* One part of a prompt matrix: without white space and commas around it, as A1111 takes it. */
+struct matrix_part {
+    const char *text;
+    size_t size;
+};
+
+static struct matrix_part trimmed(const char *text, size_t size)
+{
+    static const char around[] = " \t\r\n,";
+    while (size > 0 && strchr(around, text[0]))
+        text++, size--;
+    while (size > 0 && strchr(around, text[size - 1]))
+        size--;
+    return (struct matrix_part){text, size};
+}
+
+/* The parts between | that stand in no square bracket, where | is an alternation. How many there are; parts may be
+   fewer. */
+static size_t split_matrix(const char *text, struct matrix_part parts[MATRIX_PARTS_MAX])
+{
+    size_t count = 0;
+    int depth = 0;
+    for (const char *at = text, *from = text;; at++) {
+        if (*at == '\0' || (*at == '|' && depth == 0)) {
+            if (count < MATRIX_PARTS_MAX)
+                parts[count] =
+                    count == 0 ? (struct matrix_part){from, (size_t)(at - from)} : trimmed(from, (size_t)(at - from));
+            count++;
+            from = at + 1;
+        }
+        if (*at == '\0')
+            return count;
+        depth += *at == '[' ? 1 : *at == ']' && depth > 0 ? -1 : 0;
+        at += *at == '\\' && at[1];
+    }
+}
+
+/* The first part, with every choice of the others behind it. Source: prompt_matrix.py of stable-diffusion-webui 1.10.
+ */
+static json_t *matrix_of(const char *name, const char *text, json_t *problems)
+{
+    struct matrix_part parts[MATRIX_PARTS_MAX];
+    size_t count = split_matrix(text, parts), room = strlen(text) + 2 * MATRIX_PARTS_MAX + 1;
+    bool fits = count <= MATRIX_PARTS_MAX && room <= (size_t)MATRIX_BYTES_MAX >> (count - 1);
+    if (!fits)
+        hep_problem_add(problems, "", name, HEP_E_TOO_LARGE,
+                        "a matrix of %zu parts and %zu bytes; at most %d parts are taken, and %d bytes of all prompts",
+                        count, strlen(text), MATRIX_PARTS_MAX, MATRIX_BYTES_MAX);
+    char *prompt = fits ? malloc(room) : NULL;
+    if (fits && !prompt)
+        hep_problem_add(problems, "", name, HEP_E_NO_MEMORY, "no memory for a prompt of %zu bytes", room);
+    if (!prompt)
+        return NULL;
+    json_t *values = json_array();
+    for (size_t choice = 0; choice < (size_t)1 << (count - 1); choice++) {
+        int used = snprintf(prompt, room, "%.*s", (int)parts[0].size, parts[0].text);
+        for (size_t i = 1; i < count; i++)
+            if (choice & (size_t)1 << (i - 1))
+                used += snprintf(prompt + used, room - (size_t)used, ", %.*s", (int)parts[i].size, parts[i].text);
+        json_array_append_new(values, json_string(prompt));
+    }
+    free(prompt);
+    return values;
+}
+
 /* The values of a range; NULL with a problem. */
 static json_t *values_of(const char *name, json_t *range, json_t *problems)
 {
@@ -87,12 +158,15 @@ static json_t *values_of(const char *name, json_t *range, json_t *problems)
            step = hep_json_num(range, "step", 1);
     bool whole = json_is_integer(json_object_get(range, "from")) &&
                  (!json_object_get(range, "step") || json_is_integer(json_object_get(range, "step")));
+    const char *matrix = hep_json_str(range, "matrix", NULL);
     if (json_is_array(range) && json_array_size(range) > 0)
         return json_incref(range);
+    if (matrix)
+        return matrix_of(name, matrix, problems);
     if (!json_is_object(range) || isnan(from) || isnan(to) || !(step > 0) || to < from ||
         (to - from) / step >= HEP_BATCH_ITEMS_MAX) {
         hep_problem_add(problems, "", name, HEP_E_BAD_FIELD,
-                        "a range is an array of values, or {from, to, step} with at most %d of them",
+                        "a range is an array of values, {from, to, step} with at most %d of them, or {matrix}",
                         HEP_BATCH_ITEMS_MAX);
         return NULL;
     }

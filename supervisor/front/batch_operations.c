@@ -60,8 +60,11 @@ static const struct hep_field create_fields[] = {
               .help = "what all items have in common"),
     HEP_FIELD(JSON, create_request, items, OPTIONAL, HEP_INSIDE(LIST, hep_object_says), .min = 1,
               .max = HEP_BATCH_ITEMS_MAX, .help = "what each item has beside or instead of that"),
-    HEP_FIELD(JSON, create_request, ranges, OPTIONAL, .form = HEP_FORM_MAP,
-              .help = "per parameter an array of values, or {from, to, step}; every combination is an item"),
+    HEP_FIELD(
+        JSON, create_request, ranges, OPTIONAL, .form = HEP_FORM_MAP,
+        .help =
+            "per parameter an array of values, {from, to, step}, or {matrix: \"a|b|c\"}: a with every choice of the "
+            "others; every combination is an item"),
     HEP_FIELD(JSON, create_request, batch_config, OPTIONAL, HEP_INSIDE(OBJECT, hep_batch_config_fields),
               .help = "how many images, and how many together"),
     HEP_FIELD(I32, create_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "of its sessions"),

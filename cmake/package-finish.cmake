@@ -17,7 +17,7 @@ file(COPY ${HEP_DEBIAN}/copyright ${HEP_PACKAGE_DIR}/changelog DESTINATION ${usr
 run(gzip -9n ${usr}/share/doc/heptad/changelog)
 file(GLOB_RECURSE files LIST_DIRECTORIES false ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/*)
 foreach(file ${files})
-  if(NOT file MATCHES "/(bin|sbin|init\\.d)/")
+  if(NOT file MATCHES "/(bin|sbin|init\\.d)/|/pickle-to-safetensors$")
     run(chmod 644 ${file})
   endif()
 endforeach()

@@ -28,9 +28,9 @@ EOF
 # The same work as one call: what a pipeline does, beside what the steps do one by one.
 cp -r "$root/etc/workflows" "$work/workflows"
 jq '.workflow_id = "pipelined" | (.steps | map({(.id): .}) | add) as $s
-  | .steps |= map(select(.id != "image" and .id != "larger" and .id != "better" and .id != "file"))
+  | .steps |= map(select(.id != "image" and .id != "larger" and .id != "better" and .id != "judged" and .id != "file"))
   | .steps += [$s.file + {operation: "pipeline", parameters: ($s.image.parameters + $s.larger.parameters + $s.better.parameters
-      + $s.file.parameters + {operations: ["decode", "upscale", "enhance", "encode"]} | del(.image))}]' \
+      + $s.file.parameters + {operations: ["decode", "upscale", "enhance", "encode"]} | del(.image, .safety) | .recipe.tile = 0)}]' \
   "$work/workflows/txt2img.json" | sed 's/"default": -1,/"default": -1.0,/' >"$work/pipelined.json" # jq makes it a whole number
 mv "$work/pipelined.json" "$work/workflows/pipelined.json"
 

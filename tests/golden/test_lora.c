@@ -9,6 +9,7 @@
 #include "nn/eval/evaluation.h"
 #include "nn/weights/folder.h"
 #include "tests/support/golden_level.h"
+#include "tests/support/parity.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -116,6 +117,9 @@ START_TEST(every_golden_is_met)
     hep_safetensors_close(file);
     printf("%-14s %s-%-14s %s %s  worst rel_rms %.2e of %.0e\n", g->network, g->model, g->format, hep_dtype_name(dtype),
            hep_isa_name(hep_isa_level()), worst, TOLERANCE);
+    char row[128];
+    snprintf(row, sizeof row, "%s: %s-%s", g->network, g->model, g->format);
+    parity_note("LoRA", row, dtype, hep_isa_name(hep_isa_level()), worst, TOLERANCE);
 }
 END_TEST
 

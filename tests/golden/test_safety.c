@@ -11,6 +11,7 @@
 #include "tests/support/check_status.h"
 #include "tests/support/golden_level.h"
 #include "tests/support/golden_tensors.h"
+#include "tests/support/parity.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -200,6 +201,9 @@ START_TEST(scores_and_verdicts_are_those_of_diffusers)
     should = golden_tensors_find(file, "special_cos", &count);
     double of_special = rel_rms(&special[0][0], should, count);
     printf("cosines: rel_rms %.2e, special ones %.2e\n", of_concepts, of_special);
+    parity_note("Safety", "cosines of concepts", HEP_F32, hep_isa_name(hep_isa_level()), of_concepts, LIMIT);
+    parity_note("Safety", "cosines of special-care concepts", HEP_F32, hep_isa_name(hep_isa_level()), of_special,
+                LIMIT);
     ck_assert_double_le(of_concepts, LIMIT);
     ck_assert_double_le(of_special, LIMIT);
     json_decref(flags);

@@ -9,7 +9,7 @@ import time
 from fault_bench import Wrong, expect, until
 from heptad import DOMAINS, Refused
 
-SECONDS = float(os.environ.get("HEP_FAULT_SECONDS", 25))
+SECONDS = float(os.environ.get("HEP_FAULT_SECONDS", 12))
 # of the message that says so, and of the answers that a domain which is starting again may cause
 TOLD = ("NO_MEMORY", "NO_SHM", "DOMAIN_DIED", "DOMAIN_DOWN", "BUSY")
 

@@ -10,7 +10,7 @@ hep_test_levels(test_pipelines TIMEOUT 300 LABELS release-only)
 hep_test(test_upscale SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_upscale.c ${HEP_TEST_MODEL_SOURCES}
   LIBS hep_model_core hep_scheduler_methods hep_postprocessing_core OpenMP::OpenMP_C ARGS f32 LABELS golden TIMEOUT 240)
 set_tests_properties(test_upscale PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
-hep_test_levels(test_upscale TIMEOUT 240)
+hep_test_levels(test_upscale TIMEOUT 240 LABELS release-only)
 hep_test(test_decode SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_decode.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
   ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_scheduler_methods hep_postprocessing_core OpenMP::OpenMP_C m ARGS f32 LABELS golden
   TIMEOUT 240)

@@ -6,12 +6,12 @@ hep_test(test_safety SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_safety.c ${CM
   LIBS hep_models hep_nn_cpu m LABELS golden)
 hep_test(test_controlnet SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_controlnet.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
   LIBS hep_eval ARGS f32 LABELS golden)
-hep_test_levels(test_controlnet TIMEOUT 120)
+hep_test_levels(test_controlnet TIMEOUT 120 LABELS release-only)
 hep_test(test_lora_goldens SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_lora.c LIBS hep_eval LABELS golden)
 set_tests_properties(test_networks test_networks_clip test_controlnet test_lora_goldens test_safety PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 hep_test_levels(test_networks TIMEOUT 240)
 hep_test_levels(test_networks_clip TIMEOUT 120)
-hep_test_levels(test_lora_goldens TIMEOUT 120)
+hep_test_levels(test_lora_goldens TIMEOUT 120 LABELS release-only)
 
 # The tool itself: what it prints is checked by its exit status.
 set(HEP_GOLDENS ${CMAKE_SOURCE_DIR}/tests/golden/data)

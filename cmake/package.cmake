@@ -39,7 +39,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION graphics)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "adduser, init-system-helpers (>= 1.54~), passwd, sysvinit-utils (>= 3.05~)")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS ca-certificates) # webhooks to https
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, python3") # webhooks to https; pickle-to-safetensors
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS logrotate)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${HEP_DEBIAN}/postinst ${HEP_DEBIAN}/prerm ${HEP_DEBIAN}/postrm ${HEP_PACKAGE_DIR}/conffiles)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)

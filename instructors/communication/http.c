@@ -83,6 +83,15 @@ static enum MHD_Result take_body(struct exchange *exchange, const char *data, si
     return MHD_YES;
 }
 
+/* Behind a chunk of a body the handler is called for the next one even if it has just laid the connection to sleep.
+   What it does not take then comes again when the connection goes on. */
+static bool is_asleep(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_SUSPENDED);
+    return info && info->suspended == MHD_YES;
+}
+
 static enum MHD_Result handle(void *context, struct MHD_Connection *connection, const char *url, const char *method,
                               const char *version, const char *upload, size_t *upload_bytes, void **request)
 {
@@ -90,6 +99,8 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *connection, 
     (void)version;
     if (!exchange) /* headers only */
         return begin(context, connection, url, method, request);
+    if (*upload_bytes && is_asleep(connection))
+        return MHD_YES;
     if (*upload_bytes) {
         if (exchange->match.route && exchange->match.route->kind == ROUTE_INPUT)
             return upload_take(exchange, upload, upload_bytes);

@@ -292,8 +292,8 @@ void front_refuse_inputs(enum hep_status code, int part)
     refused_part = part;
 }
 
-/* What an input is called here: letters of its length. */
-static void serve_input(struct hep_rpc_request *request, const json_t *data)
+/* What an input is called here: letters of its length. The lock is held. */
+static void serve_part(struct hep_rpc_request *request, const json_t *data)
 {
     const char *text = hep_json_str(data, "data", ""), *upload = hep_json_str(data, "upload", "");
     size_t offset = (size_t)hep_json_int(data, "offset", 0), bytes = 0;
@@ -315,6 +315,13 @@ static void serve_input(struct hep_rpc_request *request, const json_t *data)
     if (hep_json_bool(data, "end", false))
         json_object_update_new(said, json_pack("{s:s, s:I}", "input", "abcdef", "bytes", (json_int_t)input_bytes));
     reply_data(request, said);
+}
+
+static void serve_input(struct hep_rpc_request *request, const json_t *data)
+{
+    pthread_mutex_lock(&lock);
+    serve_part(request, data);
+    pthread_mutex_unlock(&lock);
 }
 
 static void serve(void *context, struct hep_rpc_request *request, const void *frame, size_t bytes)

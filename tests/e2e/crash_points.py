@@ -23,8 +23,9 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from heptad import DOMAINS, ENDED, Daemon, Refused, say  # noqa: E402
 
 STEPS, COUNT = 3, 2
-REQUEST = {"prompt": "a red apple", "seed": 11, "num_inference_steps": STEPS, "count": COUNT, "upscale": 1.5, "sharpen": 0.5,
+REQUEST = {"prompt": "a red apple", "seed": 11, "num_inference_steps": STEPS, "count": COUNT,
            "loras": [{"name": "ink", "weight": 0.8}]}
+ONLY_FROM_TEXT = {"upscale": 1.5, "sharpen": 0.5}
 OTHERS = ["SEGV", "ABRT", "BUS", "EXIT", "STOP"]
 # a stopped process is seen by the deadline of what it has in hand: only where that is short
 STOPPABLE = ("start.", "device/", "scheduler/")
@@ -82,7 +83,9 @@ class Runner:
     def submit(self, key):
         """Sends until there is an answer: the same key is the same session."""
         end, configuration = time.monotonic() + 20, dict(REQUEST)
-        if self.workflow == "img2img":
+        if self.workflow == "txt2img":
+            configuration.update(ONLY_FROM_TEXT)
+        else:
             self.put(self.image + key.encode())  # a file that is new each time: it is written and named
             configuration["image"] = self.put(self.image)
         while True:

@@ -42,7 +42,7 @@ add_test(NAME hep_eval_why COMMAND sh -c "\"$0\" \"$@\" | grep -q 'not onednn:.*
 set_tests_properties(hep_eval_why PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "HEP_ISA=portable")
 # How the published networks are planned, kernel by kernel, at each ISA level of this machine.
 add_test(NAME update-plans COMMAND ${CMAKE_SOURCE_DIR}/scripts/update-plans --build ${CMAKE_BINARY_DIR} --check)
-set_tests_properties(update-plans PROPERTIES LABELS golden TIMEOUT 120 SKIP_RETURN_CODE 77)
+set_tests_properties(update-plans PROPERTIES LABELS "golden;release-only" TIMEOUT 120 SKIP_RETURN_CODE 77)
 add_test(NAME hep_bench_plans COMMAND hep-bench unet --arch sdxl --plan-only --json)
 set_tests_properties(hep_eval_check hep_eval_upscaler hep_eval_stages hep_eval_plan hep_eval_tolerance hep_eval_wrong_file hep_bench_plans
   PROPERTIES LABELS golden TIMEOUT 60 ENVIRONMENT "OMP_WAIT_POLICY=passive")

@@ -1,7 +1,9 @@
 # End to end: the real daemon with its seven processes and the default model. Not under sanitizers' builds (release-only).
-# What measures, or fills the machine, runs alone; the others run one at a time beside the tests of a part.
+# What measures, or fills the machine, runs alone; the others run beside the tests of a part, one at a time of each of three
+# kinds: the daemon and its doors, what images are made of, the package.
 set(HEP_ALONE RUN_SERIAL ON)
 set(HEP_BESIDE RESOURCE_LOCK daemon)
+set(HEP_PICTURES first_image names kill_inference inputs upscale loras controlnet safety known_names)
 foreach(name first_image loras names controlnet upkeep kill_inference upscale bad_input safety http_sessions http_api webhooks batches operator small_shm large_image configuration)
   add_test(NAME e2e_${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/${name}.sh)
   set_tests_properties(e2e_${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS "e2e;release-only"
@@ -87,3 +89,11 @@ if(NOT HEP_CRASH_POINTS)
   add_test(NAME e2e_chaos COMMAND ${CMAKE_SOURCE_DIR}/scripts/chaos --duration 60 --bin ${CMAKE_BINARY_DIR}/bin)
   set_tests_properties(e2e_chaos PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE})
 endif()
+
+# The kinds beside the first.
+foreach(name ${HEP_PICTURES})
+  if(TEST e2e_${name})
+    set_tests_properties(e2e_${name} PROPERTIES RESOURCE_LOCK pictures)
+  endif()
+endforeach()
+set_tests_properties(e2e_package e2e_package_systemd PROPERTIES RESOURCE_LOCK package)

@@ -37,21 +37,11 @@ enum hep_status tokenizer_from_bundle(const struct hep_tensor *bundle, struct he
 static enum hep_status open_network(struct encoder *encoder, struct networks *networks, struct hep_instructor *self,
                                     const struct hep_tensor_ref *ref, struct hep_error *error)
 {
-    void **extra;
-    HEP_TRY(networks_get(networks, self, ref, "packed.text_encoder", &encoder->network, &extra, error));
-    if (!*extra) {
-        struct hep_clip_config *config = malloc(sizeof *config);
-        if (!config)
-            return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
-        enum hep_status status =
-            hep_clip_config_read(hep_network_config(encoder->network), "text_encoder/config.json", config, error);
-        if (status != HEP_OK) {
-            free(config);
-            return status;
-        }
-        *extra = config;
-    }
-    encoder->config = *extra;
+    static const struct network_want want = {"packed.text_encoder", "text_encoder/config.json",
+                                             hep_any_config_read_clip};
+    const union hep_any_config *config;
+    HEP_TRY(networks_get(networks, self, ref, &want, &encoder->network, &config, error));
+    encoder->config = &config->clip;
     return HEP_OK;
 }
 

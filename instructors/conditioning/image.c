@@ -28,21 +28,10 @@ enum hep_status image_encoder_open(struct networks *networks, struct hep_instruc
                                    const struct hep_tensor_ref *vae, struct image_encoder *encoder,
                                    struct hep_error *error)
 {
-    void **extra;
-    HEP_TRY(networks_get(networks, self, vae, "packed.encoder", &encoder->network, &extra, error));
-    if (!*extra) {
-        struct hep_vae_config *config = malloc(sizeof *config);
-        if (!config)
-            return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
-        enum hep_status status =
-            hep_vae_config_read(hep_network_config(encoder->network), "vae/config.json", config, error);
-        if (status != HEP_OK) {
-            free(config);
-            return status;
-        }
-        *extra = config;
-    }
-    encoder->config = *extra;
+    static const struct network_want want = {"packed.encoder", "vae/config.json", hep_any_config_read_vae};
+    const union hep_any_config *config;
+    HEP_TRY(networks_get(networks, self, vae, &want, &encoder->network, &config, error));
+    encoder->config = &config->vae;
     encoder->step = NULL;
     return HEP_OK;
 }

@@ -16,21 +16,10 @@ static enum hep_status open_network(struct networks *networks, struct hep_instru
                                     const struct hep_tensor_ref *ref, struct control_network *opened,
                                     struct hep_error *error)
 {
-    void **extra;
-    HEP_TRY(networks_get(networks, self, ref, "packed.controlnet", &opened->network, &extra, error));
-    if (!*extra) {
-        struct hep_controlnet_config *read = malloc(sizeof *read);
-        if (!read)
-            return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
-        enum hep_status status =
-            hep_controlnet_config_read(hep_network_config(opened->network), "config.json", read, error);
-        if (status != HEP_OK) {
-            free(read);
-            return status;
-        }
-        *extra = read;
-    }
-    opened->config = *extra;
+    static const struct network_want want = {"packed.controlnet", "config.json", hep_any_config_read_controlnet};
+    const union hep_any_config *config;
+    HEP_TRY(networks_get(networks, self, ref, &want, &opened->network, &config, error));
+    opened->config = &config->controlnet;
     return HEP_OK;
 }
 

@@ -24,20 +24,10 @@ static const double TOGETHER_FLOPS_MAX = 1e13;
 enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
                            struct hep_network **network, const struct hep_unet_config **config, struct hep_error *error)
 {
-    void **extra;
-    HEP_TRY(networks_get(&batch->networks, self, unet, "packed.unet", network, &extra, error));
-    if (!*extra) {
-        struct hep_unet_config *read = malloc(sizeof *read);
-        if (!read)
-            return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
-        enum hep_status status = hep_unet_config_read(hep_network_config(*network), "unet/config.json", read, error);
-        if (status != HEP_OK) {
-            free(read);
-            return status;
-        }
-        *extra = read;
-    }
-    *config = *extra;
+    static const struct network_want want = {"packed.unet", "unet/config.json", hep_any_config_read_unet};
+    const union hep_any_config *read;
+    HEP_TRY(networks_get(&batch->networks, self, unet, &want, network, &read, error));
+    *config = &read->unet;
     return HEP_OK;
 }
 

@@ -65,21 +65,10 @@ enum hep_status decoder_part_ready(const struct decoder *decoder, enum decoder_p
 enum hep_status decoder_open(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *vae,
                              struct decoder *decoder, struct hep_error *error)
 {
-    void **extra;
-    HEP_TRY(networks_get(networks, self, vae, "packed.decoder", &decoder->network, &extra, error));
-    if (!*extra) {
-        struct hep_vae_config *config = malloc(sizeof *config);
-        if (!config)
-            return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
-        enum hep_status status =
-            hep_vae_config_read(hep_network_config(decoder->network), "vae/config.json", config, error);
-        if (status != HEP_OK) {
-            free(config);
-            return status;
-        }
-        *extra = config;
-    }
-    decoder->config = *extra;
+    static const struct network_want want = {"packed.decoder", "vae/config.json", hep_any_config_read_vae};
+    const union hep_any_config *config;
+    HEP_TRY(networks_get(networks, self, vae, &want, &decoder->network, &config, error));
+    decoder->config = &config->vae;
     decoder->step = NULL;
     return HEP_OK;
 }

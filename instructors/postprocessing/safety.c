@@ -35,10 +35,12 @@ enum hep_status checker_open(struct networks *networks, struct hep_instructor *s
                              const struct hep_tensor_ref *weights, const struct hep_tensor *extractor_files,
                              struct checker *checker, struct hep_error *error)
 {
+    static const struct network_want want = {"packed.safety_checker", "safety_checker/config.json",
+                                             hep_any_config_read_vision};
+    const union hep_any_config *config;
     struct checker opened;
-    HEP_TRY(networks_get(networks, self, weights, "packed.safety_checker", &opened.network, NULL, error));
-    HEP_TRY(hep_clip_vision_config_read(hep_network_config(opened.network), "safety_checker/config.json",
-                                        &opened.config, error));
+    HEP_TRY(networks_get(networks, self, weights, &want, &opened.network, &config, error));
+    opened.config = config->vision;
     HEP_TRY(read_extractor(extractor_files, &opened.image, error));
     if (opened.image.crop_size != opened.config.image_size)
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "feature_extractor",

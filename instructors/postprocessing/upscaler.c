@@ -30,33 +30,18 @@ static int64_t longest_window(const struct upscaler *upscaler)
     return side < least ? least : side;
 }
 
-static enum hep_status read_config(struct hep_network *network, void **extra, struct hep_error *error)
-{
-    struct hep_rrdbnet_config *config = malloc(sizeof *config);
-    if (!config)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
-    enum hep_status status = hep_rrdbnet_config_read(hep_network_config(network), "the upscaler", config, error);
-    if (status == HEP_OK && (config->num_in_ch != CHANNELS || config->num_out_ch != CHANNELS))
-        status = hep_fail_field(error, HEP_E_UNSUPPORTED, "upscaler", "the upscaler is for images of %d channels",
-                                config->num_in_ch);
-    if (status != HEP_OK) {
-        free(config);
-        return status;
-    }
-    *extra = config;
-    return HEP_OK;
-}
-
 enum hep_status upscaler_open(struct networks *networks, struct hep_instructor *self,
                               const struct hep_tensor_ref *weights, int64_t window, struct hep_call *call,
                               struct upscaler *upscaler, struct hep_error *error)
 {
-    void **extra;
+    static const struct network_want want = {"packed.upscaler", "the upscaler", hep_any_config_read_rrdbnet};
+    const union hep_any_config *config;
     struct upscaler opened = {.call = call};
-    HEP_TRY(networks_get(networks, self, weights, "packed.upscaler", &opened.network, &extra, error));
-    if (!*extra)
-        HEP_TRY(read_config(opened.network, extra, error));
-    opened.config = *extra;
+    HEP_TRY(networks_get(networks, self, weights, &want, &opened.network, &config, error));
+    opened.config = &config->rrdbnet;
+    if (opened.config->num_in_ch != CHANNELS || opened.config->num_out_ch != CHANNELS)
+        return hep_fail_field(error, HEP_E_UNSUPPORTED, "upscaler", "the upscaler is for images of %d channels",
+                              opened.config->num_in_ch);
     opened.scale = hep_rrdbnet_scale(opened.config);
     int64_t reach = hep_rrdbnet_reach(opened.config), most = (int64_t)CONTEXT * opened.config->unshuffle;
     opened.context = reach < most ? reach : most;

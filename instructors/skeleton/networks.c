@@ -18,7 +18,7 @@ static size_t close_one(struct open_network *open, struct hep_instructor *self)
     hep_network_close(open->network);
     if (open->tensor.data)
         hep_instructor_unhold(self, &open->tensor);
-    free(open->extra);
+    free(open->config);
     memset(open, 0, sizeof *open);
     return bytes;
 }
@@ -38,18 +38,33 @@ enum hep_status networks_check_ref(const struct hep_tensor_ref *ref, struct hep_
 }
 
 static enum hep_status open_one(struct open_network *open, struct hep_instructor *self,
-                                const struct hep_tensor_ref *ref, const char *blob, struct hep_error *error)
+                                const struct hep_tensor_ref *ref, const struct network_want *want,
+                                struct hep_error *error)
 {
     HEP_TRY(hep_instructor_hold(self, ref, &open->tensor, error));
-    enum hep_status status = hep_network_open(&open->tensor, blob, &open->network, error);
+    enum hep_status status = hep_network_open(&open->tensor, want->blob, &open->network, error);
     if (status != HEP_OK) {
         close_one(open, self);
         return hep_prefix(error, "%s", ref->segment), status;
     }
     snprintf(open->segment, sizeof open->segment, "%s", ref->segment);
-    snprintf(open->blob, sizeof open->blob, "%s", blob);
-    hep_log(HEP_INFO, "network.mapped", "segment=%s blob=%s bytes=%" PRId64, ref->segment, blob, ref->shape.dims[0]);
+    snprintf(open->blob, sizeof open->blob, "%s", want->blob);
+    hep_log(HEP_INFO, "network.mapped", "segment=%s blob=%s bytes=%" PRId64, ref->segment, want->blob,
+            ref->shape.dims[0]);
     return HEP_OK;
+}
+
+static enum hep_status read_config(struct open_network *open, const struct network_want *want, struct hep_error *error)
+{
+    union hep_any_config *config = malloc(sizeof *config);
+    if (!config)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a configuration");
+    enum hep_status status = want->read(hep_network_config(open->network), want->file, config, error);
+    if (status == HEP_OK)
+        open->config = config;
+    else
+        free(config);
+    return status;
 }
 
 /* Unloaded or evicted: its memory goes when the last mapping does. */
@@ -93,22 +108,24 @@ static struct open_network *longest_unused(struct networks *networks)
 }
 
 enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref,
-                             const char *blob, struct hep_network **network, void ***extra, struct hep_error *error)
+                             const struct network_want *want, struct hep_network **network,
+                             const union hep_any_config **config, struct hep_error *error)
 {
     HEP_TRY(networks_check_ref(ref, error));
-    struct open_network *found = find(networks, ref, blob);
+    struct open_network *found = find(networks, ref, want->blob);
     if (!found) {
         struct open_network fresh = {0};
         close_gone(networks, self);
-        HEP_TRY(open_one(&fresh, self, ref, blob, error));
+        HEP_TRY(open_one(&fresh, self, ref, want, error));
         found = longest_unused(networks);
         close_one(found, self);
         *found = fresh;
     }
     found->last_used = ++networks->clock;
+    if (!found->config)
+        HEP_TRY(read_config(found, want, error));
     *network = found->network;
-    if (extra)
-        *extra = &found->extra;
+    *config = found->config;
     return HEP_OK;
 }
 

@@ -6,6 +6,7 @@
 #define HEP_INSTRUCTORS_SKELETON_NETWORKS_H
 
 #include "instructors/skeleton/instructor.h"
+#include "nn/models/networks.h"
 #include "nn/run/network.h"
 
 #include <stdatomic.h>
@@ -20,16 +21,23 @@ struct networks {
         char blob[32];
         struct hep_tensor tensor; /* the bundle, held as long as the network is open */
         struct hep_network *network;
-        void *extra; /* what the instructor keeps with it: a parsed config; freed with free() */
+        union hep_any_config *config;
         uint64_t last_used;
     } open[NETWORKS_KEPT];
 };
 
-/* The network `blob` of the bundle that ref names, a whole weights segment; *extra (may be NULL) is the address of the
-   instructor's own pointer, NULL at first. Both hold for the next NETWORKS_KEPT calls. A failure changes nothing.
-   BAD_REFERENCE: unplaced, or no weights; errors of hep_instructor_hold and hep_network_open. */
+/* What is wanted of a bundle. */
+struct network_want {
+    const char *blob; /* "packed.unet" */
+    const char *file; /* how messages call the configuration beside it: "unet/config.json" */
+    hep_any_config_read *read;
+};
+/* The network of the bundle that ref names, a whole weights segment, and its configuration, which is read once. Both
+   hold for the next NETWORKS_KEPT calls. A failure changes nothing. BAD_REFERENCE: unplaced, or no weights; errors of
+   hep_instructor_hold, hep_network_open and the reader of the configuration. */
 enum hep_status networks_get(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *ref,
-                             const char *blob, struct hep_network **network, void ***extra, struct hep_error *error);
+                             const struct network_want *want, struct hep_network **network,
+                             const union hep_any_config **config, struct hep_error *error);
 /* A reference to published files or weights, whole: what a bundle may be read from. BAD_REFERENCE. */
 enum hep_status networks_check_ref(const struct hep_tensor_ref *ref, struct hep_error *error);
 /* Says between two kernels of a long run that it gets on (progress, at most each second), and whether its calls still

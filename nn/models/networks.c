@@ -9,42 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum hep_status read_clip(const json_t *json, const char *file, union hep_any_config *config,
-                                 struct hep_error *error)
-{
-    return hep_clip_config_read(json, file, &config->clip, error);
-}
-
-static enum hep_status read_unet(const json_t *json, const char *file, union hep_any_config *config,
-                                 struct hep_error *error)
-{
-    return hep_unet_config_read(json, file, &config->unet, error);
-}
-
-static enum hep_status read_controlnet(const json_t *json, const char *file, union hep_any_config *config,
-                                       struct hep_error *error)
-{
-    return hep_controlnet_config_read(json, file, &config->controlnet, error);
-}
-
-static enum hep_status read_vae(const json_t *json, const char *file, union hep_any_config *config,
-                                struct hep_error *error)
-{
-    return hep_vae_config_read(json, file, &config->vae, error);
-}
-
-static enum hep_status read_rrdbnet(const json_t *json, const char *file, union hep_any_config *config,
-                                    struct hep_error *error)
-{
-    return hep_rrdbnet_config_read(json, file, &config->rrdbnet, error);
-}
-
-static enum hep_status read_vision(const json_t *json, const char *file, union hep_any_config *config,
-                                   struct hep_error *error)
-{
-    return hep_clip_vision_config_read(json, file, &config->vision, error);
-}
-
 static void build_clip(struct hep_graph *graph, const union hep_any_config *config,
                        const struct hep_network_size *shape, struct hep_stages stages)
 {
@@ -101,14 +65,14 @@ static void build_vision(struct hep_graph *graph, const union hep_any_config *co
 
 /* To add a network: its header and source in this folder, a row here, its component in nn/weights/component.c. */
 static const struct hep_network_kind networks[] = {
-    {"text_encoder", "text_encoder", "prompt tokens to text states", read_clip, build_clip},
-    {"text_encoder_2", "text_encoder_2", "the second text encoder of SDXL", read_clip, build_clip},
-    {"unet", "unet", "noise prediction", read_unet, build_unet},
-    {"controlnet", "controlnet", "what a hint adds to a UNet", read_controlnet, build_controlnet},
-    {"vae_encoder", "vae", "images to latents", read_vae, build_vae_encoder},
-    {"vae_decoder", "vae", "latents to images", read_vae, build_vae_decoder},
-    {"upscaler", "upscaler", "images to larger ones (RRDBNet)", read_rrdbnet, build_rrdbnet},
-    {"safety_checker", "safety_checker", "what an image shows, by concepts", read_vision, build_vision},
+    {"text_encoder", "text_encoder", "prompt tokens to text states", hep_any_config_read_clip, build_clip},
+    {"text_encoder_2", "text_encoder_2", "the second text encoder of SDXL", hep_any_config_read_clip, build_clip},
+    {"unet", "unet", "noise prediction", hep_any_config_read_unet, build_unet},
+    {"controlnet", "controlnet", "what a hint adds to a UNet", hep_any_config_read_controlnet, build_controlnet},
+    {"vae_encoder", "vae", "images to latents", hep_any_config_read_vae, build_vae_encoder},
+    {"vae_decoder", "vae", "latents to images", hep_any_config_read_vae, build_vae_decoder},
+    {"upscaler", "upscaler", "images to larger ones (RRDBNet)", hep_any_config_read_rrdbnet, build_rrdbnet},
+    {"safety_checker", "safety_checker", "what an image shows, by concepts", hep_any_config_read_vision, build_vision},
 };
 
 const struct hep_network_kind *hep_network_kind_at(size_t index)

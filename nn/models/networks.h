@@ -23,6 +23,24 @@ union hep_any_config {
     struct hep_clip_vision_config vision;
 };
 
+typedef enum hep_status hep_any_config_read(const json_t *json, const char *file, union hep_any_config *config,
+                                            struct hep_error *error);
+/* hep_any_config_read_vae: that network's own reader. Inline, so that who reads one network's configuration links no
+   other network. */
+#define HEP_ANY_CONFIG_READ(member, network)                                                                           \
+    static inline enum hep_status hep_any_config_read_##member(const json_t *json, const char *file,                   \
+                                                               union hep_any_config *config, struct hep_error *error)  \
+    {                                                                                                                  \
+        return hep_##network##_config_read(json, file, &config->member, error);                                        \
+    }
+HEP_ANY_CONFIG_READ(clip, clip)
+HEP_ANY_CONFIG_READ(unet, unet)
+HEP_ANY_CONFIG_READ(controlnet, controlnet)
+HEP_ANY_CONFIG_READ(vae, vae)
+HEP_ANY_CONFIG_READ(rrdbnet, rrdbnet)
+HEP_ANY_CONFIG_READ(vision, clip_vision)
+#undef HEP_ANY_CONFIG_READ
+
 /* Sizes of one call; a network ignores those that it has no use for. */
 struct hep_network_size {
     int64_t batch;
@@ -34,8 +52,7 @@ struct hep_network_kind {
     const char *name;      /* "vae_decoder"                                       */
     const char *component; /* whose config and weights it uses: "vae"             */
     const char *help;
-    enum hep_status (*read_config)(const json_t *json, const char *file, union hep_any_config *config,
-                                   struct hep_error *error);
+    hep_any_config_read *read_config;
     /* Builds every output that the network can give; errors are hep_graph_finish's. */
     void (*build)(struct hep_graph *graph, const union hep_any_config *config, const struct hep_network_size *shape,
                   struct hep_stages stages);

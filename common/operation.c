@@ -339,7 +339,7 @@ static bool is_absent(const struct hep_field *field, const char *member)
     case HEP_FIELD_STR:
         return ((const struct hep_str *)(const void *)member)->length == 0;
     case HEP_FIELD_REF:
-        return ((const struct hep_tensor_ref *)(const void *)member)->dtype == HEP_DTYPE_UNDEF;
+        return !hep_ref_is_given((const struct hep_tensor_ref *)(const void *)member);
     case HEP_FIELD_JSON:
         return *(json_t *const *)(const void *)member == NULL;
     default:
@@ -380,7 +380,7 @@ const struct hep_field hep_error_fields[] = {HEP_ERROR_ROWS, HEP_END_OF_FIELDS};
  */
 json_t *hep_ref_to_json(const struct hep_tensor_ref *ref)
 {
-    if (ref->dtype == HEP_DTYPE_UNDEF)
+    if (!hep_ref_is_given(ref))
         return json_null();
     json_t *dims = json_array();
     for (int i = 0; i < ref->shape.rank; i++)

@@ -93,6 +93,11 @@ bool hep_ref_is_placed(const struct hep_tensor_ref *ref)
     return ref->segment[0] != '\0';
 }
 
+bool hep_ref_is_given(const struct hep_tensor_ref *ref)
+{
+    return ref->dtype != HEP_DTYPE_UNDEF;
+}
+
 enum hep_status hep_ref_check(const struct hep_tensor_ref *ref, struct hep_error *error)
 {
     size_t bytes, end;

@@ -55,6 +55,8 @@ struct hep_tensor_ref {
     struct hep_shape shape;
 };
 bool hep_ref_is_placed(const struct hep_tensor_ref *ref);
+/* False of an optional field that a request has not. */
+bool hep_ref_is_given(const struct hep_tensor_ref *ref);
 /* Checks the reference by itself: name, alignment, dtype, dims, bytes; not that the segment exists. */
 enum hep_status hep_ref_check(const struct hep_tensor_ref *ref, struct hep_error *error);
 

@@ -80,7 +80,7 @@ static enum hep_status is_inpainting(struct hep_call *call, const struct hep_ten
     struct hep_unet_config config;
     json_t *json;
     *result = false;
-    if (unet->dtype == HEP_DTYPE_UNDEF)
+    if (!hep_ref_is_given(unet))
         return HEP_OK;
     HEP_TRY(networks_check_ref(unet, error));
     struct hep_tensor tensor = hep_call_map(call, unet);
@@ -118,7 +118,7 @@ static enum hep_status open_image(struct hep_call *call, const struct encode_ima
 {
     struct conditioning_state *state = state_of(call);
     bool inpaints;
-    *image = (struct encoding_image){.has_mask = request->mask.dtype != HEP_DTYPE_UNDEF};
+    *image = (struct encoding_image){.has_mask = hep_ref_is_given(&request->mask)};
     HEP_TRY(image_encoder_open(&state->networks, hep_call_instructor(call), &request->vae, &image->encoder, error));
     image->factor = hep_vae_scale_factor(image->encoder.config);
     HEP_TRY(check_image(request, image, error));

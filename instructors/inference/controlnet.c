@@ -42,7 +42,7 @@ static enum hep_status check_hint(const struct controlnet_request *request, int 
     int64_t factor = hep_controlnet_scale_factor(config);
     struct hep_shape wanted = HEP_SHAPE(config->conditioning_channels, shape->height * factor, shape->width * factor);
     snprintf(field, sizeof field, "control_hint_%d", number);
-    if (request->hint.dtype == HEP_DTYPE_UNDEF)
+    if (!hep_ref_is_given(&request->hint))
         return hep_fail_field(error, HEP_E_MISSING_FIELD, field, "controlnet_%d comes with a %s", number, field);
     if (!hep_shape_equal(&request->hint.shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, field, "%s is %s, this image needs %s", field,
@@ -69,11 +69,6 @@ static enum hep_status check_one(const struct controlnet_request *request, int n
     return check_hint(request, number, opened->config, shape, error);
 }
 
-static bool is_given(const struct controlnet_request *request)
-{
-    return request->network.dtype != HEP_DTYPE_UNDEF;
-}
-
 enum hep_status controls_open(struct networks *networks, struct hep_instructor *self,
                               const struct controlnet_request requests[CONTROLS_MAX],
                               const struct hep_unet_config *unet, const struct row_shape *shape, bool guided,
@@ -84,9 +79,9 @@ enum hep_status controls_open(struct networks *networks, struct hep_instructor *
         struct control_network *item = &made.items[made.count];
         char field[32];
         snprintf(field, sizeof field, "controlnet_%d", i + 1);
-        if (!is_given(&requests[i]) && requests[i].hint.dtype != HEP_DTYPE_UNDEF)
+        if (!hep_ref_is_given(&requests[i].network) && hep_ref_is_given(&requests[i].hint))
             return hep_fail_field(error, HEP_E_MISSING_FIELD, field, "control_hint_%d comes with a %s", i + 1, field);
-        if (!is_given(&requests[i]))
+        if (!hep_ref_is_given(&requests[i].network))
             continue;
         enum hep_status status = open_network(networks, self, &requests[i].network, item, error);
         if (status != HEP_OK) {
@@ -108,7 +103,7 @@ enum hep_status controls_take(struct hep_call *call, const struct controlnet_req
     struct controls taken = {0};
     for (int i = 0; i < CONTROLS_MAX; i++) {
         char field[32];
-        if (!is_given(&requests[i]))
+        if (!hep_ref_is_given(&requests[i].network))
             continue;
         struct hep_tensor hint = hep_call_map(call, &requests[i].hint);
         snprintf(field, sizeof field, "control_hint_%d", i + 1);

@@ -3,16 +3,11 @@
 
 #include <stdio.h>
 
-static bool is_there(const struct hep_tensor_ref *ref)
-{
-    return ref->dtype != HEP_DTYPE_UNDEF;
-}
-
 static enum hep_status side_of(const char *field, int32_t given, const struct generate_request *request, int dim,
                                int32_t *side, struct hep_error *error)
 {
     const struct hep_tensor_ref *latents = &request->source.init_latents;
-    if (given == 0 && !is_there(latents))
+    if (given == 0 && !hep_ref_is_given(latents))
         return hep_fail_field(error, HEP_E_MISSING_FIELD, field, "%s is required where there are no init_latents",
                               field);
     int64_t pixels = given > 0 ? given : latents->shape.dims[dim] * request->vae_scale_factor;
@@ -34,7 +29,7 @@ static enum hep_status check_shape(const char *field, const struct hep_tensor_re
                                    struct hep_error *error)
 {
     char has[96], wants[96];
-    if (!is_there(ref) || hep_shape_equal(&ref->shape, wanted))
+    if (!hep_ref_is_given(ref) || hep_shape_equal(&ref->shape, wanted))
         return HEP_OK;
     return hep_fail_field(error, HEP_E_BAD_REFERENCE, field, "%s is %s, this request needs %s", field,
                           hep_shape_text(&ref->shape, has, sizeof has), hep_shape_text(wanted, wants, sizeof wants));
@@ -45,14 +40,15 @@ enum hep_status source_check(const struct source_request *request, int32_t count
 {
     struct hep_shape latents = HEP_SHAPE(count, shape->channels, shape->height, shape->width),
                      mask = HEP_SHAPE(1, 1, shape->height, shape->width);
-    if (shape->extra_channels > 0 && (!is_there(&request->mask) || !is_there(&request->masked_latents))) {
+    if (shape->extra_channels > 0 &&
+        (!hep_ref_is_given(&request->mask) || !hep_ref_is_given(&request->masked_latents))) {
         hep_fail_field(error, HEP_E_UNSUPPORTED, "masked_latents",
                        "this UNet takes %" PRId64 " channels and gives %" PRId64
                        ": an inpainting model, which makes no image without another one and a mask",
                        shape->channels + shape->extra_channels, shape->channels);
         return hep_hint(error, "give an image and a mask (workflow inpaint), or take another model"), HEP_E_UNSUPPORTED;
     }
-    if (is_there(&request->mask) && !is_there(&request->init_latents))
+    if (hep_ref_is_given(&request->mask) && !hep_ref_is_given(&request->init_latents))
         return hep_fail_field(error, HEP_E_MISSING_FIELD, "init_latents", "mask comes with init_latents");
     HEP_TRY(check_shape("init_latents", &request->init_latents, &latents, error));
     HEP_TRY(check_shape("mask", &request->mask, &mask, error));

@@ -5,11 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_there(const struct hep_tensor_ref *ref)
-{
-    return ref->dtype != HEP_DTYPE_UNDEF;
-}
-
 static bool any_size(const struct sizes_request *sizes)
 {
     return sizes->original_width || sizes->original_height || sizes->crop_left || sizes->crop_top ||
@@ -40,7 +35,7 @@ static enum hep_status check_conditioning(const struct generate_request *request
     const struct hep_shape *conditioning = &request->conditioning.shape;
     int64_t variants = conditioning->dims[0], tokens = conditioning->dims[1];
     char has[96];
-    bool changes = is_there(&request->text.schedule);
+    bool changes = hep_ref_is_given(&request->text.schedule);
     if (variants < 2 || variants > (changes ? VARIANTS_MAX : 2) || tokens < 1 || tokens > TOKENS_MAX ||
         conditioning->dims[2] != shape->context_dim)
         return hep_fail_field(

@@ -39,7 +39,7 @@ static enum hep_status check(const struct enhance_request *request, const struct
                               HEP_IMAGES_MAX);
     if (request->color_match <= 0)
         return HEP_OK;
-    if (request->reference.dtype == HEP_DTYPE_UNDEF)
+    if (!hep_ref_is_given(&request->reference))
         return hep_fail_field(error, HEP_E_MISSING_FIELD, "reference", "reference is required for color_match");
     if (reference->dims[0] < 1 || reference->dims[1] < 1 || reference->dims[2] < 1 || reference->dims[3] != 3)
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "reference", "reference must be [1 …, height, width, 3]");

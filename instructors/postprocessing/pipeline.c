@@ -120,8 +120,8 @@ static enum hep_status decode(struct flow *flow, struct hep_error *error)
     const struct decode_request *request = &flow->request->decode;
     struct hep_output_plan own = {0};
     struct decode_reply reply;
-    HEP_TRY(need(request->vae.dtype != HEP_DTYPE_UNDEF, "vae", "decode", error));
-    HEP_TRY(need(request->latents.dtype != HEP_DTYPE_UNDEF, "latents", "decode", error));
+    HEP_TRY(need(hep_ref_is_given(&request->vae), "vae", "decode", error));
+    HEP_TRY(need(hep_ref_is_given(&request->latents), "latents", "decode", error));
     if (flow->outputs) {
         HEP_TRY(postprocessing_measure_decode(flow->call, request, &own, error));
         return add(flow, &own);
@@ -221,7 +221,7 @@ static enum hep_status run_parts(struct flow *flow, struct hep_error *error)
     {
         HEP_TRY(find_part(name, &part, error));
         if (index == 0 && parts[part].run != decode)
-            HEP_TRY(need(flow->images->dtype != HEP_DTYPE_UNDEF, "source", parts[part].name, error));
+            HEP_TRY(need(hep_ref_is_given(flow->images), "source", parts[part].name, error));
         HEP_TRY(parts[part].run(flow, error));
     }
     return HEP_OK;

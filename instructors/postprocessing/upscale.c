@@ -99,7 +99,7 @@ static enum hep_status read_work(struct hep_call *call, const struct upscale_req
                                  const struct hep_shape *image, struct work *work, struct hep_error *error)
 {
     struct postprocessing_state *state = postprocessing_state(call);
-    bool network = request->upscaler.dtype != HEP_DTYPE_UNDEF;
+    bool network = hep_ref_is_given(&request->upscaler);
     HEP_TRY(check_image(image, error));
     *work = (struct work){.from = {image->dims[1], image->dims[2]}};
     hep_assert(resize_filter_from_name(request->filter.data, &work->filter)); /* one of the field's choices */

@@ -98,7 +98,7 @@ static const struct hep_field info_reply_fields[] = {
 static enum hep_status read_config(struct hep_call *call, const struct plan_request *request, json_t **config,
                                    struct hep_error *error)
 {
-    if (request->config.dtype != HEP_DTYPE_UNDEF && !hep_ref_is_placed(&request->config))
+    if (hep_ref_is_given(&request->config) && !hep_ref_is_placed(&request->config))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "config",
                               "config must be published before it is planned with");
     if (!hep_ref_is_placed(&request->config)) {

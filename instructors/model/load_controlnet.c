@@ -2,7 +2,6 @@
  * model.load_controlnet: publishes a ControlNet as model.load does a model. Called on the worker thread; a row of
  * ops.c.
  */
-#include "instructors/model/inspect.h"
 #include "instructors/model/state.h"
 
 const struct hep_field model_load_controlnet_fields[LOAD_CONTROLNET_FIELDS] = {
@@ -22,24 +21,6 @@ const struct hep_field model_load_controlnet_reply_fields[LOAD_CONTROLNET_REPLY_
     HEP_FIELD(REF, load_controlnet_reply, controlnet, REQUIRED, .help = "published weights"),
 };
 
-/* One load: looked at as a whole before its segment is written. */
-struct loading {
-    struct hep_call *call;
-    const struct hep_model *model;
-    bool inspected;
-};
-
-static enum hep_status before_publication(void *context, const char *component, struct hep_error *error)
-{
-    struct loading *loading = context;
-    struct inspection found;
-    hep_call_progress(loading->call, 0, 0, component);
-    if (!loading->inspected)
-        HEP_TRY(inspect_component(loading->model, component, &found, error));
-    loading->inspected = true;
-    return HEP_OK;
-}
-
 static enum hep_status load(struct hep_call *call, const struct catalogue_entry *entry, enum hep_dtype dtype,
                             const struct cache_entry **published, struct hep_error *error)
 {
@@ -51,9 +32,9 @@ static enum hep_status load(struct hep_call *call, const struct catalogue_entry 
     int pins = state->cache.pin_count;
     enum hep_status status = catalogue_open(&state->catalogue, entry, &model, error);
     if (status == HEP_OK) {
-        struct loading loading = {.call = call, .model = model};
+        struct model_loading loading = {.call = call, .model = model, .alone = true};
         const struct cache_want want = {model, entry->name, "controlnet", "", dtype, &none};
-        status = cache_get(&state->cache, &want, before_publication, &loading, published, error);
+        status = cache_get(&state->cache, &want, model_before_publication, &loading, published, error);
         if (status == HEP_OK && session[0])
             status = cache_pin(&state->cache, session, *published, error);
         if (status != HEP_OK)

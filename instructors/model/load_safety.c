@@ -3,7 +3,6 @@
  * them out: they are as large as a text encoder and most requests do not ask for them. Always f32, whatever the model
  * computes in, so that a verdict does not depend on it. Called on the worker thread.
  */
-#include "instructors/model/inspect.h"
 #include "instructors/model/state.h"
 
 #include <string.h>
@@ -30,30 +29,11 @@ static struct model_state *state_of(struct hep_call *call)
     return hep_instructor_state(hep_call_instructor(call));
 }
 
-static void tell_progress(void *context, const char *note)
-{
-    hep_call_progress(context, 0, 0, note);
-}
-
-struct loading {
-    struct hep_call *call;
-    const struct hep_model *model;
-};
-
-/* As a load does: the model is looked at as a whole before anything of it is published. */
-static enum hep_status before_publication(void *context, const char *component, struct hep_error *error)
-{
-    const struct loading *loading = context;
-    struct inspection found;
-    hep_call_progress(loading->call, 0, 0, component);
-    return inspect_model(loading->model, tell_progress, loading->call, &found, error);
-}
-
 static enum hep_status load_parts(struct hep_call *call, const struct hep_model *model, const char *name,
                                   const char *session, struct load_safety_reply *reply, struct hep_error *error)
 {
     const struct lora_set none = {0};
-    struct loading loading = {call, model};
+    struct model_loading loading = {.call = call, .model = model};
     struct cache *cache = &state_of(call)->cache;
     const struct cache_entry *entries[SAFETY_COMPONENTS];
     struct hep_tensor_ref refs[SAFETY_COMPONENTS];
@@ -61,7 +41,7 @@ static enum hep_status load_parts(struct hep_call *call, const struct hep_model 
     char text[SHA256_TEXT];
     for (int i = 0; i < SAFETY_COMPONENTS; i++) {
         const struct cache_want want = {model, name, model_safety_components[i], "", HEP_F32, &none};
-        HEP_TRY(cache_get(cache, &want, before_publication, &loading, &entries[i], error));
+        HEP_TRY(cache_get(cache, &want, model_before_publication, &loading, &entries[i], error));
         if (session[0])
             HEP_TRY(cache_pin(cache, session, entries[i], error));
         refs[i] = entries[i]->ref;

@@ -127,19 +127,14 @@ static const struct component_row {
     {"scheduler", "scheduler", offsetof(struct load_reply, scheduler)},
 };
 
-/* One load: the model is looked at as a whole before its first segment is written, or nothing of it would be there. */
-struct loading {
-    struct hep_call *call;
-    const struct hep_model *model;
-    bool inspected;
-};
-
-static enum hep_status before_publication(void *context, const char *component, struct hep_error *error)
+enum hep_status model_before_publication(void *context, const char *component, struct hep_error *error)
 {
-    struct loading *loading = context;
+    struct model_loading *loading = context;
     struct inspection found;
     hep_call_progress(loading->call, 0, 0, component);
-    if (!loading->inspected)
+    if (!loading->inspected && loading->alone)
+        HEP_TRY(inspect_component(loading->model, component, &found, error));
+    else if (!loading->inspected)
         HEP_TRY(inspect_model(loading->model, tell_progress, loading->call, &found, error));
     loading->inspected = true;
     return HEP_OK;
@@ -152,7 +147,7 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     const struct load_request *request = hep_call_request(call);
     const char *kind = request->component.data, *session = request->session.data;
     struct model_state *state = state_of(call);
-    struct loading loading = {.call = call, .model = model};
+    struct model_loading loading = {.call = call, .model = model};
     uint8_t running[SHA256_BYTES] = {0}, both[2 * SHA256_BYTES];
     char text[SHA256_TEXT];
     for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
@@ -160,7 +155,7 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
         if (!hep_model_has(model, component_rows[i].name) || (kind[0] && strcmp(kind, component_rows[i].kind) != 0))
             continue;
         struct cache_want want = {model, name, component_rows[i].name, request->vae.data, dtype, loras};
-        HEP_TRY(cache_get(&state->cache, &want, before_publication, &loading, &entry, error));
+        HEP_TRY(cache_get(&state->cache, &want, model_before_publication, &loading, &entry, error));
         if (session[0])
             HEP_TRY(cache_pin(&state->cache, session, entry, error));
         *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;

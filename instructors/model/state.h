@@ -22,7 +22,9 @@ struct model_state {
 /* After everything that changes what get_status shows. */
 void model_show(struct model_state *state);
 
-/* What a request's dtype ("auto", "f32", "bf16") means. UNSUPPORTED_HARDWARE. */
+/* ops.c: what the loads of other kinds need as well. */
+extern const char *const model_dtype_choices[];
+/* What a request's dtype, one of these, means. UNSUPPORTED_HARDWARE. */
 enum hep_status model_resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
                                     struct hep_error *error);
 /* The name under which weights are published: a model's own, "kind:name" of a file of another kind. */
@@ -33,10 +35,16 @@ struct name_request {
     struct hep_str model;
 };
 
-/* ops.c: what other loads need as well. */
-/* "auto", or a name of a dtype. UNSUPPORTED_HARDWARE. */
-enum hep_status model_resolve_dtype(const struct model_state *state, const char *name, enum hep_dtype *dtype,
-                                    struct hep_error *error);
+/* ops.c: one load. What is loaded is looked at as a whole before its first segment is written, or nothing of it would
+   be there. */
+struct model_loading {
+    struct hep_call *call;
+    const struct hep_model *model;
+    bool alone; /* it is one component, not a model with all its parts */
+    bool inspected;
+};
+/* A cache_before of a struct model_loading. */
+enum hep_status model_before_publication(void *context, const char *component, struct hep_error *error);
 /* Nothing half-loaded stays: not what a load added since cache.clock was clock, nor the pins that it made when there
    were `pins`, and nothing of the model at all unless a session uses it. */
 void model_undo_load(struct model_state *state, const char *model, int pins, uint64_t clock);
@@ -51,7 +59,6 @@ struct load_controlnet_reply {
     struct hep_tensor_ref controlnet;
 };
 enum { LOAD_CONTROLNET_FIELDS = 3, LOAD_CONTROLNET_REPLY_FIELDS = 6 };
-extern const char *const model_dtype_choices[]; /* of ops.c */
 extern const struct hep_field model_load_controlnet_fields[LOAD_CONTROLNET_FIELDS],
     model_load_controlnet_reply_fields[LOAD_CONTROLNET_REPLY_FIELDS];
 hep_handler model_load_controlnet;

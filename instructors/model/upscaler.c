@@ -10,11 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const dtype_choices[] = {"auto", "f32", "bf16", NULL};
 const struct hep_field model_load_upscaler_fields[MODEL_LOAD_UPSCALER_FIELDS] = {
     HEP_FIELD(STR, load_upscaler_request, upscaler, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the upscaler; the first usable one if empty"),
-    HEP_FIELD(STR, load_upscaler_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = dtype_choices,
+    HEP_FIELD(STR, load_upscaler_request, dtype, DEFAULTED, .fallback_text = "auto", .choices = model_dtype_choices,
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
     HEP_FIELD(STR, load_upscaler_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
               .help = "session that holds the upscaler until model.release"),

@@ -2,7 +2,6 @@
  * JPEG by libjpeg-turbo, with EXIF and XMP in APP1 segments. Called through image_encode(). The library reports errors
  * by longjmp; it stays inside compress().
  */
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <jerror.h>
 
 #include "instructors/postprocessing/image_codecs.h"
+#include "instructors/postprocessing/jpeg_failure.h"
 
 enum {
     SEGMENT_MAX = 65533, /* bytes of one APP1 segment without its length */
@@ -19,27 +19,6 @@ enum {
 
 #define EXIF_HEADER "Exif\0" /* and the literal's NUL: six bytes */
 #define XMP_HEADER  "http://ns.adobe.com/xap/1.0/"
-
-/* libjpeg's error manager, and where its fatal errors go. */
-struct failure {
-    struct jpeg_error_mgr manager; /* first, so that libjpeg's pointer is ours */
-    jmp_buf back;
-    char message[JMSG_LENGTH_MAX];
-    bool no_memory;
-};
-
-static _Noreturn void on_error(j_common_ptr common)
-{
-    struct failure *failure = (struct failure *)(void *)common->err;
-    common->err->format_message(common, failure->message);
-    failure->no_memory = common->err->msg_code == JERR_OUT_OF_MEMORY;
-    longjmp(failure->back, 1);
-}
-
-static void on_message(j_common_ptr common)
-{
-    (void)common; /* warnings are not for standard error */
-}
 
 /* Where the file goes: memory that grows. libjpeg's own memory destination loses track of it when an error strikes. */
 struct destination {
@@ -126,7 +105,7 @@ done:
 
 /* Everything between jpeg_create_compress() and jpeg_finish_compress(); false with failure filled if libjpeg gave up.
  */
-static bool compress(struct jpeg_compress_struct *jpeg, struct failure *failure, const struct image_source *source,
+static bool compress(struct jpeg_compress_struct *jpeg, struct jpeg_failure *failure, const struct image_source *source,
                      int quality, const struct segment segments[2], struct destination *to)
 {
     if (setjmp(failure->back))
@@ -161,16 +140,13 @@ enum hep_status image_jpeg_encode(const struct image_source *source, int quality
 {
     struct segment segments[2] = {{NULL, 0}, {NULL, 0}};
     struct jpeg_compress_struct jpeg;
-    struct failure failure;
+    struct jpeg_failure failure;
     struct destination to = {
         .manager = {.init_destination = on_start, .empty_output_buffer = on_full, .term_destination = on_end}};
     memset(&jpeg, 0, sizeof jpeg);
-    memset(&failure, 0, sizeof failure);
     enum hep_status status;
     HEP_TRY_DONE(status, make_segments(source, segments, error));
-    jpeg.err = jpeg_std_error(&failure.manager);
-    failure.manager.error_exit = on_error;
-    failure.manager.output_message = on_message;
+    jpeg.err = jpeg_failure_init(&failure);
     if (compress(&jpeg, &failure, source, quality, segments, &to)) {
         *bytes = (struct image_bytes){to.data, to.room - to.manager.free_in_buffer};
         to.data = NULL;

@@ -2,7 +2,6 @@
  * JPEG to pixels, by libjpeg-turbo. Called through image_read(). The library reports errors by longjmp; it stays inside
  * run(). What it only warns of and fills with grey is an error here: wrong pixels are worse than none.
  */
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <jerror.h>
 
 #include "instructors/postprocessing/image_readers.h"
+#include "instructors/postprocessing/jpeg_failure.h"
 
 enum {
     SCANS_MAX = 100,      /* of a progressive file: each costs a pass over all pixels */
@@ -18,34 +18,23 @@ enum {
     EXIF_MARKER = JPEG_APP0 + 1
 };
 
-/* libjpeg's error manager, what counts the scans, and where fatal errors go. */
-struct failure {
-    struct jpeg_error_mgr manager; /* first, so that libjpeg's pointer is ours */
+/* The failure of a decompression, and what counts its scans. */
+struct reading {
+    struct jpeg_failure failure; /* first, so that libjpeg's pointer is ours */
     struct jpeg_progress_mgr progress;
-    jmp_buf back;
-    char message[JMSG_LENGTH_MAX];
-    bool no_memory;
 };
-
-static _Noreturn void on_error(j_common_ptr common)
-{
-    struct failure *failure = (struct failure *)(void *)common->err;
-    common->err->format_message(common, failure->message);
-    failure->no_memory = common->err->msg_code == JERR_OUT_OF_MEMORY;
-    longjmp(failure->back, 1);
-}
 
 static void on_message(j_common_ptr common, int level)
 {
     if (level < 0 && common->err->msg_code != JWRN_EXTRANEOUS_DATA && common->err->msg_code != JWRN_ADOBE_XFORM)
-        on_error(common);
+        jpeg_failure_raise(common);
 }
 
 static void on_progress(j_common_ptr common)
 {
     if (((j_decompress_ptr)common)->input_scan_number <= SCANS_MAX)
         return;
-    struct failure *failure = (struct failure *)(void *)common->err;
+    struct jpeg_failure *failure = jpeg_failure_of(common);
     snprintf(failure->message, sizeof failure->message, "more than %d scans", SCANS_MAX);
     longjmp(failure->back, 1);
 }
@@ -69,14 +58,14 @@ static int orientation_of(const struct jpeg_decompress_struct *jpeg)
     return 1;
 }
 
-/* The header, and with rgba the pixels too. False with failure filled if libjpeg gave up. */
-static bool run(struct jpeg_decompress_struct *jpeg, struct failure *failure, const void *data, size_t size,
+/* The header, and with rgba the pixels too. False with reading's failure filled if libjpeg gave up. */
+static bool run(struct jpeg_decompress_struct *jpeg, struct reading *reading, const void *data, size_t size,
                 uint8_t *rgba)
 {
-    if (setjmp(failure->back))
+    if (setjmp(reading->failure.back))
         return false;
     jpeg_create_decompress(jpeg);
-    jpeg->progress = &failure->progress;
+    jpeg->progress = &reading->progress;
     jpeg_mem_src(jpeg, data, (unsigned long)size);
     jpeg_save_markers(jpeg, EXIF_MARKER, SEGMENT_MAX);
     jpeg_read_header(jpeg, TRUE);
@@ -98,16 +87,14 @@ static enum hep_status decompress(const void *data, size_t size, struct image_ab
                                   struct hep_error *error)
 {
     struct jpeg_decompress_struct jpeg;
-    struct failure failure;
+    struct reading reading = {.progress.progress_monitor = on_progress};
     memset(&jpeg, 0, sizeof jpeg);
-    memset(&failure, 0, sizeof failure);
-    jpeg.err = jpeg_std_error(&failure.manager);
-    failure.manager.error_exit = on_error;
-    failure.manager.emit_message = on_message;
-    failure.progress.progress_monitor = on_progress;
+    jpeg.err = jpeg_failure_init(&reading.failure);
+    jpeg.err->emit_message = on_message;
     enum hep_status status = HEP_OK;
-    if (!run(&jpeg, &failure, data, size, rgba))
-        status = hep_fail(error, failure.no_memory ? HEP_E_NO_MEMORY : HEP_E_BAD_FILE, "JPEG: %s", failure.message);
+    if (!run(&jpeg, &reading, data, size, rgba))
+        status = hep_fail(error, reading.failure.no_memory ? HEP_E_NO_MEMORY : HEP_E_BAD_FILE, "JPEG: %s",
+                          reading.failure.message);
     else if (jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK)
         status = hep_fail(error, HEP_E_UNSUPPORTED, "JPEG: it is made for printers (CMYK); RGB is wanted");
     if (status == HEP_OK && about) {

@@ -15,9 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-struct no_request {
-    char unused;
-};
 struct json_reply {
     json_t *value;
 };
@@ -292,7 +289,7 @@ static enum hep_status configure(struct hep_call *call, const void *request, voi
 
 #define STATUS_ROW(text, function, fields, rights, ...)                                                                \
     {                                                                                                                  \
-        .name = text, .handler = function, .request_size = sizeof(struct no_request), .reply = fields,                 \
+        .name = text, .handler = function, .request_size = sizeof(struct hep_no_fields), .reply = fields,              \
         .reply_count = 1, .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__                   \
     }
 const struct hep_operation builtin_operations[] = {

@@ -123,6 +123,9 @@ struct hep_session *hep_engine_find(const struct hep_engine *engine, const char 
 /* A session whether in memory or in the store. *owned: free it with hep_session_free. NOT_FOUND. */
 enum hep_status hep_engine_open(struct hep_engine *engine, const char *id, struct hep_session **session, bool *owned,
                                 struct hep_error *error);
+/* turns.c: after a pump: if somebody waits for cores who goes before all who denoise, those give them up at their next
+   step. */
+void hep_engine_take_turns(struct hep_engine *engine);
 /* A light message to a domain whose answer nobody needs. fields of data are taken. */
 void hep_engine_tell(struct hep_engine *engine, enum hep_role role, const char *operation, const char *session,
                      json_t *data);

@@ -84,6 +84,8 @@ static bool goes_before(const struct hep_errand_spec *a, const struct hep_errand
         return a->priority > b->priority;
     if (a->remaining != b->remaining)
         return a->remaining < b->remaining;
+    if (a->prepares != b->prepares)
+        return a->prepares;
     return a->age < b->age;
 }
 
@@ -127,6 +129,21 @@ bool hep_dispatch_withdraw(struct hep_errand *errand)
     list_remove(errand->dispatch, errand);
     errand_free(errand);
     return true;
+}
+
+bool hep_errand_goes_before(const struct hep_errand *a, const struct hep_errand *b)
+{
+    return goes_before(&a->spec, &b->spec);
+}
+
+void hep_errand_prepare_for(struct hep_errand *errand, const struct hep_errand *other)
+{
+    if (errand->state != WAITING || errand->spec.remaining < other->spec.remaining || errand->spec.prepares)
+        return;
+    list_remove(errand->dispatch, errand);
+    errand->spec.remaining = other->spec.remaining;
+    errand->spec.prepares = true;
+    list_insert(errand->dispatch, errand);
 }
 
 bool hep_errand_is_sent(const struct hep_errand *errand)
@@ -262,11 +279,9 @@ static bool has_cores(struct hep_dispatch *dispatch, struct pass *pass, struct h
     return false;
 }
 
-bool hep_dispatch_waits_for_cores(const struct hep_dispatch *dispatch, int *priority)
+const struct hep_errand *hep_dispatch_short_of_cores(const struct hep_dispatch *dispatch)
 {
-    if (dispatch->short_of_cores)
-        *priority = dispatch->short_of_cores->spec.priority;
-    return dispatch->short_of_cores != NULL;
+    return dispatch->short_of_cores;
 }
 
 static void give_lease_back(struct hep_errand *errand)

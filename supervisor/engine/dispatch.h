@@ -23,6 +23,7 @@ struct hep_errand_spec {
     bool ordered;    /* belongs to a session (see alone)                                                     */
     int priority;    /* higher goes first                                                                    */
     int remaining;   /* steps to the session's end; fewer goes first                                         */
+    bool prepares;   /* of the same remaining, those that prepare company for the others go first            */
     uint64_t age;    /* lower goes first                                                                     */
     json_t *message; /* {type, data, …}; request_id and lease are added. The reference is taken.             */
     hep_errand_done *done;
@@ -50,8 +51,13 @@ int64_t hep_errand_sent_ms(const struct hep_errand *errand);
 const char *hep_errand_request_id(const struct hep_errand *errand); /* "" until it is sent */
 /* Sends what can go now. */
 void hep_dispatch_pump(struct hep_dispatch *dispatch);
-/* After a pump: whether a heavy errand could go but for cores that other domains have; the priority of the first. */
-bool hep_dispatch_waits_for_cores(const struct hep_dispatch *dispatch, int *priority);
+/* After a pump: the first heavy errand that could go but for cores that other domains have; NULL = there is none. */
+const struct hep_errand *hep_dispatch_short_of_cores(const struct hep_dispatch *dispatch);
+/* Whether a goes before b, by the order of those that wait. */
+bool hep_errand_goes_before(const struct hep_errand *a, const struct hep_errand *b);
+/* Of an errand that waits: it prepares a session that will run together with the one that other is of, and goes just
+   before that from now on. */
+void hep_errand_prepare_for(struct hep_errand *errand, const struct hep_errand *other);
 /* After this nothing is sent any more. */
 void hep_dispatch_stop(struct hep_dispatch *dispatch);
 int hep_dispatch_waiting(const struct hep_dispatch *dispatch, enum hep_role role);

@@ -181,31 +181,6 @@ static void carry_out(struct hep_engine *engine)
     }
 }
 
-static bool denoises(const struct hep_session *session)
-{
-    return session->state == HEP_SESSION_RUNNING && session->errand && !session->measuring &&
-           hep_errand_is_sent(session->errand) && session->workflow->steps[session->step].role == HEP_ROLE_INFERENCE;
-}
-
-/* Who waits for cores with a higher priority than everybody who denoises gets them at the next step: those end their
-   call there, with what they have committed, and ask again behind him. */
-static void yield_to_urgent(struct hep_engine *engine)
-{
-    int priority;
-    if (!hep_dispatch_waits_for_cores(engine->dispatch, &priority))
-        return;
-    for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        if (denoises(s) && s->priority >= priority)
-            return;
-    for (struct hep_session *s = engine->sessions; s; s = s->next)
-        if (denoises(s) && !s->yielding && !s->stopping) {
-            s->yielding = true;
-            hep_engine_tell(engine, HEP_ROLE_INFERENCE, "control", s->id,
-                            json_pack("{s:s, s:s}", "session", s->id, "action", "pause"));
-        }
-    hep_dispatch_pump(engine->dispatch);
-}
-
 enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *error)
 {
     if (engine->settling || !engine->events)
@@ -239,7 +214,7 @@ enum hep_status hep_engine_settle(struct hep_engine *engine, struct hep_error *e
             break;
     }
     hep_dispatch_pump(engine->dispatch); /* a session's step is there only once it is stored */
-    yield_to_urgent(engine);
+    hep_engine_take_turns(engine);
     engine->settling = false;
     hep_log_leave(&before);
     if (told && engine->changed)

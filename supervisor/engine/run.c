@@ -201,13 +201,17 @@ static void step_done(struct hep_session *session, json_t *data, int64_t sent_ms
                                (json_int_t)(step->duration_us / 1000)));
 }
 
-/* It has given way to a more urgent one, and is asked again behind it. */
+/* It has given way to another one, and is asked again behind it. What it has committed stays. */
 static void yield(struct hep_session *session)
 {
+    struct hep_session_step *step = &session->steps[session->step];
+    int inner = step->inner, inner_steps = step->inner_steps;
     step_back(session, session->step);
+    step->inner = inner;
+    step->inner_steps = inner_steps;
     hep_engine_event(session->engine, session, "session.step", false,
                      json_pack("{s:s, s:s, s:i}", "step", workflow_step(session, session->step)->id, "status",
-                               "yielded", "attempt", session->steps[session->step].attempt));
+                               "yielded", "attempt", step->attempt));
 }
 
 static void say_timeout(const struct hep_session *session, struct hep_error *error)

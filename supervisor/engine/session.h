@@ -105,7 +105,7 @@ struct hep_session {
     int step;                     /* index that errand or outgoing is for                               */
     bool measuring;               /* errand is of the measure pass                                      */
     bool stopping;                /* inference has been told to stop it                                 */
-    bool yielding;                /* and to pause it, for a more urgent one                             */
+    bool yielding;                /* and to pause it, for one that goes first                            */
     bool room;                    /* its memory is counted among the sessions that run                  */
     bool lacks_shm;               /* it waits for room in /dev/shm                                      */
     enum hep_role lost;           /* waits for the obituary of this domain; HEP_ROLE_NONE               */

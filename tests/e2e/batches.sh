@@ -23,6 +23,20 @@ for seed in $(seq 100 115); do post "workflows/execute" "{\"configuration\":{$co
 while read -r session; do ctl wait "$session" --json | jq -r '.results.files[0].sha256'; done <"$work/ids" >"$work/single"
 check "the bytes are those of single requests" cmp "$work/batch" "$work/single"
 
+# One that comes while another denoises joins it at its next step, on however few cores.
+begin() { post workflows/execute "{\"configuration\":{\"prompt\":\"a red apple\",\"num_inference_steps\":$1,\"seed\":$2}}" | jq -r .session_id; }
+sha() { ctl wait "$1" --json | jq -r '.results.files[0].sha256'; }
+pairs() { ctl call inference.get_status --json | jq '[.. | .group_sizes? // empty | to_entries[] | select(.key != "1").value] | add // 0'; }
+under_way() { for _ in $(seq 200); do curl -s "$base/sessions/$1" | jq -e '.progress > 0.05' >/dev/null && return 0; sleep 0.02; done; return 1; }
+alone=$(sha "$(begin 80 7)")
+before=$(pairs)
+first=$(begin 80 7)
+check "the first denoises" under_way "$first"
+second=$(begin 12 100)
+check "the second's bytes" equal "$(sha "$second")" "$(head -1 "$work/single")"
+check "the first's bytes" equal "$(sha "$first")" "$alone"
+check "they ran as rows of one group" test "$(pairs)" -gt "$before"
+
 bad=$(post batches/create "{\"configuration\":{$common},\"items\":[{\"seed\":1},{\"width\":63}]}" | jq -c '[.error.code,.error.field]')
 check "a wrong item is told before anything runs" equal "$bad" '["OUT_OF_RANGE","width"]'
 check "the same key is the same batch" equal \

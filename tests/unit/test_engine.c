@@ -539,17 +539,17 @@ START_TEST(priority_then_age_decides)
 END_TEST
 
 /* Denoising steps that the first did before the second began to denoise. */
-static int steps_before_the_urgent(int priority)
+static int steps_before_the_other(const char *configuration, int priority)
 {
     fake_start(&fake, NULL);
     fake_execute(&fake, "{\"prompt\": \"long\", \"steps\": 500}", 0, NULL, id, NULL);
     fake_run_to(&fake, HEP_ROLE_INFERENCE);
-    fake_execute(&fake, "{\"prompt\": \"urgent\", \"steps\": 3}", priority, NULL, other, NULL);
+    fake_execute(&fake, configuration, priority, NULL, other, NULL);
     int steps = 0;
     for (int turn = 0; turn < 20000; turn++) {
-        const struct hep_session *urgent = hep_engine_find(fake.engine, other),
+        const struct hep_session *second = hep_engine_find(fake.engine, other),
                                  *slow = hep_engine_find(fake.engine, id);
-        if (!urgent || urgent->state == HEP_SESSION_COMPLETED)
+        if (!second || second->state == HEP_SESSION_COMPLETED)
             break;
         steps = slow ? slow->steps[5].position : 500; /* denoise */
         fake_turn(&fake);
@@ -561,7 +561,7 @@ static int steps_before_the_urgent(int priority)
 
 START_TEST(an_urgent_session_gets_the_cores_at_the_next_step)
 {
-    int steps = steps_before_the_urgent(5);
+    int steps = steps_before_the_other("{\"prompt\": \"urgent\", \"steps\": 3, \"width\": 128}", 5);
     ck_assert_msg(steps < 60, "%d of 500 steps", steps);
     json_t *view = fake_get(&fake, id);
     ck_assert_uint_eq(json_array_size(json_object_get(view, "errors")), 0); /* giving way is no error */
@@ -569,9 +569,38 @@ START_TEST(an_urgent_session_gets_the_cores_at_the_next_step)
 }
 END_TEST
 
-START_TEST(one_of_the_same_priority_waits_for_the_cores)
+START_TEST(one_that_cannot_run_together_with_it_waits_for_the_cores)
 {
-    ck_assert_int_eq(steps_before_the_urgent(0), 500);
+    ck_assert_int_eq(steps_before_the_other("{\"prompt\": \"other\", \"steps\": 3, \"width\": 128}", 0), 500);
+}
+END_TEST
+
+START_TEST(one_of_less_priority_waits_for_the_cores)
+{
+    ck_assert_int_eq(steps_before_the_other("{\"prompt\": \"other\", \"steps\": 3}", -1), 500);
+}
+END_TEST
+
+START_TEST(one_of_the_same_kind_joins_at_the_next_step)
+{
+    int steps = steps_before_the_other("{\"prompt\": \"other\", \"steps\": 3}", 0);
+    ck_assert_msg(steps < 60, "%d of 500 steps", steps);
+    ck_assert_int_eq(fake.overlaps, 0);
+}
+END_TEST
+
+START_TEST(a_call_that_has_no_place_for_company_is_not_interrupted)
+{
+    fake_start(&fake, NULL);
+    json_t *manager = json_pack("{s:s}", "limited_by", "memory");
+    hep_batches_see_manager(fake.engine, manager);
+    json_decref(manager);
+    fake_execute(&fake, "{\"prompt\": \"long\", \"steps\": 50}", 0, NULL, id, NULL);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    fake_run_until(&fake, id, HEP_SESSION_COMPLETED);
+    ck_assert_int_eq(fake.requests[HEP_ROLE_INFERENCE], 1);
+    ck_assert_int_eq(fake_run_until(&fake, other, HEP_SESSION_COMPLETED), HEP_SESSION_COMPLETED);
 }
 END_TEST
 
@@ -580,12 +609,24 @@ START_TEST(a_session_near_its_end_gets_the_cores_first)
     fake_start(&fake, NULL);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
     fake_run_to(&fake, HEP_ROLE_INFERENCE);
-    fake_execute(&fake, apple, 0, NULL, other, NULL);
+    fake_execute(&fake, "{\"prompt\": \"other\", \"width\": 128}", 0, NULL, other, NULL);
     fake_run(&fake, 100000);
     char mine[80], its[80];
     snprintf(mine, sizeof mine, "postprocessing.decode:%s ", id);
     snprintf(its, sizeof its, "model.load:%s ", other);
     ck_assert(strstr(fake.order, mine) < strstr(fake.order, its));
+}
+END_TEST
+
+START_TEST(a_finished_image_is_not_kept_waiting_by_those_that_denoise)
+{
+    fake_start(&fake, NULL);
+    fake_execute(&fake, "{\"prompt\": \"short\", \"steps\": 30}", 0, NULL, id, NULL);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    fake_execute(&fake, "{\"prompt\": \"long\", \"steps\": 500}", 0, NULL, other, NULL);
+    ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_COMPLETED), HEP_SESSION_COMPLETED);
+    ck_assert_int_lt(hep_engine_find(fake.engine, other)->steps[5].position, 500);
+    expect_completed(other);
 }
 END_TEST
 
@@ -1115,7 +1156,11 @@ int main(void)
     tcase_add_test(cases, a_paused_session_goes_on_where_it_was);
     tcase_add_test(cases, priority_then_age_decides);
     tcase_add_test(cases, an_urgent_session_gets_the_cores_at_the_next_step);
-    tcase_add_test(cases, one_of_the_same_priority_waits_for_the_cores);
+    tcase_add_test(cases, a_finished_image_is_not_kept_waiting_by_those_that_denoise);
+    tcase_add_test(cases, one_that_cannot_run_together_with_it_waits_for_the_cores);
+    tcase_add_test(cases, one_of_less_priority_waits_for_the_cores);
+    tcase_add_test(cases, one_of_the_same_kind_joins_at_the_next_step);
+    tcase_add_test(cases, a_call_that_has_no_place_for_company_is_not_interrupted);
     tcase_add_test(cases, a_session_near_its_end_gets_the_cores_first);
     tcase_add_test(cases, an_arena_larger_than_shm_fails_at_once_and_blocks_nobody);
     tcase_add_test(cases, weights_count_beside_the_arena);

@@ -28,17 +28,19 @@ static enum hep_status load(struct hep_call *call, const struct catalogue_entry 
     const char *session = ((const struct load_controlnet_request *)hep_call_request(call))->session.data;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     const struct lora_set none = {0};
+    char name[PUBLISHED_NAME_MAX];
     uint64_t clock = state->cache.clock;
     int pins = state->cache.pin_count;
+    model_published_name(entry->kind, entry->name, name);
     enum hep_status status = catalogue_open(&state->catalogue, entry, &model, error);
     if (status == HEP_OK) {
         struct model_loading loading = {.call = call, .model = model, .alone = true};
-        const struct cache_want want = {model, entry->name, "controlnet", "", dtype, &none};
+        const struct cache_want want = {model, name, "controlnet", "", dtype, &none};
         status = cache_get(&state->cache, &want, model_before_publication, &loading, published, error);
         if (status == HEP_OK && session[0])
             status = cache_pin(&state->cache, session, *published, error);
         if (status != HEP_OK)
-            model_undo_load(state, entry->name, pins, clock);
+            model_undo_load(state, name, pins, clock);
     }
     return status == HEP_OK ? status : (hep_prefix(error, "ControlNet %s", entry->name), status);
 }

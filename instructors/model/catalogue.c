@@ -107,10 +107,9 @@ static enum hep_status read_file(const struct catalogue *catalogue, struct catal
 static enum hep_status read_upscaler(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                      struct hep_error *error)
 {
-    (void)catalogue;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     struct upscaler_inspection found;
-    HEP_TRY(hep_model_open_file(entry->path, "upscaler", &model, error));
+    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
     HEP_TRY(inspect_upscaler(model, &found, error));
     entry->bytes = found.bytes;
     entry->dtype = found.dtype;
@@ -123,16 +122,6 @@ static enum hep_status refuse_folder(const struct catalogue *catalogue, struct c
 {
     (void)catalogue;
     return hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a folder; an upscaler is one safetensors file", entry->path);
-}
-
-/* Whole and sound, and yet of a layout that has no key map. */
-static enum hep_status read_controlnet_file(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                            struct hep_error *error)
-{
-    HEP_TRY(read_file(catalogue, entry, error));
-    hep_fail(error, HEP_E_UNSUPPORTED, "a ControlNet in a single file is not read");
-    return hep_hint(error, "fetch it as a folder: config.json and diffusion_pytorch_model.safetensors"),
-           HEP_E_UNSUPPORTED;
 }
 
 /* A LoRA: each tensor is understood, too. Whether it fits a model is seen when it is to be used with one. */
@@ -167,23 +156,30 @@ static enum hep_status read_folder(const struct catalogue *catalogue, struct cat
 static enum hep_status read_vae(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                 struct hep_error *error)
 {
-    (void)catalogue;
-    return inspect_alone(entry->place, "vae", &entry->bytes, &entry->dtype, error);
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    struct inspection found;
+    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
+    HEP_TRY(inspect_component(model, "vae", &found, error));
+    entry->bytes = found.bytes;
+    entry->dtype = found.dtype;
+    return HEP_OK;
 }
 
-/* Reads what can be known without a weight's value into the entry: family, bytes, dtype. To add a kind's own: a row. */
+/* Reads what can be known without a weight's value into the entry: family, bytes, dtype. component: what a kind is that
+   is one network by itself; NULL for a whole model, and for what is no network. To add a kind's own: a row. */
 static const struct kind_row {
+    const char *component;
     enum hep_status (*read_file)(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                  struct hep_error *error);
     enum hep_status (*read_folder)(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                    struct hep_error *error);
 } kind_rows[HEP_MODEL_KIND_COUNT] = {
-    [HEP_MODEL_CHECKPOINT] = {read_checkpoint, read_checkpoint},
-    [HEP_MODEL_VAE] = {read_vae, read_vae},
-    [HEP_MODEL_LORA] = {read_lora, read_folder},
-    [HEP_MODEL_CONTROLNET] = {read_controlnet_file, read_controlnet},
-    [HEP_MODEL_UPSCALER] = {read_upscaler, refuse_folder},
-    [HEP_MODEL_EMBEDDING] = {read_file, read_folder},
+    [HEP_MODEL_CHECKPOINT] = {NULL, read_checkpoint, read_checkpoint},
+    [HEP_MODEL_VAE] = {"vae", read_vae, read_vae},
+    [HEP_MODEL_LORA] = {NULL, read_lora, read_folder},
+    [HEP_MODEL_CONTROLNET] = {"controlnet", read_controlnet, read_controlnet},
+    [HEP_MODEL_UPSCALER] = {"upscaler", read_upscaler, refuse_folder},
+    [HEP_MODEL_EMBEDDING] = {NULL, read_file, read_folder},
 };
 
 /* ---- scanning ---------------------------------------------------------------------------------------------------- */
@@ -301,6 +297,11 @@ enum hep_status catalogue_look(const struct catalogue *catalogue, const char *pa
     *entry = (struct catalogue_entry){.family = "", .path = strdup(path), .place = strdup(path)};
     if (!entry->path || !entry->place)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to look at %.200s", path);
+    char *target = realpath(path, NULL);
+    if (target) {
+        free(entry->path);
+        entry->path = target;
+    }
     if (stat(path, &about) != 0)
         return hep_fail_field(error, HEP_E_NOT_FOUND, "path", "there is no file '%.200s' that can be seen here", path);
     entry->is_folder = S_ISDIR(about.st_mode);
@@ -325,12 +326,20 @@ void catalogue_entry_clear(struct catalogue_entry *entry)
     free(hep_take(&entry->place));
 }
 
+bool catalogue_is_network(enum hep_model_kind kind)
+{
+    return kind == HEP_MODEL_CHECKPOINT || kind_rows[kind].component;
+}
+
 enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,
                                struct hep_model **model, struct hep_error *error)
 {
     char paths[HEP_PATH_MAX], tokenizer[HEP_PATH_MAX], *rest = paths, *path;
-    if (entry->kind == HEP_MODEL_CONTROLNET)
-        return hep_model_open_component(entry->place, "controlnet", model, error);
+    const char *component = kind_rows[entry->kind].component;
+    if (entry->kind == HEP_MODEL_UPSCALER)
+        return hep_model_open_file(entry->path, component, model, error);
+    if (component)
+        return hep_model_open_component(entry->place, component, model, error);
     HEP_TRY(hep_model_open(entry->place, model, error));
     snprintf(paths, sizeof paths, "%s", catalogue->paths);
     while (hep_model_lacks_tokenizer(*model) && (path = strsep(&rest, ":")))

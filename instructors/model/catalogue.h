@@ -60,8 +60,10 @@ enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model
 enum hep_status catalogue_look(const struct catalogue *catalogue, const char *path, const enum hep_model_kind *kind,
                                struct catalogue_entry *entry, struct hep_error *error);
 void catalogue_entry_clear(struct catalogue_entry *entry);
-/* Opens a checkpoint's folder or file, or a ControlNet's folder. The vocabulary of a single file may also lie in a
-   folder `tokenizer` of any of the paths. Errors of hep_model_open and hep_model_open_component. */
+/* Whether the kind has networks of its own, and so can be opened: a LoRA and a textual inversion have none. */
+bool catalogue_is_network(enum hep_model_kind kind);
+/* Opens the folder or file of such a kind. The vocabulary of a single file may also lie in a
+   folder `tokenizer` of any of the paths. Errors of hep_model_open, hep_model_open_component, hep_model_open_file. */
 enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,
                                struct hep_model **model, struct hep_error *error);
 

@@ -60,10 +60,11 @@ static enum hep_status describe(struct hep_call *call, const struct catalogue_en
     struct model_state *state = hep_instructor_state(hep_call_instructor(call));
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     json_t *files = NULL, *memory = NULL;
-    if (entry->kind == HEP_MODEL_CHECKPOINT)
+    if (catalogue_is_network(entry->kind))
         HEP_TRY(catalogue_open(&state->catalogue, entry, &model, error));
     HEP_TRY(details_files(state, entry, model, hash, &files, error));
-    enum hep_status status = model ? details_memory(model, state->dtype, &memory, error) : HEP_OK;
+    enum hep_status status =
+        entry->kind == HEP_MODEL_CHECKPOINT ? details_memory(model, state->dtype, &memory, error) : HEP_OK;
     if (status != HEP_OK) {
         json_decref(files);
         return status;
@@ -87,16 +88,14 @@ enum hep_status model_details(struct hep_call *call, const void *request_, void 
     return describe(call, entry, false, reply, error);
 }
 
-/* Every weight of a model that has been inspected: what is not finite is the model's defect. */
+/* Every weight of what has been inspected: one that is not finite is its defect. */
 static enum hep_status read_weights(struct hep_call *call, const struct catalogue_entry *entry, struct hep_error *error)
 {
     struct model_state *state = hep_instructor_state(hep_call_instructor(call));
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
     const struct hep_component_kind *kind;
-    if (entry->kind == HEP_MODEL_VAE)
-        return inspect_alone_weights(entry->place, "vae", tell_progress, call, error);
-    if (entry->kind != HEP_MODEL_CHECKPOINT)
-        return HEP_OK; /* their loaders say */
+    if (!catalogue_is_network(entry->kind))
+        return entry->is_folder ? HEP_OK : inspect_file_weights(entry->path, tell_progress, call, error);
     HEP_TRY(catalogue_open(&state->catalogue, entry, &model, error));
     for (size_t i = 0; (kind = hep_component_kind_at(i)); i++)
         if (hep_model_has(model, kind->name))
@@ -126,16 +125,19 @@ enum hep_status model_verify(struct hep_call *call, const void *request, void *r
 {
     struct model_state *state = hep_instructor_state(hep_call_instructor(call));
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    const struct name_request *verify = request;
+    const struct kind_request *verify = request;
     const struct catalogue_entry *entry;
-    struct inspection found;
-    HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, verify->model.data, &entry, error));
-    enum hep_status status = catalogue_open(&state->catalogue, entry, &model, error);
+    struct catalogue_entry now;
+    enum hep_model_kind kind = model_kind_of(verify->kind.data);
+    HEP_TRY(catalogue_find(&state->catalogue, kind, verify->model.data, &entry, error));
+    tell_progress(call, entry->name);
+    enum hep_status status = catalogue_look(&state->catalogue, entry->place, &kind, &now, error);
     if (status == HEP_OK)
-        status = inspect_model(model, tell_progress, call, &found, error);
+        status = read_weights(call, &now, error);
+    if (status == HEP_OK && catalogue_is_network(kind))
+        status = catalogue_open(&state->catalogue, &now, &model, error);
     if (status == HEP_OK)
-        status = read_weights(call, entry, error);
-    if (status == HEP_OK)
-        status = details_files(state, entry, model, true, &((struct json_reply *)reply)->value, error);
-    return status == HEP_OK ? HEP_OK : (hep_prefix(error, "model %s", entry->name), status);
+        status = details_files(state, &now, model, true, &((struct json_reply *)reply)->value, error);
+    catalogue_entry_clear(&now);
+    return status == HEP_OK ? HEP_OK : (hep_prefix(error, "%s %s", hep_model_kind_field(kind), entry->name), status);
 }

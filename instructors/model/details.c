@@ -41,15 +41,17 @@ static enum hep_status add_component(struct model_state *state, const struct hep
         HEP_TRY(hep_model_component(model, name, NULL, &component, error));
     for (size_t i = 0; publish_file(model, name, component, i, path, &file); i++)
         if (!file.shown)
-            HEP_TRY(add_file(state, file.folder, file.path, path, hash, files, error));
+            HEP_TRY(add_file(state, file.folder, file.path, hep_model_pipeline(model) ? path : file.path, hash, files,
+                             error));
     return HEP_OK;
 }
 
 enum hep_status details_files(struct model_state *state, const struct catalogue_entry *entry,
                               const struct hep_model *model, bool hash, json_t **files, struct hep_error *error)
 {
-    static const char *const names[] = {"text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet",
-                                        "vae",          "scheduler"};
+    static const char *const names[] = {
+        "text_encoder", "text_encoder_2", "tokenizer",      "tokenizer_2",       "unet",      "vae",
+        "scheduler",    "upscaler",       "safety_checker", "feature_extractor", "controlnet"};
     json_t *found = json_array();
     enum hep_status status = HEP_OK;
     char name[HEP_PATH_MAX];

@@ -8,11 +8,13 @@
 #include "nn/models/clip_image.h"
 #include "nn/scheduler/plan.h"
 #include "nn/text/tokenizer.h"
-#include "nn/weights/checkpoint.h"
+#include "nn/weights/folder.h"
+#include "nn/weights/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     SIDE = 64,
@@ -87,7 +89,7 @@ static enum hep_status check_component(const struct inspector *inspector, const 
     HEP_TRY(check_networks(component, &config, error));
     keep_config(inspector->found, name, &config);
     inspector->found->bytes += hep_component_bytes(component);
-    if (strcmp(name, "unet") == 0 || strcmp(name, "controlnet") == 0)
+    if (strcmp(name, "unet") == 0 || !hep_model_has(inspector->model, "unet"))
         inspector->found->dtype = hep_component_dtype(component);
     return HEP_OK;
 }
@@ -237,30 +239,23 @@ static enum hep_status as_defect(enum hep_status status, struct hep_error *error
     return HEP_E_BAD_MODEL;
 }
 
+static void suggest_beside(enum hep_status status, const struct hep_model *model, struct hep_error *error)
+{
+    if (status == HEP_E_BAD_MODEL && hep_model_is_file(model))
+        hep_suggest(error,
+                    "what a single file does not say may stand in NAME.heptad.json beside it (docs/networks.md)");
+}
+
 enum hep_status inspect_model(const struct hep_model *model, void (*progress)(void *context, const char *note),
                               void *context, struct inspection *inspection, struct hep_error *error)
 {
     struct inspection found = {0};
     struct inspector inspector = {model, &found, progress, context};
     enum hep_status status = as_defect(inspect_parts(&inspector, error), error);
-    if (status == HEP_E_BAD_MODEL && hep_model_is_file(model))
-        hep_suggest(error,
-                    "what a single file does not say may stand in NAME.heptad.json beside it (docs/networks.md)");
+    suggest_beside(status, model, error);
     if (status == HEP_OK)
         *inspection = found;
     return status;
-}
-
-enum hep_status inspect_alone(const char *path, const char *name, uint64_t *bytes, enum hep_dtype *dtype,
-                              struct hep_error *error)
-{
-    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
-    union hep_any_config config;
-    HEP_TRY(as_defect(hep_component_open_alone(path, name, &component, error), error));
-    HEP_TRY(as_defect(check_networks(component, &config, error), error));
-    *bytes = hep_component_bytes(component);
-    *dtype = hep_component_dtype(component);
-    return HEP_OK;
 }
 
 enum hep_status inspect_upscaler(const struct hep_model *model, struct upscaler_inspection *inspection,
@@ -282,37 +277,37 @@ enum hep_status inspect_component(const struct hep_model *model, const char *com
 {
     struct inspection found = {0};
     struct inspector inspector = {model, &found, NULL, NULL};
-    HEP_TRY(as_defect(check_component(&inspector, component, error), error));
-    *inspection = found;
-    return HEP_OK;
+    enum hep_status status = as_defect(check_component(&inspector, component, error), error);
+    suggest_beside(status, model, error);
+    if (status == HEP_OK)
+        *inspection = found;
+    return status;
 }
 
-static enum hep_status read_weights(const struct hep_component *component,
+static enum hep_status read_weights(const struct hep_weight_table *table,
                                     void (*progress)(void *context, const char *note), void *context,
                                     struct hep_error *error)
 {
     float *values = NULL;
     int64_t room = 0;
     enum hep_status status = HEP_OK;
-    const struct hep_weight_source *source = hep_component_weights(component);
-    for (size_t i = 0; status == HEP_OK && i < hep_component_weight_count(component); i++) {
-        struct hep_weight_info info;
-        const char *weight = hep_component_weight_at(component, i, &info);
+    for (size_t i = 0; status == HEP_OK && i < table->count; i++) {
+        const struct hep_weight *weight = &table->weights[i];
         int64_t elements = 0;
-        if (!hep_dtype_is_float(info.dtype))
+        if (!hep_dtype_is_float(weight->dtype))
             continue; /* position_ids: an integer cannot be out of order */
-        hep_assert(hep_shape_elements(&info.shape, &elements));
+        hep_assert(hep_shape_elements(&weight->shape, &elements));
         if (progress)
-            progress(context, weight);
+            progress(context, weight->name);
         if (elements > room) {
             free(values);
             values = malloc((size_t)elements * sizeof *values);
             room = values ? elements : 0;
         }
         if (elements > 0 && !values)
-            status = hep_fail(error, HEP_E_NO_MEMORY, "no memory to read %s", weight);
+            status = hep_fail(error, HEP_E_NO_MEMORY, "no memory to read %s", weight->name);
         else
-            status = source->ops->read_f32(source, weight, values, elements, error);
+            status = table->source.ops->read_f32(&table->source, weight->name, values, elements, error);
     }
     free(values);
     return status;
@@ -324,14 +319,36 @@ enum hep_status inspect_weights(const struct hep_model *model, const char *name,
 {
     HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
     HEP_TRY(hep_model_component(model, name, NULL, &component, error));
-    return read_weights(component, progress, context, error);
+    return read_weights(hep_component_table(component), progress, context, error);
 }
 
-enum hep_status inspect_alone_weights(const char *path, const char *name,
-                                      void (*progress)(void *context, const char *note), void *context,
-                                      struct hep_error *error)
+enum hep_status inspect_file_weights(const char *path, void (*progress)(void *context, const char *note), void *context,
+                                     struct hep_error *error)
 {
-    HEP_CLEANUP(hep_component_close) struct hep_component *component = NULL;
-    HEP_TRY(hep_component_open_alone(path, name, &component, error));
-    return read_weights(component, progress, context, error);
+    HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
+    struct hep_weight_table table;
+    char name[HEP_PATH_MAX];
+    int folder;
+    HEP_TRY(hep_folder_open_parent(path, &folder, name, error));
+    enum hep_status status = hep_safetensors_open(folder, name, &file, error);
+    close(folder);
+    HEP_TRY(status);
+    hep_weight_table_init(&table, name);
+    for (size_t i = 0; status == HEP_OK && i < hep_safetensors_count(file); i++) {
+        const struct hep_safetensors_entry *entry = hep_safetensors_at(file, i);
+        status = hep_weight_table_add(&table,
+                                      &(struct hep_weight){.name = (char *)(uintptr_t)entry->name,
+                                                           .dtype = entry->dtype,
+                                                           .shape = entry->shape,
+                                                           .data = entry->data,
+                                                           .bytes = entry->bytes,
+                                                           .file = name},
+                                      error);
+    }
+    if (status == HEP_OK)
+        status = hep_weight_table_seal(&table, error);
+    if (status == HEP_OK)
+        status = read_weights(&table, progress, context, error);
+    hep_weight_table_clear(&table);
+    return status;
 }

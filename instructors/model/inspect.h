@@ -26,9 +26,6 @@ struct inspection {
    BAD_MODEL (a file, a weight or a key is missing or does not fit the others), BAD_FILE, UNSUPPORTED; NO_MEMORY. */
 enum hep_status inspect_model(const struct hep_model *model, void (*progress)(void *context, const char *note),
                               void *context, struct inspection *inspection, struct hep_error *error);
-/* The same of one component that lies alone, in a folder with config.json or in a single file: a VAE. */
-enum hep_status inspect_alone(const char *path, const char *component, uint64_t *bytes, enum hep_dtype *dtype,
-                              struct hep_error *error);
 /* The same for an upscaler: one file. */
 struct upscaler_inspection {
     uint64_t bytes;                    /* of all weights, as stored        */
@@ -37,16 +34,15 @@ struct upscaler_inspection {
 };
 enum hep_status inspect_upscaler(const struct hep_model *model, struct upscaler_inspection *inspection,
                                  struct hep_error *error);
-/* The same of one component, for a folder that is nothing else: config and graph. */
+/* The same of one component, for a folder or file that is nothing else: config and graph. */
 enum hep_status inspect_component(const struct hep_model *model, const char *component, struct inspection *inspection,
                                   struct hep_error *error);
 /* Reads every weight of a component: BAD_MODEL names the first that is not finite. */
 enum hep_status inspect_weights(const struct hep_model *model, const char *component,
                                 void (*progress)(void *context, const char *note), void *context,
                                 struct hep_error *error);
-/* The same of a component that lies alone. */
-enum hep_status inspect_alone_weights(const char *path, const char *component,
-                                      void (*progress)(void *context, const char *note), void *context,
-                                      struct hep_error *error);
+/* The same of every tensor of a file that is no network: a LoRA, a textual inversion. */
+enum hep_status inspect_file_weights(const char *path, void (*progress)(void *context, const char *note), void *context,
+                                     struct hep_error *error);
 
 #endif

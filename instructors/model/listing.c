@@ -6,10 +6,6 @@
 
 #include <stdio.h>
 
-const struct hep_field model_name_fields[MODEL_ONE_FIELD] = {
-    HEP_FIELD(STR, name_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
-              .help = "name of the model; the first usable one if empty"),
-};
 const struct hep_field model_info_fields[MODEL_INFO_FIELDS] = {
     HEP_FIELD(STR, info_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),

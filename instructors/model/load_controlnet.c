@@ -13,7 +13,7 @@ const struct hep_field model_load_controlnet_fields[LOAD_CONTROLNET_FIELDS] = {
               .help = "session that holds it until model.release"),
 };
 const struct hep_field model_load_controlnet_reply_fields[LOAD_CONTROLNET_REPLY_FIELDS] = {
-    HEP_FIELD(STR, load_controlnet_reply, name, REQUIRED, .help = "of its folder"),
+    HEP_FIELD(STR, load_controlnet_reply, name, REQUIRED, .help = "of its folder, or of its file without the ending"),
     HEP_FIELD(STR, load_controlnet_reply, family, REQUIRED, .help = "of the models that it steers: sd1, sd2, sdxl"),
     HEP_FIELD(STR, load_controlnet_reply, dtype, REQUIRED, .help = "type that it computes in"),
     HEP_FIELD(STR, load_controlnet_reply, fingerprint, REQUIRED, .help = "SHA-256 over the contents of its files"),

@@ -385,9 +385,11 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("load_safety_checker", model_load_safety_checker, load_safety_request, model_load_safety_fields,
                   load_safety_reply, model_load_safety_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
                   .deadline_ms = 300000, .pure = true, .help = "publish a model's safety checker"),
-    HEP_OPERATION("verify", model_verify, name_request, model_name_fields, json_reply, model_verify_reply_fields,
+    HEP_OPERATION("verify", model_verify, kind_request, model_kind_fields, json_reply, model_verify_reply_fields,
                   .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
-                  .help = "check a model as a load does, read every weight, hash every file (SHA-256)"),
+                  .help =
+                      "check a model, or a file of another kind, as a load does, read every weight, hash every file "
+                      "(SHA-256)"),
     {0},
 };
 

@@ -126,10 +126,10 @@ enum {
     MODEL_DEFAULTS_FIELDS = 5,
     MODEL_INFO_REPLY_FIELDS = 16
 };
-extern const struct hep_field model_name_fields[MODEL_ONE_FIELD], model_kind_fields[MODEL_KIND_FIELDS],
-    model_info_fields[MODEL_INFO_FIELDS], model_list_fields[MODEL_ONE_FIELD],
-    model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS], model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1],
-    model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1], model_list_reply_fields[MODEL_ONE_FIELD];
+extern const struct hep_field model_kind_fields[MODEL_KIND_FIELDS], model_info_fields[MODEL_INFO_FIELDS],
+    model_list_fields[MODEL_ONE_FIELD], model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS],
+    model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1], model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1],
+    model_list_reply_fields[MODEL_ONE_FIELD];
 hep_handler model_list, model_info, model_scan;
 json_t *model_defaults_to_json(const struct hep_model_defaults *defaults);
 /* Of a request's field `kind`, which has been checked. */

@@ -83,8 +83,9 @@ static enum hep_status open_component(struct hep_evaluation *evaluation, const c
     } else if (hep_component_kind_find(name)->derive) { /* it is one file */
         HEP_TRY(hep_folder_open_parent(path, &folder, file, error));
         status = hep_component_open_file(folder, file, name, &evaluation->component, error);
-    } else {
-        HEP_TRY(hep_model_open(path, &model, error));
+    } else { /* a ControlNet's file, or a whole model */
+        HEP_TRY(strcmp(name, "controlnet") == 0 ? hep_model_open_component(path, name, &model, error)
+                                                : hep_model_open(path, &model, error));
         return hep_model_component(model, name, variant, &evaluation->component, error);
     }
     close(folder);

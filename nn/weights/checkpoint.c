@@ -2,12 +2,14 @@
 #include "nn/weights/checkpoint.h"
 
 #include "common/limits.h"
+#include "nn/weights/control_file.h"
 #include "nn/weights/folder.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 enum { YAML_MAX = 1 << 18 };
@@ -37,7 +39,8 @@ static bool beside(const struct hep_checkpoint *checkpoint, const char *ending, 
 
 static enum hep_status read_beside(struct hep_checkpoint *checkpoint, struct hep_error *error)
 {
-    static const char *const known[] = {"unet", "vae", "text_encoder", "text_encoder_2", "scheduler", "defaults"};
+    static const char *const known[] = {"unet",      "vae",        "text_encoder", "text_encoder_2",
+                                        "scheduler", "controlnet", "defaults"};
     char path[HEP_PATH_MAX];
     const char *key;
     json_t *value;
@@ -58,10 +61,9 @@ static enum hep_status read_beside(struct hep_checkpoint *checkpoint, struct hep
     return HEP_OK;
 }
 
-/* Whether NAME.yaml has a line  parameterization: "v"  (quotes as they come). No more of YAML is understood. */
-static bool yaml_says_v(const struct hep_checkpoint *checkpoint)
+/* Whether NAME.yaml has a line  KEY: "WORD"  (quotes and case as they come). No more of YAML is understood. */
+static bool yaml_says(const struct hep_checkpoint *checkpoint, const char *key, const char *word)
 {
-    static const char key[] = "parameterization:";
     char path[HEP_PATH_MAX], *text = NULL;
     size_t size;
     if (!beside(checkpoint, ".yaml", path) ||
@@ -71,11 +73,11 @@ static bool yaml_says_v(const struct hep_checkpoint *checkpoint)
     char *rest = text, *line;
     while ((line = strsep(&rest, "\n"))) {
         line += strspn(line, " \t");
-        if (strncmp(line, key, sizeof key - 1) != 0)
+        if (strncmp(line, key, strlen(key)) != 0 || line[strlen(key)] != ':')
             continue;
-        line += sizeof key - 1;
+        line += strlen(key) + 1;
         line += strspn(line, " \t\"'");
-        says = line[0] == 'v' && strchr("\"' \t\r", line[1]); /* the NUL too */
+        says = strncasecmp(line, word, strlen(word)) == 0 && strchr("\"' \t\r", line[strlen(word)]); /* NUL too */
     }
     free(text);
     return says;
@@ -117,12 +119,15 @@ static enum hep_status make_config(struct hep_checkpoint *checkpoint, const char
     char path[HEP_NAME_MAX];
     HEP_TRY(open_shapes(checkpoint, name, &component, error));
     const struct hep_weight_table *table = hep_component_table(component);
-    enum hep_status status = strcmp(name, "unet") == 0
-                                 ? hep_family_unet_config(family, table, text_embeds, &config, error)
-                             : strcmp(name, "vae") == 0 ? hep_family_vae_config(family, table, &config, error)
-                                                        : hep_family_clip_config(family, table, &config, error);
+    enum hep_status status =
+        strcmp(name, "unet") == 0         ? hep_family_unet_config(family, table, text_embeds, &config, error)
+        : strcmp(name, "vae") == 0        ? hep_family_vae_config(family, table, &config, error)
+        : strcmp(name, "controlnet") == 0 ? hep_family_controlnet_config(family, table, &config, error)
+                                          : hep_family_clip_config(family, table, &config, error);
     if (status != HEP_OK)
         return hep_prefix(error, "'%.150s'", checkpoint->file), status;
+    if (strcmp(name, "controlnet") == 0 && yaml_says(checkpoint, "global_average_pooling", "true"))
+        json_object_set_new(config, "global_pool_conditions", json_true()); /* the config's reader refuses it by name */
     snprintf(path, sizeof path, "%s/config.json", name);
     status = lay_over(checkpoint, name, config, error);
     if (status != HEP_OK) {
@@ -153,7 +158,7 @@ static enum hep_status make_scheduler(struct hep_checkpoint *checkpoint, const s
     json_t *config = hep_family_scheduler(checkpoint->family, file, hep_component_table(unet));
     if (!config)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a model");
-    if (yaml_says_v(checkpoint))
+    if (yaml_says(checkpoint, "parameterization", "v"))
         json_object_set_new(config, "prediction_type", json_string("v_prediction"));
     enum hep_status status = lay_over(checkpoint, "scheduler", config, error);
     if (status == HEP_OK)
@@ -244,6 +249,8 @@ static enum hep_status open_header(struct hep_checkpoint *checkpoint, struct hep
     if (!checkpoint->bare)
         HEP_TRY(hep_family_recognise(file, &checkpoint->family, &kind, error));
     HEP_TRY(hep_ldm_layout_find(file, checkpoint->bare, &checkpoint->layout, error));
+    if (checkpoint->bare && strcmp(checkpoint->bare, "controlnet") == 0)
+        HEP_TRY(hep_control_recognise(file, &checkpoint->layout, &checkpoint->family, error));
     HEP_TRY(read_beside(checkpoint, error));
     return checkpoint->bare ? make_config(checkpoint, checkpoint->bare, 0, error) : make_model(checkpoint, file, error);
 }
@@ -324,18 +331,4 @@ enum hep_status hep_checkpoint_component(const struct hep_checkpoint *checkpoint
     snprintf(path, sizeof path, "%s/config.json", name);
     return hep_component_open_part(checkpoint->folder, checkpoint->file, &checkpoint->layout, name,
                                    hep_checkpoint_json(checkpoint, path), component, error);
-}
-
-enum hep_status hep_component_open_alone(const char *path, const char *name, struct hep_component **component,
-                                         struct hep_error *error)
-{
-    HEP_CLEANUP(hep_checkpoint_close) struct hep_checkpoint *checkpoint = NULL;
-    int folder;
-    if (hep_folder_open(path, &folder, NULL) == HEP_OK) {
-        enum hep_status status = hep_component_open(folder, "", name, NULL, component, error);
-        close(folder);
-        return status;
-    }
-    HEP_TRY(hep_checkpoint_open(path, name, hep_family_find("sd1"), &checkpoint, error));
-    return hep_checkpoint_component(checkpoint, name, component, error);
 }

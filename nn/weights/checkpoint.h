@@ -1,11 +1,15 @@
 /*
- * A model, or a VAE, in a single safetensors file. It is shown as the diffusers folder that would hold the same: the
- * small files of that folder (model_index.json, unet/config.json, scheduler/scheduler_config.json, …) are made from the
- * file's shapes and its family (family.h), its networks are components. Beside the file, or the link to it, may lie
+ * A model, a VAE or a ControlNet in a single safetensors file. It is shown as the diffusers folder that would hold the
+ * same: the small files of that folder (model_index.json, unet/config.json, scheduler/scheduler_config.json, …) are
+ * made from the file's shapes and its family (family.h), its networks are components. Beside the file, or the link to
+ * it, may lie
  *
  *   NAME.heptad.json   what shapes cannot say: {"unet": {…}, "vae": {…}, "text_encoder": {…}, "text_encoder_2": {…},
- *                      "scheduler": {…}} are laid over the made configurations, "defaults" is heptad.json's
- *   NAME.yaml          the original configuration, of which one line is read: parameterization: "v"
+ *                      "controlnet": {…}, "scheduler": {…}} are laid over what is made, "defaults" is heptad.json's
+ *
+ *   NAME.yaml          the original configuration, of which one line is read: parameterization: "v" of a model,
+ *                      global_average_pooling: True of a ControlNet
+ *
  *   tokenizer/         vocab.json and merges.txt of CLIP: a single file holds none
  */
 #ifndef HEP_NN_WEIGHTS_CHECKPOINT_H
@@ -17,8 +21,9 @@
 struct hep_checkpoint;
 
 /* Opens the file at path: header and what lies beside it, no values but those that hep_family_scheduler() reads. bare:
-   "vae" for the file of a VAE, whose scale is family's; NULL (then family is not used) for a whole model. NOT_FOUND;
-   BAD_FILE; BAD_MODEL (a component is missing, shapes that no model has); UNSUPPORTED (hep_family_recognise). */
+   "vae" for the file of a VAE, whose scale is family's; "controlnet", or NULL for a whole model (then family is not
+   used). NOT_FOUND; BAD_FILE; BAD_MODEL (a component is missing, shapes that no model has); UNSUPPORTED
+   (hep_family_recognise, hep_control_recognise). */
 enum hep_status hep_checkpoint_open(const char *path, const char *bare, const struct hep_family *family,
                                     struct hep_checkpoint **checkpoint, struct hep_error *error);
 void hep_checkpoint_close(struct hep_checkpoint *checkpoint);
@@ -38,9 +43,5 @@ enum hep_status hep_checkpoint_set(struct hep_checkpoint *checkpoint, const char
 /* A component; errors as hep_component_open. */
 enum hep_status hep_checkpoint_component(const struct hep_checkpoint *checkpoint, const char *name,
                                          struct hep_component **component, struct hep_error *error);
-/* Opens a component that lies alone: a folder with config.json, or a single file, whose configuration is made as for a
-   model of SD 1.x. Errors as hep_component_open and hep_checkpoint_open. */
-enum hep_status hep_component_open_alone(const char *path, const char *name, struct hep_component **component,
-                                         struct hep_error *error);
 
 #endif

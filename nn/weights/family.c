@@ -1,5 +1,5 @@
 /* The table of families and what tells them apart; called by checkpoint.c. It reads one weight's values, for SD 2.x. */
-#include "nn/weights/family.h"
+#include "nn/weights/control_file.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -69,6 +69,7 @@ static const struct other_row {
     {"double_blocks.", HEP_MODEL_CHECKPOINT, "Flux", HEP_FAMILY_HINT},
     {"control_model.", HEP_MODEL_CONTROLNET, "a ControlNet", "put it into a folder controlnet"},
     {"controlnet_cond_embedding.", HEP_MODEL_CONTROLNET, "a ControlNet", "put it into a folder controlnet"},
+    {"input_hint_block.", HEP_MODEL_CONTROLNET, "a ControlNet", "put it into a folder controlnet"},
     {"lora_unet_", HEP_MODEL_LORA, "a LoRA", "put it into a folder loras"},
     {"lora_te", HEP_MODEL_LORA, "a LoRA", "put it into a folder loras"},
     {"unet.", HEP_MODEL_LORA, "a LoRA", "put it into a folder loras"},
@@ -112,6 +113,11 @@ enum hep_status hep_family_recognise(const struct hep_safetensors *file, const s
             *family = &families[i];
             return HEP_OK;
         }
+    const struct hep_control_other *control = hep_control_other(file);
+    if (control) {
+        *kind = HEP_MODEL_CONTROLNET;
+        return hep_control_refuse(file, control, error);
+    }
     for (size_t i = 0; i < HEP_COUNT_OF(other_rows); i++)
         if (has_key(file, other_rows[i].mark)) {
             *kind = other_rows[i].kind;

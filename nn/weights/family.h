@@ -48,6 +48,9 @@ json_t *hep_family_scheduler(const struct hep_family *family, const struct hep_s
    that is missing or has not the rank that it should. */
 enum hep_status hep_family_unet_config(const struct hep_family *family, const struct hep_weight_table *table,
                                        int text_embeds, json_t **config, struct hep_error *error);
+/* Without weights of SDXL's size that say how wide its sinusoids are, addition_time_embed_dim is 0. */
+enum hep_status hep_family_controlnet_config(const struct hep_family *family, const struct hep_weight_table *table,
+                                             json_t **config, struct hep_error *error);
 enum hep_status hep_family_vae_config(const struct hep_family *family, const struct hep_weight_table *table,
                                       json_t **config, struct hep_error *error);
 enum hep_status hep_family_clip_config(const struct hep_family *family, const struct hep_weight_table *table,

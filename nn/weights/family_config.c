@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { LEVELS_MAX = 8, LAYERS_MAX = 16, TRANSFORMERS_MAX = 64, CLIP_LAYERS_MAX = 64, CHANNELS_PER_HEAD = 64 };
+enum { SINUSOID = 256 }; /* numbers for each of the sizes that SDXL takes; a ControlNet's shapes do not say it */
 
 /* ---- shapes ---- */
 
@@ -95,6 +96,13 @@ static void add_level(struct shapes *shapes, const struct hep_family *family, js
                           json_string(attends ? "CrossAttnUpBlock2D" : "UpBlock2D"));
 }
 
+static void set_addition(json_t *config, int each, int width)
+{
+    json_object_set_new(config, "addition_embed_type", json_string("text_time"));
+    json_object_set_new(config, "addition_time_embed_dim", json_integer(each));
+    json_object_set_new(config, "projection_class_embeddings_input_dim", json_integer(width));
+}
+
 static void add_addition(struct shapes *shapes, const struct hep_family *family, json_t *config, int text_embeds)
 {
     if (!has(shapes, "add_embedding.linear_1.weight"))
@@ -107,38 +115,73 @@ static void add_addition(struct shapes *shapes, const struct hep_family *family,
                      "unet: 'add_embedding.linear_1.weight' takes %d numbers, not text_embeds of %d and %d "
                      "sinusoids",
                      width, text_embeds, family->time_ids);
-    json_object_set_new(config, "addition_embed_type", json_string("text_time"));
-    json_object_set_new(config, "addition_time_embed_dim", json_integer(each));
-    json_object_set_new(config, "projection_class_embeddings_input_dim", json_integer(width));
+    set_addition(config, each, width);
+}
+
+/* What UNets and ControlNets both have: all but the way up. */
+static json_t *encoder_config(struct shapes *shapes, const struct hep_family *family, const char *class)
+{
+    static const char projection[] = "mid_block.attentions.0.proj_in.weight";
+    int levels = 0, layers = 0;
+    while (levels < LEVELS_MAX && has(shapes, "down_blocks.%d.resnets.0.conv1.weight", levels))
+        levels++;
+    while (layers < LAYERS_MAX && has(shapes, "down_blocks.0.resnets.%d.conv1.weight", layers))
+        layers++;
+    const struct hep_weight *linear = hep_weight_table_find(shapes->table, projection);
+    json_t *made = json_pack(
+        "{s:s, s:i, s:i, s:i, s:i, s:b, s:i, s:[], s:[], s:[], s:[], s:[]}", "_class_name", class, "in_channels",
+        dim(shapes, 1, "conv_in.weight"), "layers_per_block", layers, "norm_num_groups", 32, "cross_attention_dim",
+        dim(shapes, 1, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"), "use_linear_projection",
+        linear && linear->shape.rank == 2, "sample_size", family->sample_size, "block_out_channels", "down_block_types",
+        "up_block_types", "attention_head_dim", "transformer_layers_per_block");
+    if (levels == 0)
+        dim(shapes, 0, "down_blocks.0.resnets.0.conv1.weight"); /* says that it is missing */
+    for (int i = 0; made && i < levels; i++)
+        add_level(shapes, family, made, i, i == levels - 1);
+    return made;
 }
 
 enum hep_status hep_family_unet_config(const struct hep_family *family, const struct hep_weight_table *table,
                                        int text_embeds, json_t **config, struct hep_error *error)
 {
-    static const char projection[] = "mid_block.attentions.0.proj_in.weight";
     struct shapes shapes = {table, error, HEP_OK};
-    int levels = 0, layers = 0;
-    while (levels < LEVELS_MAX && has(&shapes, "down_blocks.%d.resnets.0.conv1.weight", levels))
-        levels++;
-    while (layers < LAYERS_MAX && has(&shapes, "down_blocks.0.resnets.%d.conv1.weight", layers))
-        layers++;
-    const struct hep_weight *linear = hep_weight_table_find(table, projection);
-    json_t *made = json_pack(
-        "{s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:[], s:[], s:[], s:[], s:[]}", "_class_name", "UNet2DConditionModel",
-        "in_channels", dim(&shapes, 1, "conv_in.weight"), "out_channels", dim(&shapes, 0, "conv_out.weight"),
-        "layers_per_block", layers, "norm_num_groups", 32, "cross_attention_dim",
-        dim(&shapes, 1, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"), "use_linear_projection",
-        linear && linear->shape.rank == 2, "sample_size", family->sample_size, "block_out_channels", "down_block_types",
-        "up_block_types", "attention_head_dim", "transformer_layers_per_block");
-    if (levels == 0)
-        dim(&shapes, 0, "down_blocks.0.resnets.0.conv1.weight"); /* says that it is missing */
-    for (int i = 0; made && i < levels; i++)
-        add_level(&shapes, family, made, i, i == levels - 1);
+    json_t *made = encoder_config(&shapes, family, "UNet2DConditionModel");
+    if (made)
+        json_object_set_new(made, "out_channels", json_integer(dim(&shapes, 0, "conv_out.weight")));
     if (made && has(&shapes, "time_embedding.cond_proj.weight")) /* the config's reader refuses it by name */
         json_object_set_new(made, "time_cond_proj_dim",
                             json_integer(dim(&shapes, 0, "time_embedding.cond_proj.weight")));
     if (made)
         add_addition(&shapes, family, made, text_embeds);
+    return finish(&shapes, made, config);
+}
+
+/* ---- ControlNet ---- */
+
+/* Each level of the hint's way in, but the first, begins with the convolution that halves it. */
+static void add_hint(struct shapes *shapes, json_t *config)
+{
+    static const char block[] = "controlnet_cond_embedding.blocks.%d.weight";
+    json_t *channels = json_array();
+    json_array_append_new(channels, json_integer(dim(shapes, 0, "controlnet_cond_embedding.conv_in.weight")));
+    for (int level = 1; level < LEVELS_MAX && has(shapes, block, 2 * level - 1); level++)
+        json_array_append_new(channels, json_integer(dim(shapes, 0, block, 2 * level - 1)));
+    json_object_set_new(config, "conditioning_embedding_out_channels", channels);
+    json_object_set_new(config, "conditioning_channels",
+                        json_integer(dim(shapes, 1, "controlnet_cond_embedding.conv_in.weight")));
+}
+
+enum hep_status hep_family_controlnet_config(const struct hep_family *family, const struct hep_weight_table *table,
+                                             json_t **config, struct hep_error *error)
+{
+    struct shapes shapes = {table, error, HEP_OK};
+    json_t *made = encoder_config(&shapes, family, "ControlNetModel");
+    if (made)
+        add_hint(&shapes, made);
+    if (made && has(&shapes, "add_embedding.linear_1.weight")) {
+        int width = dim(&shapes, 1, "add_embedding.linear_1.weight");
+        set_addition(made, width > family->time_ids * SINUSOID ? SINUSOID : 0, width); /* the reader refuses 0 */
+    }
     return finish(&shapes, made, config);
 }
 

@@ -41,6 +41,40 @@ static const struct key_row unet_rows[] = {
     {"out.2.", "conv_out.", PLAIN, 0},
     {NULL, NULL, PLAIN, 0},
 };
+/* What a ControlNet has beside the UNet's encoder: the hint's way in, and a convolution behind each block. Its files
+   may have diffusers' names: they are the last rows'. */
+static const struct key_row controlnet_rows[] = {
+    {"time_embed.0.", "time_embedding.linear_1.", PLAIN, 0},
+    {"time_embed.2.", "time_embedding.linear_2.", PLAIN, 0},
+    {"label_emb.0.0.", "add_embedding.linear_1.", PLAIN, 0},
+    {"label_emb.0.2.", "add_embedding.linear_2.", PLAIN, 0},
+    {"input_hint_block.0.", "controlnet_cond_embedding.conv_in.", PLAIN, 0},
+    {"input_hint_block.2.", "controlnet_cond_embedding.blocks.0.", PLAIN, 0},
+    {"input_hint_block.4.", "controlnet_cond_embedding.blocks.1.", PLAIN, 0},
+    {"input_hint_block.6.", "controlnet_cond_embedding.blocks.2.", PLAIN, 0},
+    {"input_hint_block.8.", "controlnet_cond_embedding.blocks.3.", PLAIN, 0},
+    {"input_hint_block.10.", "controlnet_cond_embedding.blocks.4.", PLAIN, 0},
+    {"input_hint_block.12.", "controlnet_cond_embedding.blocks.5.", PLAIN, 0},
+    {"input_hint_block.14.", "controlnet_cond_embedding.conv_out.", PLAIN, 0},
+    {"zero_convs.#.0.", "controlnet_down_blocks.{0}.", PLAIN, 0},
+    {"middle_block_out.0.", "controlnet_mid_block.", PLAIN, 0},
+    {"input_blocks.0.0.", "conv_in.", PLAIN, 0},
+    {"input_blocks.#.0.op.", "down_blocks.{level}.downsamplers.0.conv.", PLAIN, 1},
+    {"input_blocks.#.0.", "down_blocks.{level}.resnets.{layer}.", PLAIN, 1},
+    {"input_blocks.#.1.", "down_blocks.{level}.attentions.{layer}.", PLAIN, 1},
+    {"middle_block.0.", "mid_block.resnets.0.", PLAIN, 0},
+    {"middle_block.1.", "mid_block.attentions.0.", PLAIN, 0},
+    {"middle_block.2.", "mid_block.resnets.1.", PLAIN, 0},
+    {"time_embedding.", "time_embedding.", PLAIN, 0},
+    {"add_embedding.", "add_embedding.", PLAIN, 0},
+    {"controlnet_cond_embedding.", "controlnet_cond_embedding.", PLAIN, 0},
+    {"controlnet_down_blocks.", "controlnet_down_blocks.", PLAIN, 0},
+    {"controlnet_mid_block.", "controlnet_mid_block.", PLAIN, 0},
+    {"conv_in.", "conv_in.", PLAIN, 0},
+    {"down_blocks.", "down_blocks.", PLAIN, 0},
+    {"mid_block.", "mid_block.", PLAIN, 0},
+    {NULL, NULL, PLAIN, 0},
+};
 /* Files of a VAE alone may have diffusers' names: they are the last rows'. */
 static const struct key_row vae_rows[] = {
     {"encoder.down.#.block.#.", "encoder.down_blocks.{0}.resnets.{1}.", PLAIN, 0},
@@ -84,6 +118,7 @@ static const struct prefix_row {
 } prefix_rows[] = {
     {"model.diffusion_model.", "unet", unet_rows},
     {"first_stage_model.", "vae", vae_rows},
+    {"control_model.", "controlnet", controlnet_rows},
     {"cond_stage_model.transformer.", "text_encoder", clip_rows},        /* SD 1.x                 */
     {"cond_stage_model.model.", "text_encoder", openclip_rows},          /* SD 2.x                 */
     {"conditioner.embedders.0.transformer.", "text_encoder", clip_rows}, /* SDXL                   */
@@ -266,10 +301,11 @@ enum hep_status hep_ldm_layout_find(const struct hep_safetensors *file, const ch
                                     struct hep_error *error)
 {
     struct hep_ldm_layout found = {.bare = bare};
+    const char *numbered = bare && strcmp(bare, "controlnet") == 0 ? bare : "unet"; /* whose blocks have numbers */
     int blocks = 0, numbers[NUMBERS_MAX] = {0};
     for (size_t i = 0; i < hep_safetensors_count(file); i++) {
         const char *name = hep_safetensors_at(file, i)->name, *key;
-        if (find_prefix(&found, "unet", name, &key)) {
+        if (find_prefix(&found, numbered, name, &key)) {
             if (match("input_blocks.#.", key, numbers) && numbers[0] > blocks)
                 blocks = numbers[0];
             if (match("input_blocks.#.0.op.", key, numbers) &&

@@ -15,8 +15,8 @@ enum { HEP_LDM_PARTS_MAX = 3 };
 
 /* What the numbers in a file's keys mean. Plain data. */
 struct hep_ldm_layout {
-    const char *bare;     /* a component whose keys have no prefix: "vae" for a file of a VAE; NULL: a whole model  */
-    int blocks_per_level; /* of the UNet: its layers per block, and a down-sampling; 0: no UNet                     */
+    const char *bare;     /* a component whose keys may have no prefix: "vae", "controlnet"; NULL: a whole model    */
+    int blocks_per_level; /* of UNet or ControlNet: layers per block, and a down-sampling; 0: neither               */
     int vae_levels;       /* 0: no VAE                                                                              */
 };
 

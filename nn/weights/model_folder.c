@@ -296,6 +296,15 @@ static enum hep_status make_index(struct hep_model *model, const struct hep_comp
     return status;
 }
 
+/* A single file says by its keys what it is. */
+static enum hep_status open_component_file(struct hep_model *model, const struct hep_component_kind *kind,
+                                           struct hep_error *error)
+{
+    HEP_TRY(hep_checkpoint_open(model->path, kind->name, hep_family_find("sd1"), &model->checkpoint, error));
+    model->index = json_pack("{s:[s, s]}", kind->name, "diffusers", kind->class);
+    return model->index ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory for an index");
+}
+
 enum hep_status hep_model_open_component(const char *path, const char *component, struct hep_model **model,
                                          struct hep_error *error)
 {
@@ -303,9 +312,13 @@ enum hep_status hep_model_open_component(const char *path, const char *component
     const struct hep_component_kind *kind = hep_component_kind_find(component);
     hep_assert(kind);
     HEP_TRY(create(path, &opened, error));
-    HEP_TRY(hep_folder_open(path, &opened->folder, error));
     opened->component = kind->name;
-    HEP_TRY(as_defect(make_index(opened, kind, error), path, error));
+    if (model_is_regular(path)) {
+        HEP_TRY(open_component_file(opened, kind, error));
+    } else {
+        HEP_TRY(hep_folder_open(path, &opened->folder, error));
+        HEP_TRY(as_defect(make_index(opened, kind, error), path, error));
+    }
     *model = hep_take(&opened);
     return HEP_OK;
 }

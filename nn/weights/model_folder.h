@@ -28,9 +28,10 @@ enum hep_status hep_model_open(const char *path, struct hep_model **model, struc
    NOT_FOUND. The file itself is read by hep_model_component. */
 enum hep_status hep_model_open_file(const char *path, const char *component, struct hep_model **model,
                                     struct hep_error *error);
-/* Opens a folder that is one component by itself, as ControlNets are published: its config.json says the class, and its
-   weight files lie beside it. It has no pipeline, no defaults and a vae_scale_factor of 0. NOT_FOUND: no such folder.
-   BAD_MODEL: no config.json, or one that names no class. UNSUPPORTED: a class that is not the component's (named). */
+/* Opens what is one component by itself, as ControlNets are published: a folder whose config.json says the class, with
+   the weight files beside it, or a single file ("controlnet" and "vae"). It has no pipeline, no defaults and a
+   vae_scale_factor of 0. NOT_FOUND: no such folder. BAD_MODEL: no config.json, or one that names no class. UNSUPPORTED:
+   a class that is not the component's (named). A single file as hep_checkpoint_open. */
 enum hep_status hep_model_open_component(const char *path, const char *component, struct hep_model **model,
                                          struct hep_error *error);
 void hep_model_close(struct hep_model *model);

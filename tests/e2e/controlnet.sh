@@ -9,11 +9,27 @@ job() { # FIELDS as JSON → the session, once it has ended
   call inference.controlnet "$(jq -c --argjson more "$1" '. + $more' <<<"$request")"
 }
 
-start_daemon --set "models.paths=$root/tests/golden/data/models"
+pixels_of() { # of a session's PNG, without the recipe, which names the ControlNet
+  python3 - "$(jq -r '.results.files[0].path' <<<"$1")" <<'PY'
+import hashlib, struct, sys
+data, at, pixels = open(sys.argv[1], "rb").read(), 8, hashlib.sha256()
+while at < len(data):
+    size, kind = struct.unpack(">I4s", data[at:at + 8])
+    if kind in (b"IHDR", b"IDAT"):
+        pixels.update(data[at + 8:at + 8 + size])
+    at += size + 12
+print(pixels.hexdigest())
+PY
+}
+
+mkdir -p "$work/models/controlnet" # the same ControlNet as one file in the original layout
+python3 "$root/tests/support/control_file.py" "$root/tests/golden/data/models/controlnet/tiny-controlnet" \
+  "$work/models/controlnet/as-file.safetensors" --layout original
+start_daemon --set "models.paths=$root/tests/golden/data/models:$work/models"
 check "seven domains are ready" wait_ready
 remember_prefix
 check "the ControlNets are listed by kind" equal "$(call model.list '{"kind": "controlnet"}' | jq -c '[.models[] | [.name, .family, .usable]]')" \
-  '[["tiny-controlnet","sd1",true],["tiny-controlnet-sdxl","sdxl",true]]'
+  '[["as-file","sd1",true],["tiny-controlnet","sd1",true],["tiny-controlnet-sdxl","sdxl",true]]'
 
 plain=$(generate "a cat" --model tiny-sd15 --steps 12 --seed 7)
 picture=$(jq -r '.results.files[0].path' <<<"$plain")
@@ -25,6 +41,8 @@ check "a steered image is made" equal "$(jq -r .status <<<"$steered")" completed
 check "it is another one than without" test "$(sha_of <<<"$steered")" != "$(sha_of <<<"$plain")"
 again=$(job "{\"controlnet\": \"tiny-controlnet\", \"control_image\": \"$input\", \"preprocessor\": \"canny\"}")
 check "the same request gives the same bytes" equal "$(sha_of <<<"$again")" "$(sha_of <<<"$steered")"
+file=$(job "{\"controlnet\": \"as-file\", \"control_image\": \"$input\", \"preprocessor\": \"canny\"}")
+check "the ControlNet as one file makes the same image" equal "$(pixels_of "$file")" "$(pixels_of "$steered")"
 two="{\"controlnet\": \"tiny-controlnet\", \"control_image\": \"$input\", \"preprocessor\": \"canny\", \"controlnet_2\": \"tiny-controlnet\",
   \"control_image_2\": \"$input\", \"control_scale_2\": 0.5, \"control_end_2\": 0.6, \"guess_mode\": true}"
 both=$(job "$two")

@@ -3,6 +3,7 @@
  * brought to weights that lie inside its tensor, and the configurations that follow from the shapes.
  */
 #include "nn/weights/checkpoint.h"
+#include "nn/weights/control_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,9 +78,10 @@ static void try_component(const struct hep_ldm_layout *layout, const struct hep_
     error = (struct hep_error){0};
     enum hep_status status = hep_weight_table_seal(&table, &error);
     if (status == HEP_OK)
-        status = strcmp(name, "unet") == 0  ? hep_family_unet_config(family, &table, 1280, &config, &error)
-                 : strcmp(name, "vae") == 0 ? hep_family_vae_config(family, &table, &config, &error)
-                                            : hep_family_clip_config(family, &table, &config, &error);
+        status = strcmp(name, "unet") == 0         ? hep_family_unet_config(family, &table, 1280, &config, &error)
+                 : strcmp(name, "vae") == 0        ? hep_family_vae_config(family, &table, &config, &error)
+                 : strcmp(name, "controlnet") == 0 ? hep_family_controlnet_config(family, &table, &config, &error)
+                                                   : hep_family_clip_config(family, &table, &config, &error);
     hep_assert(status == HEP_OK ? config != NULL : error.message[0] != '\0');
     json_decref(config);
     hep_weight_table_clear(&table);
@@ -87,9 +89,9 @@ static void try_component(const struct hep_ldm_layout *layout, const struct hep_
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const names[] = {"unet", "vae", "text_encoder", "text_encoder_2"};
-    static const char *const bare[] = {NULL, "vae"};
-    static const char *const families[] = {"sd1", "sd2", "sdxl", "sdxl_refiner"};
+    static const char *const names[] = {"unet", "vae", "text_encoder", "text_encoder_2", "controlnet"};
+    static const char *const bare[] = {NULL, "vae", "controlnet"};
+    static const char *const families[] = {"sd1", "sd2", "sdxl", "sdxl_refiner", "sdxl"};
     struct hep_safetensors_entry entries[LINES_MAX];
     struct hep_ldm_layout layout;
     const struct hep_family *family = NULL;
@@ -102,6 +104,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct hep_safetensors *file = make_file(entries, count, &image);
     if (file && hep_family_recognise(file, &family, &kind, &error) != HEP_OK)
         hep_assert(error.message[0] && error.hint[0]);
+    error = (struct hep_error){0};
+    if (file && hep_ldm_layout_find(file, "controlnet", &layout, NULL) == HEP_OK &&
+        hep_control_recognise(file, &layout, &family, &error) != HEP_OK)
+        hep_assert(error.message[0] && (error.hint[0] || error.code == HEP_E_BAD_MODEL));
     for (size_t b = 0; file && b < HEP_COUNT_OF(bare); b++)
         for (size_t n = 0; hep_ldm_layout_find(file, bare[b], &layout, NULL) == HEP_OK && n < HEP_COUNT_OF(names); n++)
             try_component(&layout, family ? family : hep_family_find(families[n]), names[n], entries, count);

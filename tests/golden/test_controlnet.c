@@ -37,7 +37,8 @@ static const struct variant {
 
 enum { HEIGHT = 8, ARGUMENTS_MAX = 5 + HEP_UNET_RESIDUALS_MAX };
 
-static void run_controlnet(const struct golden *g, struct hep_results *residuals)
+/* from: the ControlNet's folder or file. */
+static void run_controlnet(const struct golden *g, const char *from, struct hep_results *residuals)
 {
     int folder;
     char path[256];
@@ -48,8 +49,7 @@ static void run_controlnet(const struct golden *g, struct hep_results *residuals
     snprintf(path, sizeof path, "%s.safetensors", g->controlnet);
     ck_assert_ok(hep_safetensors_open(folder, path, &file, error));
     close(folder);
-    snprintf(path, sizeof path, DATA "models/controlnet/%s", g->controlnet);
-    ck_assert_ok(hep_evaluation_create("controlnet", path, &options, &evaluation, error));
+    ck_assert_ok(hep_evaluation_create("controlnet", from, &options, &evaluation, error));
     ck_assert_ok(hep_evaluation_run(evaluation, file, g->name, (struct hep_stages){0}, residuals, error));
     hep_evaluation_destroy(evaluation);
     hep_safetensors_close(file);
@@ -144,7 +144,8 @@ START_TEST(a_unet_with_residuals_is_diffusers)
     struct unet unet = {0};
     snprintf(path, sizeof path, DATA "goldens/controlnet/%s.safetensors", g->controlnet);
     struct golden_tensors *tensors = golden_tensors_open(path);
-    run_controlnet(g, &residuals);
+    snprintf(path, sizeof path, DATA "models/controlnet/%s", g->controlnet);
+    run_controlnet(g, path, &residuals);
     open_unet(g, &unet);
     struct hep_shape shape = HEP_SHAPE(1, 4, HEIGHT, g->width);
     for (size_t v = 0; v < HEP_COUNT_OF(variants); v++) {
@@ -167,6 +168,36 @@ START_TEST(a_unet_with_residuals_is_diffusers)
 }
 END_TEST
 
+/* As one file, in each layout (tests/support/control_file.py). */
+START_TEST(a_single_file_gives_the_bytes_of_its_folder)
+{
+    static const char *const layouts[] = {"diffusers", "original"};
+    const struct golden *g = &goldens[_i];
+    char from[256], file[64], command[1024];
+    struct hep_results expected, got;
+    snprintf(from, sizeof from, DATA "models/controlnet/%s", g->controlnet);
+    snprintf(file, sizeof file, "/tmp/heptad-test-%d.safetensors", (int)getpid());
+    run_controlnet(g, from, &expected);
+    for (size_t i = 0; i < HEP_COUNT_OF(layouts); i++) {
+        snprintf(command, sizeof command,
+                 "python3 " HEP_SOURCE_DIR "/tests/support/control_file.py '%s' '%s' --layout %s", from, file,
+                 layouts[i]);
+        ck_assert_int_eq(system(command), 0);
+        run_controlnet(g, file, &got);
+        ck_assert_uint_eq(expected.count, got.count);
+        for (size_t r = 0; r < got.count; r++) {
+            int64_t count = 0;
+            ck_assert(hep_shape_elements(&got.items[r].shape, &count));
+            ck_assert_mem_eq(expected.items[r].data, got.items[r].data, (size_t)count * sizeof(float));
+        }
+        hep_results_clear(&got);
+    }
+    hep_results_clear(&expected);
+    snprintf(command, sizeof command, "rm /tmp/heptad-test-%d.*", (int)getpid());
+    ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     if (!golden_level(argc, argv, &dtype))
@@ -174,5 +205,6 @@ int main(int argc, char **argv)
     TCase *tcase = tcase_create("controlnet");
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_unet_with_residuals_is_diffusers, 0, (int)HEP_COUNT_OF(goldens));
+    tcase_add_loop_test(tcase, a_single_file_gives_the_bytes_of_its_folder, 0, (int)HEP_COUNT_OF(goldens));
     return check_status_run("controlnet", tcase);
 }

@@ -1,6 +1,7 @@
 hep_test(test_safetensors SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_safetensors.c LIBS hep_weights LABELS unit)
 hep_test(test_model_folder SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_folder.c LIBS hep_weights LABELS unit)
 hep_test(test_checkpoint SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_checkpoint.c LIBS hep_weights LABELS unit)
+hep_test(test_control_file SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_control_file.c LIBS hep_models LABELS unit)
 hep_test(test_lora SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_lora.c LIBS hep_weights OpenMP::OpenMP_C LABELS unit)
 hep_test(test_upscaler_file SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_upscaler_file.c LIBS hep_models LABELS unit)
 hep_test(test_model_configs SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_model_configs.c LIBS hep_bench hep_weights LABELS unit)

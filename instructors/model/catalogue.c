@@ -58,7 +58,8 @@ static enum hep_status read_checkpoint(const struct catalogue *catalogue, struct
     entry->context_dim = found.unet.cross_attention_dim[0];
     entry->has_safety_checker = found.has_safety_checker;
     entry->in_channels = found.unet.in_channels;
-    entry->latent_channels = found.vae.latent_channels;
+    entry->latent_channels = found.unet.out_channels; /* the VAE's, if it has one */
+    entry->needs_vae = !hep_model_has(model, "vae");
     entry->vae_scale_factor = hep_model_vae_scale_factor(model);
     entry->defaults = *hep_model_defaults(model);
     return HEP_OK;
@@ -160,6 +161,8 @@ static enum hep_status read_vae(const struct catalogue *catalogue, struct catalo
     struct inspection found;
     HEP_TRY(catalogue_open(catalogue, entry, &model, error));
     HEP_TRY(inspect_component(model, "vae", &found, error));
+    entry->latent_channels = found.vae.latent_channels;
+    entry->vae_scale_factor = (int)hep_vae_scale_factor(&found.vae);
     entry->bytes = found.bytes;
     entry->dtype = found.dtype;
     return HEP_OK;
@@ -387,8 +390,9 @@ enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model
                                const struct catalogue_entry **entry, struct hep_error *error)
 {
     const struct catalogue_entry *found = name[0] ? find_entry(catalogue, kind, name) : NULL;
-    for (int i = 0; !name[0] && !found && i < catalogue->count; i++)
-        if (catalogue->entries[i].kind == kind && catalogue->entries[i].problem.code == HEP_OK)
+    for (int i = 0; !name[0] && i < catalogue->count; i++)
+        if (catalogue->entries[i].kind == kind && catalogue->entries[i].problem.code == HEP_OK &&
+            (!found || (found->needs_vae && !catalogue->entries[i].needs_vae)))
             found = &catalogue->entries[i];
     if (!found)
         return not_found(catalogue, kind, name, error);

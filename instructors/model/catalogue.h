@@ -23,13 +23,15 @@ struct catalogue_entry {
     struct hep_error problem;      /* code OK if it is usable                           */
     struct hep_error load_problem; /* of the last load since the scan; code OK if that went well or there was none */
     int scale;                     /* upscalers only: pixels out per pixel in, each way                     */
+    /* checkpoints and VAEs */
+    int latent_channels;  /* of the VAE                                        */
+    int vae_scale_factor; /* pixels per latent                                 */
     /* checkpoints only */
-    int latent_channels;      /* of the VAE                                        */
-    int vae_scale_factor;     /* pixels per latent                                 */
     int context_dim;          /* width of the conditioning                         */
     int in_channels;          /* of the UNet: 4, or 9 for inpainting               */
     char prediction_type[24]; /* "epsilon", "v_prediction", "sample"               */
     bool has_safety_checker;  /* that looks at images                              */
+    bool needs_vae;           /* it is a single file without one                   */
     struct hep_model_defaults defaults;
 };
 
@@ -51,8 +53,9 @@ int catalogue_count(const struct catalogue *catalogue, enum hep_model_kind kind,
 /* Keeps what a load ended with, for model.list. */
 void catalogue_note_load(struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                          const struct hep_error *error);
-/* The entry of this kind and name; "" gives the only usable or else the first one. NOT_FOUND lists the names there are,
-   and has the kind's field. The entry's own problem if it is not usable. Valid until the next scan. */
+/* The entry of this kind and name; "" gives the first usable one, of models one that needs no VAE if there is any.
+   NOT_FOUND lists the names there are, and has the kind's field. The entry's own problem if it is not usable. Valid
+   until the next scan. */
 enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                const struct catalogue_entry **entry, struct hep_error *error);
 /* What a scan would say of the file or folder at path, which need not lie below the paths: the entry without a name of

@@ -193,18 +193,19 @@ static enum hep_status check_fit(const struct hep_model *model, const struct ins
         return hep_fail(error, HEP_E_BAD_MODEL,
                         "'unet/config.json': 'cross_attention_dim' is %d, the text encoders give states of width %d",
                         found->unet.cross_attention_dim[0], width);
-    if (found->unet.out_channels != found->vae.latent_channels)
+    bool has_vae = hep_model_has(model, "vae"); /* a single file may leave it out */
+    int latents = has_vae ? found->vae.latent_channels : found->unet.out_channels;
+    if (found->unet.out_channels != latents)
         return hep_fail(error, HEP_E_BAD_MODEL,
                         "'unet/config.json': 'out_channels' is %d, the VAE's latents have %d channels",
-                        found->unet.out_channels, found->vae.latent_channels);
-    if (found->unet.in_channels != found->vae.latent_channels &&
-        found->unet.in_channels != 2 * found->vae.latent_channels + 1) {
+                        found->unet.out_channels, latents);
+    if (found->unet.in_channels != latents && found->unet.in_channels != 2 * latents + 1) {
         hep_fail(error, HEP_E_UNSUPPORTED, "'unet/config.json': 'in_channels' is %d", found->unet.in_channels);
         return hep_hint(error,
                         "what is run takes latents (4), or also a mask and a masked image (9): models for depth, "
                         "instructions or upscaling are not");
     }
-    if (hep_vae_scale_factor(&found->vae) != hep_model_vae_scale_factor(model))
+    if (has_vae && hep_vae_scale_factor(&found->vae) != hep_model_vae_scale_factor(model))
         return hep_fail(error, HEP_E_BAD_MODEL, "this VAE has %" PRId64 " pixels for a latent, the model %d",
                         hep_vae_scale_factor(&found->vae), hep_model_vae_scale_factor(model));
     int64_t pooled = hep_unet_text_embeds_width(&found->unet);

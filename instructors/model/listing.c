@@ -11,6 +11,8 @@ const struct hep_field model_info_fields[MODEL_INFO_FIELDS] = {
               .help = "name of the model; the first usable one if empty"),
     HEP_FIELD(STR, info_request, kind, DEFAULTED, .fallback_text = "checkpoint", .choices = hep_model_kind_choices,
               .help = "what it is: a model, or something that goes with one"),
+    HEP_FIELD(STR, info_request, vae, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "VAE that is to fit the model, or it is an error"),
     HEP_FIELD(JSON, info_request, loras, OPTIONAL, HEP_INSIDE(LIST, lora_request_fields), .max = HEP_LORAS_MAX,
               .help = "LoRAs that are to fit the model, or it is an error"),
 };
@@ -50,6 +52,8 @@ const struct hep_field model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1] = {
     HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
     HEP_FIELD(BOOL, info_reply, safety_checker, REQUIRED, .help = "whether it has one, which looks at images"),
+    HEP_FIELD(BOOL, info_reply, needs_vae, REQUIRED,
+              .help = "whether it has none of its own, so that a request must name one"),
     HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, HEP_INSIDE(OBJECT, model_defaults_fields),
               .help = "of what a request leaves out"),
     HEP_FIELD(JSON, info_reply, problem, OPTIONAL, HEP_INSIDE(OBJECT, hep_error_fields),
@@ -100,6 +104,7 @@ static void describe(const struct model_state *state, const struct catalogue_ent
                                  .usable = entry->problem.code == HEP_OK,
                                  .scale = entry->scale,
                                  .safety_checker = entry->has_safety_checker,
+                                 .needs_vae = entry->needs_vae,
                                  .loaded = cache_is_loaded(&state->cache, published)};
     if (reply->usable)
         reply->dtype = hep_str_of(hep_dtype_name(entry->dtype));
@@ -138,6 +143,27 @@ enum hep_status model_list(struct hep_call *call, const void *request, void *rep
     return HEP_OK;
 }
 
+enum hep_status model_lacks_vae(const struct catalogue_entry *entry, struct hep_error *error)
+{
+    hep_fail_field(error, HEP_E_MISSING_FIELD, "vae", "model %.60s has no VAE of its own, and no other is named",
+                   entry->name);
+    return hep_hint(error, "name one in `vae`: `heptctl models --kind vae` lists them"), HEP_E_MISSING_FIELD;
+}
+
+/* Whether the VAE of this name is there and makes images of the model's latents. */
+static enum hep_status fit_vae(const struct catalogue *catalogue, const struct catalogue_entry *entry, const char *name,
+                               struct hep_error *error)
+{
+    const struct catalogue_entry *vae;
+    HEP_TRY(catalogue_find(catalogue, HEP_MODEL_VAE, name, &vae, error));
+    if (vae->latent_channels == entry->latent_channels && vae->vae_scale_factor == entry->vae_scale_factor)
+        return HEP_OK;
+    return hep_fail_field(error, HEP_E_BAD_MODEL, "vae",
+                          "VAE %.60s has latents of %d channels and %d pixels, the model %.60s of %d and %d", vae->name,
+                          vae->latent_channels, vae->vae_scale_factor, entry->name, entry->latent_channels,
+                          entry->vae_scale_factor);
+}
+
 enum hep_status model_info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     const struct info_request *info = request;
@@ -148,6 +174,8 @@ enum hep_status model_info(struct hep_call *call, const void *request, void *rep
     if (json_array_size(info->loras) > 0 && entry->kind != HEP_MODEL_CHECKPOINT)
         return hep_fail_field(error, HEP_E_BAD_FIELD, "loras", "%s %s is no model that LoRAs could change",
                               hep_model_kind_name(entry->kind), entry->name);
+    if (info->vae.length > 0 && entry->kind == HEP_MODEL_CHECKPOINT)
+        HEP_TRY(fit_vae(catalogue, entry, info->vae.data, error));
     enum hep_status status = lora_set_open(catalogue, entry, "", info->loras, &loras, error);
     lora_set_clear(&loras);
     HEP_TRY(status);

@@ -168,9 +168,9 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     return HEP_OK;
 }
 
-/* vae: the name of another one, or "". */
+/* vae: the name of another one, or "". decodes: it is an error if it has none at all. */
 static enum hep_status open_model(const struct model_state *state, const struct catalogue_entry *entry, const char *vae,
-                                  struct hep_model **model, struct hep_error *error)
+                                  bool decodes, struct hep_model **model, struct hep_error *error)
 {
     HEP_CLEANUP(hep_model_close) struct hep_model *opened = NULL;
     const struct catalogue_entry *other;
@@ -179,6 +179,8 @@ static enum hep_status open_model(const struct model_state *state, const struct 
         status = catalogue_find(&state->catalogue, HEP_MODEL_VAE, vae, &other, error);
     if (status == HEP_OK && vae[0])
         status = hep_model_use_vae(opened, other->place, error);
+    if (status == HEP_OK && decodes && !hep_model_has(opened, "vae"))
+        status = model_lacks_vae(entry, error);
     if (status != HEP_OK)
         return hep_prefix(error, "model %s", entry->name), status;
     *model = hep_take(&opened);
@@ -201,7 +203,9 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     const struct load_request *request = hep_call_request(call);
     uint64_t clock = cache->clock;
     int pins = cache->pin_count;
-    HEP_TRY(open_model(state_of(call), entry, request->vae.data, &model, error));
+    const char *kind = request->component.data;
+    bool decodes = !kind[0] || strcmp(kind, "vae") == 0;
+    HEP_TRY(open_model(state_of(call), entry, request->vae.data, decodes, &model, error));
     enum hep_status status = load_components(call, model, entry->name, dtype, loras, reply, error);
     if (status == HEP_OK)
         return HEP_OK;

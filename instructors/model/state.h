@@ -30,6 +30,9 @@ enum hep_status model_resolve_dtype(const struct model_state *state, const char 
 /* The name under which weights are published: a model's own, "kind:name" of a file of another kind. */
 void model_published_name(enum hep_model_kind kind, const char *name, char published[PUBLISHED_NAME_MAX]);
 
+/* MISSING_FIELD `vae`: the model has none of its own, and no other is named. */
+enum hep_status model_lacks_vae(const struct catalogue_entry *entry, struct hep_error *error);
+
 /* A request that is about a model. */
 struct name_request {
     struct hep_str model;
@@ -103,7 +106,7 @@ struct kind_request {
     struct hep_str model, kind;
 };
 struct info_request {
-    struct hep_str model, kind;
+    struct hep_str model, kind, vae;
     json_t *loras;
 };
 struct json_reply {
@@ -116,15 +119,15 @@ struct info_reply {
     struct hep_str name, kind, family, dtype, path, prediction_type;
     uint64_t bytes;
     int32_t scale, latent_channels, vae_scale_factor, context_dim;
-    bool loaded, usable, safety_checker;
+    bool loaded, usable, safety_checker, needs_vae;
     json_t *defaults, *problem;
 };
 enum {
     MODEL_KIND_FIELDS = 2,
-    MODEL_INFO_FIELDS = 3,
+    MODEL_INFO_FIELDS = 4,
     MODEL_SCAN_REPLY_FIELDS = 2,
     MODEL_DEFAULTS_FIELDS = 5,
-    MODEL_INFO_REPLY_FIELDS = 16
+    MODEL_INFO_REPLY_FIELDS = 17
 };
 extern const struct hep_field model_kind_fields[MODEL_KIND_FIELDS], model_info_fields[MODEL_INFO_FIELDS],
     model_list_fields[MODEL_ONE_FIELD], model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS],

@@ -225,14 +225,18 @@ static enum hep_status make_model(struct hep_checkpoint *checkpoint, const struc
                                   struct hep_error *error)
 {
     static const char *const encoders[] = {"text_encoder", "text_encoder_2"};
+    bool has_vae = hep_ldm_has(file, "vae");
     HEP_TRY(make_index(checkpoint, error));
+    if (!has_vae) /* pruned: one from elsewhere is to be used */
+        json_object_del(json_object_get(checkpoint->made, "model_index.json"), "vae");
     HEP_TRY(check_parts(checkpoint, file, error));
     for (size_t i = 0; i < HEP_COUNT_OF(encoders); i++)
         if (checkpoint->family->encoders[i])
             HEP_TRY(make_config(checkpoint, encoders[i], 0, error));
     const json_t *second = hep_checkpoint_json(checkpoint, "text_encoder_2/config.json");
     HEP_TRY(make_config(checkpoint, "unet", (int)json_integer_value(json_object_get(second, "projection_dim")), error));
-    HEP_TRY(make_config(checkpoint, "vae", 0, error));
+    if (has_vae)
+        HEP_TRY(make_config(checkpoint, "vae", 0, error));
     HEP_TRY(make_scheduler(checkpoint, file, error));
     HEP_TRY(make_tokenizers(checkpoint, error));
     json_t *defaults = json_object_get(checkpoint->beside, "defaults");

@@ -37,16 +37,30 @@ static enum hep_status keep_scale(const struct hep_model *model, struct hep_chec
     return status;
 }
 
+/* A file without a VAE does not name one. */
+static enum hep_status name_vae(struct hep_model *model, struct hep_error *error)
+{
+    if (hep_model_has(model, "vae"))
+        return HEP_OK;
+    json_t *class = json_pack("[s, s]", "diffusers", "AutoencoderKL");
+    return json_object_set_new(model->index, "vae", class) == 0
+               ? HEP_OK
+               : hep_fail(error, HEP_E_NO_MEMORY, "no memory for a VAE");
+}
+
 enum hep_status hep_model_use_vae(struct hep_model *model, const char *path, struct hep_error *error)
 {
     hep_assert(!model->vae_file && model->vae_folder < 0);
-    if (!model_is_regular(path))
-        return hep_folder_open(path, &model->vae_folder, error);
+    if (!model_is_regular(path)) {
+        HEP_TRY(hep_folder_open(path, &model->vae_folder, error));
+        return name_vae(model, error);
+    }
     HEP_CLEANUP(hep_checkpoint_close) struct hep_checkpoint *vae = NULL;
     HEP_TRY(hep_checkpoint_open(path, "vae", family_of(model), &vae, error));
-    HEP_TRY(keep_scale(model, vae, error));
+    if (hep_model_has(model, "vae"))
+        HEP_TRY(keep_scale(model, vae, error));
     model->vae_file = hep_take(&vae);
-    return HEP_OK;
+    return name_vae(model, error);
 }
 
 bool hep_model_lacks_tokenizer(const struct hep_model *model)

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SCALE_FACTOR = 8 }; /* pixels per latent of every published Stable Diffusion: of a file without a VAE */
+
 /* ---- heptad.json ---- */
 
 /* To add a default: a member of struct hep_model_defaults and a row. */
@@ -97,6 +99,9 @@ static enum hep_status read_config(const struct hep_model *model, const char *co
 static enum hep_status read_vae_factor(struct hep_model *model, struct hep_error *error)
 {
     json_t *config;
+    model->vae_scale_factor = SCALE_FACTOR;
+    if (!hep_model_has(model, "vae"))
+        return HEP_OK;
     HEP_TRY(read_config(model, "vae", &config, error));
     size_t levels = json_array_size(json_object_get(config, "block_out_channels"));
     json_decref(config);
@@ -202,7 +207,7 @@ static enum hep_status check_index(const struct hep_model *model, struct hep_err
     static const char *const required[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};
     HEP_TRY(check_pipeline(model, error));
     for (size_t i = 0; i < HEP_COUNT_OF(required); i++)
-        if (!hep_model_has(model, required[i]))
+        if (!hep_model_has(model, required[i]) && !(model->checkpoint && strcmp(required[i], "vae") == 0))
             return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json' names no '%s'", required[i]);
     const struct hep_component_kind *kind;
     for (size_t i = 0; (kind = hep_component_kind_at(i)); i++) {

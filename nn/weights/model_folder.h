@@ -38,7 +38,8 @@ void hep_model_close(struct hep_model *model);
 HEP_DEFINE_CLEANUP(struct hep_model *, hep_model_close)
 
 /* Takes the VAE from elsewhere: a folder with config.json, or a single file, whose scale is taken to be the model's own
-   VAE's. Errors of hep_component_open and hep_checkpoint_open, with the path. */
+   VAE's, or its family's. A single file that has no VAE has one then. Errors of hep_component_open and
+   hep_checkpoint_open, with the path. */
 enum hep_status hep_model_use_vae(struct hep_model *model, const char *path, struct hep_error *error);
 /* A single file holds no vocabulary; `tokenizer` beside it is taken when it is opened. */
 bool hep_model_lacks_tokenizer(const struct hep_model *model);

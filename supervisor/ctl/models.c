@@ -51,6 +51,9 @@ void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *
     json_array_foreach((json_t *)(uintptr_t)models, index, model)
     {
         bool usable = hep_json_bool(model, "usable", true);
+        if (hep_json_bool(model, "needs_vae", false))
+            fprintf(out, "%s needs a VAE: name one in `vae`, `heptctl models --kind vae` lists them\n",
+                    hep_json_str(model, "name", "?"));
         if (usable && !problem_of(model)[0])
             continue;
         char *text = ctl_format("%s %s: %s", hep_json_str(model, "name", "?"),

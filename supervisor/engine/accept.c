@@ -217,9 +217,27 @@ static void check_required(struct application *a, struct hep_session *session, c
     json_decref(names);
 }
 
+/* A model without a VAE is run with the one that the request names. */
+static void check_vae(struct application *a, const struct hep_session *session)
+{
+    const struct hep_workflow *workflow = session->workflow;
+    struct hep_error error;
+    const char *vae = "";
+    for (size_t i = 0; i < workflow->parameter_count; i++)
+        if (workflow->parameters[i].type == HEP_PARAMETER_VAE)
+            vae = hep_json_str(session->configuration, workflow->parameters[i].name, "");
+    if (vae[0] || !hep_json_bool(session->model, "needs_vae", false))
+        return;
+    hep_fail_field(&error, HEP_E_MISSING_FIELD, "vae", "model %.60s has no VAE of its own, and the request names none",
+                   hep_json_str(session->model, "name", ""));
+    hep_hint(&error, "name one in `vae`: `heptctl models --kind vae` lists them");
+    hep_problem_add_error(a->problems, "", &error);
+}
+
 /* The models that the workflow and its steps say they need. */
 static void check_models(struct application *a, struct hep_session *session)
 {
+    check_vae(a, session);
     check_required(a, session, session->workflow->required_models, "");
     for (size_t i = 0; i < session->workflow->step_count; i++)
         check_required(a, session, session->workflow->steps[i].required_models, session->workflow->steps[i].id);
@@ -378,6 +396,23 @@ static const struct hep_parameter *model_parameter(const struct hep_workflow *wo
     return NULL;
 }
 
+/* What the request names that is to fit the model, as model.info takes it: a new reference. */
+static json_t *parts_of(const struct application *a)
+{
+    const struct hep_workflow *workflow = a->workflow;
+    json_t *with = json_object(), *loras = hep_loras_of(workflow->parameters, workflow->parameter_count, a->canonical);
+    if (json_array_size(loras) > 0)
+        json_object_set(with, "loras", loras);
+    json_decref(loras);
+    for (size_t i = 0; i < workflow->parameter_count; i++) {
+        const struct hep_parameter *p = &workflow->parameters[i];
+        const char *value = json_string_value(json_object_get(a->canonical, p->name));
+        if (hep_parameter_is_part(p->type) && value && value[0])
+            json_object_set_new(with, hep_parameter_type_name(p->type), json_string(value));
+    }
+    return with;
+}
+
 static enum hep_status ask_model(struct application *a, const struct hep_parameter *parameter, struct hep_error *error)
 {
     json_t *given = json_object_get(a->canonical, parameter->name);
@@ -385,10 +420,10 @@ static enum hep_status ask_model(struct application *a, const struct hep_paramet
     if (given && (!name || strlen(name) >= HEP_NAME_MAX))
         return hep_fail_field(error, name ? HEP_E_TOO_LARGE : HEP_E_BAD_FIELD, parameter->name,
                               "%s must be a string of less than %d bytes", parameter->name, HEP_NAME_MAX);
-    json_t *loras = hep_loras_of(a->workflow->parameters, a->workflow->parameter_count, a->canonical);
+    json_t *with = parts_of(a);
     enum hep_status status =
-        hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, loras, on_model, a, error);
-    json_decref(loras);
+        hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, with, on_model, a, error);
+    json_decref(with);
     return status;
 }
 

@@ -157,7 +157,7 @@ static void on_info(void *context, enum hep_status status, json_t *reply, const 
     answer(question, info, info ? NULL : &error);
 }
 
-enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, json_t *loras,
+enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, json_t *with,
                                   hep_catalog_done *done, void *context, struct hep_error *error)
 {
     struct question *question = calloc(1, sizeof *question);
@@ -166,8 +166,7 @@ enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name,
     *question = (struct question){.catalog = catalog, .done = done, .context = context};
     snprintf(question->name, sizeof question->name, "%s", name[0] ? name : fallback);
     json_t *data = json_pack("{s:s}", "model", question->name);
-    if (json_array_size(loras) > 0)
-        json_object_set(data, "loras", loras);
+    json_object_update(data, with);
     enum hep_status status = ask(catalog, HEP_ROLE_MODEL, "info", data, on_info, question, error);
     if (status != HEP_OK)
         free(question);

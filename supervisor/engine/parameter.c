@@ -36,9 +36,15 @@ static bool is_numeric(enum hep_parameter_type type)
     return type == HEP_PARAMETER_INTEGER || type == HEP_PARAMETER_NUMBER;
 }
 
+bool hep_parameter_is_part(enum hep_parameter_type type)
+{
+    return type == HEP_PARAMETER_VAE;
+}
+
 static bool is_text(enum hep_parameter_type type)
 {
-    return type == HEP_PARAMETER_STRING || type == HEP_PARAMETER_MODEL || type == HEP_PARAMETER_SCHEDULER;
+    return type == HEP_PARAMETER_STRING || type == HEP_PARAMETER_MODEL || type == HEP_PARAMETER_SCHEDULER ||
+           hep_parameter_is_part(type);
 }
 
 /* ---- declarations ------------------------------------------------------------------------------------------------ */
@@ -102,10 +108,11 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
         hep_problem_add(problems, "", name, HEP_E_BAD_FIELD, "parameter \"%.60s\": a name is made of a-z 0-9 _", name);
     if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
-        hep_problem_add(problems, "", name, HEP_E_BAD_FIELD,
-                        "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, "
-                        "scheduler, safety, input, loras",
-                        name, type ? type : "");
+        hep_problem_add(
+            problems, "", name, HEP_E_BAD_FIELD,
+            "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, vae, "
+            "scheduler, safety, input, loras",
+            name, type ? type : "");
         return;
     }
     json_object_foreach(declaration, key, value) if (!take_key(parameter, key, value)) hep_problem_add(
@@ -421,6 +428,7 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
     switch (p->type) {
     case HEP_PARAMETER_STRING:
     case HEP_PARAMETER_MODEL:
+    case HEP_PARAMETER_VAE:
     case HEP_PARAMETER_SCHEDULER:
         HEP_TRY(check_text(p, value, scope, error));
         break;

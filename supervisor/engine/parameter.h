@@ -18,6 +18,7 @@
     X(BOOLEAN, "boolean", "true or false")                                                                             \
     X(SEED, "seed", "0 to 2^64 - 1, as a number or as decimal text; -1 or nothing: one is chosen and kept")            \
     X(MODEL, "model", "name of a model; nothing: the default model")                                                   \
+    X(VAE, "vae", "name of a VAE that is to fit the model; \"\": the model's own")                                     \
     X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")                         \
     X(SAFETY, "safety", "off, flag, blur or refuse; never less than the instance's safety.policy")                     \
     X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")                \
@@ -55,6 +56,8 @@ struct hep_parameter_scope {
 };
 
 const char *hep_parameter_type_name(enum hep_parameter_type type);
+/* Whether it names something that is to fit the model; model.info has a field of the type's name for it. */
+bool hep_parameter_is_part(enum hep_parameter_type type);
 /* Reads one parameter's declaration. Problems (texts) are appended to problems, prefixed with the name. */
 void hep_parameter_parse(const char *name, json_t *declaration, struct hep_parameter *parameter, json_t *problems);
 /* A configuration (object or NULL) under the parameters' own names: aliases are replaced, nulls dropped. New reference

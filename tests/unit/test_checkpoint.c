@@ -351,11 +351,33 @@ START_TEST(a_vae_comes_from_a_file_or_a_folder_of_its_own)
 }
 END_TEST
 
-/* ---- what is no model -------------------------------------------------------------------------------------------- */
 static bool no_vae(struct hep_safetensors_source *tensor)
 {
     return !is_of(tensor, "first_stage_model.");
 }
+
+START_TEST(a_file_without_a_vae_is_a_model_that_takes_one)
+{
+    static const char *const vaes[] = {DATA "models/tiny-sdxl/vae", DATA "single-file/tiny-sdxl.safetensors"};
+    static const double scales[] = {0.13025, 0.18215}; /* a folder says its own, else it is the model's family's */
+    struct hep_component *vae = NULL;
+    struct hep_model *model;
+    make_file("tiny-sd15.safetensors", no_vae, NULL);
+    for (size_t i = 0; i < HEP_COUNT_OF(vaes); i++) {
+        ck_assert_ok(hep_model_open(path, &model, error));
+        ck_assert(!hep_model_has(model, "vae"));
+        ck_assert_int_eq(hep_model_vae_scale_factor(model), 8);
+        ck_assert_int_eq(hep_model_defaults(model)->width, 512);
+        ck_assert_fails(hep_model_component(model, "vae", NULL, &vae, error), HEP_E_BAD_MODEL);
+        ck_assert_ok(hep_model_use_vae(model, vaes[i], error));
+        ck_assert(hep_model_has(model, "vae"));
+        expect_sdxl_vae(model, scales[i]);
+        hep_model_close(model);
+    }
+}
+END_TEST
+
+/* ---- what is no model -------------------------------------------------------------------------------------------- */
 static bool no_text(struct hep_safetensors_source *tensor)
 {
     return !is_of(tensor, "cond_stage_model.");
@@ -407,7 +429,6 @@ static const struct {
     enum hep_status status;
     const char *words[2];
 } refusals[] = {
-    {"tiny-sd15.safetensors", no_vae, {NULL}, HEP_E_BAD_MODEL, {"a.safetensors", "no vae"}},
     {"tiny-sd15.safetensors", no_text, {NULL}, HEP_E_UNSUPPORTED, {"a.safetensors", "without its text encoders"}},
     {"tiny-sd15.safetensors", no_conv_in, {NULL}, HEP_E_BAD_MODEL, {"unet", "'conv_in.weight' is missing"}},
     {"tiny-sd15.safetensors", flat_conv_in, {NULL}, HEP_E_BAD_MODEL, {"unet", "conv_in.weight"}},
@@ -512,6 +533,7 @@ int main(void)
     tcase_add_test(tcase, a_refiner_is_recognised_with_its_only_text_encoder);
     tcase_add_test(tcase, weights_in_fp8_are_widened_exactly);
     tcase_add_test(tcase, a_vae_comes_from_a_file_or_a_folder_of_its_own);
+    tcase_add_test(tcase, a_file_without_a_vae_is_a_model_that_takes_one);
     tcase_add_loop_test(tcase, a_file_that_is_no_model_says_what_it_is_or_lacks, 0, HEP_COUNT_OF(refusals));
     tcase_add_test(tcase, other_files_that_are_called_safetensors_are_told);
     tcase_add_test(tcase, what_lies_beside_a_file_is_checked);

@@ -260,6 +260,20 @@ START_TEST(a_safety_policy_is_never_less_than_the_instances)
 }
 END_TEST
 
+START_TEST(a_model_without_a_vae_is_accepted_with_one_and_not_without)
+{
+    struct hep_error error;
+    fake.needs_vae = true;
+    fake_start(&fake, NULL);
+    ck_assert_str_eq(fake_execute(&fake, apple, 0, NULL, id, &error), "");
+    ck_assert_int_eq(error.code, HEP_E_MISSING_FIELD);
+    ck_assert_str_eq(error.field, "vae");
+    ck_assert(strstr(error.message, "emoji") && strstr(error.hint, "--kind vae"));
+    fake_execute(&fake, "{\"prompt\": \"a red apple\", \"vae\": \"b\"}", 0, NULL, id, NULL);
+    ck_assert_int_gt(fake_in_hand_of(HEP_ROLE_MODEL, "\"vae\": \"b\""), -1);
+}
+END_TEST
+
 START_TEST(the_largest_seed_survives)
 {
     fake_start(&fake, NULL);
@@ -1138,6 +1152,7 @@ int main(void)
     tcase_add_test(cases, a_number_that_is_not_finite_is_refused);
     tcase_add_test(cases, a_safety_policy_is_never_less_than_the_instances);
     tcase_add_test(cases, the_largest_seed_survives);
+    tcase_add_test(cases, a_model_without_a_vae_is_accepted_with_one_and_not_without);
     tcase_add_test(cases, an_idempotency_key_makes_one_session);
     tcase_add_test(cases, requests_are_accepted_while_the_model_domain_restarts);
     tcase_add_loop_test(cases, a_killed_step_is_asked_again, 0, 7);

@@ -148,6 +148,64 @@ START_TEST(another_vae_is_used_where_a_load_says_so)
 }
 END_TEST
 
+/* folder/checkpoints/NAME.safetensors without its VAE, as pruned files are. */
+static void prune(const char *name)
+{
+    shell("cd '%s/checkpoints' && python3 -c \"\n"
+          "import json, struct, sys\n"
+          "data = open(sys.argv[1], 'rb').read()\n"
+          "size = struct.unpack('<Q', data[:8])[0]\n"
+          "rows, kept, at = json.loads(data[8:8 + size]), [], 0\n"
+          "rows.pop('__metadata__', None)\n"
+          "for name in [name for name in rows if name.startswith('first_stage_model.')]: del rows[name]\n"
+          "for row in sorted(rows.values(), key=lambda row: row['data_offsets']):\n"
+          "    first, end = row['data_offsets']\n"
+          "    kept.append(data[8 + size + first:8 + size + end])\n"
+          "    row['data_offsets'], at = [at, at + end - first], at + end - first\n"
+          "header = json.dumps(rows).encode()\n"
+          "open(sys.argv[1], 'wb').write(struct.pack('<Q', len(header)) + header + b''.join(kept))\n"
+          "\" %s.safetensors",
+          folder, name);
+}
+
+START_TEST(a_file_without_a_vae_is_listed_and_runs_with_another)
+{
+    struct hep_error error = {0};
+    json_t *none = json_pack("{s:s, s:s}", "model", "a", "component", "unet");
+    add_file("checkpoints", "a");
+    add_file("checkpoints", "b");
+    prune("a");
+    shell("mkdir -p '%s/vae/own' && cp " DATA "models/tiny-sd15/vae/* '%s/vae/own' && chmod -R u+w '%s/vae'", folder,
+          folder, folder);
+    struct domain_process *process = start("0");
+    json_t *models = list(process, "checkpoint");
+    ck_assert(hep_json_bool(json_array_get(models, 0), "usable", false));
+    ck_assert(hep_json_bool(json_array_get(models, 0), "needs_vae", false));
+    ck_assert(!hep_json_bool(json_array_get(models, 1), "needs_vae", true));
+    json_t *first = domain_call(process, "info", "", false, json_object()); /* that can be run as it is */
+    ck_assert_str_eq(hep_json_str(first, "name", ""), "b");
+    ck_assert_int_eq(domain_ask(process, "load", "", false, json_pack("{s:s}", "model", "a"), NULL, &error),
+                     HEP_E_MISSING_FIELD);
+    ck_assert_str_eq(error.field, "vae");
+    ck_assert_int_eq(segments(), 0);
+    json_decref(domain_call(process, "load", "", false, none)); /* what needs no VAE */
+    json_t *with = load_with(process, "a", "own"), *whole = load_with(process, "b", "own");
+    ck_assert_uint_gt(strlen(segment(with, "vae")), 0);
+    ck_assert_int_eq(segments(), 2 * COMPONENTS);
+    json_decref(domain_call(process, "info", "", false, json_pack("{s:s, s:s}", "model", "a", "vae", "own")));
+    ck_assert_int_eq(
+        domain_ask(process, "info", "", false, json_pack("{s:s, s:s}", "model", "a", "vae", "nobody"), NULL, &error),
+        HEP_E_NOT_FOUND);
+    ck_assert_str_eq(error.field, "vae");
+    json_decref(domain_call(process, "verify", "", false, json_pack("{s:s}", "model", "a")));
+    json_decref(models);
+    json_decref(first);
+    json_decref(with);
+    json_decref(whole);
+    domain_end(process);
+}
+END_TEST
+
 /* ---- broken and hostile files ------------------------------------------------------------------------------------ */
 #define FILE_NAME "x.safetensors"
 /* Each: what is done in the file's folder, the error, and what its message must name. */
@@ -225,6 +283,7 @@ int main(void)
     tcase_add_test(tcase, what_belongs_to_a_link_lies_beside_the_link);
     tcase_add_test(tcase, verify_hashes_a_single_file_once);
     tcase_add_test(tcase, another_vae_is_used_where_a_load_says_so);
+    tcase_add_test(tcase, a_file_without_a_vae_is_listed_and_runs_with_another);
     tcase_add_test(tcase, a_broken_or_hostile_file_is_refused_with_its_reason);
     return check_status_run("model_files", tcase);
 }

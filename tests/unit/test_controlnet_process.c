@@ -124,9 +124,9 @@ START_TEST(a_controlnet_is_published_once_held_by_its_session_and_taken_over)
     ck_assert_int_eq(of_models("packed"), packed + 1);
     ck_assert_int_eq(of_models("pins"), 1);
     struct hep_error error = {0};
-    ck_assert_int_eq(
-        domain_ask(run.model, "unload", "", false, json_pack("{s:s}", "model", "tiny-controlnet"), NULL, &error),
-        HEP_E_NOT_NOW);
+    ck_assert_int_eq(domain_ask(run.model, "unload", "", false,
+                                json_pack("{s:s}", "model", "controlnet:tiny-controlnet"), NULL, &error),
+                     HEP_E_NOT_NOW);
     domain_signal(run.model, SIGKILL);
     domain_end(run.model);
     const char *const arguments[] = {"--set", "models.paths=" MODELS, "--set", "models.dtype=f32", NULL};
@@ -134,7 +134,7 @@ START_TEST(a_controlnet_is_published_once_held_by_its_session_and_taken_over)
     json_t *adopted = load("tiny-controlnet", "");
     ck_assert(json_equal(first, adopted));
     ck_assert_int_eq(of_models("packed"), 0);
-    json_decref(domain_call(run.model, "unload", "", false, json_pack("{s:s}", "model", "tiny-controlnet")));
+    json_decref(domain_call(run.model, "unload", "", false, json_pack("{s:s}", "model", "controlnet:tiny-controlnet")));
     ck_assert_int_eq(of_models("components"), components);
     json_decref(first);
     json_decref(second);

@@ -225,7 +225,9 @@ static void show_workflows(const json_t *workflows, const struct ctl_style *styl
     json_array_foreach((json_t *)(uintptr_t)workflows, index, workflow)
         json_array_foreach(json_object_get(workflow, "problems"), line, problem)
     {
-        char *text = ctl_format("%s: %s", hep_json_str(workflow, "file", "?"), hep_json_str(problem, "message", "?"));
+        const char *file = hep_json_str(workflow, "file", "");
+        char *text = ctl_format("%s: %s", file[0] ? file : hep_json_str(workflow, "workflow_id", "?"),
+                                hep_json_str(problem, "message", "?"));
         ctl_wrap(out, text, 2, 0, style->width);
         free(text);
     }
@@ -257,8 +259,10 @@ void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FI
     json_t *parameter;
     size_t index;
     const json_t *problem;
-    fprintf(out, "%s (version %" PRId64 "): %s\n\n", hep_json_str(workflow, "workflow_id", "?"),
-            hep_json_int(workflow, "version", 0), hep_json_str(workflow, "help", ""));
+    const char *extends = hep_json_str(workflow, "extends", "");
+    fprintf(out, "%s (version %" PRId64 "%s%s): %s\n\n", hep_json_str(workflow, "workflow_id", "?"),
+            hep_json_int(workflow, "version", 0), extends[0] ? ", extends " : "", extends,
+            hep_json_str(workflow, "help", ""));
     json_object_foreach(json_object_get(workflow, "parameters"), name, parameter)
     {
         char *fallback = default_text(parameter);

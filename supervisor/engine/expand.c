@@ -218,6 +218,13 @@ void hep_workflow_expand(const json_t *definition, const struct hep_workflow *ba
     const json_t *steps = json_object_get(definition, "steps");
     size_t index;
     json_t *final;
+    if (json_object_get(definition, "extends")) {
+        hep_problem_add(problems, "", "extends", HEP_E_UNSUPPORTED,
+                        "a workflow that comes with a request extends no template: a step inference.generate "
+                        "brings " HEP_WORKFLOW_BASE
+                        " with it, and an operator may keep a template that extends another");
+        json_object_del(result, "extends");
+    }
     if (!has_generation(&e, steps))
         e.base = NULL;
     json_array_foreach(json_object_get(definition, "finally"), index, final) check_allowed(&e, final);

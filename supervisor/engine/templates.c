@@ -11,14 +11,9 @@
 
 static void add_stored(void *context, const char *id, json_t *source)
 {
-    struct hep_workflow *workflow = NULL;
     struct hep_error error = {0};
-    char reason[HEP_ERROR_MESSAGE_MAX];
-    if (hep_workflow_parse(source, NULL, &workflow, &error) != HEP_OK ||
-        hep_workflows_put(context, workflow, &error) != HEP_OK)
-        hep_log(HEP_WARNING, "workflow.refused", "workflow=%.64s reason=%s", id,
-                hep_log_quote(error.message, reason, sizeof reason));
-    hep_workflow_release(workflow);
+    if (hep_workflows_add_stored(context, id, source, &error) != HEP_OK)
+        hep_log(HEP_WARNING, "workflow.refused", "workflow=%.64s reason=\"%s\"", id, error.message);
 }
 
 enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_error *error)
@@ -30,6 +25,7 @@ enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_
         hep_workflows_destroy(fresh);
         return status;
     }
+    hep_workflows_resolve(fresh);
     hep_workflows_destroy(engine->workflows); /* sessions hold those that they run */
     engine->workflows = fresh;
     return HEP_OK;
@@ -54,7 +50,7 @@ enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *i
     json_t *named = json_is_object(source) ? json_copy(source) : json_object();
     if (!json_object_get(named, "workflow_id"))
         json_object_set_new(named, "workflow_id", json_string(id));
-    enum hep_status status = hep_workflow_parse(named, problems, &workflow, error);
+    enum hep_status status = hep_workflows_try(engine->workflows, named, problems, &workflow, error);
     if (status == HEP_OK && strcmp(workflow->id, id) != 0)
         hep_problem_add(problems, "", "workflow_id", HEP_E_CONFLICT, "it is put as %s and calls itself %s", id,
                         workflow->id);
@@ -63,7 +59,7 @@ enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *i
     if (json_array_size(problems) > 0)
         status = hep_problem_first(problems, error);
     if (status == HEP_OK)
-        status = hep_workflows_put(engine->workflows, workflow, error);
+        status = hep_workflows_put(engine->workflows, named, error);
     if (status == HEP_OK && (status = store(engine, id, named, error)) != HEP_OK)
         hep_engine_load_workflows(engine, NULL); /* as it was */
     json_decref(named);

@@ -408,9 +408,12 @@ json_t *hep_workflow_describe(const struct hep_workflow *workflow)
             json_object_set(row, as_written[key], json_object_get(source, as_written[key]));
         json_array_append_new(steps, row);
     }
-    return json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:O*, s:O*}", "workflow_id", workflow->id, "name", workflow->name,
-                     "help", workflow->help, "version", workflow->version, "parameters",
-                     parameters ? json_incref(parameters) : json_object(), "steps", steps, "resource_requirements",
-                     json_object_get(workflow->source, "resource_requirements"), "estimated_duration",
-                     json_object_get(workflow->source, "estimated_duration"));
+    json_t *view = json_pack("{s:s, s:s, s:s, s:i, s:o, s:o, s:O*, s:O*}", "workflow_id", workflow->id, "name",
+                             workflow->name, "help", workflow->help, "version", workflow->version, "parameters",
+                             parameters ? json_incref(parameters) : json_object(), "steps", steps,
+                             "resource_requirements", json_object_get(workflow->source, "resource_requirements"),
+                             "estimated_duration", json_object_get(workflow->source, "estimated_duration"));
+    if (workflow->extends[0])
+        json_object_set_new(view, "extends", json_string(workflow->extends));
+    return view;
 }

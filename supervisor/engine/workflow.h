@@ -5,12 +5,14 @@
 #ifndef HEP_SUPERVISOR_ENGINE_WORKFLOW_H
 #define HEP_SUPERVISOR_ENGINE_WORKFLOW_H
 
+#include "common/limits.h"
 #include "common/roles.h"
 #include "supervisor/engine/parameter.h"
 
 enum {
     HEP_WORKFLOW_STEPS_MAX = 32,
-    HEP_WORKFLOW_PARAMETERS_MAX = 64,
+    HEP_WORKFLOW_PARAMETERS_MAX = 96,
+    HEP_WORKFLOW_EXTENDS_MAX = 8, /* templates below one that extends another */
     HEP_WORKFLOW_RETRIES_MAX = 20,
     HEP_WORKFLOW_DELAY_MAX_MS = 600000
 };
@@ -43,6 +45,7 @@ struct hep_workflow {
     int references;
     json_t *source; /* the file's JSON; everything below points into it                 */
     const char *id, *name, *help;
+    char extends[HEP_NAME_MAX]; /* the template that it builds on; "" = none. Not of the source, which is complete */
     int version;
     struct hep_parameter *parameters;
     size_t parameter_count;
@@ -71,27 +74,40 @@ int hep_workflow_step_index(const struct hep_workflow *workflow, const char *id,
    fields, references to replies that do not exist. Appends texts to problems. */
 void hep_workflow_check_operations(const struct hep_workflow *workflow, const struct hep_router *router,
                                    json_t *problems);
-/* {workflow_id, name, help, version, parameters:{…}, steps:[…]} for workflow.get. New reference. */
+/* {workflow_id, name, help, version, extends?, parameters:{…}, steps:[…]} for workflow.get. New reference. */
 json_t *hep_workflow_describe(const struct hep_workflow *workflow);
 
-/* All templates: those of a folder, and those that operators have put into the store. */
+/*
+ * All templates: those of a folder, and those that operators have put into the store. One may extend another of them,
+ * wherever that one comes from; what they become is worked out once all are there (hep_workflows_resolve) and again
+ * when one changes. One that cannot be used stays in the list with its problems, and so do those that extend it.
+ */
 struct hep_workflows;
-/* BAD_CONFIG if the folder cannot be read. */
+/* Reads a folder; to be resolved. BAD_CONFIG if it cannot be read. */
 enum hep_status hep_workflows_load(const char *folder, struct hep_workflows **workflows, struct hep_error *error);
+/* Adds one of the store, borrowed; to be resolved. TOO_LARGE: there are HEP_WORKFLOWS_MAX. */
+enum hep_status hep_workflows_add_stored(struct hep_workflows *workflows, const char *id, json_t *source,
+                                         struct hep_error *error);
+/* Works out those that are not yet, and logs what is wrong with them. */
+void hep_workflows_resolve(struct hep_workflows *workflows);
 void hep_workflows_destroy(struct hep_workflows *workflows); /* NULL is accepted */
-/* Adds one that is not of the folder, or replaces such a one; holds it. CONFLICT: the folder has one of this id.
+/* What a definition would be as the template of its workflow_id, without keeping it. Problems are appended; *workflow
+   is the caller's to release, and stays on BAD_FILE. */
+enum hep_status hep_workflows_try(struct hep_workflows *workflows, json_t *source, json_t *problems,
+                                  struct hep_workflow **workflow, struct hep_error *error);
+/* Keeps one that hep_workflows_try has found right, under its workflow_id, instead of one that was put so before.
+   CONFLICT: the folder has one of this id, or another template extends the one before and could not be used any more.
    TOO_LARGE: there are HEP_WORKFLOWS_MAX. */
-enum hep_status hep_workflows_put(struct hep_workflows *workflows, struct hep_workflow *workflow,
-                                  struct hep_error *error);
-/* NOT_FOUND; NOT_ALLOWED: it is of the folder. */
+enum hep_status hep_workflows_put(struct hep_workflows *workflows, json_t *source, struct hep_error *error);
+/* Whether hep_workflows_remove may be: NOT_FOUND; NOT_ALLOWED: it is of the folder; CONFLICT: another extends it. */
 enum hep_status hep_workflows_check_own(const struct hep_workflows *workflows, const char *id, struct hep_error *error);
 /* Takes away one that is not of the folder; errors as above. */
 enum hep_status hep_workflows_remove(struct hep_workflows *workflows, const char *id, struct hep_error *error);
-/* Borrowed; NOT_FOUND, or BAD_FILE with the first problem if its file has mistakes. */
+/* Borrowed; NOT_FOUND, or BAD_FILE with the first problem if it has mistakes. */
 enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const char *id,
                                    struct hep_workflow **workflow, struct hep_error *error);
-/* [{workflow_id, name, help, version, file, own, usable, problems?}] new reference; own: not of the folder, file is "".
- */
+/* [{workflow_id, name, help, version, file, own, usable, extends?, problems?}] new reference; own: not of the folder,
+   file is "". */
 json_t *hep_workflows_list(const struct hep_workflows *workflows);
 
 #endif

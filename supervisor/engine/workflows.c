@@ -1,15 +1,14 @@
 /*
- * The folder of workflow templates, and their check against the operations that the domains have. Called by the engine
- * at start and by workflow.list. Never stops at a bad file: it is listed with its problems.
+ * All workflow templates: the files of the operator's folder and those of the store, and what those that extend another
+ * become. Called by templates.c at start, at a reload and when one is put. Never stops at a bad one: it is listed with
+ * its problems.
  */
-#include "supervisor/engine/workflow.h"
-
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "supervisor/engine/extend.h"
 #include "supervisor/engine/problem.h"
-#include "supervisor/engine/reference.h"
-#include "supervisor/engine/router.h"
+#include "supervisor/engine/workflows_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,16 +16,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct entry {
-    char file[256];                /* name in the folder; "" = it is not of the folder */
-    struct hep_workflow *workflow; /* NULL if it has problems                */
-    json_t *problems;              /* array of texts, empty if it is usable  */
-};
-struct hep_workflows {
-    struct entry entries[HEP_WORKFLOWS_MAX];
-    size_t count;
-};
+const char *hep_workflows_id(const struct hep_workflows_entry *entry)
+{
+    return hep_json_str(entry->source, "workflow_id", "");
+}
 
+const char *hep_workflows_extends(const json_t *source)
+{
+    return hep_json_str(source, "extends", "");
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 static enum hep_status read_file(const char *path, json_t **source, struct hep_error *error)
 {
     FILE *file = fopen(path, "re");
@@ -50,28 +50,16 @@ static enum hep_status read_file(const char *path, json_t **source, struct hep_e
 
 static void load_file(struct hep_workflows *workflows, const char *folder, const char *name)
 {
-    struct entry *entry = &workflows->entries[workflows->count++];
+    struct hep_workflows_entry *entry = &workflows->entries[workflows->count++];
     char path[HEP_PATH_MAX];
     struct hep_error error = {0};
-    json_t *source = NULL;
+    *entry = (struct hep_workflows_entry){.problems = json_array()};
     snprintf(entry->file, sizeof entry->file, "%s", name);
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    entry->problems = json_array();
-    if (read_file(path, &source, &error) != HEP_OK)
-        hep_problem_add_error(entry->problems, "", &error);
-    else
-        hep_workflow_parse(source, entry->problems, &entry->workflow, &error);
-    json_decref(source);
-    for (size_t i = 0; entry->workflow && i + 1 < workflows->count; i++)
-        if (workflows->entries[i].workflow && strcmp(workflows->entries[i].workflow->id, entry->workflow->id) == 0) {
-            hep_problem_add(entry->problems, "", "workflow_id", HEP_E_CONFLICT, "workflow_id %s stands in %s too",
-                            entry->workflow->id, workflows->entries[i].file);
-            hep_workflow_release(hep_take(&entry->workflow));
-        }
-    char quoted[400];
-    for (size_t i = 0; i < json_array_size(entry->problems); i++)
-        hep_log(HEP_WARNING, "workflow.refused", "file=%s problem=%s", path,
-                hep_log_quote(hep_problem_text(entry->problems, i), quoted, sizeof quoted));
+    if (read_file(path, &entry->source, &error) == HEP_OK)
+        return;
+    hep_problem_add_error(entry->problems, "", &error);
+    entry->state = HEP_WORKFLOWS_RESOLVED;
 }
 
 static int is_template(const struct dirent *entry)
@@ -101,199 +89,214 @@ enum hep_status hep_workflows_load(const char *folder, struct hep_workflows **wo
     return HEP_OK;
 }
 
+enum hep_status hep_workflows_add_stored(struct hep_workflows *workflows, const char *id, json_t *source,
+                                         struct hep_error *error)
+{
+    if (workflows->count >= HEP_WORKFLOWS_MAX)
+        return hep_fail(error, HEP_E_TOO_LARGE, "there are %d workflows, %.60s is not kept", HEP_WORKFLOWS_MAX, id);
+    workflows->entries[workflows->count++] =
+        (struct hep_workflows_entry){.source = json_incref(source), .problems = json_array()};
+    return HEP_OK;
+}
+
+void hep_workflows_clear_entry(struct hep_workflows_entry *entry)
+{
+    hep_workflow_release(entry->workflow);
+    json_decref(entry->source);
+    json_decref(entry->problems);
+}
+
 void hep_workflows_destroy(struct hep_workflows *workflows)
 {
     if (!workflows)
         return;
-    for (size_t i = 0; i < workflows->count; i++) {
-        hep_workflow_release(workflows->entries[i].workflow);
-        json_decref(workflows->entries[i].problems);
-    }
+    for (size_t i = 0; i < workflows->count; i++)
+        hep_workflows_clear_entry(&workflows->entries[i]);
     free(workflows);
 }
 
+/* ---- what they become -------------------------------------------------------------------------------------------- */
+static void resolve(struct hep_workflows *workflows, struct hep_workflows_entry *entry);
+
+struct hep_workflows_entry *hep_workflows_resolved(struct hep_workflows *workflows, const char *id)
+{
+    struct hep_workflows_entry *found = NULL;
+    for (size_t i = 0; i < workflows->count; i++) {
+        struct hep_workflows_entry *entry = &workflows->entries[i];
+        if (strcmp(hep_workflows_id(entry), id) != 0)
+            continue;
+        resolve(workflows, entry);
+        if (entry->workflow)
+            return entry;
+        found = found ? found : entry;
+    }
+    return found;
+}
+
+/* The template that source extends; NULL with a problem: it is not there, or cannot be extended. */
+static const struct hep_workflows_entry *base_of(struct hep_workflows *workflows, const json_t *source,
+                                                 json_t *problems)
+{
+    const char *extends = hep_workflows_extends(source);
+    if (!hep_workflow_is_id(extends)) {
+        hep_problem_add(problems, "", "extends", HEP_E_BAD_FIELD, "extends is the workflow_id of another template");
+        return NULL;
+    }
+    const struct hep_workflows_entry *base = hep_workflows_resolved(workflows, extends);
+    if (!base)
+        hep_problem_add(problems, "", "extends", HEP_E_NOT_FOUND, "it extends %s, which is not there", extends);
+    else if (base->state == HEP_WORKFLOWS_RESOLVING)
+        hep_problem_add(problems, "", "extends", HEP_E_CONFLICT, "it extends %s, which extends it: a circle", extends);
+    else if (!base->workflow)
+        hep_problem_add(problems, "", "extends", HEP_E_BAD_FILE, "it extends %s, which cannot be used: %s", extends,
+                        hep_problem_text(base->problems, 0));
+    else if (base->depth >= HEP_WORKFLOW_EXTENDS_MAX)
+        hep_problem_add(problems, "", "extends", HEP_E_TOO_LARGE,
+                        "it extends %s, below which are %d others already; no template stands on more", extends,
+                        base->depth);
+    else
+        return base;
+    return NULL;
+}
+
+void hep_workflows_complete(struct hep_workflows *workflows, json_t *source, json_t *problems,
+                            struct hep_workflow **workflow, int *depth)
+{
+    *depth = 0;
+    if (!json_object_get(source, "extends")) {
+        hep_workflow_parse(source, problems, workflow, NULL);
+        return;
+    }
+    const struct hep_workflows_entry *base = base_of(workflows, source, problems);
+    if (!base)
+        return;
+    json_t *whole = hep_workflow_extend(base->workflow->source, source, problems);
+    if (json_dumpb(whole, NULL, 0, JSON_COMPACT) > HEP_WORKFLOW_FILE_MAX)
+        hep_problem_add(problems, "", "extends", HEP_E_TOO_LARGE, "with what it extends it has more than %d bytes",
+                        HEP_WORKFLOW_FILE_MAX);
+    else
+        hep_workflow_parse(whole, problems, workflow, NULL);
+    json_decref(whole);
+    *depth = base->depth + 1;
+    if (*workflow && json_array_size(problems) > 0) /* what was laid over it was wrong */
+        hep_workflow_release(hep_take(workflow));
+    if (*workflow)
+        snprintf((*workflow)->extends, sizeof(*workflow)->extends, "%s", hep_workflows_extends(source));
+}
+
+/* Two of one id: the file goes before what was put, and the first file before the second. */
+static void check_id(struct hep_workflows *workflows, struct hep_workflows_entry *entry)
+{
+    for (struct hep_workflows_entry *other = workflows->entries; entry->workflow && other < entry; other++) {
+        if (strcmp(hep_workflows_id(other), entry->workflow->id) != 0)
+            continue;
+        resolve(workflows, other);
+        if (!other->workflow)
+            continue;
+        hep_problem_add(entry->problems, "", "workflow_id", HEP_E_CONFLICT, "workflow_id %s stands in %s too",
+                        entry->workflow->id, other->file[0] ? other->file : "the store");
+        hep_workflow_release(hep_take(&entry->workflow));
+    }
+}
+
+static void resolve(struct hep_workflows *workflows, struct hep_workflows_entry *entry)
+{
+    if (entry->state != HEP_WORKFLOWS_UNRESOLVED)
+        return;
+    entry->state = HEP_WORKFLOWS_RESOLVING;
+    hep_workflows_complete(workflows, entry->source, entry->problems, &entry->workflow, &entry->depth);
+    check_id(workflows, entry);
+    entry->state = HEP_WORKFLOWS_RESOLVED;
+}
+
+static void resolve_all(struct hep_workflows *workflows)
+{
+    for (size_t i = 0; i < workflows->count; i++)
+        resolve(workflows, &workflows->entries[i]);
+}
+
+static void log_problems(const struct hep_workflows_entry *entry)
+{
+    char quoted[400];
+    const char *where = entry->file[0] ? entry->file : hep_workflows_id(entry);
+    for (size_t i = 0; i < json_array_size(entry->problems); i++)
+        hep_log(HEP_WARNING, "workflow.refused", "%s=%s problem=%s", entry->file[0] ? "file" : "workflow", where,
+                hep_log_quote(hep_problem_text(entry->problems, i), quoted, sizeof quoted));
+}
+
+void hep_workflows_resolve(struct hep_workflows *workflows)
+{
+    resolve_all(workflows);
+    for (size_t i = 0; i < workflows->count; i++)
+        log_problems(&workflows->entries[i]);
+}
+
+/* To be worked out anew. */
+static void forget(struct hep_workflows_entry *entry)
+{
+    if (!entry->source)
+        return; /* a file without JSON stays what it is */
+    hep_workflow_release(hep_take(&entry->workflow));
+    json_array_clear(entry->problems);
+    entry->state = HEP_WORKFLOWS_UNRESOLVED;
+}
+
+/* All that extend anything, and all of this id. */
+void hep_workflows_resolve_again(struct hep_workflows *workflows, const char *id)
+{
+    for (size_t i = 0; i < workflows->count; i++) {
+        struct hep_workflows_entry *entry = &workflows->entries[i];
+        if (hep_workflows_extends(entry->source)[0] || strcmp(hep_workflows_id(entry), id) == 0)
+            forget(entry);
+    }
+    resolve_all(workflows);
+}
+
+/* ---- asked ------------------------------------------------------------------------------------------------------- */
 enum hep_status hep_workflows_find(const struct hep_workflows *workflows, const char *id,
                                    struct hep_workflow **workflow, struct hep_error *error)
 {
     char file[HEP_NAME_MAX + 8];
+    const struct hep_workflows_entry *bad = NULL;
     snprintf(file, sizeof file, "%.60s.json", id);
     for (size_t i = 0; i < workflows->count; i++) {
-        const struct entry *entry = &workflows->entries[i];
+        const struct hep_workflows_entry *entry = &workflows->entries[i];
         if (entry->workflow && strcmp(entry->workflow->id, id) == 0) {
             *workflow = entry->workflow;
             return HEP_OK;
         }
-        if (!entry->workflow && strcmp(entry->file, file) == 0)
-            return hep_fail_field(error, HEP_E_BAD_FILE, "workflow_id", "%s cannot be used: %s", file,
-                                  hep_problem_text(entry->problems, 0));
+        if (!entry->workflow && (strcmp(entry->file, file) == 0 || (id[0] && strcmp(hep_workflows_id(entry), id) == 0)))
+            bad = bad ? bad : entry;
     }
+    if (bad)
+        return hep_fail_field(error, HEP_E_BAD_FILE, "workflow_id", "%s cannot be used: %s",
+                              bad->file[0] ? bad->file : id, hep_problem_text(bad->problems, 0));
     hep_fail_field(error, HEP_E_NOT_FOUND, "workflow_id", "there is no workflow \"%.60s\"", id);
     return hep_hint(error, "see `heptctl workflows`"), HEP_E_NOT_FOUND;
+}
+
+static json_t *line_of(const struct hep_workflows_entry *entry)
+{
+    const struct hep_workflow *w = entry->workflow;
+    char id[256] = "";
+    if (entry->file[0])
+        snprintf(id, sizeof id, "%.*s", (int)(strlen(entry->file) - 5), entry->file);
+    else
+        snprintf(id, sizeof id, "%s", hep_workflows_id(entry));
+    json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b, s:b}", "workflow_id", w ? w->id : id, "name",
+                            w ? w->name : id, "help", w ? w->help : "", "version", w ? w->version : 0, "file",
+                            entry->file, "own", !entry->file[0], "usable", w != NULL);
+    if (hep_workflows_extends(entry->source)[0])
+        json_object_set_new(row, "extends", json_string(hep_workflows_extends(entry->source)));
+    if (!w)
+        json_object_set(row, "problems", entry->problems);
+    return row;
 }
 
 json_t *hep_workflows_list(const struct hep_workflows *workflows)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < workflows->count; i++) {
-        const struct entry *entry = &workflows->entries[i];
-        const struct hep_workflow *w = entry->workflow;
-        char id[256] = "";
-        if (!w)
-            snprintf(id, sizeof id, "%.*s", (int)(strlen(entry->file) - 5), entry->file);
-        json_t *row = json_pack("{s:s, s:s, s:s, s:i, s:s, s:b, s:b}", "workflow_id", w ? w->id : id, "name",
-                                w ? w->name : id, "help", w ? w->help : "", "version", w ? w->version : 0, "file",
-                                entry->file, "own", !entry->file[0], "usable", w != NULL);
-        if (!w)
-            json_object_set(row, "problems", entry->problems);
-        json_array_append_new(list, row);
-    }
-    return list;
-}
-
-/* Index of the entry of this id, or -1. */
-static int entry_of(const struct hep_workflows *workflows, const char *id)
-{
     for (size_t i = 0; i < workflows->count; i++)
-        if (workflows->entries[i].workflow && strcmp(workflows->entries[i].workflow->id, id) == 0)
-            return (int)i;
-    return -1;
-}
-
-enum hep_status hep_workflows_put(struct hep_workflows *workflows, struct hep_workflow *workflow,
-                                  struct hep_error *error)
-{
-    int index = entry_of(workflows, workflow->id);
-    if (index >= 0 && workflows->entries[index].file[0]) {
-        hep_fail_field(error, HEP_E_CONFLICT, "workflow_id", "workflow %s is a file of the operator's folder, %s",
-                       workflow->id, workflows->entries[index].file);
-        return hep_hint(error, "choose another workflow_id, or change the file and `heptctl reload`"), HEP_E_CONFLICT;
-    }
-    if (index < 0 && workflows->count >= HEP_WORKFLOWS_MAX)
-        return hep_fail(error, HEP_E_TOO_LARGE, "there are %d workflows, more are not kept", HEP_WORKFLOWS_MAX);
-    if (index < 0) {
-        index = (int)workflows->count++;
-        workflows->entries[index] = (struct entry){.problems = json_array()};
-    }
-    hep_workflow_release(workflows->entries[index].workflow);
-    workflows->entries[index].workflow = hep_workflow_hold(workflow);
-    return HEP_OK;
-}
-
-enum hep_status hep_workflows_check_own(const struct hep_workflows *workflows, const char *id, struct hep_error *error)
-{
-    int index = entry_of(workflows, id);
-    if (index < 0) {
-        hep_fail_field(error, HEP_E_NOT_FOUND, "workflow_id", "there is no workflow \"%.60s\"", id);
-        return hep_hint(error, "see `heptctl workflows`"), HEP_E_NOT_FOUND;
-    }
-    if (workflows->entries[index].file[0]) {
-        hep_fail_field(error, HEP_E_NOT_ALLOWED, "workflow_id", "workflow %s is a file of the operator's folder, %s",
-                       id, workflows->entries[index].file);
-        return hep_hint(error, "remove the file, then `heptctl reload`"), HEP_E_NOT_ALLOWED;
-    }
-    return HEP_OK;
-}
-
-enum hep_status hep_workflows_remove(struct hep_workflows *workflows, const char *id, struct hep_error *error)
-{
-    HEP_TRY(hep_workflows_check_own(workflows, id, error));
-    struct entry *entry = &workflows->entries[entry_of(workflows, id)];
-    hep_workflow_release(entry->workflow);
-    json_decref(entry->problems);
-    *entry = workflows->entries[--workflows->count];
-    return HEP_OK;
-}
-
-/* ---- against the domains ----------------------------------------------------------------------------------------- */
-static json_t *field_named(json_t *fields, const char *name)
-{
-    size_t index;
-    json_t *field;
-    json_array_foreach(fields, index, field) if (strcmp(hep_json_str(field, "name", ""), name) == 0) return field;
-    return NULL;
-}
-
-struct check {
-    const struct hep_workflow *workflow;
-    const struct hep_router *router;
-    const char *step;  /* id of the step in hand      */
-    const char *field; /* its key that is looked into */
-    json_t *problems;
-};
-
-/* ${step.field}: field must be in the reply of that step's operation, or be a tensor that it writes. */
-static enum hep_status check_reply(void *context, const char *path, struct hep_error *error)
-{
-    struct check *check = context;
-    size_t length = strcspn(path, ".");
-    int index = path[length] ? hep_workflow_step_index(check->workflow, path, length) : -1;
-    (void)error;
-    if (index < 0)
-        return HEP_OK;
-    const struct hep_workflow_step *step = &check->workflow->steps[index];
-    json_t *operation = hep_router_operation(check->router, step->role, step->operation);
-    char field[HEP_NAME_MAX];
-    snprintf(field, sizeof field, "%.*s", (int)strcspn(path + length + 1, "."), path + length + 1);
-    json_t *written = field_named(json_object_get(operation, "request"), field);
-    bool found = field_named(json_object_get(operation, "reply"), field) ||
-                 strcmp(hep_json_str(written, "access", ""), "write") == 0;
-    if (operation && !found)
-        hep_problem_add(check->problems, check->step, check->field, HEP_E_NOT_FOUND,
-                        "step %s: ${%s}: %s.%s has no \"%s\" in its reply", check->step, path,
-                        hep_role_name(step->role), step->operation, field);
-    return HEP_OK;
-}
-
-static void check_step(struct check *check, const struct hep_workflow_step *step, json_t *operation)
-{
-    const char *key;
-    size_t index;
-    json_t *value, *fields = json_object_get(operation, "request");
-    json_object_foreach(step->parameters, key, value)
-    {
-        json_t *field = field_named(fields, key);
-        if (!field)
-            hep_problem_add(check->problems, step->id, key, HEP_E_UNKNOWN_FIELD, "step %s: %s.%s has no field \"%s\"",
-                            step->id, hep_role_name(step->role), step->operation, key);
-        else if (strcmp(hep_json_str(field, "access", ""), "write") == 0)
-            hep_problem_add(check->problems, step->id, key, HEP_E_BAD_FIELD, "step %s: \"%s\" is placed by the engine",
-                            step->id, key);
-    }
-    json_array_foreach(fields, index, value)
-    {
-        const char *name = hep_json_str(value, "name", "");
-        if (hep_json_bool(value, "required", false) && strcmp(hep_json_str(value, "access", ""), "write") != 0 &&
-            !json_object_get(step->parameters, name))
-            hep_problem_add(check->problems, step->id, name, HEP_E_MISSING_FIELD,
-                            "step %s: %s.%s needs the field \"%s\"", step->id, hep_role_name(step->role),
-                            step->operation, name);
-    }
-}
-
-void hep_workflow_check_operations(const struct hep_workflow *workflow, const struct hep_router *router,
-                                   json_t *problems)
-{
-    for (size_t i = 0; i < workflow->step_count; i++) {
-        const struct hep_workflow_step *step = &workflow->steps[i];
-        struct check check = {workflow, router, step->id, "parameters", problems};
-        json_t *operation = hep_router_operation(router, step->role, step->operation);
-        if (!hep_router_knows(router, step->role))
-            continue;
-        if (!operation) {
-            hep_problem_add(problems, step->id, "operation", HEP_E_UNKNOWN_OPERATION,
-                            "step %s: %s has no operation \"%s\"", step->id, hep_role_name(step->role),
-                            step->operation);
-            continue;
-        }
-        if (json_object_get(operation, "unbuilt")) {
-            hep_problem_add(problems, step->id, "operation", HEP_E_UNSUPPORTED, "step %s: %s.%s is not built yet: %s",
-                            step->id, hep_role_name(step->role), step->operation,
-                            hep_json_str(operation, "unbuilt", ""));
-            continue;
-        }
-        check_step(&check, step, operation);
-        hep_reference_walk(step->parameters, check_reply, &check, NULL);
-        check.field = "when";
-        hep_reference_walk(step->when, check_reply, &check, NULL);
-    }
+        json_array_append_new(list, line_of(&workflows->entries[i]));
+    return list;
 }

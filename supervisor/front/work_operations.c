@@ -94,7 +94,7 @@ static const struct hep_field requirements_says[] = {
     MAYBE(JSON, "models", "that must be there", HEP_INSIDE(LIST, name_says)), HEP_END_OF_FIELDS};
 #define TEMPLATE_ROWS                                                                                                  \
     SAYS(STR, "workflow_id", "name"), SAYS(STR, "name", "for people"), SAYS(STR, "help", "what it does"),              \
-        SAYS(I32, "version", "of the template"),                                                                       \
+        SAYS(I32, "version", "of the template"), MAYBE(STR, "extends", "the template that it builds on"),              \
         SAYS(JSON, "parameters", "per name, what a configuration may hold", HEP_INSIDE(MAP, parameter_says)),          \
         SAYS(JSON, "steps", "in their order", HEP_INSIDE(LIST, step_says)),                                            \
         MAYBE(JSON, "resource_requirements", "as written", HEP_INSIDE(OBJECT, requirements_says)),                     \
@@ -108,6 +108,7 @@ static const struct hep_field workflow_line_says[] = {
     SAYS(STR, "name", "for people"),
     SAYS(STR, "help", "what it does"),
     SAYS(I32, "version", "of the template"),
+    MAYBE(STR, "extends", "the template that it builds on"),
     SAYS(STR, "file", "in workflows.dir; \"\" = it was put"),
     SAYS(BOOL, "own", "put by an operator, not a file"),
     SAYS(BOOL, "usable", "it can be executed"),

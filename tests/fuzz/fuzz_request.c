@@ -20,8 +20,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     struct hep_error error;
     (void)argc, (void)argv;
     hep_log_init("fuzz", HEP_LOG_LEVEL_COUNT);
-    if (hep_workflows_load(HEP_SOURCE_DIR "/etc/workflows", &workflows, &error) != HEP_OK ||
-        hep_workflows_find(workflows, "txt2img", &txt2img, &error) != HEP_OK)
+    if (hep_workflows_load(HEP_SOURCE_DIR "/etc/workflows", &workflows, &error) != HEP_OK)
+        abort();
+    hep_workflows_resolve(workflows);
+    if (hep_workflows_find(workflows, "txt2img", &txt2img, &error) != HEP_OK)
         abort();
     info = json_pack("{s:s, s:i, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "vae_scale_factor", 8, "defaults",
                      "num_inference_steps", 20, "guidance_scale", 3.0, "width", 64, "height", 64);
@@ -58,12 +60,13 @@ static void as_configuration(json_t *value)
     json_decref(complete);
 }
 
+/* By itself, or laid over the template that it extends. */
 static void as_template(json_t *value)
 {
     struct hep_error error = {0};
     struct hep_workflow *workflow = NULL;
     json_t *problems = json_array();
-    enum hep_status status = hep_workflow_parse(value, problems, &workflow, &error);
+    enum hep_status status = hep_workflows_try(workflows, value, problems, &workflow, &error);
     hep_assert((status == HEP_OK) == (workflow != NULL) && (status == HEP_OK) == (json_array_size(problems) == 0));
     if (workflow)
         json_decref(hep_workflow_describe(workflow));

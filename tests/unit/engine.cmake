@@ -10,6 +10,7 @@ hep_test(test_front_names SOURCES ${here}/test_front_names.c ${here}/front_clien
 hep_test(test_listing SOURCES ${here}/test_listing.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 target_compile_definitions(test_listing PRIVATE HEP_TEST_SLOW=${HEP_TEST_SLOW})
 hep_test(test_workflow SOURCES ${here}/test_workflow.c LIBS hep_engine LABELS unit)
+hep_test(test_workflow_extend SOURCES ${here}/test_workflow_extend.c LIBS hep_engine LABELS unit)
 hep_test(test_store SOURCES ${here}/test_store.c LIBS hep_engine LABELS unit)
 hep_test(test_webhooks SOURCES ${here}/test_webhooks.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_events SOURCES ${here}/test_events.c LIBS hep_engine LABELS unit)

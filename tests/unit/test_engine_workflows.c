@@ -593,6 +593,48 @@ START_TEST(a_session_goes_on_with_a_workflow_that_was_deleted)
 }
 END_TEST
 
+START_TEST(what_a_put_template_extends_is_kept_apart_from_it)
+{
+    json_t *problems;
+    fake_start(&fake, NULL);
+    fake_run(&fake, 50);
+    ck_assert_int_eq(put("memory", MEMORY_WORKFLOW, &problems), HEP_OK);
+    json_decref(problems);
+    ck_assert_msg(put("more",
+                      "{\"extends\": \"memory\", \"steps\": {\"b\": {\"after\": \"a\", \"type\": \"device\", "
+                      "\"operation\": \"get_memory\"}}}",
+                      &problems) == HEP_OK,
+                  "%s", error.message);
+    json_decref(problems);
+    ck_assert_str_eq(run("{\"workflow_id\": \"more\"}"), "completed");
+    ck_assert_uint_eq(json_array_size(json_object_get(view, "steps")), 2);
+    fake_crash(&fake);
+    fake_start(&fake, NULL); /* whichever the store gives first */
+    ck_assert_int_eq(put("memory", "{\"steps\": [" STEP("z", "") "," STEP("a", "") "]}", &problems), HEP_OK);
+    json_decref(problems);
+    ck_assert_str_eq(run("{\"workflow_id\": \"more\"}"), "completed");
+    ck_assert_uint_eq(json_array_size(json_object_get(view, "steps")), 3);
+    ck_assert_int_eq(put("memory", "{\"steps\": [" STEP("z", "") "]}", &problems), HEP_E_CONFLICT);
+    json_decref(problems);
+    ck_assert_int_eq(hep_engine_delete_workflow(fake.engine, "memory", &error), HEP_E_CONFLICT);
+    fake_crash(&fake);
+    fake_start(&fake, NULL);
+    ck_assert_str_eq(run("{\"workflow_id\": \"more\"}"), "completed");
+    ck_assert_uint_eq(json_array_size(json_object_get(view, "steps")), 3);
+}
+END_TEST
+
+START_TEST(a_workflow_of_a_request_extends_nothing)
+{
+    static const char request[] = "{" APPLE ", \"workflow\": {\"extends\": \"txt2img\", \"steps\": [" GENERATE "]}}";
+    fake_start(&fake, NULL);
+    ck_assert_int_eq(ask(request, false), HEP_E_UNSUPPORTED);
+    ck_assert_str_eq(error.field, "extends");
+    ck_assert_int_eq(ask(request, true), HEP_OK);
+    ck_assert_uint_eq(json_array_size(json_object_get(reply, "problems")), 1); /* nothing else is wrong with it */
+}
+END_TEST
+
 int main(void)
 {
     TCase *all = tcase_create("workflows");
@@ -623,5 +665,7 @@ int main(void)
     tcase_add_test(all, a_workflow_that_was_put_is_there_after_a_restart_until_it_is_deleted);
     tcase_add_test(all, a_workflow_with_mistakes_is_not_kept_nor_one_of_the_folder_touched);
     tcase_add_test(all, a_session_goes_on_with_a_workflow_that_was_deleted);
+    tcase_add_test(all, what_a_put_template_extends_is_kept_apart_from_it);
+    tcase_add_test(all, a_workflow_of_a_request_extends_nothing);
     return check_status_run("engine_workflows", all);
 }

@@ -135,6 +135,7 @@ START_TEST(a_bad_file_leaves_the_others_alone)
     write_file(folder, "same.json", "{\"workflow_id\": \"good\", \"steps\": [" STEP "]}");
     write_file(folder, "README", "not a template");
     ck_assert_int_eq(hep_workflows_load(folder, &workflows, &error), HEP_OK);
+    hep_workflows_resolve(workflows);
     ck_assert_int_eq(hep_workflows_find(workflows, "good", &workflow, &error), HEP_OK);
     ck_assert_int_eq(hep_workflows_find(workflows, "bad", &workflow, &error), HEP_E_BAD_FILE);
     ck_assert_int_eq(hep_workflows_find(workflows, "none", &workflow, &error), HEP_E_NOT_FOUND);
@@ -154,6 +155,7 @@ START_TEST(the_shipped_templates_are_right)
     struct hep_workflow *workflow;
     struct hep_error error;
     ck_assert_int_eq(hep_workflows_load(HEP_SOURCE_DIR "/etc/workflows", &workflows, &error), HEP_OK);
+    hep_workflows_resolve(workflows);
     json_t *list = hep_workflows_list(workflows), *row;
     size_t index;
     json_array_foreach(list, index, row) ck_assert_msg(json_is_true(json_object_get(row, "usable")), "%s",

@@ -4,6 +4,7 @@
 #include "nn/weights/folder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 4 << 20 };
+enum { BLOCK = 4 << 20, AHEAD = 8 * BLOCK };
 
 static enum hep_status read_all(int file, const char *path, EVP_MD_CTX *context, void (*progress)(void *),
                                 void *progress_context, uint64_t *bytes, struct hep_error *error)
@@ -20,6 +21,7 @@ static enum hep_status read_all(int file, const char *path, EVP_MD_CTX *context,
     enum hep_status status = block ? HEP_OK : hep_fail(error, HEP_E_NO_MEMORY, "no memory to read %s", path);
     ssize_t got = 1;
     while (status == HEP_OK && got > 0) {
+        posix_fadvise(file, (off_t)*bytes + BLOCK, AHEAD, POSIX_FADV_WILLNEED); /* the disk works while this hashes */
         got = read(file, block, BLOCK);
         if (got < 0 && errno == EINTR) {
             got = 1;

@@ -180,7 +180,8 @@ static enum hep_status add_weights(struct hep_component *component, const struct
                                         .shape = parts[p].shape,
                                         .data = (const char *)entry->data + parts[p].offset,
                                         .transposed = parts[p].transposed,
-                                        .file = hep_safetensors_name(file)};
+                                        .file = hep_safetensors_name(file),
+                                        .stored = file};
             hep_assert(hep_shape_bytes(&weight.shape, weight.dtype, &weight.bytes) &&
                        parts[p].offset + weight.bytes <= entry->bytes);
             HEP_TRY(hep_weight_table_add(&component->table, &weight, error));

@@ -265,3 +265,14 @@ const char *hep_safetensors_metadata(const struct hep_safetensors *file, const c
         bsearch(key, header->metadata, header->metadata_count, sizeof *header->metadata, key_against);
     return found ? found->value : NULL;
 }
+
+void hep_safetensors_forget(const struct hep_safetensors *file, const void *data, size_t bytes)
+{
+    const size_t page = 4096;
+    const char *mapping = file->mapping, *from = data;
+    if (!mapping || from < mapping || (size_t)(from - mapping) > file->mapping_size)
+        return;
+    size_t begin = (size_t)(from - mapping) / page * page, left = file->mapping_size - begin;
+    size_t wanted = (size_t)(from - mapping) - begin + bytes;
+    madvise((char *)file->mapping + begin, wanted < left ? wanted : left, MADV_DONTNEED);
+}

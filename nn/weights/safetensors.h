@@ -47,6 +47,10 @@ const struct hep_safetensors_entry *hep_safetensors_find(const struct hep_safete
 /* Value of a "__metadata__" key, or NULL. */
 const char *hep_safetensors_metadata(const struct hep_safetensors *file, const char *key);
 
+/* Gives back the memory that data[bytes] of a mapped file takes in this process; it may be read again (from the file's
+   cache, or the file). Nothing happens to bytes that are no mapping of ours. */
+void hep_safetensors_forget(const struct hep_safetensors *file, const void *data, size_t bytes);
+
 /* A tensor to write: its bytes, or a function that makes them, so that a model larger than memory can be written. */
 struct hep_safetensors_source {
     const char *name;

@@ -8,16 +8,18 @@
 
 #include "common/tensor.h"
 #include "nn/graph/weight_source.h"
+#include "nn/weights/safetensors.h"
 
 /* One weight. Plain data but the name. */
 struct hep_weight {
-    char *name;             /* present name, owned by the table              */
-    enum hep_dtype dtype;   /* as stored                                     */
-    struct hep_shape shape; /* as the network has it                        */
-    const void *data;       /* in a mapping, not aligned; borrowed           */
-    size_t bytes;           /* of data                                       */
-    bool transposed;        /* a matrix that is stored the other way round   */
-    const char *file;       /* where it lies, for messages; borrowed         */
+    char *name;                           /* present name, owned by the table              */
+    enum hep_dtype dtype;                 /* as stored                                     */
+    struct hep_shape shape;               /* as the network has it                        */
+    const void *data;                     /* in a mapping, not aligned; borrowed           */
+    size_t bytes;                         /* of data                                       */
+    bool transposed;                      /* a matrix that is stored the other way round   */
+    const char *file;                     /* where it lies, for messages; borrowed         */
+    const struct hep_safetensors *stored; /* whose pages go once it was read; NULL: none; borrowed */
 };
 
 struct hep_weight_table {

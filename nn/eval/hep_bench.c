@@ -21,7 +21,7 @@
 struct settings {
     struct hep_bench_options bench;
     int size, height, width; /* pixels; 0: the arch's own */
-    bool json, layers;
+    bool json, layers, single_file;
     const char *write_arch, *write_lora; /* NULL, or what to write: the architecture; the model that it is for */
     int rank;
 };
@@ -47,6 +47,7 @@ static const struct option long_options[] = {
     {"print-plan", optional_argument, NULL, 'p'},
     {"plan-only", no_argument, NULL, 'P'},
     {"write-model", required_argument, NULL, 'w'},
+    {"single-file", no_argument, NULL, 'S'},
     {"write-lora", required_argument, NULL, 'L'},
     {"rank", required_argument, NULL, 'R'},
     {"help", no_argument, NULL, 'h'},
@@ -57,6 +58,7 @@ static void print_help(FILE *to)
 {
     fputs("hep-bench NETWORK [--arch ARCH | --model DIR] [options]\n"
           "hep-bench --write-model ARCH DIR\n"
+          "hep-bench --write-model ARCH --single-file FILE.safetensors\n"
           "hep-bench --write-lora MODEL_DIR FILE.safetensors [--rank N]\n\nNetworks:\n",
           to);
     const struct hep_network_kind *network;
@@ -78,6 +80,7 @@ static void print_help(FILE *to)
           "  --print-plan[=W] every step with its time, on standard error; W as of hep-eval\n"
           "  --plan-only      GFLOP and memory only: nothing is allocated, nothing runs\n"
           "  --write-model    writes a model folder of the published shapes with random f16 weights\n"
+          "  --single-file    as one file in the original layout (LDM, SGM), the same weights; a tokenizer beside it\n"
           "  --write-lora     writes a random LoRA of the model's attention, another for each name of the file\n"
           "  --rank N         of it (8)\n",
           to);
@@ -158,6 +161,9 @@ static enum hep_status parse_option(struct settings *s, int option, const char *
         return HEP_OK;
     case 'w':
         s->write_arch = text;
+        return HEP_OK;
+    case 'S':
+        s->single_file = true;
         return HEP_OK;
     case 'L':
         s->write_lora = text;
@@ -304,7 +310,7 @@ static enum hep_status write_model(const struct settings *s, const char *path, s
     if (!arch)
         return hep_fail(error, HEP_E_UNSUPPORTED, "there is no architecture '%.60s'; see hep-bench --help",
                         s->write_arch);
-    return hep_write_model(arch, path, error);
+    return s->single_file ? hep_write_single_file(arch, path, error) : hep_write_model(arch, path, error);
 }
 
 static int fail(const struct hep_error *error)

@@ -8,4 +8,9 @@
    configs, and tokenizers with a valid vocabulary of 49408 entries. path is created; CONFLICT if it holds a model. */
 enum hep_status hep_write_model(const struct hep_arch *arch, const char *path, struct hep_error *error);
 
+/* Writes the same weights as one file in the layout of the original code (LDM, SGM), bit for bit those of the folder.
+   Beside it, unless they are there: the folder tokenizer, and NAME.heptad.json if the scheduler is not the family's
+   own. CONFLICT if path exists. UNSUPPORTED: the original code has no place for a weight. */
+enum hep_status hep_write_single_file(const struct hep_arch *arch, const char *path, struct hep_error *error);
+
 #endif

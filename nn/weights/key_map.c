@@ -101,6 +101,17 @@ static const char *match(const struct key_rule *rule, const char *component, con
     return NULL;
 }
 
+/* Puts `text` in the place of name[at … at + bytes]; false if it does not fit. */
+static bool replace(char *name, size_t size, size_t at, size_t bytes, const char *text)
+{
+    size_t length = strlen(text), tail = strlen(name + at + bytes) + 1;
+    if (at + length + tail > size)
+        return false;
+    memmove(name + at + length, name + at + bytes, tail);
+    memcpy(name + at, text, length);
+    return true;
+}
+
 enum hep_status hep_key_map(const char *component, const char *key, char *name, size_t size, struct hep_error *error)
 {
     if ((size_t)snprintf(name, size, "%s", key) >= size)
@@ -111,13 +122,26 @@ enum hep_status hep_key_map(const char *component, const char *key, char *name, 
         const char *found = match(&rules[i], component, name, &from);
         if (!found)
             continue;
-        size_t before = (size_t)(found - name), to = strlen(rules[i].to);
-        size_t tail = strlen(found + from) + 1;
-        if (before + to + tail > size)
+        if (!replace(name, size, (size_t)(found - name), from, rules[i].to))
             return hep_fail(error, HEP_E_BAD_MODEL, "%s: the weight name '%.100s…' has more than %zu bytes", component,
                             key, size - 1);
-        memmove(name + before + to, name + before + from, tail);
-        memcpy(name + before, rules[i].to, to);
     }
     return HEP_OK;
+}
+
+/* Backwards, so that of two old names for one the later is taken, as the original code's are. */
+bool hep_key_map_inverse(const char *component, const char *present, char *name, size_t size)
+{
+    if ((size_t)snprintf(name, size, "%s", present) >= size)
+        return false;
+    for (size_t i = HEP_COUNT_OF(rules); i-- > 0;) {
+        const struct key_rule *rule = &rules[i];
+        const char *found = !rule->start && strncmp(component, rule->component, strlen(rule->component)) == 0 &&
+                                    strstr(name, rule->within)
+                                ? strstr(name, rule->to)
+                                : NULL;
+        if (found && !replace(name, size, (size_t)(found - name), strlen(rule->to), rule->from))
+            return false;
+    }
+    return true;
 }

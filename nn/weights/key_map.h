@@ -10,4 +10,8 @@
    does not fit. Idempotent: present names stay as they are. */
 enum hep_status hep_key_map(const char *component, const char *key, char *name, size_t size, struct hep_error *error);
 
+/* The other way: how the original code spelled the present name's end, for those who write such files; rules about a
+   key's beginning are left out. False if it does not fit name[size]. */
+bool hep_key_map_inverse(const char *component, const char *present, char *name, size_t size);
+
 #endif

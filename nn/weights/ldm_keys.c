@@ -2,25 +2,15 @@
 #include "nn/weights/ldm_keys.h"
 
 #include "nn/weights/key_map.h"
+#include "nn/weights/ldm_rows.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { NUMBERS_MAX = 2, DIGITS_MAX = 3, BLOCKS_PER_LEVEL_MAX = 17, VAE_LEVELS_MAX = 8 };
+enum { DIGITS_MAX = 3, BLOCKS_PER_LEVEL_MAX = 17, VAE_LEVELS_MAX = 8 };
 
-/* What a tensor is besides a weight under another name. */
-enum form { PLAIN, EXACT /* the whole key, not its beginning */, FUSED /* q, k, v: three weights */, TURNED };
-
-/* To add a key: a row. The first row whose `from` is the beginning of the key, where # is a number, says what stands in
-   its place; what follows stays. In `to`: {0} and {1} are the numbers; {level} and {layer} the UNet's block {0} counted
-   from `first`; {mirror} the VAE's level {0} counted from the other end; {qkv} one of q, k, v. */
-struct key_row {
-    const char *from, *to;
-    enum form form;
-    int first;
-};
-
-static const struct key_row unet_rows[] = {
+/* To add a key: a row. What a row says: ldm_rows.h. */
+static const struct hep_ldm_key_row unet_rows[] = {
     {"time_embed.0.", "time_embedding.linear_1.", PLAIN, 0},
     {"time_embed.2.", "time_embedding.linear_2.", PLAIN, 0},
     {"time_embed.cond_proj.", "time_embedding.cond_proj.", PLAIN, 0}, /* of distilled models */
@@ -43,7 +33,7 @@ static const struct key_row unet_rows[] = {
 };
 /* What a ControlNet has beside the UNet's encoder: the hint's way in, and a convolution behind each block. Its files
    may have diffusers' names: they are the last rows'. */
-static const struct key_row controlnet_rows[] = {
+static const struct hep_ldm_key_row controlnet_rows[] = {
     {"time_embed.0.", "time_embedding.linear_1.", PLAIN, 0},
     {"time_embed.2.", "time_embedding.linear_2.", PLAIN, 0},
     {"label_emb.0.0.", "add_embedding.linear_1.", PLAIN, 0},
@@ -76,7 +66,7 @@ static const struct key_row controlnet_rows[] = {
     {NULL, NULL, PLAIN, 0},
 };
 /* Files of a VAE alone may have diffusers' names: they are the last rows'. */
-static const struct key_row vae_rows[] = {
+static const struct hep_ldm_key_row vae_rows[] = {
     {"encoder.down.#.block.#.", "encoder.down_blocks.{0}.resnets.{1}.", PLAIN, 0},
     {"encoder.down.#.downsample.", "encoder.down_blocks.{0}.downsamplers.0.", PLAIN, 0},
     {"encoder.mid.block_1.", "encoder.mid_block.resnets.0.", PLAIN, 0},
@@ -94,11 +84,11 @@ static const struct key_row vae_rows[] = {
     {NULL, NULL, PLAIN, 0},
 };
 /* transformers' names */
-static const struct key_row clip_rows[] = {
+static const struct hep_ldm_key_row clip_rows[] = {
     {"", "", PLAIN, 0},
     {NULL, NULL, PLAIN, 0},
 };
-static const struct key_row openclip_rows[] = {
+static const struct hep_ldm_key_row openclip_rows[] = {
     {"positional_embedding", "text_model.embeddings.position_embedding.weight", EXACT, 0},
     {"token_embedding.weight", "text_model.embeddings.token_embedding.weight", EXACT, 0},
     {"transformer.resblocks.#.attn.in_proj_weight", "text_model.encoder.layers.{0}.self_attn.{qkv}_proj.weight", FUSED,
@@ -106,16 +96,13 @@ static const struct key_row openclip_rows[] = {
     {"transformer.resblocks.#.attn.in_proj_bias", "text_model.encoder.layers.{0}.self_attn.{qkv}_proj.bias", FUSED, 0},
     {"transformer.resblocks.#.", "text_model.encoder.layers.{0}.", PLAIN, 0},
     {"ln_final.", "text_model.final_layer_norm.", PLAIN, 0},
+    {"text_projection", "text_projection.weight", TURNED, 0}, /* as OpenCLIP has it */
     {"text_projection.weight", "text_projection.weight", EXACT, 0},
-    {"text_projection", "text_projection.weight", TURNED, 0},
     {NULL, NULL, PLAIN, 0},
 };
 
 /* To add a layout: a row. */
-static const struct prefix_row {
-    const char *prefix, *component;
-    const struct key_row *rows;
-} prefix_rows[] = {
+static const struct hep_ldm_prefix_row prefix_rows[] = {
     {"model.diffusion_model.", "unet", unet_rows},
     {"first_stage_model.", "vae", vae_rows},
     {"control_model.", "controlnet", controlnet_rows},
@@ -126,10 +113,15 @@ static const struct prefix_row {
     {"conditioner.embedders.0.model.", "text_encoder_2", openclip_rows}, /* the refiner of SDXL    */
 };
 
+const struct hep_ldm_prefix_row *hep_ldm_prefix_at(size_t index)
+{
+    return index < HEP_COUNT_OF(prefix_rows) ? &prefix_rows[index] : NULL;
+}
+
 /* ---- matching ---- */
 
 /* The end of pattern's match at the start of key, or NULL; numbers that stood for #. */
-static const char *match(const char *pattern, const char *key, int numbers[NUMBERS_MAX])
+static const char *match(const char *pattern, const char *key, int numbers[HEP_LDM_NUMBERS_MAX])
 {
     int count = 0;
     for (; *pattern; pattern++) {
@@ -141,7 +133,7 @@ static const char *match(const char *pattern, const char *key, int numbers[NUMBE
         int digits = 0, number = 0;
         while (digits < DIGITS_MAX && key[digits] >= '0' && key[digits] <= '9')
             number = 10 * number + (key[digits++] - '0');
-        if (digits == 0 || count == NUMBERS_MAX)
+        if (digits == 0 || count == HEP_LDM_NUMBERS_MAX)
             return NULL;
         numbers[count++] = number;
         key += digits;
@@ -149,11 +141,11 @@ static const char *match(const char *pattern, const char *key, int numbers[NUMBE
     return key;
 }
 
-static const struct prefix_row *find_prefix(const struct hep_ldm_layout *layout, const char *component, const char *key,
-                                            const char **rest)
+static const struct hep_ldm_prefix_row *find_prefix(const struct hep_ldm_layout *layout, const char *component,
+                                                    const char *key, const char **rest)
 {
     for (size_t i = 0; i < HEP_COUNT_OF(prefix_rows); i++) {
-        const struct prefix_row *row = &prefix_rows[i];
+        const struct hep_ldm_prefix_row *row = &prefix_rows[i];
         size_t length = layout->bare ? 0 : strlen(row->prefix);
         if (strcmp(row->component, component) == 0 && strncmp(key, row->prefix, length) == 0 &&
             (!layout->bare || strcmp(layout->bare, component) == 0)) {
@@ -179,8 +171,8 @@ static void put(struct writer *writer, const char *text, size_t length)
     writer->at += taken;
 }
 
-static void put_field(struct writer *writer, const struct hep_ldm_layout *layout, const struct key_row *row,
-                      const int numbers[NUMBERS_MAX], int part, const char *field)
+static void put_field(struct writer *writer, const struct hep_ldm_layout *layout, const struct hep_ldm_key_row *row,
+                      const int numbers[HEP_LDM_NUMBERS_MAX], int part, const char *field)
 {
     static const char *const qkv[HEP_LDM_PARTS_MAX] = {"q", "k", "v"};
     char text[16];
@@ -197,9 +189,9 @@ static void put_field(struct writer *writer, const struct hep_ldm_layout *layout
     put(writer, text, (size_t)snprintf(text, sizeof text, "%d", number));
 }
 
-/* row->to with its fields, then what followed the match; false if it does not fit. */
-static bool write_name(const struct hep_ldm_layout *layout, const struct key_row *row, const int numbers[NUMBERS_MAX],
-                       int part, const char *rest, char name[HEP_WEIGHT_NAME_MAX])
+bool hep_ldm_write_name(const struct hep_ldm_layout *layout, const struct hep_ldm_key_row *row,
+                        const int numbers[HEP_LDM_NUMBERS_MAX], int part, const char *rest,
+                        char name[HEP_WEIGHT_NAME_MAX])
 {
     struct writer writer = {name, name + HEP_WEIGHT_NAME_MAX};
     for (const char *at = row->to; *at; at++)
@@ -223,7 +215,7 @@ static void flatten(const char *component, struct hep_ldm_part *part)
         part->shape.rank = 2;
 }
 
-static enum hep_status finish_part(const struct key_row *row, const char *component,
+static enum hep_status finish_part(const struct hep_ldm_key_row *row, const char *component,
                                    const struct hep_safetensors_entry *entry, int index, struct hep_ldm_part *part,
                                    struct hep_error *error)
 {
@@ -260,15 +252,15 @@ enum hep_status hep_ldm_parts(const struct hep_ldm_layout *layout, const char *c
                               size_t *count, struct hep_error *error)
 {
     const char *key, *rest = NULL;
-    int numbers[NUMBERS_MAX] = {0};
+    int numbers[HEP_LDM_NUMBERS_MAX] = {0};
     *count = 0;
     if (!layout) {
         HEP_TRY(own_file(component, entry, &parts[0], error));
         *count = 1;
         return HEP_OK;
     }
-    const struct prefix_row *prefix = find_prefix(layout, component, entry->name, &key);
-    const struct key_row *row = prefix ? prefix->rows : NULL;
+    const struct hep_ldm_prefix_row *prefix = find_prefix(layout, component, entry->name, &key);
+    const struct hep_ldm_key_row *row = prefix ? prefix->rows : NULL;
     for (; row && row->from; row++)
         if ((rest = match(row->from, key, numbers)) && (row->form == PLAIN || !*rest))
             break;
@@ -277,7 +269,7 @@ enum hep_status hep_ldm_parts(const struct hep_ldm_layout *layout, const char *c
     int made = row->form == FUSED ? HEP_LDM_PARTS_MAX : 1;
     for (int i = 0; i < made; i++) {
         parts[i] = (struct hep_ldm_part){.shape = entry->shape};
-        if (!write_name(layout, row, numbers, i, rest, parts[i].name))
+        if (!hep_ldm_write_name(layout, row, numbers, i, rest, parts[i].name))
             return hep_fail(error, HEP_E_BAD_MODEL, "the weight name '%.100s…' is too long", entry->name);
         HEP_TRY(finish_part(row, component, entry, i, &parts[i], error));
     }
@@ -302,7 +294,7 @@ enum hep_status hep_ldm_layout_find(const struct hep_safetensors *file, const ch
 {
     struct hep_ldm_layout found = {.bare = bare};
     const char *numbered = bare && strcmp(bare, "controlnet") == 0 ? bare : "unet"; /* whose blocks have numbers */
-    int blocks = 0, numbers[NUMBERS_MAX] = {0};
+    int blocks = 0, numbers[HEP_LDM_NUMBERS_MAX] = {0};
     for (size_t i = 0; i < hep_safetensors_count(file); i++) {
         const char *name = hep_safetensors_at(file, i)->name, *key;
         if (find_prefix(&found, numbered, name, &key)) {

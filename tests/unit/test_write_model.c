@@ -2,7 +2,11 @@
 #include "nn/eval/bench.h"
 #include "nn/eval/write_model.h"
 #include "nn/eval/write_tokenizer.h"
+#include "nn/eval/write_weights.h"
+#include "nn/weights/checkpoint.h"
+#include "nn/weights/family.h"
 #include "nn/weights/folder.h"
+#include "nn/weights/ldm_inverse.h"
 #include "nn/weights/model_folder.h"
 #include "nn/weights/safetensors.h"
 
@@ -141,6 +145,167 @@ START_TEST(a_folder_that_holds_a_model_is_left_alone)
 }
 END_TEST
 
+static void expect_equal_weights(const struct hep_component *folder, const struct hep_component *file)
+{
+    const struct hep_weight_table *whole = hep_component_table(folder), *part = hep_component_table(file);
+    ck_assert_uint_eq(whole->count, part->count);
+    for (size_t i = 0; i < whole->count; i++) {
+        int64_t count = 0;
+        const char *name = whole->weights[i].name;
+        ck_assert(hep_shape_elements(&whole->weights[i].shape, &count));
+        float *a = calloc((size_t)count, sizeof *a), *b = calloc((size_t)count, sizeof *b);
+        ck_assert_int_eq(whole->source.ops->read_f32(&whole->source, name, a, count, &error), HEP_OK);
+        ck_assert_msg(part->source.ops->read_f32(&part->source, name, b, count, &error) == HEP_OK, "%s", error.message);
+        ck_assert_msg(memcmp(a, b, (size_t)count * sizeof *a) == 0, "%s", name);
+        free(a);
+        free(b);
+    }
+}
+
+/* KiB of the mapped file that are in this process. */
+static long mapped_kib(const char *file)
+{
+    char line[512];
+    long kib = 0, total = 0;
+    bool inside = false;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    ck_assert_ptr_nonnull(maps);
+    while (fgets(line, sizeof line, maps)) {
+        if (strstr(line, "-") && strstr(line, " r--"))
+            inside = strstr(line, file) != NULL;
+        if (inside && sscanf(line, "Rss: %ld kB", &kib) == 1)
+            total += kib;
+    }
+    fclose(maps);
+    return total;
+}
+
+/* A file of 7 GiB must not be in memory a second time while its weights are packed. */
+START_TEST(weights_that_were_read_are_mapped_no_more)
+{
+    struct hep_model *model;
+    struct hep_component *component;
+    static float value[49408 * 16];
+    const char *name = "text_model.embeddings.token_embedding.weight";
+    ck_assert_int_eq(hep_model_open(path, &model, &error), HEP_OK);
+    ck_assert_int_eq(hep_model_component(model, "text_encoder", NULL, &component, &error), HEP_OK);
+    const struct hep_weight_source *source = hep_component_weights(component);
+    const struct hep_weight *weight = hep_weight_table_find(hep_component_table(component), name);
+    ck_assert_ptr_nonnull(weight);
+    for (size_t at = 0; at < weight->bytes; at += 4096)
+        ck_assert_int_ge(((const volatile unsigned char *)weight->data)[at], 0);
+    ck_assert_int_gt(mapped_kib("text_encoder/model.safetensors"), 1024);
+    ck_assert_int_eq(source->ops->read_f32(source, name, value, HEP_COUNT_OF(value), &error), HEP_OK);
+    ck_assert_int_lt(mapped_kib("text_encoder/model.safetensors"), 512);
+    hep_component_close(component);
+    hep_model_close(model);
+}
+END_TEST
+
+START_TEST(a_single_file_has_the_weights_of_the_folder_bit_for_bit)
+{
+    char file[96];
+    struct hep_checkpoint *checkpoint;
+    struct hep_model *model;
+    snprintf(file, sizeof file, "%s/one.safetensors", path);
+    ck_assert_msg(hep_write_single_file(&tiny, file, &error) == HEP_OK, "%s", error.message);
+    ck_assert_msg(hep_checkpoint_open(file, NULL, NULL, &checkpoint, &error) == HEP_OK, "%s", error.message);
+    ck_assert_str_eq(hep_checkpoint_family(checkpoint), "sdxl");
+    ck_assert_int_eq(hep_model_open(path, &model, &error), HEP_OK);
+    for (size_t i = 0; i < HEP_ARCH_COMPONENTS_MAX; i++) {
+        struct hep_component *a, *b;
+        ck_assert_int_eq(hep_model_component(model, tiny.components[i].name, NULL, &a, &error), HEP_OK);
+        ck_assert_int_eq(hep_checkpoint_component(checkpoint, tiny.components[i].name, &b, &error), HEP_OK);
+        expect_equal_weights(a, b);
+        hep_component_close(a);
+        hep_component_close(b);
+    }
+    hep_model_close(model);
+    hep_checkpoint_close(checkpoint);
+    ck_assert_int_eq(hep_write_single_file(&tiny, file, &error), HEP_E_CONFLICT);
+}
+END_TEST
+
+static bool begins(const void *list_, const char *prefix)
+{
+    const struct hep_random_weights *list = list_;
+    for (size_t i = 0; i < list->count; i++)
+        if (strncmp(list->items[i].name, prefix, strlen(prefix)) == 0)
+            return true;
+    return false;
+}
+
+/* Every weight of a published architecture has a key, and the reader finds the weight there. */
+START_TEST(the_key_of_a_weight_leads_back_to_it)
+{
+    static const char *const families[] = {"sd1", "sd2", "sdxl"};
+    const struct hep_arch *arch = hep_arch_at((size_t)_i);
+    struct hep_ldm_layout layout = {NULL, 3, 4};
+    for (size_t c = 0; c < HEP_ARCH_COMPONENTS_MAX && arch->components[c].name; c++) {
+        const char *component = arch->components[c].name;
+        struct hep_random_weights list = {0};
+        json_t *config = json_loads(arch->components[c].config, 0, NULL);
+        ck_assert_int_eq(hep_random_weights_list(component, config, &list, &error), HEP_OK);
+        for (size_t i = 0; i < list.count; i++) {
+            struct hep_ldm_part parts[HEP_LDM_PARTS_MAX];
+            struct hep_ldm_place place;
+            size_t count;
+            const char *mark = hep_family_find(families[_i])->mark;
+            ck_assert_msg(hep_ldm_place(&layout, mark, component, list.items[i].name, begins, &list, &place), "%s",
+                          list.items[i].name);
+            struct hep_safetensors_entry entry = {.name = place.key, .dtype = HEP_F16, .shape = list.items[i].shape};
+            entry.shape.dims[0] *= place.parts;
+            ck_assert_int_eq(hep_ldm_parts(&layout, component, &entry, parts, &count, &error), HEP_OK);
+            ck_assert_int_eq((int)count, place.parts);
+            ck_assert_str_eq(parts[place.part].name, list.items[i].name);
+        }
+        hep_random_weights_clear(&list);
+        json_decref(config);
+    }
+}
+END_TEST
+
+/* Keys as the published files have them. */
+START_TEST(keys_are_those_of_the_original_code)
+{
+    static const struct {
+        const char *mark, *component, *name, *key;
+    } known[] = {
+        {"cond_stage_model.transformer.", "unet", "up_blocks.0.upsamplers.0.conv.weight",
+         "model.diffusion_model.output_blocks.2.1.conv.weight"},
+        {"cond_stage_model.transformer.", "unet", "up_blocks.1.upsamplers.0.conv.weight",
+         "model.diffusion_model.output_blocks.5.2.conv.weight"},
+        {"cond_stage_model.transformer.", "unet", "down_blocks.1.downsamplers.0.conv.bias",
+         "model.diffusion_model.input_blocks.6.0.op.bias"},
+        {"cond_stage_model.transformer.", "unet", "mid_block.resnets.1.time_emb_proj.weight",
+         "model.diffusion_model.middle_block.2.emb_layers.1.weight"},
+        {"cond_stage_model.transformer.", "vae", "decoder.up_blocks.0.resnets.2.conv1.weight",
+         "first_stage_model.decoder.up.3.block.2.conv1.weight"},
+        {"cond_stage_model.transformer.", "vae", "encoder.mid_block.attentions.0.to_out.0.bias",
+         "first_stage_model.encoder.mid.attn_1.proj_out.bias"},
+        {"cond_stage_model.transformer.", "text_encoder", "text_model.encoder.layers.3.self_attn.k_proj.weight",
+         "cond_stage_model.transformer.text_model.encoder.layers.3.self_attn.k_proj.weight"},
+        {"cond_stage_model.model.", "text_encoder", "text_model.encoder.layers.3.self_attn.k_proj.weight",
+         "cond_stage_model.model.transformer.resblocks.3.attn.in_proj_weight"},
+        {"conditioner.embedders.1.model.", "text_encoder", "text_model.final_layer_norm.bias",
+         "conditioner.embedders.0.transformer.text_model.final_layer_norm.bias"},
+        {"conditioner.embedders.1.model.", "text_encoder_2", "text_model.encoder.layers.31.mlp.fc1.bias",
+         "conditioner.embedders.1.model.transformer.resblocks.31.mlp.c_fc.bias"},
+        {"conditioner.embedders.1.model.", "text_encoder_2", "text_projection.weight",
+         "conditioner.embedders.1.model.text_projection"},
+    };
+    struct hep_safetensors_source attention = {.name = "up_blocks.1.attentions.2.norm.weight"};
+    struct hep_random_weights list = {&attention, 1, 1};
+    struct hep_ldm_layout layout = {NULL, 3, 4};
+    struct hep_ldm_place place;
+    for (size_t i = 0; i < HEP_COUNT_OF(known); i++) {
+        ck_assert(hep_ldm_place(&layout, known[i].mark, known[i].component, known[i].name, begins, &list, &place));
+        ck_assert_str_eq(place.key, known[i].key);
+    }
+    ck_assert(!hep_ldm_place(&layout, known[0].mark, "unet", "encoder_hid_proj.weight", begins, &list, &place));
+}
+END_TEST
+
 START_TEST(the_vocabulary_has_the_published_size_and_every_merge_makes_a_token)
 {
     int folder;
@@ -207,6 +372,10 @@ int main(void)
     tcase_add_test(tcase, a_weight_of_a_wrong_shape_is_named_with_both_shapes);
     tcase_add_test(tcase, a_folder_that_holds_a_model_is_left_alone);
     tcase_add_test(tcase, the_vocabulary_has_the_published_size_and_every_merge_makes_a_token);
+    tcase_add_test(tcase, a_single_file_has_the_weights_of_the_folder_bit_for_bit);
+    tcase_add_test(tcase, weights_that_were_read_are_mapped_no_more);
+    tcase_add_loop_test(plans, the_key_of_a_weight_leads_back_to_it, 0, 3);
+    tcase_add_test(plans, keys_are_those_of_the_original_code);
     tcase_add_test(plans, every_architecture_plans_at_its_published_work);
     suite_add_tcase(suite, tcase);
     suite_add_tcase(suite, plans);

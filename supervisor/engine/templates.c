@@ -12,8 +12,11 @@
 static void add_stored(void *context, const char *id, json_t *source)
 {
     struct hep_error error = {0};
-    if (hep_workflows_add_stored(context, id, source, &error) != HEP_OK)
-        hep_log(HEP_WARNING, "workflow.refused", "workflow=%.64s reason=\"%s\"", id, error.message);
+    if (hep_workflows_add_stored(context, id, source, &error) != HEP_OK) {
+        char reason[HEP_ERROR_MESSAGE_MAX];
+        hep_log(HEP_WARNING, "workflow.refused", "workflow=%.64s reason=%s", id,
+                hep_log_quote(error.message, reason, sizeof reason));
+    }
 }
 
 enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_error *error)

@@ -81,7 +81,9 @@ enum hep_status hep_slots_attach(const struct hep_tensor *region, uint32_t rows,
         .session = session_hash(session),
         .generation = generation,
     };
-    memcpy(slots->fingerprint, fingerprint, sizeof slots->fingerprint);
+    slots->any_fingerprint = !fingerprint;
+    if (fingerprint)
+        memcpy(slots->fingerprint, fingerprint, sizeof slots->fingerprint);
     return HEP_OK;
 }
 
@@ -142,7 +144,7 @@ static enum hep_slot_result judge(const struct hep_slots *slots, uint64_t n, con
     if (header->session != slots->session || header->generation != slots->generation ||
         header->state_floats != slots->state_floats)
         return HEP_SLOT_NONE;
-    if (memcmp(header->fingerprint, slots->fingerprint, sizeof header->fingerprint) != 0)
+    if (!slots->any_fingerprint && memcmp(header->fingerprint, slots->fingerprint, sizeof header->fingerprint) != 0)
         return HEP_SLOT_OTHER_FINGERPRINT;
     return HEP_SLOT_OK;
 }

@@ -38,6 +38,7 @@ struct hep_slots {
     uint64_t session;      /* hash of the session's id                   */
     uint64_t generation;
     uint8_t fingerprint[HEP_FINGERPRINT_BYTES];
+    bool any_fingerprint; /* a reader to whom the state alone matters */
 };
 
 enum hep_slot_result {
@@ -52,7 +53,8 @@ const char *hep_slot_result_name(enum hep_slot_result result); /* "none", "ok", 
 /* Size of a region for rows of state_floats each; false if it overflows or there are no or too many rows. */
 bool hep_slots_bytes(uint32_t rows, uint32_t state_floats, size_t *bytes);
 /* The slots in region: u8 [bytes], mapped for writing by the writer, for reading by readers. session: its id;
-   generation: the arena's; fingerprint: what the steps depend on beside the request.
+   generation: the arena's; fingerprint: what the steps depend on beside the request; NULL: for a reader that takes the
+   state of any.
    BAD_REFERENCE if the region is not u8, or not of the size that hep_slots_bytes says. */
 enum hep_status hep_slots_attach(const struct hep_tensor *region, uint32_t rows, uint32_t state_floats,
                                  const char *session, uint64_t generation,

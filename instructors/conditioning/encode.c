@@ -1,7 +1,7 @@
 /*
  * Encodes prompts with the text encoders of a model. Each chunk of 77 tokens is one call of the network, two variants
  * side by side (negative and positive prompt, where neither changes); weights are applied to each encoder's own states;
- * SDXL's two encoders stand beside each other in the last dimension.
+ * SDXL's two encoders stand beside each other in the last dimension, its refiner has the second one alone.
  */
 #include "instructors/conditioning/encode.h"
 
@@ -80,11 +80,12 @@ static enum hep_status cut(const struct encoding *encoding, struct encoder *enco
 }
 
 enum hep_status encoding_add(struct encoding *encoding, struct networks *networks, struct hep_instructor *self,
-                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder,
+                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder, bool pools,
                              struct hep_error *error)
 {
     hep_assert(encoding->count < ENCODERS_MAX && encoding->variants >= 2);
     struct encoder *encoder = &encoding->encoders[encoding->count++];
+    encoder->pools = pools;
     HEP_TRY(tokenizer_from_bundle(tokenizer, &encoder->tokenizer, error));
     HEP_TRY(open_network(encoder, networks, self, text_encoder, error));
     if (hep_tokenizer_info(encoder->tokenizer)->ids > encoder->config->vocab_size)
@@ -108,10 +109,11 @@ enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool emp
         size_t chunks = prompt_chunks_common(encoder->variants, encoding->variants);
         encoding->chunks = chunks > encoding->chunks ? chunks : encoding->chunks;
         encoding->context_dim += encoder->config->hidden_size;
-    }
-    if (encoding->count == 2) {
-        encoding->pooled_dim = encoding->encoders[1].config->projection_dim;
-        encoding->zero_negative = empty_negative;
+        if (encoder->pools) {
+            encoding->is_sdxl = true;
+            encoding->pooled_dim = encoder->config->projection_dim;
+            encoding->zero_negative = empty_negative && encoder->config->force_zeros_for_empty_prompt;
+        }
     }
     return HEP_OK;
 }
@@ -129,16 +131,16 @@ static void build(struct hep_graph *graph, const void *context)
     hep_clip_build(graph, shape->config, &shape->build);
 }
 
-/* SD: the chosen layer after the final norm. SDXL: one layer earlier and raw; the second encoder also pools. */
+/* SD: the chosen layer after the final norm. SDXL: one layer earlier and raw; one of its encoders also pools. */
 static struct build_context shape_of(const struct encoding *encoding, int index, char key[64])
 {
-    bool pair = encoding->count == 2;
+    bool is_sdxl = encoding->is_sdxl;
     struct build_context context = {encoding->encoders[index].config,
                                     {.batch = 2,
                                      .tokens = CHUNK_LENGTH,
-                                     .outputs = pair ? HEP_CLIP_CONTEXT_RAW : HEP_CLIP_CONTEXT,
-                                     .clip_skip = encoding->clip_skip + (pair ? 1 : 0)}};
-    if (pair && index == 1)
+                                     .outputs = is_sdxl ? HEP_CLIP_CONTEXT_RAW : HEP_CLIP_CONTEXT,
+                                     .clip_skip = encoding->clip_skip + (is_sdxl ? 1 : 0)}};
+    if (encoding->encoders[index].pools)
         context.build.outputs |= HEP_CLIP_TEXT_EMBEDS;
     snprintf(key, 64, "n2t%do%ds%d", CHUNK_LENGTH, (int)context.build.outputs, context.build.clip_skip);
     return context;
@@ -270,7 +272,7 @@ static enum hep_status run_encoder(struct encoding *encoding, int index, size_t 
     struct encoder_run run = {.encoding = encoding,
                               .encoder = &encoding->encoders[index],
                               .column = column,
-                              .pools = encoding->count == 2 && index == 1};
+                              .pools = encoding->encoders[index].pools};
     char key[64];
     struct build_context context = shape_of(encoding, index, key);
     HEP_TRY(hep_network_ready(run.encoder->network, key, build, &context, &run.plan, error));

@@ -18,6 +18,7 @@ struct encoder {
     struct hep_network *network;
     const struct hep_clip_config *config; /* kept with the network            */
     struct prompt_chunks *variants;       /* [encoding->variants], owned      */
+    bool pools;                           /* SDXL's second text encoder       */
 };
 
 /* The whole job. Zero-initialised; encoding_clear frees. */
@@ -26,9 +27,10 @@ struct encoding {
     size_t variants; /* of both: the negative prompt's, then the positive's                      */
     struct encoder encoders[ENCODERS_MAX];
     int count;             /* encoders: 1, or 2 for SDXL                                         */
+    bool is_sdxl;          /* one of them pools                                                  */
     size_t chunks;         /* of 77 tokens, the same for both prompts and all encoders           */
     int64_t context_dim;   /* sum of the encoders' widths                                        */
-    int64_t pooled_dim;    /* width of the second encoder's text_embeds; 1 (zeros) without it    */
+    int64_t pooled_dim;    /* width of its text_embeds; 1 (zeros) without one that pools         */
     int clip_skip;         /* 1 is the last layer                                                */
     bool zero_negative;    /* SDXL with an empty negative prompt: zeros stand for it             */
     struct hep_call *call; /* ends encoding_run, and is told of its progress; NULL: nobody     */
@@ -38,9 +40,9 @@ struct encoding {
 enum hep_status encoding_read(struct encoding *encoding, struct hep_str prompt, struct hep_str negative, int32_t steps,
                               struct hep_error *error);
 /* Opens encoder number encoding->count from the published tokenizer files and weights and adds it; cuts both prompts.
- */
+   pools: it is SDXL's second one, the only one of its refiner. */
 enum hep_status encoding_add(struct encoding *encoding, struct networks *networks, struct hep_instructor *self,
-                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder,
+                             const struct hep_tensor *tokenizer, const struct hep_tensor_ref *text_encoder, bool pools,
                              struct hep_error *error);
 /* After the last encoding_add: chunk count and widths. clip_skip: 1 … layers. OUT_OF_RANGE. */
 enum hep_status encoding_plan(struct encoding *encoding, int clip_skip, bool empty_negative, struct hep_error *error);

@@ -61,12 +61,12 @@ static const struct hep_field encode_fields[] = {
               .help = "layer of the text encoder from the end: 1 is the last, as web UIs count"),
     HEP_FIELD(I32, encode_request, num_inference_steps, OPTIONAL, .max = HEP_STEPS_MAX,
               .help = "of the image, as scheduler.plan is asked: for prompts that change with the steps"),
-    HEP_FIELD(REF, encode_request, text_encoder, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
-              .help = "weights from model.load"),
+    HEP_FIELD(REF, encode_request, text_encoder, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "weights from model.load; SDXL's refiner has none"),
     HEP_FIELD(REF, encode_request, text_encoder_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "SDXL's second text encoder"),
-    HEP_FIELD(REF, encode_request, tokenizer, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
-              .help = "files from model.load"),
+    HEP_FIELD(REF, encode_request, tokenizer, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "files from model.load, with text_encoder"),
     HEP_FIELD(REF, encode_request, tokenizer_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "SDXL's second tokenizer"),
     HEP_FIELD(REF, encode_request, conditioning, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 3,
@@ -168,27 +168,29 @@ static enum hep_status tokenize(struct hep_call *call, const void *request_, voi
 }
 
 /* Adds one encoder with its tokenizer, both of which measuring needs in place as well. */
-static enum hep_status add_encoder(struct hep_call *call, const struct hep_tensor_ref *tokenizer_ref,
-                                   const struct hep_tensor_ref *text_encoder, struct encoding *encoding,
+static enum hep_status add_encoder(struct hep_call *call, const char *name, const struct hep_tensor_ref *tokenizer_ref,
+                                   const struct hep_tensor_ref *text_encoder, bool pools, struct encoding *encoding,
                                    struct hep_error *error)
 {
+    if (!hep_ref_is_placed(text_encoder))
+        return HEP_OK;
+    if (!hep_ref_is_placed(tokenizer_ref))
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, name, "a text encoder comes with its %s", name);
     struct hep_instructor *self = hep_call_instructor(call);
     struct conditioning_state *state = hep_instructor_state(self);
     HEP_TRY(networks_check_ref(tokenizer_ref, error));
     struct hep_tensor tokenizer = hep_call_map(call, tokenizer_ref);
-    return encoding_add(encoding, &state->networks, self, &tokenizer, text_encoder, error);
+    return encoding_add(encoding, &state->networks, self, &tokenizer, text_encoder, pools, error);
 }
 
 static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request,
                                      struct encoding *encoding, struct hep_error *error)
 {
     HEP_TRY(encoding_read(encoding, request->prompt, request->negative_prompt, request->num_inference_steps, error));
-    HEP_TRY(add_encoder(call, &request->tokenizer, &request->text_encoder, encoding, error));
-    if (hep_ref_is_placed(&request->text_encoder_2)) {
-        if (!hep_ref_is_placed(&request->tokenizer_2))
-            return hep_fail_field(error, HEP_E_MISSING_FIELD, "tokenizer_2", "text_encoder_2 comes with a tokenizer_2");
-        HEP_TRY(add_encoder(call, &request->tokenizer_2, &request->text_encoder_2, encoding, error));
-    }
+    HEP_TRY(add_encoder(call, "tokenizer", &request->tokenizer, &request->text_encoder, false, encoding, error));
+    HEP_TRY(add_encoder(call, "tokenizer_2", &request->tokenizer_2, &request->text_encoder_2, true, encoding, error));
+    if (encoding->count == 0)
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, "text_encoder", "a text encoder is required");
     return encoding_plan(encoding, request->clip_skip, request->negative_prompt.length == 0, error);
 }
 

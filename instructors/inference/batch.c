@@ -116,7 +116,7 @@ static void log_resumed(struct hep_call *call, const struct job *job)
 {
     int32_t committed = 0;
     for (int i = 0; i < job->row_count; i++)
-        committed += job->rows[i].evaluation;
+        committed += row_done(&job->rows[i]);
     hep_log(HEP_INFO, "inference.resumed", "session=%s attempt=%d evaluation=%d committed=%d redone_rows=%d because=%s",
             hep_call_session(call), hep_call_attempt(call), job->reply->resumed_from, committed,
             job->reply->redone_rows, job->reply->restarted_because.length ? job->reply->restarted_because.data : "-");

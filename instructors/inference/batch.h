@@ -7,6 +7,7 @@
 #define HEP_INSTRUCTORS_INFERENCE_BATCH_H
 
 #include "instructors/inference/controlnet.h"
+#include "instructors/inference/range.h"
 #include "instructors/inference/source.h"
 #include "instructors/inference/text.h"
 #include "nn/models/unet.h"
@@ -24,6 +25,7 @@ struct generate_request {
     struct hep_str rng, fingerprint;
     int32_t width, height, vae_scale_factor, count, priority, rows_max;
     struct source_request source;
+    struct range_request range;
     struct controlnet_request controls[CONTROLS_MAX];
     struct text_request text;
 };
@@ -43,6 +45,7 @@ struct job {
     struct hep_scheduler_plan plan;
     struct hep_slots slots;
     struct source source; /* what its rows begin from                                */
+    struct range range;   /* which evaluations they do                               */
     struct controls controls;
     struct text text; /* what they are told                                      */
     int32_t priority;

@@ -31,6 +31,7 @@ static bool fits(const struct hep_controlnet_config *control, const struct hep_u
     return c->levels == unet->levels && memcmp(c->block_out_channels, unet->block_out_channels, levels) == 0 &&
            memcmp(c->layers_per_block, unet->layers_per_block, levels) == 0 && c->in_channels == unet->out_channels &&
            c->cross_attention_dim[0] == unet->cross_attention_dim[0] &&
+           hep_unet_time_ids(c) == hep_unet_time_ids(unet) &&
            hep_unet_text_embeds_width(c) == hep_unet_text_embeds_width(unet);
 }
 

@@ -90,7 +90,7 @@ void controls_place(const struct control_networks *networks, const struct row_sh
     layout->timestep = group_place(at, most);
     layout->context = group_place(at, most * (size_t)(shape->tokens * shape->context_dim));
     layout->pooled = group_place(at, most * (size_t)shape->pooled_dim);
-    layout->time_ids = group_place(at, most * 6);
+    layout->time_ids = group_place(at, most * (size_t)shape->time_ids);
     layout->hint = group_place(at, hint);
 }
 
@@ -138,7 +138,7 @@ static void put_inputs(const struct control_run *run, const float *const *states
         copy_sample(space, to->timestep, i, from->timestep, sample, 1);
         copy_sample(space, to->context, i, from->context, sample, context);
         copy_sample(space, to->pooled, i, from->pooled, sample, (size_t)shape->pooled_dim);
-        copy_sample(space, to->time_ids, i, from->time_ids, sample, 6);
+        copy_sample(space, to->time_ids, i, from->time_ids, sample, (size_t)shape->time_ids);
         memcpy(space + to->hint + i * hint, run->controls[run->items[i].row]->hint, hint * sizeof *space);
     }
 }
@@ -159,7 +159,7 @@ static enum hep_status run_network(const struct control_run *run, struct hep_err
          {space + at->hint, HEP_F32,
           HEP_SHAPE(n, config->conditioning_channels, shape->height * factor, shape->width * factor)}},
         {"text_embeds", {space + at->pooled, HEP_F32, HEP_SHAPE(n, shape->pooled_dim)}},
-        {"time_ids", {space + at->time_ids, HEP_F32, HEP_SHAPE(n, 6)}},
+        {"time_ids", {space + at->time_ids, HEP_F32, HEP_SHAPE(n, shape->time_ids)}},
     };
     char key[KEY_MAX];
     struct hep_plan *plan;

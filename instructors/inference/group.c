@@ -39,7 +39,8 @@ static bool goes_before(const struct job *a, const struct job *b)
 static bool same_shape(const struct row_shape *a, const struct row_shape *b)
 {
     return a->channels == b->channels && a->height == b->height && a->width == b->width && a->tokens == b->tokens &&
-           a->context_dim == b->context_dim && a->pooled_dim == b->pooled_dim && a->extra_channels == b->extra_channels;
+           a->context_dim == b->context_dim && a->pooled_dim == b->pooled_dim && a->time_ids == b->time_ids &&
+           a->extra_channels == b->extra_channels;
 }
 
 /* The job after `after` in the order of dispatch; NULL gives the first. */
@@ -155,7 +156,7 @@ static struct group_layout layout_of(const struct row_shape *shape, const struct
     layout.timestep = group_place(&at, samples);
     layout.context = group_place(&at, samples * (size_t)(shape->tokens * shape->context_dim));
     layout.pooled = group_place(&at, samples * (size_t)shape->pooled_dim);
-    layout.time_ids = group_place(&at, samples * 6);
+    layout.time_ids = group_place(&at, samples * (size_t)shape->time_ids);
     layout.out = group_place(&at, samples * elements);
     layout.noise = group_place(&at, 2 * elements);
     layout.scratch = group_place(&at, rows * HEP_PLAN_VECTORS_MAX * elements);
@@ -194,7 +195,7 @@ static void put_sample(float *space, const struct group_layout *layout, const st
     row_input_extra(row, space + layout->sample + sample * input + elements);
     space[layout->timestep + sample] = row->plan->timesteps[row->evaluation];
     row_told(row, positive, space + layout->context + sample * context, space + layout->pooled + sample * pooled,
-             space + layout->time_ids + sample * 6);
+             space + layout->time_ids + sample * (size_t)shape->time_ids);
 }
 
 void group_report(const struct group *group)
@@ -207,8 +208,8 @@ void group_report(const struct group *group)
         if (i > 0 && group->jobs[i - 1] == job)
             continue;
         for (int r = 0; r < job->row_count; r++)
-            done += job->rows[r].evaluation;
-        hep_call_progress(job->call, done, job->row_count * job->plan.info.evaluations, "denoise");
+            done += row_done(&job->rows[r]);
+        hep_call_progress(job->call, done, job->row_count * (job->rows[0].end - job->rows[0].first), "denoise");
     }
 }
 
@@ -241,7 +242,7 @@ static enum hep_status run_unet(struct group *group, float *space, const struct 
         {"timestep", {space + layout->timestep, HEP_F32, HEP_SHAPE(n)}},
         {"encoder_hidden_states", {space + layout->context, HEP_F32, HEP_SHAPE(n, shape->tokens, shape->context_dim)}},
         {"text_embeds", {space + layout->pooled, HEP_F32, HEP_SHAPE(n, shape->pooled_dim)}},
-        {"time_ids", {space + layout->time_ids, HEP_F32, HEP_SHAPE(n, 6)}},
+        {"time_ids", {space + layout->time_ids, HEP_F32, HEP_SHAPE(n, shape->time_ids)}},
     };
     struct hep_argument output = {"out", {space + layout->out, HEP_F32, latents}};
     size_t used = hep_unet_text_embeds_width(group->config) > 0 ? 5 : 3;

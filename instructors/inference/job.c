@@ -134,7 +134,8 @@ enum hep_status row_shape_make(const struct hep_unet_config *config, int32_t wid
                              .width = width / factor,
                              .tokens = tokens,
                              .context_dim = config->cross_attention_dim[0],
-                             .pooled_dim = pooled > 0 ? pooled : 1};
+                             .pooled_dim = pooled > 0 ? pooled : 1,
+                             .time_ids = hep_unet_time_ids(config)};
     made.extra_channels = config->in_channels - config->out_channels;
     if (made.extra_channels != 0 && made.extra_channels != config->out_channels + 1)
         return hep_fail(error, HEP_E_UNSUPPORTED,
@@ -190,14 +191,15 @@ static void fingerprint_of(const struct job *job, const struct hep_network *netw
 {
     const struct generate_request *request = job->request;
     char text[FINGERPRINT_TEXT_MAX], steered[CONTROLS_TEXT_MAX];
-    int length = snprintf(text, sizeof text,
-                          "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x text=%08x guidance=%.17g,%.17g "
-                          "seed=%" PRIu64 " subseed=%" PRIu64 ",%.17g rng=%.16s size=%dx%d rows=%d source=%08x%s",
-                          hep_build_id(), hep_isa_name(hep_isa_level()), hep_dtype_name(hep_network_dtype(network)),
-                          hep_network_digest(network), request->fingerprint.data, job_crc(plan), job->text.crc,
-                          request->guidance_scale, request->guidance_rescale, request->seed, request->subseed,
-                          request->subseed_strength, request->rng.data, request->width, request->height, request->count,
-                          job->source.crc, controls_text(&job->controls, controls, steered, sizeof steered));
+    int length =
+        snprintf(text, sizeof text,
+                 "build=%s isa=%s dtype=%s unet=%.80s weights=%.80s plan=%08x text=%08x guidance=%.17g,%.17g "
+                 "seed=%" PRIu64 " subseed=%" PRIu64 ",%.17g rng=%.16s size=%dx%d rows=%d source=%08x range=%08x%s",
+                 hep_build_id(), hep_isa_name(hep_isa_level()), hep_dtype_name(hep_network_dtype(network)),
+                 hep_network_digest(network), request->fingerprint.data, job_crc(plan), job->text.crc,
+                 request->guidance_scale, request->guidance_rescale, request->seed, request->subseed,
+                 request->subseed_strength, request->rng.data, request->width, request->height, request->count,
+                 job->source.crc, job->range.crc, controls_text(&job->controls, controls, steered, sizeof steered));
     hep_assert(length > 0 && length < (int)sizeof text &&
                EVP_Digest(text, (size_t)length, digest, NULL, EVP_sha256(), NULL) == 1);
 }
@@ -223,9 +225,12 @@ static void init_rows(struct job *job, const struct row_shape *shape)
                             .seed = request->seed + (varies ? 0 : (uint64_t)i),
                             .subseed = request->subseed + (uint64_t)i,
                             .subseed_strength = request->subseed_strength,
-                            .noise = row_noise_find(request->rng.data)};
+                            .noise = row_noise_find(request->rng.data),
+                            .first = job->range.first,
+                            .end = job->range.end,
+                            .begin_state = job->range.states[i]};
         row_resume(row, &found);
-        if (row->evaluation > job->reply->resumed_from)
+        if (row_done(row) > 0 && row->evaluation > job->reply->resumed_from)
             job->reply->resumed_from = row->evaluation;
         if (found == HEP_SLOT_OTHER_FINGERPRINT || found == HEP_SLOT_TORN) {
             job->reply->redone_rows++;
@@ -275,6 +280,7 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
     HEP_TRY(copy_plan(job, &plan, error));
     HEP_TRY(text_open(job->call, request, &shape, job->plan.info.steps, &job->text, error));
     HEP_TRY(source_open(job->call, &request->source, &job->source, error));
+    HEP_TRY(range_open(job->call, request, &job->plan, &shape, &job->range, error));
     fingerprint_of(job, network, &plan, &controls, digest);
     hep_assert(row_state_floats(&shape, &floats));
     enum hep_status status = hep_slots_attach(&state, (uint32_t)request->count, floats, hep_call_session(job->call),

@@ -57,6 +57,11 @@ static const char *const action_choices[] = {"pause", "resume", "cancel", "prior
         .name = title, .type = HEP_FIELD_I32, .presence = HEP_OPTIONAL,                                                \
         .offset = offsetof(struct generate_request, text.member), .max = SIZE_PIXELS_MAX, __VA_ARGS__                  \
     }
+#define SCORE(title, member, ...)                                                                                      \
+    {                                                                                                                  \
+        .name = title, .type = HEP_FIELD_F64, .presence = HEP_DEFAULTED,                                               \
+        .offset = offsetof(struct generate_request, text.member), .max = AESTHETIC_SCORE_MAX, __VA_ARGS__              \
+    }
 static const struct hep_field generate_fields[] = {
     HEP_FIELD(REF, generate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load"),
@@ -77,7 +82,8 @@ static const struct hep_field generate_fields[] = {
     PIXELS("original_height", sizes.original_height, .help = "0 = its height"),
     PIXELS("crop_left", sizes.crop_left, .help = "SDXL: what was cut off at the left"),
     PIXELS("crop_top", sizes.crop_top, .help = "and at the top"),
-    PIXELS("target_width", sizes.target_width, .help = "SDXL: what it is made for; 0 = its width"),
+    PIXELS("target_width", sizes.target_width,
+           .help = "SDXL: what it is made for; 0 = its width; its refiner is not told"),
     PIXELS("target_height", sizes.target_height, .help = "0 = its height"),
     PIXELS("negative_original_width", negative_sizes.original_width,
            .help = "the same for the negative prompt; without any of these as for the positive one"),
@@ -86,6 +92,10 @@ static const struct hep_field generate_fields[] = {
     PIXELS("negative_crop_top", negative_sizes.crop_top, .help = "0 if another of them is there"),
     PIXELS("negative_target_width", negative_sizes.target_width, .help = "0 = target_width"),
     PIXELS("negative_target_height", negative_sizes.target_height, .help = "0 = target_height"),
+    SCORE("aesthetic_score", aesthetic_score, .fallback = 6,
+          .help = "of SDXL's refiner, in place of the target: how good it is to look; other UNets are not told"),
+    SCORE("negative_aesthetic_score", negative_aesthetic_score, .fallback = 2.5,
+          .help = "the same for the negative prompt"),
     HEP_FIELD(U64, generate_request, seed, REQUIRED,
               .help = "of the first image; image i uses seed + i, or seed where subseed_strength is above 0"),
     HEP_FIELD(U64, generate_request, subseed, OPTIONAL, .help = "of a variation; image i uses subseed + i"),
@@ -115,6 +125,7 @@ static const struct hep_field generate_fields[] = {
            .help = "[count, channels, h, w], of the image without what is made anew: for inpainting models"),
     SOURCE(I32, noise_draw, .max = SOURCE_DRAW_MAX, .help = "which draw of each seed is its noise"),
     SOURCE(I32, step_draw, .max = SOURCE_DRAW_MAX, .help = "the scheduler's draws come behind this one"),
+    RANGE_FIELDS,
     CONTROL_FIELDS(1),
     CONTROL_FIELDS(2),
     CONTROL_FIELDS(3),

@@ -103,15 +103,18 @@ void row_resume(struct row *row, enum hep_slot_result *found)
     uint32_t step = 0;
     const float *state;
     *found = hep_slot_committed(row->slots, row->index, &step, &state);
-    row->evaluation = *found == HEP_SLOT_OK && step <= (uint32_t)row->plan->info.evaluations ? (int32_t)step : 0;
+    bool is_ours = *found == HEP_SLOT_OK && step >= (uint32_t)row->first && step <= (uint32_t)row->end;
+    row->evaluation = is_ours ? (int32_t)step : row->first;
     row->state = row_is_finished(row) ? ROW_DONE : ROW_RUNNING;
 }
 
 const float *row_state_vectors(const struct row *row, float *scratch)
 {
     size_t elements = (size_t)row_elements(row);
-    if (row->evaluation > 0)
+    if (row->evaluation > row->first)
         return committed(row);
+    if (row->begin_state)
+        return row->begin_state;
     draw_initial(row, scratch, scratch + elements);
     begin(row, scratch);
     memset(scratch + elements, 0, ((size_t)row->plan->info.state_vectors - 1) * elements * sizeof *scratch);
@@ -151,7 +154,7 @@ void row_told(const struct row *row, bool positive, float *conditioning, float *
            width = (size_t)row->shape.pooled_dim;
     memcpy(conditioning, row->text.conditioning + variant * floats, floats * sizeof *conditioning);
     memcpy(pooled, row->text.pooled + variant * width, width * sizeof *pooled);
-    memcpy(time_ids, row->text.time_ids[positive], sizeof row->text.time_ids[positive]);
+    memcpy(time_ids, row->text.time_ids[positive], (size_t)row->shape.time_ids * sizeof *time_ids);
 }
 
 /* Of all elements, in memory order; the divisor is the same for both sides of a quotient. */
@@ -219,12 +222,17 @@ void row_step(struct row *row, const float *state, const float *model, float *no
 
 bool row_is_finished(const struct row *row)
 {
-    return row->evaluation == row->plan->info.evaluations;
+    return row->evaluation == row->end;
+}
+
+int32_t row_done(const struct row *row)
+{
+    return row->evaluation - row->first;
 }
 
 bool row_latents(const struct row *row, float *latents)
 {
-    const float *state = committed(row);
+    const float *state = row_done(row) > 0 ? committed(row) : row->begin_state;
     if (state)
         memcpy(latents, state, (size_t)row_elements(row) * sizeof *latents);
     return state != NULL;

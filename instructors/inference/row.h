@@ -17,6 +17,7 @@ struct row_shape {
     int64_t channels, height, width; /* of the latents                             */
     int64_t tokens, context_dim;     /* of the conditioning                        */
     int64_t pooled_dim;              /* 1: the UNet takes no pooled embedding      */
+    int64_t time_ids;                /* 6, or 5: hep_unet_time_ids                 */
     int64_t extra_channels;          /* 0; of an inpainting UNet: mask and masked latents, that it is told as well */
 };
 
@@ -35,7 +36,8 @@ struct row_text {
     const float *conditioning;    /* [variants, tokens, context_dim]                                        */
     const float *pooled;          /* [variants, pooled_dim]                                                 */
     const int32_t *variant_of[2]; /* [the plan's steps]: which of them; NULL = 0 and 1 at every step        */
-    float time_ids[2][6];         /* SDXL's sizes, pixels: height, width, top, left, height, width          */
+    float time_ids[2][6];         /* SDXL's sizes, pixels: height, width, top, left, height, width; of its
+                                     refiner the fifth is the aesthetic score                               */
 };
 
 struct row {
@@ -54,7 +56,9 @@ struct row {
     double subseed_strength;         /* by so much, 0 … 1                                                          */
     row_noise *noise;
     const void *noise_context;
-    int32_t evaluation; /* committed evaluations                                      */
+    int32_t first, end;       /* evaluations of the plan that it does: from first until before end */
+    const float *begin_state; /* [state_vectors][elements], that it goes on from; NULL: it begins at 0 */
+    int32_t evaluation;       /* committed evaluations of the plan, those before first included     */
 };
 
 int64_t row_elements(const struct row *row); /* of one state vector                                 */
@@ -63,7 +67,7 @@ bool row_is_guided(const struct row *row);
 bool row_state_floats(const struct row_shape *shape, uint32_t *floats);
 /* Looks at the committed slot and goes on from there, or from the start: `found` says what was there. */
 void row_resume(struct row *row, enum hep_slot_result *found);
-/* The state before the present evaluation, [state_vectors][elements]: the committed one, or what it begins from in
+/* The state before the present evaluation, [state_vectors][elements]: the committed one, begin_state, or the start in
    scratch ([HEP_PLAN_VECTORS_MAX][elements] f32) when nothing is committed. NULL: the committed state is not the one
    that this row committed last; somebody else wrote there. */
 const float *row_state_vectors(const struct row *row, float *scratch);
@@ -74,7 +78,7 @@ void row_input(const struct row *row, const float *state, float *input);
 void row_input_extra(const struct row *row, float *input);
 int64_t row_extra_elements(const struct row *row);
 /* What the network is told in the present evaluation, beside its input: conditioning, [tokens, context_dim]; pooled,
-   [pooled_dim]; time_ids, [6]. */
+   [pooled_dim]; time_ids, [shape.time_ids]. */
 void row_told(const struct row *row, bool positive, float *conditioning, float *pooled, float *time_ids);
 /* Guidance: negative, which becomes the output, and positive are the network's two outputs, [elements] each. */
 void row_guide(const struct row *row, float *negative, const float *positive);
@@ -84,6 +88,8 @@ void row_guide(const struct row *row, float *negative, const float *positive);
    [2, elements]. */
 void row_step(struct row *row, const float *state, const float *model, float *noise);
 bool row_is_finished(const struct row *row);
+/* What it has done of what it is to do, evaluations. */
+int32_t row_done(const struct row *row);
 /* Copies the finished sample, [channels, height, width] f32. False as row_state_vectors' NULL; nothing is written then.
  */
 bool row_latents(const struct row *row, float *latents);

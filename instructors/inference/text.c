@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SCORE_AT = HEP_UNET_TIME_IDS_SCORED - 1 };
+
 static bool any_size(const struct sizes_request *sizes)
 {
     return sizes->original_width || sizes->original_height || sizes->crop_left || sizes->crop_top ||
@@ -101,6 +103,13 @@ static enum hep_status copy_schedule(const struct hep_tensor *tensor, int64_t va
     return HEP_OK;
 }
 
+static void put_negative(const struct generate_request *request, float ids[2][6])
+{
+    const struct sizes_request positive = {(int32_t)ids[1][1], (int32_t)ids[1][0], 0, 0,
+                                           (int32_t)ids[1][5], (int32_t)ids[1][4]};
+    put_sizes(&request->text.negative_sizes, &positive, ids[0]);
+}
+
 /* Of the negative prompt, then of the positive. */
 static void make_time_ids(const struct generate_request *request, const struct row_shape *shape, float ids[2][6])
 {
@@ -109,11 +118,12 @@ static void make_time_ids(const struct generate_request *request, const struct r
     const struct sizes_request image = {width, height, 0, 0, width, height};
     put_sizes(&request->text.sizes, &image, ids[1]);
     memcpy(ids[0], ids[1], sizeof ids[0]);
-    if (!any_size(&request->text.negative_sizes))
+    if (any_size(&request->text.negative_sizes))
+        put_negative(request, ids);
+    if (shape->time_ids == HEP_UNET_TIME_IDS)
         return;
-    const struct sizes_request positive = {(int32_t)ids[1][1], (int32_t)ids[1][0], 0, 0,
-                                           (int32_t)ids[1][5], (int32_t)ids[1][4]};
-    put_sizes(&request->text.negative_sizes, &positive, ids[0]);
+    ids[0][SCORE_AT] = (float)request->text.negative_aesthetic_score;
+    ids[1][SCORE_AT] = (float)request->text.aesthetic_score;
 }
 
 enum hep_status text_open(struct hep_call *call, const struct generate_request *request, const struct row_shape *shape,

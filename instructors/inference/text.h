@@ -10,7 +10,7 @@
 
 struct generate_request; /* batch.h */
 
-enum { SIZE_PIXELS_MAX = 1 << 16, VARIANTS_MAX = 2 * HEP_PROMPT_VARIANTS_MAX };
+enum { AESTHETIC_SCORE_MAX = 10, SIZE_PIXELS_MAX = 1 << 16, VARIANTS_MAX = 2 * HEP_PROMPT_VARIANTS_MAX };
 
 /* SDXL's micro-conditioning, pixels; 0 in original and target: as width and height, or as for the positive prompt. */
 struct sizes_request {
@@ -20,6 +20,7 @@ struct sizes_request {
 struct text_request {
     struct hep_tensor_ref schedule;
     struct sizes_request sizes, negative_sizes;
+    double aesthetic_score, negative_aesthetic_score; /* of SDXL's refiner */
 };
 /* The same, mapped. */
 struct text {

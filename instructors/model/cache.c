@@ -319,6 +319,19 @@ static enum hep_status describe_file(struct cache *cache, const char *path, cons
     return HEP_OK;
 }
 
+/* Adds what the model's index says of the component, which is in what is published. */
+static void digest_told(const struct cache_want *want, uint8_t running[SHA256_BYTES])
+{
+    json_t *told = hep_model_told(want->model, want->component);
+    char *text = json_object_size(told) > 0 ? json_dumps(told, JSON_SORT_KEYS | JSON_COMPACT) : NULL, line[512];
+    char before[SHA256_TEXT];
+    if (text)
+        checksum_bytes(line, (size_t)snprintf(line, sizeof line, "%s\n%s", checksum_text(running, before), text),
+                       running);
+    free(text);
+    json_decref(told);
+}
+
 /* The list of a component's files and LoRAs. */
 static enum hep_status digest_files(struct cache *cache, const struct cache_want *want, bool contents,
                                     uint8_t digest[SHA256_BYTES], struct hep_error *error)
@@ -338,6 +351,7 @@ static enum hep_status digest_files(struct cache *cache, const struct cache_want
         int length = snprintf(all, sizeof all, "%s\n%s", checksum_text(running, text), line);
         checksum_bytes(all, (size_t)length, running);
     }
+    digest_told(want, running);
     HEP_TRY(lora_set_digest(want->loras, want->component, contents ? &cache->digests : NULL, running, error));
     memcpy(digest, running, SHA256_BYTES);
     return HEP_OK;

@@ -35,8 +35,8 @@ void catalogue_clear(struct catalogue *catalogue)
 /* The family follows from the configuration, never from the folder's name. */
 static const char *family_of(const struct inspection *found)
 {
-    if (found->encoders > 1)
-        return "sdxl";
+    if (hep_unet_text_embeds_width(&found->unet) > 0)
+        return found->unet.requires_aesthetics_score ? CATALOGUE_REFINER : "sdxl";
     return found->unet.use_linear_projection ? "sd2" : "sd1";
 }
 
@@ -61,6 +61,8 @@ static enum hep_status read_checkpoint(const struct catalogue *catalogue, struct
     entry->latent_channels = found.unet.out_channels; /* the VAE's, if it has one */
     entry->needs_vae = !hep_model_has(model, "vae");
     entry->vae_scale_factor = hep_model_vae_scale_factor(model);
+    entry->scaling_factor =
+        entry->needs_vae ? hep_family_find(entry->family)->scaling_factor : found.vae.scaling_factor;
     entry->defaults = *hep_model_defaults(model);
     return HEP_OK;
 }
@@ -386,14 +388,27 @@ static enum hep_status not_found(const struct catalogue *catalogue, enum hep_mod
     return HEP_E_NOT_FOUND;
 }
 
+/* How little it fits a request that names none: a refiner makes no images from a prompt alone. */
+static int reluctance(const struct catalogue_entry *entry)
+{
+    return 2 * (strcmp(entry->family, CATALOGUE_REFINER) == 0) + entry->needs_vae;
+}
+
+static const struct catalogue_entry *first_usable(const struct catalogue *catalogue, enum hep_model_kind kind)
+{
+    const struct catalogue_entry *found = NULL;
+    for (int i = 0; i < catalogue->count; i++) {
+        const struct catalogue_entry *entry = &catalogue->entries[i];
+        if (entry->kind == kind && entry->problem.code == HEP_OK && (!found || reluctance(entry) < reluctance(found)))
+            found = entry;
+    }
+    return found;
+}
+
 enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                const struct catalogue_entry **entry, struct hep_error *error)
 {
-    const struct catalogue_entry *found = name[0] ? find_entry(catalogue, kind, name) : NULL;
-    for (int i = 0; !name[0] && i < catalogue->count; i++)
-        if (catalogue->entries[i].kind == kind && catalogue->entries[i].problem.code == HEP_OK &&
-            (!found || (found->needs_vae && !catalogue->entries[i].needs_vae)))
-            found = &catalogue->entries[i];
+    const struct catalogue_entry *found = name[0] ? find_entry(catalogue, kind, name) : first_usable(catalogue, kind);
     if (!found)
         return not_found(catalogue, kind, name, error);
     if (found->problem.code != HEP_OK) {

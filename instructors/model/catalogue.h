@@ -10,6 +10,9 @@
 #include "common/model_kinds.h"
 #include "nn/weights/model_folder.h"
 
+/* The family of SDXL's refiner. */
+#define CATALOGUE_REFINER "sdxl_refiner"
+
 /* One model, or one file of another kind. */
 struct catalogue_entry {
     enum hep_model_kind kind;
@@ -17,7 +20,7 @@ struct catalogue_entry {
     char *path;                    /* absolute, owned; of a link to a file, where it leads */
     char *place;                   /* absolute, owned; where it was found: what belongs to it lies beside */
     bool is_folder;                /* else a single file                                */
-    const char *family;            /* "sd1", "sd2", "sdxl", or "" if it is not usable   */
+    const char *family;            /* "sd1", "sd2", "sdxl", "sdxl_refiner"; "" if it is not usable */
     uint64_t bytes;                /* of all component files, as stored                 */
     enum hep_dtype dtype;          /* which most of the (UNet's) weights have           */
     struct hep_error problem;      /* code OK if it is usable                           */
@@ -27,6 +30,7 @@ struct catalogue_entry {
     int latent_channels;  /* of the VAE                                        */
     int vae_scale_factor; /* pixels per latent                                 */
     /* checkpoints only */
+    double scaling_factor;    /* of its VAE, or of its family: latents as the UNet has them per latent of the VAE */
     int context_dim;          /* width of the conditioning                         */
     int in_channels;          /* of the UNet: 4, or 9 for inpainting               */
     char prediction_type[24]; /* "epsilon", "v_prediction", "sample"               */
@@ -53,9 +57,9 @@ int catalogue_count(const struct catalogue *catalogue, enum hep_model_kind kind,
 /* Keeps what a load ended with, for model.list. */
 void catalogue_note_load(struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                          const struct hep_error *error);
-/* The entry of this kind and name; "" gives the first usable one, of models one that needs no VAE if there is any.
-   NOT_FOUND lists the names there are, and has the kind's field. The entry's own problem if it is not usable. Valid
-   until the next scan. */
+/* The entry of this kind and name; "" gives the first usable one, of models one that needs no VAE if there is any, and
+   a refiner only if there is nothing else. NOT_FOUND lists the names there are, and has the kind's field. The entry's
+   own problem if it is not usable. Valid until the next scan. */
 enum hep_status catalogue_find(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                const struct catalogue_entry **entry, struct hep_error *error);
 /* What a scan would say of the file or folder at path, which need not lie below the paths: the entry without a name of

@@ -29,7 +29,7 @@ static const struct hep_field memory_fields[] = {
     HEP_END_OF_FIELDS};
 const struct hep_field model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS] = {
     HEP_FIELD(STR, details_reply, kind, REQUIRED, .help = "checkpoint, vae, lora, controlnet, upscaler, embedding"),
-    HEP_FIELD(STR, details_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl"),
+    HEP_FIELD(STR, details_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl, sdxl_refiner"),
     HEP_FIELD(STR, details_reply, dtype, OPTIONAL, .help = "of most weights as stored"),
     HEP_FIELD(U64, details_reply, bytes, REQUIRED, .help = "of all weights as stored"),
     HEP_FIELD(JSON, details_reply, files, REQUIRED, HEP_INSIDE(LIST, file_fields), .help = "what it is made of"),

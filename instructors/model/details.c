@@ -52,12 +52,14 @@ enum hep_status details_files(struct model_state *state, const struct catalogue_
     static const char *const names[] = {
         "text_encoder", "text_encoder_2", "tokenizer",      "tokenizer_2",       "unet",      "vae",
         "scheduler",    "upscaler",       "safety_checker", "feature_extractor", "controlnet"};
+    /* the vocabulary of a single file serves both tokenizers */
+    bool is_listed_twice = model && hep_model_is_file(model) && hep_model_has(model, "tokenizer");
     json_t *found = json_array();
     enum hep_status status = HEP_OK;
     char name[HEP_PATH_MAX];
     int folder;
     for (size_t i = 0; model && status == HEP_OK && i < HEP_COUNT_OF(names); i++)
-        if (hep_model_has(model, names[i]) && !(hep_model_is_file(model) && strcmp(names[i], "tokenizer_2") == 0))
+        if (hep_model_has(model, names[i]) && !(is_listed_twice && strcmp(names[i], "tokenizer_2") == 0))
             status = add_component(state, model, names[i], hash, found, error);
     if (!model && !entry->is_folder && (status = hep_folder_open_parent(entry->path, &folder, name, error)) == HEP_OK) {
         status = add_file(state, folder, name, name, hash, found, error);
@@ -140,24 +142,37 @@ enum hep_status details_memory(const struct hep_model *model, enum hep_dtype dty
 }
 
 /* ---- what it can do ---------------------------------------------------------------------------------------------- */
+static const char refiner[] = CATALOGUE_REFINER;
 /* To add something: a row. in_channels: what the UNet must take, 0 = anything. */
 static const struct ability_row {
     enum hep_model_kind kind;
     int in_channels;
     const char *name;
+    const char *only, *never; /* families; NULL = any, none */
 } ability_rows[] = {
-    {HEP_MODEL_CHECKPOINT, 4, "txt2img"}, {HEP_MODEL_CHECKPOINT, 4, "img2img"},
-    {HEP_MODEL_CHECKPOINT, 0, "inpaint"}, {HEP_MODEL_VAE, 0, "vae"},
-    {HEP_MODEL_LORA, 0, "lora"},          {HEP_MODEL_CONTROLNET, 0, "controlnet"},
-    {HEP_MODEL_UPSCALER, 0, "upscale"},   {HEP_MODEL_EMBEDDING, 0, "embedding"},
+    {HEP_MODEL_CHECKPOINT, 4, "txt2img", NULL, refiner}, /* it has learned the last steps only */
+    {HEP_MODEL_CHECKPOINT, 4, "img2img", NULL, NULL},
+    {HEP_MODEL_CHECKPOINT, 0, "inpaint", NULL, NULL},
+    {HEP_MODEL_CHECKPOINT, 4, "refiner", refiner, NULL},
+    {HEP_MODEL_VAE, 0, "vae", NULL, NULL},
+    {HEP_MODEL_LORA, 0, "lora", NULL, NULL},
+    {HEP_MODEL_CONTROLNET, 0, "controlnet", NULL, NULL},
+    {HEP_MODEL_UPSCALER, 0, "upscale", NULL, NULL},
+    {HEP_MODEL_EMBEDDING, 0, "embedding", NULL, NULL},
 };
+
+static bool is_able(const struct ability_row *row, const struct catalogue_entry *entry)
+{
+    return row->kind == entry->kind && (row->in_channels == 0 || row->in_channels == entry->in_channels) &&
+           (!row->only || strcmp(row->only, entry->family) == 0) &&
+           (!row->never || strcmp(row->never, entry->family) != 0);
+}
 
 json_t *details_can(const struct catalogue_entry *entry)
 {
     json_t *can = json_array();
     for (size_t i = 0; i < HEP_COUNT_OF(ability_rows); i++)
-        if (ability_rows[i].kind == entry->kind &&
-            (ability_rows[i].in_channels == 0 || ability_rows[i].in_channels == entry->in_channels))
+        if (is_able(&ability_rows[i], entry))
             json_array_append_new(can, json_string(ability_rows[i].name));
     return can;
 }

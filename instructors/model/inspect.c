@@ -184,6 +184,23 @@ static enum hep_status check_feature_extractor(const struct inspector *inspector
 }
 
 /* ---- whether the parts fit each other ---------------------------------------------------------------------------- */
+static enum hep_status check_pooled(const struct hep_model *model, const struct inspection *found,
+                                    struct hep_error *error)
+{
+    int64_t taken = hep_unet_text_embeds_width(&found->unet);
+    int given = hep_model_has(model, "text_encoder_2") ? found->clip[found->encoders - 1].projection_dim : 0;
+    if (taken == 0 || taken == given)
+        return HEP_OK;
+    hep_fail(error, HEP_E_BAD_MODEL,
+             "'unet/config.json' takes text_embeds of width %" PRId64 " beside %" PRId64
+             " numbers, text_encoder_2 gives %d",
+             taken, hep_unet_time_ids(&found->unet), given);
+    return hep_hint(error,
+                    "'requires_aesthetics_score' of model_index.json says whether the numbers are 5 (SDXL's refiner) "
+                    "or 6"),
+           HEP_E_BAD_MODEL;
+}
+
 static enum hep_status check_fit(const struct hep_model *model, const struct inspection *found, struct hep_error *error)
 {
     int width = 0;
@@ -208,12 +225,7 @@ static enum hep_status check_fit(const struct hep_model *model, const struct ins
     if (has_vae && hep_vae_scale_factor(&found->vae) != hep_model_vae_scale_factor(model))
         return hep_fail(error, HEP_E_BAD_MODEL, "this VAE has %" PRId64 " pixels for a latent, the model %d",
                         hep_vae_scale_factor(&found->vae), hep_model_vae_scale_factor(model));
-    int64_t pooled = hep_unet_text_embeds_width(&found->unet);
-    if (pooled > 0 && (found->encoders < 2 || found->clip[1].projection_dim != pooled))
-        return hep_fail(error, HEP_E_BAD_MODEL,
-                        "'unet/config.json' takes text_embeds of width %" PRId64 ", text_encoder_2 gives %d", pooled,
-                        found->encoders < 2 ? 0 : found->clip[1].projection_dim);
-    return HEP_OK;
+    return check_pooled(model, found, error);
 }
 
 /* ---- public ------------------------------------------------------------------------------------------------------ */
@@ -222,9 +234,11 @@ static enum hep_status inspect_parts(const struct inspector *inspector, struct h
     const struct hep_component_kind *kind;
     for (size_t i = 0; (kind = hep_component_kind_at(i)); i++)
         HEP_TRY(check_component(inspector, kind->name, error));
-    HEP_TRY(check_tokenizer(inspector, "tokenizer", &inspector->found->clip[0], error));
-    if (inspector->found->encoders > 1) /* NOLINT(clang-analyzer-core.*): inspect_model has set it all to 0 */
-        HEP_TRY(check_tokenizer(inspector, "tokenizer_2", &inspector->found->clip[1], error));
+    if (hep_model_has(inspector->model, "tokenizer"))
+        HEP_TRY(check_tokenizer(inspector, "tokenizer", &inspector->found->clip[0], error));
+    int last = inspector->found->encoders - 1; /* NOLINT(clang-analyzer-core.*): inspect_model has set it all to 0 */
+    if (hep_model_has(inspector->model, "tokenizer_2"))
+        HEP_TRY(check_tokenizer(inspector, "tokenizer_2", &inspector->found->clip[last], error));
     HEP_TRY(check_scheduler(inspector->model, error));
     HEP_TRY(check_feature_extractor(inspector, error));
     return check_fit(inspector->model, inspector->found, error);

@@ -16,7 +16,7 @@ struct inspection {
     struct hep_unet_config unet;             /* unet/config.json                                   */
     struct hep_vae_config vae;               /* vae/config.json                                    */
     struct hep_controlnet_config controlnet; /* config.json of a ControlNet            */
-    struct hep_clip_config clip[2];          /* of text_encoder and, where there is one, text_encoder_2 */
+    struct hep_clip_config clip[2];          /* of the text encoders, in their order; the last of SDXL's also pools */
     bool has_safety_checker;
     struct hep_clip_vision_config vision; /* safety_checker/config.json, if it has one */
     int encoders;                         /* 1, or 2                                            */

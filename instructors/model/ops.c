@@ -17,7 +17,7 @@
 /* ---- requests and replies
  * --------------------------------------------------------------------------------------------- */
 struct load_request {
-    struct hep_str model, component, vae, dtype, session;
+    struct hep_str model, component, vae, dtype, session, refines;
     json_t *loras;
 };
 struct load_reply {
@@ -41,12 +41,15 @@ static const struct hep_field load_fields[] = {
               .help = "type to compute in; auto: the configured one, or the best of this machine"),
     HEP_FIELD(STR, load_request, session, OPTIONAL, .max = HEP_SESSION_ID_MAX - 1,
               .help = "session that holds the model until model.release"),
+    HEP_FIELD(STR, load_request, refines, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help =
+                  "name of a model whose latents this one is to go on from: refused if they are others than its own"),
     HEP_FIELD(JSON, load_request, loras, OPTIONAL, HEP_INSIDE(LIST, lora_request_fields), .max = HEP_LORAS_MAX,
               .help = "LoRAs to merge into the weights, in this order"),
 };
 static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
-    HEP_FIELD(STR, load_reply, family, REQUIRED, .help = "sd1, sd2, sdxl"),
+    HEP_FIELD(STR, load_reply, family, REQUIRED, .help = "sd1, sd2, sdxl, sdxl_refiner"),
     HEP_FIELD(STR, load_reply, dtype, REQUIRED, .help = "type that it computes in"),
     HEP_FIELD(STR, load_reply, fingerprint, REQUIRED,
               .help = "SHA-256 over the contents of all its files, or of the component's"),
@@ -213,6 +216,27 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     return hep_prefix(error, "model %s", entry->name), status;
 }
 
+/* Whether the latents of one model, half done, are latents of the other: what they are scaled by and how they are made
+   of the network's output. */
+static enum hep_status check_refines(const struct catalogue *catalogue, const struct catalogue_entry *entry,
+                                     const char *name, struct hep_error *error)
+{
+    const struct catalogue_entry *first;
+    HEP_TRY(catalogue_find(catalogue, HEP_MODEL_CHECKPOINT, name, &first, error));
+    if (entry->latent_channels == first->latent_channels && entry->vae_scale_factor == first->vae_scale_factor &&
+        entry->scaling_factor == first->scaling_factor && entry->in_channels == first->in_channels &&
+        strcmp(entry->prediction_type, first->prediction_type) == 0)
+        return HEP_OK;
+    hep_fail_field(error, HEP_E_OUT_OF_RANGE, "refiner", "model %s cannot go on where %s ends: its latents are others",
+                   entry->name, first->name);
+    return hep_hint(error,
+                    "a refiner has the latents and the prediction type of its base: %s is of the family %s (%s), "
+                    "%s of %s (%s)",
+                    first->name, first->family, first->prediction_type, entry->name, entry->family,
+                    entry->prediction_type),
+           HEP_E_OUT_OF_RANGE;
+}
+
 static enum hep_status model_load(struct hep_call *call, const void *request, void *reply_, struct hep_error *error)
 {
     const struct load_request *load = request;
@@ -223,6 +247,8 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     struct lora_set loras = {0};
     enum hep_dtype dtype;
     HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, load->model.data, &entry, error));
+    if (load->refines.length > 0)
+        HEP_TRY(check_refines(&state->catalogue, entry, load->refines.data, error));
     HEP_TRY(model_resolve_dtype(state, load->dtype.data, &dtype, error));
     enum hep_status status = lora_set_open(&state->catalogue, entry, load->component.data, load->loras, &loras, error);
     if (status == HEP_OK)

@@ -1,6 +1,6 @@
 /*
- * heptad-scheduler's operations: plan, list, info. To add one: fields, row, handler, a line in the golden description,
- * a test. The diffusion schedulers themselves are rows of methods.c.
+ * heptad-scheduler's operations: plan, switch, list, info. To add one: fields, row, handler, a line in the golden
+ * description, a test. The diffusion schedulers themselves are rows of methods.c.
  */
 #include "common/crash_point.h"
 #include "nn/scheduler/methods.h"
@@ -9,8 +9,12 @@
 #include "instructors/skeleton/instructor.h"
 #include "nn/bundle/bundle.h"
 
+#include "common/wire.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+enum { TRAIN_TIMESTEPS = 1000 };
 
 struct plan_request {
     struct hep_str scheduler, sigmas, family;
@@ -24,6 +28,13 @@ struct plan_reply {
     int32_t evaluations, steps, state_vectors;
     double init_noise_sigma;
     json_t *table;
+};
+struct switch_request {
+    struct hep_tensor_ref plan, config;
+    double at;
+};
+struct switch_reply {
+    int32_t evaluation;
 };
 struct list_reply {
     json_t *schedulers, *sigmas;
@@ -65,6 +76,17 @@ static const struct hep_field plan_reply_fields[] = {
               .help = "tensors that the method remembers, the sample included"),
     HEP_FIELD(F64, plan_reply, init_noise_sigma, REQUIRED, .help = "factor of the initial noise"),
     HEP_FIELD(JSON, plan_reply, table, OPTIONAL, .help = "timesteps, sigmas and matrices, when describe is set"),
+};
+static const struct hep_field switch_fields[] = {
+    HEP_FIELD(REF, switch_request, plan, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1, .help = "from plan"),
+    HEP_FIELD(REF, switch_request, config, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "as plan was given it: how many timesteps the model was trained with; without it 1000"),
+    HEP_FIELD(F64, switch_request, at, DEFAULTED, .fallback = 0.8, .min = 0, .max = 1,
+              .help = "part of the timesteps that the base model runs through"),
+};
+static const struct hep_field switch_reply_fields[] = {
+    HEP_FIELD(I32, switch_reply, evaluation, REQUIRED,
+              .help = "of the plan: where the base ends and the refiner goes on; at least 1"),
 };
 static const struct hep_field alias_fields[] = {HEP_SAYS(STR, "", REQUIRED, "another name"), HEP_END_OF_FIELDS};
 static const struct hep_field scheduler_fields[] = {
@@ -190,6 +212,25 @@ static enum hep_status plan(struct hep_call *call, const void *request_, void *r
     return status;
 }
 
+static enum hep_status switch_plan(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct switch_request *request = request_;
+    struct hep_tensor blob = hep_call_map(call, &request->plan);
+    struct hep_scheduler_plan plan;
+    const struct hep_bundle_header *bundle;
+    json_t *config = NULL;
+    HEP_TRY(hep_scheduler_plan_open(blob.data, (size_t)blob.shape.dims[0], &plan, error));
+    if (hep_ref_is_placed(&request->config)) {
+        struct hep_tensor tensor = hep_call_map(call, &request->config);
+        HEP_TRY(hep_bundle_open(tensor.data, (uint64_t)tensor.shape.dims[0], &bundle, error));
+        HEP_TRY(hep_bundle_json(bundle, "scheduler_config.json", &config, error));
+    }
+    int trained = (int)hep_json_int(config, "num_train_timesteps", TRAIN_TIMESTEPS);
+    json_decref(config);
+    ((struct switch_reply *)reply)->evaluation = scheduler_switch_at(&plan, trained, request->at);
+    return HEP_OK;
+}
+
 static enum hep_status info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     const struct hep_str *name = &((const struct info_request *)request)->scheduler;
@@ -219,6 +260,9 @@ static const struct hep_operation operations[] = {
                                          HEP_ALIAS("configure_scheduler"), SCHEDULER("ddim", "ddim"),
                                          SCHEDULER("dpm_plus_plus", "dpmpp_2m"), SCHEDULER("euler", "euler")),
                   .help = "compute the table that drives a denoising loop"),
+    HEP_OPERATION("switch", switch_plan, switch_request, switch_fields, switch_reply, switch_reply_fields,
+                  .permission = HEP_CLIENT, .deadline_ms = 2000, .pure = true,
+                  .help = "where a refiner goes on in place of the base model"),
     {.name = "list",
      .handler = list,
      HEP_NO_REQUEST,

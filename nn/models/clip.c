@@ -25,6 +25,7 @@ static const struct hep_config_key keys[] = {
     KEY(INT, eos_token_id, "49407", -1, 1 << 20, NULL),
     KEY(NAME, hidden_act, "\"quick_gelu\"", 0, 0, hep_clip_activations),
     KEY(REAL, layer_norm_eps, "1e-5", 0, 1, NULL),
+    KEY(BOOL, force_zeros_for_empty_prompt, "true", 0, 0, NULL), /* of the pipeline's index: model_files.c */
 };
 #undef KEY
 

@@ -23,6 +23,7 @@ struct hep_clip_config {
                                     "at the largest id"                                                            */
     int hidden_act;              /* an index of the names "quick_gelu", "gelu"                                     */
     double layer_norm_eps;
+    bool force_zeros_for_empty_prompt; /* SDXL: zeros stand for the states of an empty negative prompt             */
 };
 
 /* file: how messages call the config ("text_encoder/config.json"). BAD_MODEL, UNSUPPORTED. */

@@ -30,7 +30,8 @@ struct hep_unet_config {
     double freq_shift;
     int addition_embed_type;                   /* 0: none; 1: "text_time" (SDXL)                             */
     int addition_time_embed_dim;               /* width of each of the time_ids' sinusoids                   */
-    int projection_class_embeddings_input_dim; /* text_embeds + 6 sinusoids                                  */
+    int projection_class_embeddings_input_dim; /* text_embeds + the sinusoids of all time_ids                */
+    bool requires_aesthetics_score;            /* SDXL's refiner: a score stands in time_ids for the target  */
 };
 
 /* file: how messages call the config ("unet/config.json"). BAD_MODEL, UNSUPPORTED. */
@@ -41,6 +42,11 @@ enum hep_status hep_unet_config_read(const json_t *json, const char *file, struc
  */
 enum hep_status hep_unet_encoder_config_read(const json_t *json, const char *file, struct hep_unet_config *config,
                                              struct hep_error *error);
+/* Numbers of a sample's time_ids: 6 (original height, width, crop top, left, target height, width; pixels), or 5, the
+   last of them an aesthetic score in place of the target. Source: _get_add_time_ids of diffusers'
+   StableDiffusionXLImg2ImgPipeline. */
+enum { HEP_UNET_TIME_IDS = 6, HEP_UNET_TIME_IDS_SCORED = 5 };
+int64_t hep_unet_time_ids(const struct hep_unet_config *config);
 /* Width of text_embeds that the config asks for; 0 if it takes none. */
 int64_t hep_unet_text_embeds_width(const struct hep_unet_config *config);
 
@@ -70,8 +76,8 @@ struct hep_unet_build {
 
 /* Builds the network into graph, all f32 at the border. Inputs: "sample" [n, in_channels, height, width], "timestep"
    [n], "encoder_hidden_states" [n, tokens, cross_attention_dim], and for text_time "text_embeds" [n, w] and "time_ids"
-   [n, 6] (original height, width, crop top, left, target height, width; pixels). Output: "out" [n, out_channels,
-   height, width]. With residuals also those of hep_unet_residuals. Errors are hep_graph_finish's. */
+   [n, hep_unet_time_ids]. Output: "out" [n, out_channels, height, width]. With residuals also those of
+   hep_unet_residuals. Errors are hep_graph_finish's. */
 void hep_unet_build(struct hep_graph *graph, const struct hep_unet_config *config, const struct hep_unet_build *build);
 
 #endif

@@ -12,7 +12,7 @@ static hep_value time_mlp(struct unet_blocks *u, hep_value x, const char *name, 
     return hep_linear(u->g, h, s, "linear_2", .out = width, .f32 = true);
 }
 
-/* The timestep, and for SDXL the pooled text and the six sizes: [n, 4 × first channels]. */
+/* The timestep, and for SDXL the pooled text and the sizes: [n, 4 × first channels]. */
 static hep_value time_embedding(struct unet_blocks *u, int64_t batch)
 {
     struct hep_graph *g = u->g;
@@ -26,10 +26,10 @@ static hep_value time_embedding(struct unet_blocks *u, int64_t batch)
     if (c->addition_embed_type == 0)
         return time;
     hep_value text = hep_input(g, "text_embeds", HEP_F32, HEP_SHAPE(batch, hep_unet_text_embeds_width(c)));
-    hep_value ids = hep_input(g, "time_ids", HEP_F32, HEP_SHAPE(batch, 6));
+    hep_value ids = hep_input(g, "time_ids", HEP_F32, HEP_SHAPE(batch, hep_unet_time_ids(c)));
     hep_value sizes = hep_timestep_embedding(g, ids, .width = c->addition_time_embed_dim, .flip = c->flip_sin_to_cos,
                                              .shift = c->freq_shift);
-    sizes = hep_reshape(g, sizes, HEP_SHAPE(batch, INT64_C(6) * c->addition_time_embed_dim));
+    sizes = hep_reshape(g, sizes, HEP_SHAPE(batch, hep_unet_time_ids(c) * c->addition_time_embed_dim));
     return hep_add(g, time, time_mlp(u, hep_concat(g, text, sizes), "add_embedding", width));
 }
 

@@ -37,6 +37,7 @@ static const struct hep_config_key encoder_keys[] = {
     KEY(NAME, addition_embed_type, "\"\"", 0, 0, additions),
     KEY(INT, addition_time_embed_dim, "0", 0, 1 << 14, NULL),
     KEY(INT, projection_class_embeddings_input_dim, "0", 0, 1 << 16, NULL),
+    KEY(BOOL, requires_aesthetics_score, "false", 0, 0, NULL), /* of the pipeline's index: model_files.c */
     ONLY(act_fn, "\"silu\""),
     ONLY(attention_type, "\"default\""),
     ONLY(center_input_sample, "false"),
@@ -106,9 +107,10 @@ static enum hep_status check_addition(const struct hep_unet_config *c, const cha
         return hep_fail(error, HEP_E_BAD_MODEL, "'%s': 'addition_time_embed_dim' is %d, not an even number", file,
                         c->addition_time_embed_dim);
     if (hep_unet_text_embeds_width(c) < 1)
-        return hep_fail(error, HEP_E_BAD_MODEL,
-                        "'%s': 'projection_class_embeddings_input_dim' %d leaves no room for text_embeds beside 6 × %d",
-                        file, c->projection_class_embeddings_input_dim, c->addition_time_embed_dim);
+        return hep_fail(
+            error, HEP_E_BAD_MODEL,
+            "'%s': 'projection_class_embeddings_input_dim' %d leaves no room for text_embeds beside %" PRId64 " × %d",
+            file, c->projection_class_embeddings_input_dim, hep_unet_time_ids(c), c->addition_time_embed_dim);
     return HEP_OK;
 }
 
@@ -133,9 +135,14 @@ enum hep_status hep_unet_config_read(const json_t *json, const char *file, struc
     return HEP_OK;
 }
 
+int64_t hep_unet_time_ids(const struct hep_unet_config *config)
+{
+    return config->requires_aesthetics_score ? HEP_UNET_TIME_IDS_SCORED : HEP_UNET_TIME_IDS;
+}
+
 int64_t hep_unet_text_embeds_width(const struct hep_unet_config *config)
 {
     if (config->addition_embed_type == 0)
         return 0;
-    return config->projection_class_embeddings_input_dim - INT64_C(6) * config->addition_time_embed_dim;
+    return config->projection_class_embeddings_input_dim - hep_unet_time_ids(config) * config->addition_time_embed_dim;
 }

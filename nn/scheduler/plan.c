@@ -81,7 +81,7 @@ static enum hep_status read_sigmas(const struct scheduler_method *method, const 
     config->use_lu_lambdas = false;
     config->interpolation_type = INTERPOLATE_LINEAR;
     config->sigmas = schedule;
-    config->sdxl = strcmp(family, "sdxl") == 0;
+    config->sdxl = strncmp(family, "sdxl", strlen("sdxl")) == 0; /* the refiner too */
     return read_text(schedule->preset, config, error);
 }
 
@@ -166,4 +166,13 @@ done:
     builder_clear(&builder);
     free(noise);
     return status;
+}
+
+int32_t scheduler_switch_at(const struct hep_scheduler_plan *plan, int num_train_timesteps, double at)
+{
+    double cutoff = nearbyint(num_train_timesteps - at * num_train_timesteps);
+    for (int32_t e = 1; e < plan->info.evaluations; e++)
+        if ((double)plan->timesteps[e] < cutoff && plan->steps_of[e] != plan->steps_of[e - 1])
+            return e;
+    return plan->info.evaluations;
 }

@@ -18,6 +18,12 @@
 enum hep_status scheduler_plan_make(const char *name, const json_t *config, const struct scheduler_options *options,
                                     void *blob, size_t capacity, size_t *bytes, struct hep_error *error);
 
+/* The evaluation, 1 … all of them, from which a refiner goes on in place of the base: the first that begins a step and
+   whose timestep is below round(num_train_timesteps · (1 − at)); all of them, if there is none. The base always begins.
+   at: 0 … 1. Source: denoising_end and denoising_start of diffusers' SDXL pipelines, apply_refiner of
+   stable-diffusion-webui 1.10. */
+int32_t scheduler_switch_at(const struct hep_scheduler_plan *plan, int num_train_timesteps, double at);
+
 /* The plan as JSON, as docs/scheduler.md describes it; a new reference, or NULL without memory. */
 json_t *scheduler_plan_json(const struct hep_scheduler_plan *plan);
 

@@ -204,8 +204,11 @@ static enum hep_status make_index(struct hep_checkpoint *checkpoint, struct hep_
                              class_of("transformers", space + 1));
         json_object_set_new(index, tokenizers[i], class_of("transformers", "CLIPTokenizer"));
     }
-    if (index)
-        json_object_set_new(index, "force_zeros_for_empty_prompt", json_boolean(family->time_ids > 0));
+    if (index && family->time_ids > 0) {
+        json_object_set_new(index, "force_zeros_for_empty_prompt", json_boolean(family->zeros_for_empty));
+        json_object_set_new(index, "requires_aesthetics_score",
+                            json_boolean(family->time_ids == HEP_FAMILY_TIME_IDS_SCORED));
+    }
     return add(checkpoint, "model_index.json", index, error);
 }
 

@@ -306,6 +306,13 @@ const json_t *hep_component_config(const struct hep_component *component)
     return component->config;
 }
 
+enum hep_status hep_component_lay_over(struct hep_component *component, json_t *values, struct hep_error *error)
+{
+    if (json_object_update(component->config, values) != 0)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the configuration of %s", component->kind->name);
+    return HEP_OK;
+}
+
 const struct hep_weight_source *hep_component_weights(const struct hep_component *component)
 {
     return &component->table.source;

@@ -48,6 +48,8 @@ HEP_DEFINE_CLEANUP(struct hep_component *, hep_component_close)
 
 const char *hep_component_name(const struct hep_component *component);     /* "unet"                             */
 const json_t *hep_component_config(const struct hep_component *component); /* config.json, or derived; borrowed   */
+/* Lays what another file says of the component over its configuration; values is borrowed. NO_MEMORY. */
+enum hep_status hep_component_lay_over(struct hep_component *component, json_t *values, struct hep_error *error);
 /* A listed source; lives as long as the component. read_f32 checks that every element is finite: BAD_MODEL names file,
    weight, element and value. */
 const struct hep_weight_source *hep_component_weights(const struct hep_component *component);

@@ -43,6 +43,7 @@ static const struct hep_family families[] = {
      .scheduler = EULER,
      .sample_size = 128,
      .time_ids = 6,
+     .zeros_for_empty = true,
      .scaling_factor = 0.13025},
     {.name = "sdxl_refiner",
      .mark = "conditioner.embedders.0.model.",

@@ -14,6 +14,9 @@
 
 #define HEP_FAMILY_HINT "supported are Stable Diffusion 1.x, 2.x and XL"
 
+/* Of the time_ids that have an aesthetic score in place of the target's height and width. */
+enum { HEP_FAMILY_TIME_IDS_SCORED = 5 };
+
 /* One family. Constant data. */
 struct hep_family {
     const char *name;        /* "sdxl"                                                               */
@@ -25,7 +28,8 @@ struct hep_family {
     int heads;               /* of the UNet; 0: one for each 64 channels                             */
     int sample_size;         /* latents, each way                                                    */
     int sample_size_v;       /* the same of those that predict v; 0: no other */
-    int time_ids;            /* numbers beside text_embeds                                           */
+    int time_ids;            /* numbers beside text_embeds; 5: the last is an aesthetic score        */
+    bool zeros_for_empty;    /* stand for the states of an empty negative prompt                     */
     bool last_block_unused;  /* of the text encoder (SD 2.x)                                         */
     double scaling_factor;   /* of the VAE                                                           */
 };

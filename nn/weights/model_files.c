@@ -23,7 +23,7 @@ static const struct hep_family *family_of(const struct hep_model *model)
 {
     if (model->checkpoint)
         return hep_family_find(hep_checkpoint_family(model->checkpoint));
-    return hep_family_find(hep_model_has(model, "text_encoder_2") ? "sdxl" : "sd1");
+    return hep_family_find(hep_model_has(model, "text_encoder_2") ? "sdxl" : "sd1"); /* the refiner's VAE is SDXL's */
 }
 
 /* The scale of the model's own VAE is the one that its UNet was trained with. */
@@ -191,6 +191,35 @@ enum hep_status hep_model_read_json(const struct hep_model *model, const char *p
 
 /* ---- components ---- */
 
+/* What the pipeline's index says of a network is in the network's configuration from here on: whoever runs it has no
+   index. To add one: a row, and its key in the table of the network's configuration. */
+static const struct told_row {
+    const char *component, *key;
+} told_rows[] = {
+    {"unet", "requires_aesthetics_score"},
+    {"text_encoder_2", "force_zeros_for_empty_prompt"},
+};
+
+json_t *hep_model_told(const struct hep_model *model, const char *component)
+{
+    json_t *told = json_object();
+    for (size_t i = 0; i < HEP_COUNT_OF(told_rows); i++) {
+        json_t *value = json_object_get(model->index, told_rows[i].key);
+        if (strcmp(told_rows[i].component, component) == 0 && json_is_boolean(value))
+            json_object_set(told, told_rows[i].key, value);
+    }
+    return told;
+}
+
+static enum hep_status tell(const struct hep_model *model, const char *name, struct hep_component *component,
+                            struct hep_error *error)
+{
+    json_t *told = hep_model_told(model, name);
+    enum hep_status status = hep_component_lay_over(component, told, error);
+    json_decref(told);
+    return status;
+}
+
 enum hep_status hep_model_component(const struct hep_model *model, const char *name, const char *variant,
                                     struct hep_component **component, struct hep_error *error)
 {
@@ -198,14 +227,18 @@ enum hep_status hep_model_component(const struct hep_model *model, const char *n
         return hep_fail(error, HEP_E_BAD_MODEL, "model '%.150s' has no '%.60s'", model->path, name);
     bool is_vae = strcmp(name, "vae") == 0;
     const struct hep_checkpoint *checkpoint = is_vae && model->vae_file ? model->vae_file : model->checkpoint;
+    HEP_CLEANUP(hep_component_close) struct hep_component *opened = NULL;
     enum hep_status status =
-        model->file                        ? hep_component_open_file(model->folder, model->file, name, component, error)
-        : is_vae && model->vae_folder >= 0 ? hep_component_open(model->vae_folder, "", name, variant, component, error)
-        : checkpoint                       ? hep_checkpoint_component(checkpoint, name, component, error)
-                     : hep_component_open(model->folder, model->component ? "" : name, name, variant, component, error);
+        model->file                        ? hep_component_open_file(model->folder, model->file, name, &opened, error)
+        : is_vae && model->vae_folder >= 0 ? hep_component_open(model->vae_folder, "", name, variant, &opened, error)
+        : checkpoint                       ? hep_checkpoint_component(checkpoint, name, &opened, error)
+                     : hep_component_open(model->folder, model->component ? "" : name, name, variant, &opened, error);
+    if (status == HEP_OK)
+        status = tell(model, name, opened, error);
     if (status != HEP_OK)
-        hep_prefix(error, "model '%.150s'", model->path);
-    return status;
+        return hep_prefix(error, "model '%.150s'", model->path), status;
+    *component = hep_take(&opened);
+    return HEP_OK;
 }
 
 enum hep_status hep_model_scheduler_config(const struct hep_model *model, json_t **config, struct hep_error *error)

@@ -163,7 +163,7 @@ static bool in_list(const char *list, const char *word)
 /* The pipelines whose networks Heptad knows. To add one: a row. */
 static const struct pipeline_row {
     const char *class;
-    bool pair; /* two text encoders with their tokenizers (SDXL) */
+    bool pair; /* a second text encoder with its tokenizer (SDXL) */
 } pipeline_rows[] = {
     {"StableDiffusionPipeline", false},         {"StableDiffusionImg2ImgPipeline", false},
     {"StableDiffusionInpaintPipeline", false},  {"LatentConsistencyModelPipeline", false},
@@ -185,10 +185,6 @@ static enum hep_status check_pipeline(const struct hep_model *model, struct hep_
                  class);
         return hep_hint(error, "supported are Stable Diffusion 1.x, 2.x and XL");
     }
-    if (row->pair && hep_model_has(model, "text_encoder_2") && !hep_model_has(model, "text_encoder")) {
-        hep_fail(error, HEP_E_UNSUPPORTED, "'model_index.json': this is an SDXL refiner, which is not run");
-        return hep_hint(error, "use the base model: its images need no refiner");
-    }
     if (hep_model_has(model, "text_encoder_2") != row->pair || hep_model_has(model, "tokenizer_2") != row->pair)
         return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json': a %s has %s", class,
                         row->pair ? "'text_encoder_2' and 'tokenizer_2'" : "no 'text_encoder_2' and no 'tokenizer_2'");
@@ -204,9 +200,12 @@ static void drop_missing_checker(struct hep_model *model)
 
 static enum hep_status check_index(const struct hep_model *model, struct hep_error *error)
 {
-    static const char *const required[] = {"unet", "vae", "text_encoder", "tokenizer", "scheduler"};
+    static const char *const required[] = {"unet", "vae", "scheduler", "text_encoder", "tokenizer"};
     HEP_TRY(check_pipeline(model, error));
-    for (size_t i = 0; i < HEP_COUNT_OF(required); i++)
+    /* SDXL's refiner has the second text encoder alone */
+    bool second_alone = hep_model_has(model, "text_encoder_2") && !hep_model_has(model, "text_encoder") &&
+                        !hep_model_has(model, "tokenizer");
+    for (size_t i = 0; i < HEP_COUNT_OF(required) - (second_alone ? 2 : 0); i++)
         if (!hep_model_has(model, required[i]) && !(model->checkpoint && strcmp(required[i], "vae") == 0))
             return hep_fail(error, HEP_E_BAD_MODEL, "'model_index.json' names no '%s'", required[i]);
     const struct hep_component_kind *kind;

@@ -11,7 +11,7 @@
 struct hep_model;
 
 /* What a request gets where it says nothing. From heptad.json's "defaults"; else num_inference_steps 20, guidance_scale
-   7.5 (5 with two text encoders), the UNet's sample_size × vae_scale_factor, and the model's own scheduler. */
+   7.5 (5 for SDXL), the UNet's sample_size × vae_scale_factor, and the model's own scheduler. */
 struct hep_model_defaults {
     int num_inference_steps;
     double guidance_scale;
@@ -59,6 +59,10 @@ int hep_model_vae_scale_factor(const struct hep_model *model); /* pixels per lat
 /* Opens a component of the model (see hep_component_open). BAD_MODEL if model_index.json does not name it. */
 enum hep_status hep_model_component(const struct hep_model *model, const char *name, const char *variant,
                                     struct hep_component **component, struct hep_error *error);
+
+/* What model_index.json says of the component that its own configuration does not: {key: value}, a new reference. It is
+   in the configuration of what hep_model_component opens. */
+json_t *hep_model_told(const struct hep_model *model, const char *component);
 
 /* A file of a model, by its path in the model's folder ("unet/config.json"): where it really lies, or what is shown for
    it. Plain data that lives as long as the model. */

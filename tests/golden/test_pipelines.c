@@ -1,12 +1,14 @@
 /*
- * Whole runs from text, or from text and images, against diffusers' pipelines (goldens/pipelines, made by torch 2.15
- * and diffusers 0.42.1 in f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the product's own
- * code, in this process. The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the level.
+ * Whole runs from text, or from text and images, against diffusers' pipelines (goldens/pipelines, goldens/refiner, made
+ * by torch 2.15 and diffusers 0.42.1 in f64): prompt → tokenizer, text encoders → plan → denoising loop → VAE, in the
+ * product's own code, in this process. The noise is the golden's. Run as `test_pipelines f32|bf16`; HEP_ISA chooses the
+ * level.
  */
 #include "instructors/conditioning/encode.h"
 #include "instructors/conditioning/image.h"
 #include "instructors/inference/group.h"
 #include "instructors/postprocessing/decode.h"
+#include "nn/scheduler/plan.h"
 #include "tests/support/check_status.h"
 #include "tests/support/golden_image.h"
 #include "tests/support/golden_level.h"
@@ -59,7 +61,12 @@ static const char *const cases[] = {"sd15.ddim",
                                     "sd15.controlnet",
                                     "sd15.controlnet.end0.6",
                                     "sd15.controlnet.guess",
-                                    "sdxl.controlnet"};
+                                    "sdxl.controlnet",
+                                    "refiner.img2img.euler",
+                                    "refiner.img2img.ddim",
+                                    "refiner.img2img.no_negative",
+                                    "refiner.ensemble.euler",
+                                    "refiner.ensemble.ddim"};
 
 static enum hep_dtype dtype = HEP_F32;
 
@@ -75,6 +82,7 @@ struct run {
     float *conditioning[ROWS], *pooled[ROWS]; /* [2, …] each */
     int64_t tokens, context_dim, pooled_dim;
     void *plan;
+    void *slots[2];           /* memory of the base's, and of a refiner's */
     struct row_source source; /* of a case with an image; its values: */
     float init_latents[ELEMENTS], masked_latents[ELEMENTS], latent_mask[ELEMENTS / 4];
     struct controlnet_request control; /* zero for a case without */
@@ -120,10 +128,12 @@ static void encode(struct run *run, int row, int clip_skip, float **conditioning
     const struct hep_tensor_ref *encoders[] = {&run->model.text_encoder, &run->model.text_encoder_2};
     const struct hep_tensor_ref *tokenizers[] = {&run->model.tokenizer, &run->model.tokenizer_2};
     ck_assert_ok(encoding_read(&encoding, prompt, negative, 0, error));
-    for (int i = 0; i < ENCODERS_MAX && hep_ref_is_placed(encoders[i]); i++) {
+    for (int i = 0; i < ENCODERS_MAX; i++) {
         struct hep_tensor files;
+        if (!hep_ref_is_placed(encoders[i]))
+            continue;
         ck_assert_ok(hep_resolve(run->model.self.resolver, tokenizers[i], HEP_READ, &files, error));
-        ck_assert_ok(encoding_add(&encoding, &run->networks, &run->model.self, &files, encoders[i], error));
+        ck_assert_ok(encoding_add(&encoding, &run->networks, &run->model.self, &files, encoders[i], i == 1, error));
         hep_resolver_release(run->model.self.resolver, &files);
     }
     ck_assert_ok(encoding_plan(&encoding, clip_skip, negative.length == 0, error));
@@ -251,28 +261,54 @@ static void set_sizes(const struct run *run, const char *prefix, float ids[6])
     }
 }
 
-static void init_row(struct run *run, int i, const struct hep_scheduler_plan *plan, const struct hep_slots *slots,
-                     const struct golden_noise *noise)
+static bool is_refiner(const struct run *run)
+{
+    return !hep_ref_is_placed(&run->model.text_encoder);
+}
+
+/* A refiner's stand where others have the target's height. */
+static void set_scores(const struct run *run, float ids[2][6])
+{
+    json_t *arguments = json_object_get(run->golden, "arguments");
+    if (!is_refiner(run))
+        return;
+    ids[0][4] = (float)hep_json_num(arguments, "negative_aesthetic_score", 2.5);
+    ids[1][4] = (float)hep_json_num(arguments, "aesthetic_score", 6);
+}
+
+/* Which evaluations of the plan, and the state that they go on from; NULL: the start. */
+struct part {
+    int32_t first, end;
+    const float *begin_state;
+};
+
+static void init_row(struct run *run, int i, const struct hep_scheduler_plan *plan, const struct part *part,
+                     const struct hep_slots *slots, const struct golden_noise *noise)
 {
     struct job *job = run->jobs[i] = calloc(1, sizeof *job);
     job->plan = *plan;
     job->slots = *slots;
     job->row_count = 1;
-    job->rows[0] =
-        (struct row){.index = (uint32_t)i,
-                     .shape = {4, HEIGHT / FACTOR, WIDTH / FACTOR, run->tokens, run->context_dim, run->pooled_dim,
-                               run->source.masked ? 5 : 0},
-                     .source = run->source,
-                     .plan = &job->plan,
-                     .slots = &job->slots,
-                     .text = {.conditioning = run->conditioning[i], .pooled = run->pooled[i]},
-                     .guidance_rescale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_rescale", 0),
-                     .controls = &run->controls,
-                     .guidance_scale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_scale", 7.5),
-                     .noise = golden_draw,
-                     .noise_context = noise};
+    job->rows[0] = (struct row){
+        .index = (uint32_t)i,
+        .shape = {4, HEIGHT / FACTOR, WIDTH / FACTOR, run->tokens, run->context_dim, run->pooled_dim,
+                  is_refiner(run) ? HEP_UNET_TIME_IDS_SCORED : HEP_UNET_TIME_IDS, run->source.masked ? 5 : 0},
+        .source = run->source,
+        .plan = &job->plan,
+        .slots = &job->slots,
+        .text = {.conditioning = run->conditioning[i], .pooled = run->pooled[i]},
+        .guidance_rescale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_rescale", 0),
+        .controls = &run->controls,
+        .guidance_scale = hep_json_num(json_object_get(run->golden, "arguments"), "guidance_scale", 7.5),
+        .noise = golden_draw,
+        .noise_context = noise,
+        .first = part->first,
+        .end = part->end,
+        .begin_state = part->begin_state,
+        .evaluation = part->first};
     set_sizes(run, "", job->rows[0].text.time_ids[1]);
     set_sizes(run, "negative_", job->rows[0].text.time_ids[0]);
+    set_scores(run, job->rows[0].text.time_ids);
 }
 
 static void compare_image(struct run *run, int row, const float *latents)
@@ -290,27 +326,26 @@ static void compare_image(struct run *run, int row, const float *latents)
     golden_image_check(run->label, dtype, image, expected + (size_t)row * 3 * plane, plane);
 }
 
-static void denoise(struct run *run)
+/* The rows' evaluations of a part; the slots stay. */
+static void denoise_part(struct run *run, const struct hep_scheduler_plan *plan, const struct part *part, void **memory)
 {
-    struct hep_scheduler_plan plan;
     struct hep_slots slots;
     struct golden_noise noise[ROWS];
     struct group group = {0};
     struct hep_call call = {.self = &run->model.self, .session = run->label};
     uint32_t floats = HEP_PLAN_VECTORS_MAX * ELEMENTS;
     uint8_t fingerprint[HEP_FINGERPRINT_BYTES] = {0};
-    size_t bytes, count = 0;
-    make_plan(run, &plan);
+    size_t bytes;
     ck_assert(hep_slots_bytes((uint32_t)run->rows, floats, &bytes));
-    void *memory = aligned_alloc(HEP_ALIGN, bytes);
-    memset(memory, 0, bytes);
-    struct hep_tensor region = {memory, HEP_U8, HEP_SHAPE((int64_t)bytes)};
+    *memory = aligned_alloc(HEP_ALIGN, bytes);
+    memset(*memory, 0, bytes);
+    struct hep_tensor region = {*memory, HEP_U8, HEP_SHAPE((int64_t)bytes)};
     ck_assert_ok(hep_slots_attach(&region, (uint32_t)run->rows, floats, run->label, 1, fingerprint, &slots, error));
     for (int i = 0; i < run->rows; i++) {
         noise[i] = (struct golden_noise){run, (size_t)i};
-        init_row(run, i, &plan, &slots, &noise[i]);
+        init_row(run, i, plan, part, &slots, &noise[i]);
     }
-    for (int e = 0; e < plan.info.evaluations; e++) {
+    for (int e = part->first; e < part->end; e++) {
         ck_assert_ok(
             group_begin(&run->batch, &run->model.self, &run->model.unet, &run->jobs[0]->rows[0], &group, error));
         group.count = run->rows;
@@ -322,7 +357,12 @@ static void denoise(struct run *run)
         ck_assert_ok(group_run(&run->batch, &group, error));
         ck_assert_int_eq(group.count, run->rows);
     }
-    const float *expected = golden_tensors_find(run->tensors, "final_latents", &count);
+}
+
+static void compare_latents(struct run *run, const char *name)
+{
+    size_t count = 0;
+    const float *expected = golden_tensors_find(run->tensors, name, &count);
     ck_assert_uint_eq(count, (size_t)run->rows * ELEMENTS);
     for (int i = 0; i < run->rows; i++) {
         float latents[ELEMENTS];
@@ -330,36 +370,78 @@ static void denoise(struct run *run)
         golden_latents_check(run->label, dtype, latents, expected + (size_t)i * ELEMENTS, ELEMENTS);
         compare_image(run, i, latents);
     }
-    free(memory);
+}
+
+static void open_run_model(struct run *run, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, DATA "models/%s", name);
+    published_model_init(&run->model, path, dtype);
+    for (int i = 0; i < run->rows; i++)
+        encode_row(run, i);
+}
+
+static void close_run_model(struct run *run)
+{
+    batch_trim(&run->batch, &run->model.self);
+    networks_clear(&run->networks, &run->model.self);
+    for (int i = 0; i < run->rows; i++) {
+        job_destroy(run->jobs[i]);
+        free(run->conditioning[i]);
+        free(run->pooled[i]);
+    }
+    published_model_clear(&run->model);
+}
+
+/* The rest of the plan, by the refiner, from where the base has come. */
+static void refine(struct run *run, const struct hep_scheduler_plan *plan, int32_t first)
+{
+    struct part rest = {.first = first, .end = plan->info.evaluations};
+    uint32_t step;
+    struct hep_slots slots = *run->jobs[0]->rows[0].slots;
+    slots.any_fingerprint = true;
+    compare_latents(run, "base_latents");
+    ck_assert_int_eq(run->rows, 1);
+    ck_assert_int_eq(hep_slot_committed(&slots, 0, &step, &rest.begin_state), HEP_SLOT_OK);
+    ck_assert_int_eq(step, first);
+    close_run_model(run);
+    open_run_model(run, hep_json_str(run->golden, "refiner", ""));
+    denoise_part(run, plan, &rest, &run->slots[1]);
+}
+
+static void denoise(struct run *run)
+{
+    struct hep_scheduler_plan plan;
+    make_plan(run, &plan);
+    double at = hep_json_num(json_object_get(run->golden, "arguments"), "denoising_start", 1);
+    struct part part = {.end = scheduler_switch_at(&plan, 1000, at)};
+    denoise_part(run, &plan, &part, &run->slots[0]);
+    if (part.end < plan.info.evaluations)
+        refine(run, &plan, part.end);
+    compare_latents(run, "final_latents");
+    free(run->slots[0]);
+    free(run->slots[1]);
 }
 
 START_TEST(a_whole_run_is_diffusers)
 {
     struct run run = {.label = cases[_i], .batch = {.rows_max = ROWS, .memory_bytes = UINT64_MAX}};
+    const char *folder = strncmp(run.label, "refiner.", 8) == 0 ? "refiner" : "pipelines";
     char path[512];
-    json_t *index = golden_json(DATA "goldens/pipelines/index.json");
+    snprintf(path, sizeof path, DATA "goldens/%s/index.json", folder);
+    json_t *index = golden_json(path);
     run.golden = json_object_get(index, run.label);
     ck_assert_ptr_nonnull(run.golden);
     run.rows = json_is_array(json_object_get(json_object_get(run.golden, "arguments"), "prompt")) ? 2 : 1;
-    snprintf(path, sizeof path, DATA "goldens/pipelines/%s.safetensors", run.label);
+    snprintf(path, sizeof path, DATA "goldens/%s/%s.safetensors", folder, run.label);
     run.tensors = golden_tensors_open(path);
-    snprintf(path, sizeof path, DATA "models/%s", hep_json_str(run.golden, "model", ""));
-    published_model_init(&run.model, path, dtype);
-    for (int i = 0; i < run.rows; i++)
-        encode_row(&run, i);
+    open_run_model(&run, hep_json_str(run.golden, "model", ""));
     make_source(&run);
     make_control(&run);
     denoise(&run);
-    batch_trim(&run.batch, &run.model.self);
-    networks_clear(&run.networks, &run.model.self);
-    for (int i = 0; i < run.rows; i++) {
-        job_destroy(run.jobs[i]);
-        free(run.conditioning[i]);
-        free(run.pooled[i]);
-    }
+    close_run_model(&run);
     free(run.plan);
     golden_tensors_close(run.tensors);
-    published_model_clear(&run.model);
     json_decref(index);
 }
 END_TEST

@@ -198,6 +198,35 @@ START_TEST(strength_leaves_out_the_start_and_begins_without_history)
 }
 END_TEST
 
+/* Counted as diffusers' denoising_end counts them, but never in the middle of a step. */
+START_TEST(a_plan_is_handed_on_between_two_steps)
+{
+    static const struct {
+        const char *name;
+        int steps;
+        double at;
+        int32_t evaluation;
+    } rows[] = {{"euler", 8, 0.8, 6},                                                    /* …, 285 | 143, 0 */
+                {"euler", 8, 0.5, 4},                                                    /* …, 571 | 428, … */
+                {"euler", 8, 1, 8},      {"euler", 8, 0, 1},      {"ddim", 20, 0.8, 16}, /* …, 201 | 151, … */
+                {"ddim", 20, 0.799, 16}, {"ddim", 20, 0.798, 15},                        /* …, 251 | 201, … */
+                {"heun", 8, 0.8, 12}, /* the second evaluation of the step before is below the cutoff already */
+                {"pndm", 8, 0.8, 7},  /* one more, of the first step */
+                {"ddim", 1, 0.8, 1}};
+    json_t *config = stable_diffusion();
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        struct scheduler_options options = options_with(rows[i].steps, 1);
+        struct hep_scheduler_plan plan;
+        size_t bytes;
+        void *blob = make(rows[i].name, config, &options, &plan, &bytes);
+        int32_t e = scheduler_switch_at(&plan, 1000, rows[i].at);
+        ck_assert_msg(e == rows[i].evaluation, "%s, %g: %d", rows[i].name, rows[i].at, e);
+        free(blob);
+    }
+    json_decref(config);
+}
+END_TEST
+
 START_TEST(what_cannot_be_done_says_why)
 {
     const struct scheduler_options usual = options_with(20, 1);
@@ -370,6 +399,7 @@ int main(void)
     tcase_add_test(cases, every_name_means_one_row_and_every_row_makes_a_plan);
     tcase_add_test(cases, a_preset_wins_over_the_config_and_the_config_over_the_defaults);
     tcase_add_test(cases, strength_leaves_out_the_start_and_begins_without_history);
+    tcase_add_test(cases, a_plan_is_handed_on_between_two_steps);
     tcase_add_test(cases, what_cannot_be_done_says_why);
     tcase_add_test(cases, every_row_holds_with_every_number_of_steps);
     tcase_add_test(cases, a_damaged_blob_is_an_error);

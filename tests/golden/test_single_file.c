@@ -28,6 +28,7 @@ static const struct {
     {"tiny-sd15", "sd1", {{"text_encoder", 0}, {"unet", 0}, {"vae", 0}}},
     {"tiny-sd2", "sd2", {{"text_encoder", 17}, {"unet", 0}, {"vae", 0}}}, /* its last block and its projection */
     {"tiny-sdxl", "sdxl", {{"text_encoder", 1}, {"text_encoder_2", 0}, {"unet", 0}, {"vae", 0}}}, /* position_ids */
+    {"tiny-sdxl-refiner", "sdxl_refiner", {{"text_encoder_2", 0}, {"unet", 0}, {"vae", 0}}},
 };
 
 static char folder[64];
@@ -47,8 +48,8 @@ static void setup_model(const char *name)
 {
     shell("rm -rf '%s'/* && cp -r '" DATA "models/%s' '%s/folder' && cp '" DATA "single-file/%s.safetensors' "
           "'%s/file.safetensors' && cp '" DATA "single-file/%s.heptad.json' '%s/file.heptad.json' && "
-          "cp -r '" DATA "models/%s/tokenizer' '%s/tokenizer'",
-          folder, name, folder, name, folder, name, folder, name, folder);
+          "cp -r '" DATA "models/tiny-sdxl/tokenizer' '%s/tokenizer'",
+          folder, name, folder, name, folder, name, folder, folder);
 }
 
 static void setup(void)

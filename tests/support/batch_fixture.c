@@ -84,6 +84,7 @@ struct asked *ask_with(const char *session, uint64_t seed, int count, unsigned p
     asked->request.width = asked->request.height = SIDE;
     asked->request.vae_scale_factor = 8;
     asked->request.count = count;
+    asked->request.range.end_evaluation = -1;
     asked->call = (struct hep_call){.self = &model.self, .session = asked->name.id};
     return asked;
 }
@@ -107,7 +108,8 @@ enum hep_status add(struct asked *asked, struct hep_error *error)
     struct generate_request *request = &asked->request;
     const struct hep_tensor_ref *reads[] = {&request->unet, &request->conditioning, &request->pooled, &request->plan};
     const struct hep_tensor_ref *optional[] = {&request->source.init_latents, &request->source.mask,
-                                               &request->source.masked_latents, &request->text.schedule};
+                                               &request->source.masked_latents, &request->text.schedule,
+                                               &request->range.begin_state};
     asked->call.request = request;
     asked->call.reply = &asked->reply;
     for (size_t i = 0; i < HEP_COUNT_OF(reads); i++)

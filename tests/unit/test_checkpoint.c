@@ -231,6 +231,7 @@ START_TEST(a_refiner_is_recognised_with_its_only_text_encoder)
     HEP_CLEANUP(hep_checkpoint_close) struct hep_checkpoint *checkpoint = NULL;
     HEP_CLEANUP(hep_component_close) struct hep_component *encoder = NULL;
     struct hep_model *model = NULL;
+    HEP_CLEANUP(hep_component_close) struct hep_component *network = NULL;
     make_file("tiny-sdxl.safetensors", refiner, NULL);
     ck_assert_ok(hep_checkpoint_open(path, NULL, NULL, &checkpoint, error));
     ck_assert_str_eq(hep_checkpoint_family(checkpoint), "sdxl_refiner");
@@ -239,7 +240,11 @@ START_TEST(a_refiner_is_recognised_with_its_only_text_encoder)
         hep_weight_table_find(hep_component_table(encoder), "text_model.encoder.layers.2.self_attn.v_proj.bias"));
     const json_t *unet = hep_checkpoint_json(checkpoint, "unet/config.json");
     ck_assert_int_eq(hep_json_int(unet, "addition_time_embed_dim", 0), 8);
-    ck_assert_fails(hep_model_open(path, &model, error), HEP_E_UNSUPPORTED); /* it is not run */
+    ck_assert_ok(hep_model_open(path, &model, error));
+    ck_assert(hep_model_has(model, "tokenizer_2") && !hep_model_has(model, "tokenizer"));
+    ck_assert_ok(hep_model_component(model, "unet", NULL, &network, error)); /* it is told what the index says */
+    ck_assert(hep_json_bool(hep_component_config(network), "requires_aesthetics_score", false));
+    hep_model_close(model);
 }
 END_TEST
 

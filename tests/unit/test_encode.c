@@ -1,6 +1,6 @@
 /*
  * What encode_prompt makes of prompts that change: each variant has the bytes that it has when it is encoded alone,
- * whatever stands beside it, for one text encoder (SD) and for two (SDXL).
+ * whatever stands beside it, for one text encoder (SD), for two (SDXL) and for the second alone (its refiner).
  */
 #include "instructors/conditioning/encode.h"
 #include "tests/support/check_status.h"
@@ -10,7 +10,8 @@
 #include <string.h>
 
 static const char *const folders[] = {HEP_SOURCE_DIR "/tests/golden/data/models/tiny-sd15",
-                                      HEP_SOURCE_DIR "/tests/golden/data/models/tiny-sdxl"};
+                                      HEP_SOURCE_DIR "/tests/golden/data/models/tiny-sdxl",
+                                      HEP_SOURCE_DIR "/tests/golden/data/models/tiny-sdxl-refiner"};
 
 /* One model, and what a pair of prompts gives. */
 struct encoded {
@@ -29,10 +30,12 @@ static struct encoded encode(struct published_model *model, struct networks *net
     struct encoding encoding = {0};
     struct encoded made = {model, networks, 0, 0, 0, 0, NULL, NULL, NULL};
     ck_assert_ok(encoding_read(&encoding, hep_str_of(prompt), hep_str_of(negative), steps, error));
-    for (int i = 0; i < ENCODERS_MAX && hep_ref_is_placed(encoders[i]); i++) {
+    for (int i = 0; i < ENCODERS_MAX; i++) {
         struct hep_tensor files;
+        if (!hep_ref_is_placed(encoders[i]))
+            continue;
         ck_assert_ok(hep_resolve(model->self.resolver, tokenizers[i], HEP_READ, &files, error));
-        ck_assert_ok(encoding_add(&encoding, networks, &model->self, &files, encoders[i], error));
+        ck_assert_ok(encoding_add(&encoding, networks, &model->self, &files, encoders[i], i == 1, error));
         hep_resolver_release(model->self.resolver, &files);
     }
     ck_assert_ok(encoding_plan(&encoding, 1, false, error));

@@ -40,6 +40,56 @@ static const char *segment(const json_t *reply, const char *component)
     return hep_json_str(json_object_get(reply, component), "segment", "");
 }
 
+/* ---- SDXL's refiner ---- */
+static enum hep_status refine(struct domain_process *process, const char *refiner, const char *base,
+                              struct hep_error *error)
+{
+    *error = (struct hep_error){0};
+    return domain_ask(process, "load", "", false, json_pack("{s:s, s:s}", "model", refiner, "refines", base), NULL,
+                      error);
+}
+
+static void add_folder(const char *of, const char *name)
+{
+    shell("cp -r '" DATA "models/%s' '%s/%s' && chmod -R u+w '%s'", of, folder, name, folder);
+}
+
+START_TEST(a_refiner_is_told_from_its_base_and_goes_on_from_its_latents_only)
+{
+    struct hep_error error;
+    add_folder("tiny-sdxl-refiner", "a");
+    add_folder("tiny-sdxl", "b");
+    add_folder("tiny-sd15", "c");
+    struct domain_process *process = start("0");
+    json_t *models = list(process, "checkpoint"), *one = json_array_get(models, 0);
+    ck_assert_str_eq(hep_json_str(one, "family", ""), "sdxl_refiner");
+    ck_assert(hep_json_bool(one, "usable", false));
+    json_t *details = domain_call(process, "details", "", false, json_pack("{s:s}", "model", "a")),
+           *can = json_pack("[s, s, s]", "img2img", "inpaint", "refiner");
+    ck_assert(json_equal(json_object_get(details, "can"), can));
+    json_t *first = load(process, "", ""); /* which makes images from a prompt alone */
+    ck_assert_str_eq(hep_json_str(first, "model", ""), "b");
+    ck_assert_int_eq(refine(process, "a", "b", &error), HEP_OK);
+    ck_assert_int_eq(refine(process, "a", "c", &error), HEP_E_OUT_OF_RANGE);
+    ck_assert_str_eq(error.field, "refiner");
+    ck_assert_int_eq(refine(process, "a", "nobody", &error), HEP_E_NOT_FOUND);
+    json_t *before = load(process, "a", "");
+    shell("sed -i 's/\"force_zeros_for_empty_prompt\": false/\"force_zeros_for_empty_prompt\": true/' "
+          "'%s/a/model_index.json'",
+          folder);
+    json_t *after = load(process, "a", ""); /* what the index says is in what is published */
+    ck_assert_str_ne(segment(before, "text_encoder_2"), segment(after, "text_encoder_2"));
+    ck_assert_str_eq(segment(before, "unet"), segment(after, "unet"));
+    shell("sed -i '/requires_aesthetics_score/d' '%s/a/model_index.json'", folder);
+    ck_assert_int_eq(try_load(process, "a", &error), HEP_E_BAD_MODEL);
+    ck_assert_ptr_nonnull(strstr(error.hint, "requires_aesthetics_score"));
+    domain_end(process);
+    json_t *all[] = {models, details, can, first, before, after};
+    for (size_t i = 0; i < HEP_COUNT_OF(all); i++)
+        json_decref(all[i]);
+}
+END_TEST
+
 /* ---- single files ------------------------------------------------------------------------------------------------ */
 START_TEST(a_single_file_is_listed_loaded_and_taken_over_as_a_folder_is)
 {
@@ -279,6 +329,7 @@ int main(void)
     TCase *tcase = tcase_create("model_files");
     tcase_add_checked_fixture(tcase, model_setup, model_teardown);
     tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, a_refiner_is_told_from_its_base_and_goes_on_from_its_latents_only);
     tcase_add_test(tcase, a_single_file_is_listed_loaded_and_taken_over_as_a_folder_is);
     tcase_add_test(tcase, what_belongs_to_a_link_lies_beside_the_link);
     tcase_add_test(tcase, verify_hashes_a_single_file_once);

@@ -198,30 +198,38 @@ START_TEST(what_does_not_go_together_is_refused)
 }
 END_TEST
 
-/* As diffusers' SDXL pipeline: original, crop, target; those of the negative prompt only where they are asked for. */
+/* As diffusers' SDXL pipelines: original, crop, target; those of the negative prompt only where they are asked for. Of
+   the refiner, original, crop, aesthetic score. */
 START_TEST(sizes_become_time_ids)
 {
     static const struct {
         struct sizes_request sizes, negative;
         float ids[2][6];
+        bool scored;
     } rows[] = {
-        {{0}, {0}, {{64, 64, 0, 0, 64, 64}, {64, 64, 0, 0, 64, 64}}},
-        {{128, 96, 16, 8, 0, 0}, {0}, {{96, 128, 8, 16, 64, 64}, {96, 128, 8, 16, 64, 64}}},
-        {{128, 96, 16, 8, 96, 64}, {64, 48, 0, 0, 0, 0}, {{48, 64, 0, 0, 64, 96}, {96, 128, 8, 16, 64, 96}}},
-        {{0}, {0, 0, 4, 2, 32, 40}, {{64, 64, 2, 4, 40, 32}, {64, 64, 0, 0, 64, 64}}},
+        {{0}, {0}, {{64, 64, 0, 0, 64, 64}, {64, 64, 0, 0, 64, 64}}, false},
+        {{128, 96, 16, 8, 0, 0}, {0}, {{96, 128, 8, 16, 64, 64}, {96, 128, 8, 16, 64, 64}}, false},
+        {{128, 96, 16, 8, 96, 64}, {64, 48, 0, 0, 0, 0}, {{48, 64, 0, 0, 64, 96}, {96, 128, 8, 16, 64, 96}}, false},
+        {{0}, {0, 0, 4, 2, 32, 40}, {{64, 64, 2, 4, 40, 32}, {64, 64, 0, 0, 64, 64}}, false},
+        {{128, 96, 16, 8, 0, 0}, {64, 48, 0, 0, 0, 0}, {{48, 64, 0, 0, 2.5f}, {96, 128, 8, 16, 7}}, true},
     };
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
         char session[16];
         snprintf(session, sizeof session, "sizes%zu", i);
         struct asked *asked = ask(session, 3, 1);
         struct text text = {0};
-        struct row_shape shape = {.height = LATENT, .width = LATENT};
+        int64_t numbers = rows[i].scored ? HEP_UNET_TIME_IDS_SCORED : HEP_UNET_TIME_IDS;
+        struct row_shape shape = {.height = LATENT, .width = LATENT, .time_ids = numbers};
         asked->request.text.sizes = rows[i].sizes;
         asked->request.text.negative_sizes = rows[i].negative;
+        asked->request.text.aesthetic_score = 7;
+        asked->request.text.negative_aesthetic_score = 2.5;
         fake_call_map(&asked->call, &asked->request.conditioning, HEP_READ);
         fake_call_map(&asked->call, &asked->request.pooled, HEP_READ);
         ck_assert_ok(text_open(&asked->call, &asked->request, &shape, STEPS, &text, error));
-        ck_assert_msg(memcmp(text.row.time_ids, rows[i].ids, sizeof rows[i].ids) == 0, "row %zu", i);
+        for (int which = 0; which < 2; which++)
+            ck_assert_msg(memcmp(text.row.time_ids[which], rows[i].ids[which], (size_t)numbers * sizeof(float)) == 0,
+                          "row %zu", i);
         text_clear(&text);
         drop(asked);
     }

@@ -66,6 +66,8 @@ static const struct entry {
     {"Clip skip", ENTRY_INT, offsetof(struct image_recipe, clip_skip), 1},
     {"Mask blur", ENTRY_NUMBER, offsetof(struct image_recipe, mask_blur), 0},
     {"RNG", ENTRY_TEXT, offsetof(struct image_recipe, rng), 0},
+    {"Refiner", ENTRY_TEXT, offsetof(struct image_recipe, refiner), 0},
+    {"Refiner switch at", ENTRY_NUMBER, offsetof(struct image_recipe, refiner_switch), 0},
     {"Postprocess upscale by", ENTRY_NUMBER, offsetof(struct image_recipe, upscale), 0},
     {"Postprocess upscaler", ENTRY_TEXT, offsetof(struct image_recipe, upscaler), 0},
 };

@@ -28,6 +28,8 @@ struct image_recipe {
     int32_t clip_skip;              /* web UIs' numbering; 0 and 1 are left out, as A1111 does          */
     double upscale;                 /* "Postprocess upscale by"; 0 = left out                           */
     struct hep_str upscaler;        /* "Postprocess upscaler": name                                     */
+    struct hep_str refiner;         /* "Refiner": name and first digits of its hash                      */
+    double refiner_switch;          /* "Refiner switch at"; 0 = left out                                */
     struct hep_str rng;             /* "CPU" for torch-cpu noise; empty is A1111's default, GPU (philox) */
 };
 

@@ -77,13 +77,23 @@ static char *tagged_prompt(const json_t *recipe)
     return fclose(out) == 0 ? text : NULL;
 }
 
+/* As A1111 names a checkpoint: "xl-refiner [0123456789]"; "" if there was none. */
+static void name_refiner(const json_t *recipe, char text[HEP_NAME_MAX + 16])
+{
+    const char *name = hep_json_str(recipe, "refiner", "");
+    snprintf(text, HEP_NAME_MAX + 16, "%.*s", HEP_NAME_MAX - 1, name);
+    if (name[0])
+        snprintf(text + strlen(text), 16, " [%.10s]", hep_json_str(recipe, "refiner_fingerprint", ""));
+}
+
 static enum hep_status parameters_of(const json_t *recipe, const struct image_seeds *seeds, int32_t width,
                                      int32_t height, char **parameters, struct hep_error *error)
 {
     char sampler[HEP_NAME_MAX], schedule[HEP_NAME_MAX];
-    char hash[11];
+    char hash[11], refiner[HEP_NAME_MAX + 16];
     split_sampler(hep_json_str(recipe, "sampler", ""), sampler, schedule);
     snprintf(hash, sizeof hash, "%s", hep_json_str(recipe, "fingerprint", ""));
+    name_refiner(recipe, refiner);
     char *prompt = tagged_prompt(recipe);
     if (!prompt)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for an image's recipe");
@@ -106,6 +116,8 @@ static enum hep_status parameters_of(const json_t *recipe, const struct image_se
         .mask_blur = hep_json_num(recipe, "mask_blur", 0),
         .clip_skip = (int32_t)hep_json_int(recipe, "clip_skip", 1),
         .rng = hep_str_of(strcmp(hep_json_str(recipe, "rng", ""), "torch-cpu") == 0 ? "CPU" : ""),
+        .refiner = hep_str_of(refiner),
+        .refiner_switch = refiner[0] ? hep_json_num(recipe, "refiner_switch", 0) : 0,
         .upscale = hep_json_num(recipe, "upscale", 0),
         .upscaler = hep_str_of(hep_json_str(recipe, "upscaler", "")),
     };

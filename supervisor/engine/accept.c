@@ -189,7 +189,7 @@ static bool model_is_there(const struct hep_engine *engine, const struct hep_ses
 {
     json_t *models = hep_catalog_models(engine->catalog), *model;
     size_t index;
-    if (!models || !json_is_string(name) ||
+    if (!models || !json_is_string(name) || json_string_length(name) == 0 || /* none is asked for */
         strcmp(json_string_value(name), hep_json_str(session->model, "name", "")) == 0)
         return true;
     json_array_foreach(models, index,

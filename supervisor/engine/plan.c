@@ -32,14 +32,33 @@ uint64_t hep_session_memory(const struct hep_session *session)
     return (uint64_t)(planned > session->workflow->memory_bytes ? planned : session->workflow->memory_bytes);
 }
 
-/* How often the network of a generate step runs: what the last scheduler.plan before it has said; until then the steps
-   asked for. */
-static double evaluations_of(const struct hep_session *session, int step)
+/* Evaluations of the whole plan: what the last scheduler.plan before the step has said; until then the steps asked
+   for. */
+static double planned_evaluations(const struct hep_session *session, int step)
 {
     for (int i = step - 1; i >= 0; i--)
-        if (session->workflow->steps[i].role == HEP_ROLE_SCHEDULER && session->steps[i].result)
+        if (json_object_get(session->steps[i].result, "evaluations") &&
+            session->workflow->steps[i].role == HEP_ROLE_SCHEDULER)
             return hep_json_num(session->steps[i].result, "evaluations", 1);
     return hep_json_num(session->configuration, "num_inference_steps", 1);
+}
+
+/* A number among the step's parameters, be it a reference; `otherwise` where there is none, or none yet. */
+static double parameter_of(const struct hep_session *session, int step, const char *name, double otherwise)
+{
+    json_t *value = json_object_get(session->workflow->steps[step].parameters, name), *filled = NULL;
+    if (!value || hep_session_fill((struct hep_session *)(uintptr_t)session, value, &filled, NULL) != HEP_OK)
+        return otherwise;
+    double number = json_is_number(filled) ? json_number_value(filled) : otherwise;
+    json_decref(filled);
+    return number;
+}
+
+/* How often the network of a generate step runs. */
+static double evaluations_of(const struct hep_session *session, int step)
+{
+    double all = planned_evaluations(session, step), end = parameter_of(session, step, "end_evaluation", all);
+    return (end < 0 ? all : end) - parameter_of(session, step, "first_evaluation", 0);
 }
 
 double hep_session_total_flops(const struct hep_session *session)

@@ -51,4 +51,27 @@ check "after killing the supervisor: completed" equal "$(jq -r .status <<<"$done
 check "after killing the supervisor: the same bytes" equal "$(sha_of <<<"$done_json")" "$whole"
 check "it stops" stop_daemon
 check "nothing is left" nothing_left
+
+# One image by two networks: killed before the base has ended, and while the refiner goes on from its state.
+models=$work/models
+mkdir "$models"
+for model in tiny-sdxl tiny-sdxl-refiner; do cp -r "$root/tests/golden/data/models/$model" "$models"; done
+start_daemon --set models.paths="$models"
+check "ready with a base and its refiner" wait_ready
+remember_prefix
+pair() { ctl generate "penguin" --model tiny-sdxl --seed 42 --steps 30 --set refiner=tiny-sdxl-refiner --set refiner_switch=0.5 "$@"; }
+runs() { ctl session "$1" --json | jq -e --arg id "$2" '.status == "completed" or (.denoising_step >= 3 and (.steps[] | select(.id == $id).status == "running"))' >/dev/null; }
+whole=$(pair --json | sha_of)
+for step in denoise refine; do
+  session=$(pair --no-wait)
+  for _ in $(seq 1000); do runs "$session" $step && break || sleep 0.005; done
+  kill -KILL "$(domain_pid inference)"
+  done_json=$(ctl wait "$session" --json)
+  check "killed in the step $step: the same bytes" equal "$(sha_of <<<"$done_json")" "$whole"
+  check "it was killed there" equal "$(jq --arg id $step '.steps[] | select(.id == $id).crashes' <<<"$done_json")" 1
+  check "ready after it" wait_ready
+done
+check "it went on behind the switch" grep -q "inference.resumed session=$session .*redone_rows=0" "$state/heptad.log"
+check "it stops with both" stop_daemon
+check "nothing of both is left" nothing_left
 done_with

@@ -196,7 +196,7 @@ static const struct {
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
     {HEP_ROLE_MODEL, "list", true, false, "kind", "models"},
     {HEP_ROLE_MODEL, "info", true, false, "model kind vae loras", "name"},
-    {HEP_ROLE_MODEL, "load", true, false, "model vae loras session",
+    {HEP_ROLE_MODEL, "load", true, false, "model vae loras session refines",
      "model family dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
      "scheduler"},
     {HEP_ROLE_MODEL, "load_safety_checker", true, false, "model session",
@@ -210,12 +210,13 @@ static const struct {
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
     {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler sigmas family <config num_inference_steps eta >plan",
      "scheduler title evaluations"},
+    {HEP_ROLE_SCHEDULER, "switch", false, false, "<plan <config at", "evaluation"},
     {HEP_ROLE_SCHEDULER, "sketch", false, false, "", ""}, /* not built yet */
     {HEP_ROLE_INFERENCE, "generate", true, true,
      "unet conditioning pooled schedule plan guidance_scale guidance_rescale original_width original_height crop_left "
      "crop_top target_width target_height seed subseed subseed_strength rng width height vae_scale_factor count "
-     "priority rows_max "
-     "memory_threshold fingerprint >state >latents",
+     "priority rows_max aesthetic_score negative_aesthetic_score first_evaluation end_evaluation "
+     "memory_threshold fingerprint <begin_state >state >latents",
      "rows step_ms"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
     {HEP_ROLE_INFERENCE, "memory", true, false, "free_bytes", ""},
@@ -477,12 +478,16 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
     if (strcmp(type, "scheduler.plan") == 0)
         return json_pack("{s:s, s:s, s:I}", "scheduler", "ddim", "title", "DDIM", "evaluations",
                          (json_int_t)hep_json_int(data, "num_inference_steps", 0));
+    if (strcmp(type, "scheduler.switch") == 0)
+        return json_pack("{s:i}", "evaluation", FAKE_SWITCH);
     if (strcmp(type, "communication.deliver") == 0) {
         json_t *seen = json_deep_copy(data);
         json_object_set_new(seen, "at_ms", json_integer(fake->loop->now));
         json_array_append_new(fake->deliveries, seen);
         return json_pack("{s:i}", "http_status", fake->http_status ? fake->http_status : 204);
     }
+    if (strcmp(type, "inference.generate") == 0)
+        json_array_append(fake->generated, data);
     if (strcmp(type, "inference.generate") == 0)
         return json_pack("{s:i, s:f}", "rows", 1, "step_ms", fake->step_ms);
     if (strcmp(type, "postprocessing.encode") == 0)
@@ -856,6 +861,7 @@ void fake_setup(struct fake *fake, uint64_t seed)
         .seed = seed, .cores = 2, .cores_all = 2, .weights_generation = 1, .huge_pages = "on", .isa_next = "avx2"};
     fake->steps = json_object();
     fake->deliveries = json_array();
+    fake->generated = json_array();
     snprintf(fake->folder, sizeof fake->folder, "/tmp/hep-engine-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(fake->folder));
     snprintf(fake->instance, sizeof fake->instance, "t%d-%d", (int)getpid(), counter++);
@@ -877,6 +883,7 @@ void fake_teardown(struct fake *fake)
     remove_folder(fake->folder);
     json_decref(fake->steps);
     json_decref(fake->deliveries);
+    json_decref(fake->generated);
 }
 
 static struct fake *the_fake;

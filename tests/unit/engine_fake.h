@@ -9,6 +9,8 @@
 
 #include "supervisor/engine/core.h"
 
+enum { FAKE_SWITCH = 5 }; /* where scheduler.switch hands a plan on */
+
 struct fake_rule { /* how a "domain.operation" behaves; the first that fits */
     const char *type;
     int count;            /* how many requests it is for; -1 = all                 */
@@ -48,6 +50,7 @@ struct fake {
     uint64_t weights_generation;       /* of what model.load gives                                  */
     int published_generation;          /* references with an older one are STALE; 0 = any           */
     json_t *deliveries;                /* data of each communication.deliver that was done, and at_ms */
+    json_t *generated;                 /* data of each inference.generate that was done                   */
     int http_status;                   /* that receivers of webhooks answer; 0 = 204                */
     int64_t images[3];                 /* offsets of image, upscaled, enhanced in the arena                */
     const char *encoded;               /* which of them was encoded last                                  */

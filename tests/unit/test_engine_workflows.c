@@ -151,8 +151,9 @@ START_TEST(a_generating_step_brings_what_it_implies)
                          "{\"type\": \"inference\", \"operation\": \"generate\"}]}}"),
                      "completed");
     ck_assert_str_eq(hep_json_str(view, "workflow_id", ""), "inference-workflow");
-    static const char *const order[] = {"step_1",  "weights", "enlarger", "checker", "device", "text", "schedule",
-                                        "denoise", "image",   "larger",   "better",  "judged", "file"};
+    static const char *const order[] = {"step_1", "weights",      "refiner_weights", "enlarger", "checker", "device",
+                                        "text",   "refiner_text", "schedule",        "switch",   "denoise", "refine",
+                                        "image",  "larger",       "better",          "judged",   "file"};
     ck_assert_uint_eq(json_array_size(json_object_get(view, "steps")), HEP_COUNT_OF(order));
     for (size_t i = 0; i < HEP_COUNT_OF(order); i++)
         ck_assert_str_eq(hep_json_str(json_array_get(json_object_get(view, "steps"), i), "id", ""), order[i]);
@@ -175,6 +176,34 @@ START_TEST(steps_that_are_not_wanted_leave_their_place_to_the_one_before)
     snprintf(request, sizeof request, "{\"configuration\": {\"prompt\": \"x\"%s}}", rows[_i].wishes);
     ck_assert_str_eq(run(request), "completed");
     ck_assert_str_eq(fake.encoded, rows[_i].image);
+}
+END_TEST
+
+/* A refiner goes on from the base's state, where the plan is handed on; without one there is no other. */
+START_TEST(a_refiner_does_the_rest_of_the_plan)
+{
+    fake_start(&fake, NULL);
+    ck_assert_str_eq(run("{\"configuration\": {\"prompt\": \"x\", \"steps\": 8}}"), "completed");
+    ck_assert_uint_eq(json_array_size(fake.generated), 1);
+    json_t *base = json_array_get(fake.generated, 0);
+    ck_assert_ptr_null(json_object_get(base, "end_evaluation"));
+    ck_assert_str_eq(run("{\"configuration\": {\"prompt\": \"x\", \"steps\": 8, \"refiner\": \"emoji\"}}"),
+                     "completed");
+    ck_assert_uint_eq(json_array_size(fake.generated), 3);
+    base = json_array_get(fake.generated, 1);
+    json_t *rest = json_array_get(fake.generated, 2);
+    ck_assert_int_eq(hep_json_int(base, "end_evaluation", 0), FAKE_SWITCH);
+    ck_assert_int_eq(hep_json_int(rest, "first_evaluation", 0), FAKE_SWITCH);
+    ck_assert_ptr_null(json_object_get(rest, "end_evaluation"));
+    ck_assert(json_equal(json_object_get(rest, "begin_state"), json_object_get(base, "state")));
+    ck_assert(json_equal(json_object_get(rest, "plan"), json_object_get(base, "plan")));
+    ck_assert(!json_equal(json_object_get(rest, "state"), json_object_get(base, "state")));
+    ck_assert_str_eq(hep_json_str(step_of(view, "refine"), "status", ""), "done");
+    json_t *answer = NULL;
+    ck_assert_int_eq(
+        fake_request(&fake, "{\"configuration\": {\"prompt\": \"x\", \"refiner\": \"nobody\"}}", false, &answer, &error),
+        HEP_E_NOT_FOUND);
+    json_decref(answer);
 }
 END_TEST
 
@@ -446,7 +475,7 @@ START_TEST(a_valid_request_is_told_what_it_takes)
     ck_assert_int_gt(memory, hep_json_int(resources, "arena_bytes", 0));
     ck_assert_int_gt(hep_json_int(reply, "estimated_duration_ms", -1), 0);
     ck_assert_int_eq(hep_json_int(json_object_get(reply, "configuration"), "width", 0), 64);
-    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "workflow"), "steps")), 12);
+    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "workflow"), "steps")), 16);
     ck_assert_ptr_null(fake.engine->sessions); /* nothing was accepted */
     ck_assert_str_eq(run("{" APPLE "}"), "completed");
     ck_assert_int_eq(hep_json_int(view, "memory_bytes", 0), memory);
@@ -643,6 +672,7 @@ int main(void)
     tcase_add_loop_test(all, a_condition_holds_or_not, 0, HEP_COUNT_OF(conditions));
     tcase_add_test(all, a_generating_step_brings_what_it_implies);
     tcase_add_loop_test(all, steps_that_are_not_wanted_leave_their_place_to_the_one_before, 0, 5);
+    tcase_add_test(all, a_refiner_does_the_rest_of_the_plan);
     tcase_add_test(all, what_a_step_says_goes_into_the_configuration);
     tcase_add_test(all, what_a_steps_name_stands_for_goes_into_the_configuration);
     tcase_add_test(all, a_step_that_is_not_built_says_so);

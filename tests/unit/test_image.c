@@ -379,6 +379,8 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
                                   .model = hep_str_of("v1-5, pruned: \"x\""),
                                   .strength = 1.0 / 3,
                                   .clip_skip = 2,
+                                  .refiner = hep_str_of("xl-refiner [0123456789]"),
+                                  .refiner_switch = 0.8,
                                   .upscale = 2.5,
                                   .upscaler = hep_str_of("x4plus"),
                                   .rng = hep_str_of("CPU")};
@@ -390,6 +392,7 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
                            "Guidance rescale: 0.7, Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, "
                            "Model: \"v1-5, pruned: \\\"x\\\"\", Variation seed: 9, Variation seed strength: 0.25, "
                            "Denoising strength: 0.3333333333333333, Clip skip: 2, RNG: CPU, "
+                           "Refiner: xl-refiner [0123456789], Refiner switch at: 0.8, "
                            "Postprocess upscale by: 2.5, Postprocess upscaler: x4plus, "
                            "Version: Heptad " HEP_VERSION);
     free(text);

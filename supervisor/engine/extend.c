@@ -139,6 +139,14 @@ static bool apply(const struct overlay *o, json_t *steps, json_t *patch, bool mu
                         o->step, o->base);
         return true;
     }
+    if (old && place && json_object_get(patch, "type")) {
+        hep_problem_add(
+            o->problems, o->step, "id", HEP_E_CONFLICT,
+            "step %.60s: it is a new one, with its place and type, but %.60s has a step of this id already; "
+            "take another id",
+            o->step, o->base);
+        return true;
+    }
     json_t *step = patched_step(o, old, patch);
     if (old && !place) {
         json_array_set_new(steps, (size_t)index, step);

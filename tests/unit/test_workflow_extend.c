@@ -76,6 +76,8 @@ static const struct {
     {", \"steps\": {\"B\": null}", NULL, NULL, "step \"B\" is null"},
     {", \"steps\": {\"b\": {\"id\": \"d\"}}", NULL, NULL, "cannot say another"},
     {", \"steps\": {\"b\": 5}", NULL, NULL, "an object, or null"},
+    {", \"steps\": {\"c\": {" LIST ", \"after\": \"a\"}}", NULL, NULL,
+     "take another id"}, /* the base has got one meanwhile */
     {", \"steps\": {\"d\": {\"before\": \"z\"}}", NULL, NULL, "no step \"z\" to stand before"},
     {", \"steps\": {\"d\": {\"after\": \"d\"}}", NULL, NULL, "no step \"d\" to stand after"},
     {", \"steps\": {\"d\": {\"after\": \"e\"}, \"e\": {\"after\": \"d\"}}", NULL, NULL, "to stand after"},

@@ -120,6 +120,29 @@ static enum hep_status read_upscaler(const struct catalogue *catalogue, struct c
     return HEP_OK;
 }
 
+/* What judges images, and what makes them for it. */
+static enum hep_status read_checker(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                    struct hep_error *error)
+{
+    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
+    struct inspection found;
+    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
+    HEP_TRY(inspect_component(model, "safety_checker", &found, error));
+    entry->bytes = found.bytes;
+    entry->dtype = found.dtype;
+    return HEP_OK;
+}
+
+static enum hep_status refuse_file(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                   struct hep_error *error)
+{
+    (void)catalogue;
+    hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a file; a safety checker is a folder", entry->path);
+    return hep_hint(error, "put its config.json, preprocessor_config.json and model.safetensors into a folder below "
+                           "safety_checker"),
+           HEP_E_UNSUPPORTED;
+}
+
 static enum hep_status refuse_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                      struct hep_error *error)
 {
@@ -185,6 +208,7 @@ static const struct kind_row {
     [HEP_MODEL_CONTROLNET] = {"controlnet", read_controlnet, read_controlnet},
     [HEP_MODEL_UPSCALER] = {"upscaler", read_upscaler, refuse_folder},
     [HEP_MODEL_EMBEDDING] = {NULL, read_file, read_folder},
+    [HEP_MODEL_SAFETY_CHECKER] = {"safety_checker", refuse_file, read_checker},
 };
 
 /* ---- scanning ---------------------------------------------------------------------------------------------------- */

@@ -28,7 +28,8 @@ static const struct hep_field memory_fields[] = {
     HEP_SAYS(U64, "total_bytes", REQUIRED, "weights and the larger of both"),
     HEP_END_OF_FIELDS};
 const struct hep_field model_details_reply_fields[MODEL_DETAILS_REPLY_FIELDS] = {
-    HEP_FIELD(STR, details_reply, kind, REQUIRED, .help = "checkpoint, vae, lora, controlnet, upscaler, embedding"),
+    HEP_FIELD(STR, details_reply, kind, REQUIRED,
+              .help = "checkpoint, vae, lora, controlnet, upscaler, embedding, safety_checker"),
     HEP_FIELD(STR, details_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl, sdxl_refiner"),
     HEP_FIELD(STR, details_reply, dtype, OPTIONAL, .help = "of most weights as stored"),
     HEP_FIELD(U64, details_reply, bytes, REQUIRED, .help = "of all weights as stored"),

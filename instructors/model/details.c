@@ -159,6 +159,7 @@ static const struct ability_row {
     {HEP_MODEL_CONTROLNET, 0, "controlnet", NULL, NULL},
     {HEP_MODEL_UPSCALER, 0, "upscale", NULL, NULL},
     {HEP_MODEL_EMBEDDING, 0, "embedding", NULL, NULL},
+    {HEP_MODEL_SAFETY_CHECKER, 0, "safety_check", NULL, NULL},
 };
 
 static bool is_able(const struct ability_row *row, const struct catalogue_entry *entry)

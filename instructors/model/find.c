@@ -161,6 +161,16 @@ static enum hep_status in_kind(const struct walk *walk, const struct step *step,
     return read_folder(walk, step, path, kind, name, in_kind, error);
 }
 
+/* The folder of a kind, which may be the only one of that kind itself: safety_checker/config.json. */
+static enum hep_status kind_folder(const struct walk *walk, const struct step *step, const char *path,
+                                   enum hep_model_kind kind, const char *name, const struct stat *about,
+                                   struct hep_error *error)
+{
+    if (has_file(path, "config.json"))
+        return visit(walk, kind, false, about, name, path, error);
+    return read_folder(walk, step, path, kind, "", in_kind, error);
+}
+
 /* Something directly below a path, or in its folder "models". */
 static enum hep_status in_root(const struct walk *walk, const struct step *step, enum hep_model_kind kind,
                                const char *prefix, const char *entry, const char *path, const struct stat *about,
@@ -172,7 +182,7 @@ static enum hep_status in_root(const struct walk *walk, const struct step *step,
         return visit(walk, HEP_MODEL_CHECKPOINT, false, about, entry, path, error);
     if (strcmp(entry, HEP_MODEL_TREE) == 0 && step->depth == 0)
         return read_folder(walk, step, path, kind, prefix, in_root, error);
-    return hep_model_kind_of_folder(entry, &kind) ? read_folder(walk, step, path, kind, "", in_kind, error) : HEP_OK;
+    return hep_model_kind_of_folder(entry, &kind) ? kind_folder(walk, step, path, kind, entry, about, error) : HEP_OK;
 }
 
 enum hep_status find_models(const char *paths, find_visit *on, void *context, struct hep_error *error)
@@ -194,7 +204,8 @@ enum hep_status find_models(const char *paths, find_visit *on, void *context, st
         }
         const char *slash = strrchr(path, '/');
         bool is_kind = hep_model_kind_of_folder(slash ? slash + 1 : path, &kind);
-        HEP_TRY(read_folder(&walk, NULL, path, kind, "", is_kind ? in_kind : in_root, error));
+        HEP_TRY(is_kind ? kind_folder(&walk, NULL, path, kind, slash ? slash + 1 : path, &about, error)
+                        : read_folder(&walk, NULL, path, kind, "", in_root, error));
     }
     return HEP_OK;
 }

@@ -4,8 +4,9 @@
  *
  *   PATH/NAME/                       a model, if it has model_index.json
  *   PATH/NAME.safetensors            whatever the file's keys say it is
- *   PATH/KIND/…/NAME[.safetensors]   of the kind whose folder that is (common/model_kinds.def: ComfyUI's names,
- * A1111's) PATH/models/KIND/…               the same: PATH is the root of such an installation
+ *   PATH/KIND/…/NAME[.safetensors]   of the kind whose folder that is (common/model_kinds.def: ComfyUI's, A1111's)
+ *   PATH/KIND/                       the same, if it has config.json: safety_checker/
+ *   PATH/models/KIND/…               the same: PATH is the root of such an installation
  *
  * PATH itself may be called as the folder of a kind. Below it, folders are searched HEP_MODEL_DEPTH_MAX deep, and names
  * keep their folders ("xl/NAME"). Symbolic links are followed, each folder at most once on the way down; a file's path

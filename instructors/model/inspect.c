@@ -292,7 +292,10 @@ enum hep_status inspect_component(const struct hep_model *model, const char *com
 {
     struct inspection found = {0};
     struct inspector inspector = {model, &found, NULL, NULL};
-    enum hep_status status = as_defect(check_component(&inspector, component, error), error);
+    enum hep_status status = check_component(&inspector, component, error);
+    if (status == HEP_OK)
+        status = check_feature_extractor(&inspector, error);
+    status = as_defect(status, error);
     suggest_beside(status, model, error);
     if (status == HEP_OK)
         *inspection = found;

@@ -13,6 +13,8 @@ const struct hep_field model_info_fields[MODEL_INFO_FIELDS] = {
               .help = "what it is: a model, or something that goes with one"),
     HEP_FIELD(STR, info_request, vae, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "VAE that is to fit the model, or it is an error"),
+    HEP_FIELD(STR, info_request, safety_checker, OPTIONAL, .max = HEP_NAME_MAX - 1,
+              .help = "safety checker that is to look at its images, or it is an error"),
     HEP_FIELD(JSON, info_request, loras, OPTIONAL, HEP_INSIDE(LIST, lora_request_fields), .max = HEP_LORAS_MAX,
               .help = "LoRAs that are to fit the model, or it is an error"),
 };
@@ -39,7 +41,8 @@ const struct hep_field model_defaults_fields[MODEL_DEFAULTS_FIELDS + 1] = {
     HEP_END_OF_FIELDS};
 const struct hep_field model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1] = {
     HEP_FIELD(STR, info_reply, name, REQUIRED, .help = "of its folder, or of its file without the ending"),
-    HEP_FIELD(STR, info_reply, kind, REQUIRED, .help = "checkpoint, vae, lora, controlnet, upscaler, embedding"),
+    HEP_FIELD(STR, info_reply, kind, REQUIRED,
+              .help = "checkpoint, vae, lora, controlnet, upscaler, embedding, safety_checker"),
     HEP_FIELD(BOOL, info_reply, usable, REQUIRED, .help = "whether it can be loaded"),
     HEP_FIELD(BOOL, info_reply, loaded, REQUIRED, .help = "whether some of it is in shared memory"),
     HEP_FIELD(STR, info_reply, family, OPTIONAL, .help = "sd1, sd2, sdxl, sdxl_refiner"),
@@ -51,7 +54,8 @@ const struct hep_field model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1] = {
     HEP_FIELD(I32, info_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
     HEP_FIELD(I32, info_reply, vae_scale_factor, REQUIRED, .help = "pixels per latent"),
     HEP_FIELD(I32, info_reply, context_dim, REQUIRED, .help = "width of its conditioning"),
-    HEP_FIELD(BOOL, info_reply, safety_checker, REQUIRED, .help = "whether it has one, which looks at images"),
+    HEP_FIELD(BOOL, info_reply, safety_checker, REQUIRED,
+              .help = "whether there is one for its images: its own, or one that was chosen"),
     HEP_FIELD(BOOL, info_reply, needs_vae, REQUIRED,
               .help = "whether it has none of its own, so that a request must name one"),
     HEP_FIELD(JSON, info_reply, defaults, OPTIONAL, HEP_INSIDE(OBJECT, model_defaults_fields),
@@ -88,6 +92,15 @@ void model_published_name(enum hep_model_kind kind, const char *name, char publi
         snprintf(published, PUBLISHED_NAME_MAX, "%s:%s", hep_model_kind_name(kind), name);
 }
 
+/* An instance whose own choice is not there has none, whatever the model brings. */
+static bool has_checker(const struct model_state *state, const struct catalogue_entry *entry)
+{
+    const struct catalogue_entry *checker;
+    if (entry->kind != HEP_MODEL_CHECKPOINT || entry->problem.code != HEP_OK)
+        return false;
+    return model_find_checker(state, "", &checker, NULL) == HEP_OK && (checker || entry->has_safety_checker);
+}
+
 static void describe(const struct model_state *state, const struct catalogue_entry *entry, struct info_reply *reply)
 {
     char published[PUBLISHED_NAME_MAX];
@@ -103,7 +116,7 @@ static void describe(const struct model_state *state, const struct catalogue_ent
                                  .prediction_type = hep_str_of(entry->prediction_type),
                                  .usable = entry->problem.code == HEP_OK,
                                  .scale = entry->scale,
-                                 .safety_checker = entry->has_safety_checker,
+                                 .safety_checker = has_checker(state, entry),
                                  .needs_vae = entry->needs_vae,
                                  .loaded = cache_is_loaded(&state->cache, published)};
     if (reply->usable)
@@ -168,7 +181,7 @@ enum hep_status model_info(struct hep_call *call, const void *request, void *rep
 {
     const struct info_request *info = request;
     const struct catalogue *catalogue = &state_of(call)->catalogue;
-    const struct catalogue_entry *entry;
+    const struct catalogue_entry *entry, *checker = NULL;
     struct lora_set loras = {0};
     HEP_TRY(catalogue_find(catalogue, model_kind_of(info->kind.data), info->model.data, &entry, error));
     if (json_array_size(info->loras) > 0 && entry->kind != HEP_MODEL_CHECKPOINT)
@@ -180,6 +193,9 @@ enum hep_status model_info(struct hep_call *call, const void *request, void *rep
     lora_set_clear(&loras);
     HEP_TRY(status);
     describe(state_of(call), entry, reply);
+    if (info->safety_checker.length > 0)
+        HEP_TRY(model_find_checker(state_of(call), info->safety_checker.data, &checker, error));
+    ((struct info_reply *)reply)->safety_checker |= checker != NULL;
     return HEP_OK;
 }
 

@@ -306,7 +306,9 @@ static enum hep_status start(struct hep_instructor *self, void **result, struct 
     struct model_state *state = calloc(1, sizeof *state);
     if (!state)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to start");
+    const char *checker = hep_instructor_setting(self, "safety.checker");
     state->dtype = dtype;
+    snprintf(state->safety_checker, sizeof state->safety_checker, "%s", checker ? checker : "");
     catalogue_init(&state->catalogue, paths ? paths : "share/models");
     cache_init(&state->cache, hep_instructor_instance(self), hep_instructor_generation(self), budget_of(self));
     enum hep_status status = catalogue_scan(&state->catalogue, tell_starting, self, error);
@@ -414,7 +416,8 @@ static const struct hep_operation operations[] = {
                   .help = "publish a ControlNet's weights, packed for this machine"),
     HEP_OPERATION("load_safety_checker", model_load_safety_checker, load_safety_request, model_load_safety_fields,
                   load_safety_reply, model_load_safety_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
-                  .deadline_ms = 300000, .pure = true, .help = "publish a model's safety checker"),
+                  .deadline_ms = 300000, .pure = true,
+                  .help = "publish the safety checker of a model, or one of its own"),
     HEP_OPERATION("verify", model_verify, kind_request, model_kind_fields, json_reply, model_verify_reply_fields,
                   .heavy = true, .permission = HEP_OPERATOR, .deadline_ms = 300000, .pure = true,
                   .help =

@@ -15,8 +15,9 @@ struct model_state {
     struct model_view {
         atomic_int found, usable, components, pins;
         atomic_uint_fast64_t packed, evicted, bytes, budget_bytes;
-    } view;               /* for get_status, on the loop thread */
-    enum hep_dtype dtype; /* what "auto" means: the configuration's dtype, or this machine's best */
+    } view;                            /* for get_status, on the loop thread */
+    enum hep_dtype dtype;              /* what "auto" means: the configuration's dtype, or this machine's best */
+    char safety_checker[HEP_NAME_MAX]; /* that judges every model's images: safety.checker; "" = the models' own */
 };
 
 /* After everything that changes what get_status shows. */
@@ -66,16 +67,19 @@ extern const struct hep_field model_load_controlnet_fields[LOAD_CONTROLNET_FIELD
     model_load_controlnet_reply_fields[LOAD_CONTROLNET_REPLY_FIELDS];
 hep_handler model_load_controlnet;
 
-/* load_safety.c. */
+/* load_safety.c. Whose checker judges: the instance's, else the one that a request names, else the model's own (NULL).
+   NOT_ALLOWED: the instance has another; NOT_FOUND; the entry's problem. */
+enum hep_status model_find_checker(const struct model_state *state, const char *named,
+                                   const struct catalogue_entry **checker, struct hep_error *error);
 struct load_safety_request {
-    struct hep_str model, session;
+    struct hep_str model, safety_checker, session;
 };
 struct load_safety_reply {
     struct hep_str model, fingerprint;
     uint64_t bytes;
     struct hep_tensor_ref safety_checker, feature_extractor;
 };
-enum { LOAD_SAFETY_FIELDS = 2, LOAD_SAFETY_REPLY_FIELDS = 5, SAFETY_COMPONENTS = 2 };
+enum { LOAD_SAFETY_FIELDS = 3, LOAD_SAFETY_REPLY_FIELDS = 5, SAFETY_COMPONENTS = 2 };
 extern const char *const model_safety_components[SAFETY_COMPONENTS];
 extern const struct hep_field model_load_safety_fields[LOAD_SAFETY_FIELDS],
     model_load_safety_reply_fields[LOAD_SAFETY_REPLY_FIELDS];
@@ -106,7 +110,7 @@ struct kind_request {
     struct hep_str model, kind;
 };
 struct info_request {
-    struct hep_str model, kind, vae;
+    struct hep_str model, kind, vae, safety_checker;
     json_t *loras;
 };
 struct json_reply {
@@ -124,7 +128,7 @@ struct info_reply {
 };
 enum {
     MODEL_KIND_FIELDS = 2,
-    MODEL_INFO_FIELDS = 4,
+    MODEL_INFO_FIELDS = 5,
     MODEL_SCAN_REPLY_FIELDS = 2,
     MODEL_DEFAULTS_FIELDS = 5,
     MODEL_INFO_REPLY_FIELDS = 17

@@ -99,8 +99,8 @@ void hep_model_file(const struct hep_model *model, const char *path, struct hep_
     const char *in_vae = below(path, "vae"), *at = path;
     int folder = model->folder;
     file->shown = NULL;
-    if (model->component && below(path, model->component)) {
-        at = below(path, model->component);
+    if (model->component && strchr(path, '/')) {
+        at = strchr(path, '/') + 1;
     } else if (in_vae && model->vae_file) {
         checkpoint = model->vae_file;
     } else if (in_vae && model->vae_folder >= 0) {

@@ -289,6 +289,8 @@ static enum hep_status make_index(struct hep_model *model, const struct hep_comp
     HEP_TRY(hep_folder_read_json(model->folder, "config.json", &config, error));
     const char *class = json_string_value(json_object_get(config, "_class_name"));
     enum hep_status status = HEP_OK;
+    if (!class) /* transformers' way */
+        class = json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
     if (!class)
         status = hep_fail(error, HEP_E_BAD_MODEL, "'config.json' has no '_class_name'");
     else if (!in_list(kind->class, class))
@@ -296,6 +298,9 @@ static enum hep_status make_index(struct hep_model *model, const struct hep_comp
             hep_fail(error, HEP_E_UNSUPPORTED, "'config.json': '_class_name' is '%.80s', not %s", class, kind->class);
     else if (!(model->index = json_pack("{s:[s, s]}", kind->name, "diffusers", class)))
         status = hep_fail(error, HEP_E_NO_MEMORY, "no memory for an index");
+    else if (strcmp(kind->name, "safety_checker") == 0) /* what makes its images lies beside it */
+        json_object_set_new(model->index, "feature_extractor",
+                            json_pack("[s, s]", "transformers", "CLIPImageProcessor"));
     json_decref(config);
     return status;
 }

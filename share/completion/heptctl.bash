@@ -82,7 +82,7 @@ _heptctl() {
     ;;
   models)
     case $prev in
-    --kind|-k) mapfile -t COMPREPLY < <(compgen -W 'checkpoint vae lora controlnet upscaler embedding' -- "$cur"); return ;;
+    --kind|-k) mapfile -t COMPREPLY < <(compgen -W 'checkpoint vae lora controlnet upscaler embedding safety_checker' -- "$cur"); return ;;
     esac
     words=' --scan --kind --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words models) ;;

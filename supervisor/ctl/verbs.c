@@ -131,7 +131,7 @@ static const struct ctl_option incidents_options[] = {
 static const struct ctl_option models_options[] = {
     OPTION("scan", 0, NULL, "look into the model folders again first"),
     OPTION("kind", 'k', "KIND", "files of this kind, not models", .kind = CTL_KIND_CHOICE,
-           .choices = "checkpoint vae lora controlnet upscaler embedding"),
+           .choices = "checkpoint vae lora controlnet upscaler embedding safety_checker"),
     END_OF_OPTIONS,
 };
 

@@ -26,6 +26,7 @@ struct hep_catalog {
 struct question {
     struct hep_catalog *catalog;
     char name[HEP_NAME_MAX]; /* as it was asked for; "" = the first usable one  */
+    bool is_judged;          /* by a checker that the request names: the answer holds for this request only */
     hep_catalog_done *done;
     void *context;
 };
@@ -141,7 +142,8 @@ static void on_info(void *context, enum hep_status status, json_t *reply, const 
             json_object_clear(catalog->infos);
         if (!json_object_get(info, "name"))
             json_object_set_new(info, "name", json_string(question->name));
-        json_object_set(catalog->infos, question->name, info);
+        if (!question->is_judged)
+            json_object_set(catalog->infos, question->name, info);
     } else if (error.code == HEP_E_DOMAIN_DOWN || error.code == HEP_E_OUTCOME_UNKNOWN) {
         info = json_object_get(catalog->infos, question->name); /* as it was when the domain was last there */
     }
@@ -167,6 +169,7 @@ enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name,
     snprintf(question->name, sizeof question->name, "%s", name[0] ? name : fallback);
     json_t *data = json_pack("{s:s}", "model", question->name);
     json_object_update(data, with);
+    question->is_judged = json_object_get(with, "safety_checker");
     enum hep_status status = ask(catalog, HEP_ROLE_MODEL, "info", data, on_info, question, error);
     if (status != HEP_OK)
         free(question);

@@ -38,7 +38,7 @@ static bool is_numeric(enum hep_parameter_type type)
 
 bool hep_parameter_is_part(enum hep_parameter_type type)
 {
-    return type == HEP_PARAMETER_VAE;
+    return type == HEP_PARAMETER_VAE || type == HEP_PARAMETER_SAFETY_CHECKER;
 }
 
 static bool is_text(enum hep_parameter_type type)
@@ -111,7 +111,7 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
         hep_problem_add(
             problems, "", name, HEP_E_BAD_FIELD,
             "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, vae, "
-            "scheduler, safety, input, loras",
+            "scheduler, safety, safety_checker, input, loras",
             name, type ? type : "");
         return;
     }
@@ -412,7 +412,7 @@ static enum hep_status read_safety(const struct hep_parameter *p, const json_t *
         hep_fail_field(error, HEP_E_UNSUPPORTED, p->name,
                        "model %.60s has no safety checker, so nothing can be done by the policy %s", scope->model,
                        hep_safety_policy_names[policy]);
-        return hep_hint(error, "choose a model that has one%s",
+        return hep_hint(error, "choose a model that has one, or name one in safety_checker%s",
                         scope->safety == HEP_SAFETY_OFF ? ", or say safety off" : ""),
                HEP_E_UNSUPPORTED;
     }
@@ -429,6 +429,7 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
     case HEP_PARAMETER_STRING:
     case HEP_PARAMETER_MODEL:
     case HEP_PARAMETER_VAE:
+    case HEP_PARAMETER_SAFETY_CHECKER:
     case HEP_PARAMETER_SCHEDULER:
         HEP_TRY(check_text(p, value, scope, error));
         break;

@@ -21,6 +21,7 @@
     X(VAE, "vae", "name of a VAE that is to fit the model; \"\": the model's own")                                     \
     X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")                         \
     X(SAFETY, "safety", "off, flag, blur or refuse; never less than the instance's safety.policy")                     \
+    X(SAFETY_CHECKER, "safety_checker", "name of a safety checker of its own; \"\": the instance's, or the model's")   \
     X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")                \
     X(LORAS, "loras", "a list of {name, weight, text_encoder_weight?}; prompts: whose <lora:…> tags are added to it")
 

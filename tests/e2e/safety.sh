@@ -34,6 +34,9 @@ rm -r "$models/named/safety_checker" "$models/named/feature_extractor"
 rm "$models/no_extractor/feature_extractor/preprocessor_config.json"
 jq '.size = 60 | .crop_size = 60' "$tiny/preprocessor_config.json" >"$models/other_size/feature_extractor/preprocessor_config.json"
 rm "$models/no_weights/safety_checker/model.safetensors"
+# The same checker in a folder of its own, for models without one.
+mkdir -p "$models/safety_checker/strict"
+cp "$models/judged/safety_checker"/* "$models/judged/feature_extractor"/* "$models/safety_checker/strict/"
 
 draw() { # SEED POLICY ARG… → the session, or the error, as JSON
   local seed=$1 policy=$2
@@ -90,6 +93,9 @@ check "refuse: seed 7 is written" equal "$(of .status "$(draw 7 refuse)")" compl
 ask() { ctl call workflow.validate "{\"workflow_id\":\"txt2img\",\"configuration\":{\"prompt\":\"x\",$1}}" --json | jq -r '.problems | map(.code + " " + .field) | join(", ")'; }
 check "a model without a checker: said at validation" equal "$(ask '"model":"plain","safety":"flag"')" "UNSUPPORTED safety"
 check "an unknown policy" equal "$(ask '"model":"judged","safety":"maybe"')" "OUT_OF_RANGE safety"
+check "a checker of its own that is not there" equal "$(ask '"model":"plain","safety":"flag","safety_checker":"nobody"')" "NOT_FOUND safety_checker"
+own=$(ctl generate "a red apple" --model plain --steps 6 --seed 9 --set safety=blur --set safety_checker=strict --json)
+check "with a checker of its own its images are judged as that judges" equal "$(of '.results.files[0].safety | .flagged, .policy' "$own" | paste -sd' ')" "true blur"
 check "off needs none" equal "$(ask '"model":"plain","safety":"off"')" ""
 check "it stops" stop_daemon
 
@@ -106,5 +112,12 @@ jq 'del(.parameters.safety) | .workflow_id = "unjudged" | .steps |= map(select(.
 check "a workflow that checks nothing can be kept" ctl call workflow.put "{\"workflow_id\":\"unjudged\",\"workflow\":$(cat "$work/unjudged.json")}"
 check "and not be run" equal "$(ctl call workflow.execute '{"workflow_id":"unjudged","configuration":{"prompt":"x","model":"judged"}}' --json 2>&1 | jq -r '.error.code // .code')" NOT_ALLOWED
 check "it stops again" stop_daemon
+
+start_daemon --set "models.paths=$models" --set safety.policy=blur --set safety.checker=strict
+check "ready with a checker of its own" wait_ready
+check "the instance's checker judges every model" equal "true blur" \
+  "$(ctl generate "a red apple" --model plain --steps 6 --seed 9 --json | jq -r '.results.files[0].safety | .flagged, .policy' | paste -sd' ')"
+check "no request chooses another" equal "$(ask '"model":"plain","safety_checker":"other"')" "NOT_ALLOWED safety_checker"
+check "it stops once more" stop_daemon
 check "nothing is left" nothing_left
 done_with

@@ -195,11 +195,11 @@ static const struct {
     {HEP_ROLE_DEVICE, "reserve", false, false, "session memory_bytes", "reservation_id"},
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
     {HEP_ROLE_MODEL, "list", true, false, "kind", "models"},
-    {HEP_ROLE_MODEL, "info", true, false, "model kind vae loras", "name"},
+    {HEP_ROLE_MODEL, "info", true, false, "model kind vae safety_checker loras", "name"},
     {HEP_ROLE_MODEL, "load", true, false, "model vae loras session refines",
      "model family dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
      "scheduler"},
-    {HEP_ROLE_MODEL, "load_safety_checker", true, false, "model session",
+    {HEP_ROLE_MODEL, "load_safety_checker", true, false, "model safety_checker session",
      "model fingerprint bytes safety_checker feature_extractor"},
     {HEP_ROLE_MODEL, "load_upscaler", true, false, "upscaler session", "name fingerprint scale upscaler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},

@@ -94,6 +94,20 @@ START_TEST(the_trees_of_comfyui_and_of_a1111_are_known_by_their_folders)
 }
 END_TEST
 
+START_TEST(a_folder_of_a_kind_may_be_the_only_one_of_that_kind)
+{
+    make("one/safety_checker/config.json");
+    make("one/safety_checker/model.safetensors");
+    make("more/safety_checker/a/config.json");
+    make("more/safety_checker/b/config.json");
+    find("/one");
+    find("/one/safety_checker");
+    find("/more");
+    ck_assert_str_eq(found, "safety_checker safety_checker/\nsafety_checker safety_checker/\n"
+                            "safety_checker a/\nsafety_checker b/\n");
+}
+END_TEST
+
 START_TEST(links_to_a_tree_are_followed_and_circles_end)
 {
     char here[96], there[96];
@@ -173,6 +187,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("find");
     tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, a_folder_of_a_kind_may_be_the_only_one_of_that_kind);
     tcase_add_test(tcase, the_trees_of_comfyui_and_of_a1111_are_known_by_their_folders);
     tcase_add_test(tcase, links_to_a_tree_are_followed_and_circles_end);
     tcase_add_test(tcase, what_cannot_be_read_is_listed_with_what_to_do);

@@ -101,6 +101,70 @@ START_TEST(a_controlnet_a_model_and_an_upscaler_of_one_name_are_held_apart)
 }
 END_TEST
 
+/* ---- safety checkers --------------------------------------------------------------------------------------------- */
+static struct domain_process *start_judged(const char *checker)
+{
+    char paths[128], setting[64];
+    const char *const arguments[] = {"--set", paths, "--set", setting, NULL};
+    snprintf(paths, sizeof paths, "models.paths=%s", folder);
+    snprintf(setting, sizeof setting, "safety.checker=%s", checker);
+    return domain_start_stdio("model", instance, arguments);
+}
+
+static bool says_judged(struct domain_process *process, const char *checker)
+{
+    json_t *info =
+        domain_call(process, "info", "", false, json_pack("{s:s, s:s}", "model", "plain", "safety_checker", checker));
+    bool judged = hep_json_bool(info, "safety_checker", false);
+    json_decref(info);
+    return judged;
+}
+
+START_TEST(a_safety_checker_in_a_folder_of_its_own_judges_any_model)
+{
+    struct hep_error error;
+    shell("mkdir '%s/safety_checker' && cd '%s/safety_checker' && cp -r " DATA "models/tiny-safety-checker a && "
+          "cp -r a b && cp -r a broken && chmod -R u+w . && rm broken/preprocessor_config.json && "
+          "cp a/model.safetensors file.safetensors && cp -r " DATA "models/tiny-sd15 ../plain",
+          folder, folder);
+    struct domain_process *process = start_judged("");
+    json_t *checkers = list(process, "safety_checker");
+    ck_assert_uint_eq(json_array_size(checkers), 4);
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_int_eq(hep_json_bool(json_array_get(checkers, i), "usable", false), i < 2);
+    json_t *problem = json_object_get(json_array_get(checkers, 2), "problem");
+    ck_assert(strstr(hep_json_str(problem, "message", ""), "preprocessor_config.json"));
+    ck_assert(!says_judged(process, "") && says_judged(process, "a")); /* the request chooses */
+    ck_assert_int_eq(ask(process, "info", json_pack("{s:s, s:s}", "model", "plain", "safety_checker", "c"), &error),
+                     HEP_E_NOT_FOUND);
+    ck_assert_str_eq(error.field, "safety_checker");
+    ck_assert_int_eq(ask(process, "load_safety_checker", json_pack("{s:s}", "model", "plain"), &error),
+                     HEP_E_NOT_FOUND);
+    json_t *load = domain_call(process, "load_safety_checker", "", false,
+                               json_pack("{s:s, s:s, s:s}", "model", "plain", "safety_checker", "a", "session", "s"));
+    ck_assert_str_eq(hep_json_str(load, "model", ""), "a");
+    ck_assert_int_eq(segments(), 2);
+    json_t *verified =
+        domain_call(process, "verify", "", false, json_pack("{s:s, s:s}", "model", "a", "kind", "safety_checker"));
+    ck_assert_uint_eq(json_array_size(json_object_get(verified, "files")), 3);
+    json_decref(verified);
+    domain_end(process);
+    process = start_judged("b"); /* the instance has chosen */
+    ck_assert(says_judged(process, "") && says_judged(process, "b"));
+    ck_assert_int_eq(ask(process, "info", json_pack("{s:s, s:s}", "model", "plain", "safety_checker", "a"), &error),
+                     HEP_E_NOT_ALLOWED);
+    json_t *other = domain_call(process, "load_safety_checker", "", false, json_pack("{s:s}", "model", "plain"));
+    ck_assert_str_eq(hep_json_str(other, "model", ""), "b");
+    domain_end(process);
+    process = start_judged("gone"); /* and what it chose is not there: nothing judges in its place */
+    ck_assert(!says_judged(process, ""));
+    domain_end(process);
+    json_decref(checkers);
+    json_decref(load);
+    json_decref(other);
+}
+END_TEST
+
 /* ---- each kind, looked at closely -------------------------------------------------------------------------------- */
 /* A file of each kind; whole: what makes it. */
 static const struct {
@@ -226,6 +290,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, controlnets_in_single_files_are_listed_and_loaded_wherever_they_lie);
     tcase_add_test(tcase, a_controlnet_a_model_and_an_upscaler_of_one_name_are_held_apart);
+    tcase_add_test(tcase, a_safety_checker_in_a_folder_of_its_own_judges_any_model);
     tcase_add_test(tcase, verify_reads_and_hashes_files_of_every_kind);
     tcase_add_test(tcase, a_broken_or_hostile_controlnet_is_refused_with_its_reason);
     return check_status_run("model_kinds", tcase);

@@ -24,3 +24,23 @@ bool hep_name_is(const char *a, const char *b)
     } while (letter);
     return true;
 }
+
+unsigned hep_name_distance(const char *a, const char *b)
+{
+    enum { LETTERS = 48 };
+    unsigned row[LETTERS + 1];
+    size_t width = strnlen(b, LETTERS);
+    for (size_t j = 0; j <= width; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; a[i - 1] && i <= LETTERS; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= width; j++) {
+            unsigned replace = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            unsigned insert = row[j - 1] + 1, remove = row[j] + 1;
+            row[j] = replace < insert ? (replace < remove ? replace : remove) : (insert < remove ? insert : remove);
+        }
+    }
+    return row[width];
+}

@@ -6,5 +6,7 @@
 
 /* Whether a and b are the same name: case, blanks, '_' and '-' do not count, and '+' is 'p'. */
 bool hep_name_is(const char *a, const char *b);
+/* How many single letters must change to get from a to b, by their first 48 bytes. */
+unsigned hep_name_distance(const char *a, const char *b);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "common/limits.h"
 #include "common/log.h"
+#include "common/name.h"
 #include "common/wire.h"
 #include "instructors/model/find.h"
 #include "instructors/model/inspect.h"
@@ -394,18 +395,36 @@ void catalogue_note_load(struct catalogue *catalogue, enum hep_model_kind kind, 
             catalogue->entries[i].load_problem = *error;
 }
 
+/* The name of this kind that is most like name; NULL if none is like it at all. */
+static const char *nearest_name(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name)
+{
+    const char *nearest = NULL;
+    size_t best = strlen(name) / 2 + 1;
+    for (int i = 0; i < catalogue->count; i++) {
+        const char *other = catalogue->entries[i].name;
+        size_t here = hep_name_is(name, other) ? 0 : hep_name_distance(name, other);
+        if (catalogue->entries[i].kind == kind && here < best) {
+            best = here;
+            nearest = other;
+        }
+    }
+    return nearest;
+}
+
 static enum hep_status not_found(const struct catalogue *catalogue, enum hep_model_kind kind, const char *name,
                                  struct hep_error *error)
 {
     char names[HEP_ERROR_HINT_MAX] = "";
-    const char *what = hep_model_kind_field(kind);
+    const char *what = hep_model_kind_field(kind), *nearest = nearest_name(catalogue, kind, name);
     for (int i = 0; i < catalogue->count; i++) {
         size_t used = strlen(names);
         if (catalogue->entries[i].kind == kind)
             snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", catalogue->entries[i].name);
     }
     hep_fail_field(error, HEP_E_NOT_FOUND, what, "there is no %s \"%.60s\" below %.200s", what, name, catalogue->paths);
-    if (names[0])
+    if (nearest)
+        hep_hint(error, "did you mean %.80s? %ss here: %.150s", nearest, what, names);
+    else if (names[0])
         hep_hint(error, "%ss here: %.200s", what, names);
     else
         hep_hint(error, "put it below %.150s (docs/models.md), then `heptctl models --scan`", catalogue->paths);

@@ -11,6 +11,7 @@
 #include "supervisor/engine/core.h"
 #include "supervisor/engine/expand.h"
 #include "supervisor/engine/loras.h"
+#include "supervisor/engine/named.h"
 #include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
 
@@ -32,7 +33,10 @@ struct application {
     json_t *request;   /* configuration as given                                 */
     json_t *canonical; /* under its own names, with what the definition's steps say */
     json_t *problems;  /* all that is wrong, problem.h                           */
-    bool is_own;       /* the workflow came with the request                     */
+    json_t *info;      /* of its model; NULL = it has none, or there is none     */
+    bool has_no_model; /* there is none, and that is among the problems          */
+    struct hep_named named;
+    bool is_own; /* the workflow came with the request                     */
     enum purpose purpose;
     char batch[HEP_SESSION_ID_MAX]; /* that it is an item of, "" = none                 */
     int item;
@@ -58,6 +62,7 @@ static void application_free(struct application *a)
     json_decref(a->request);
     json_decref(a->canonical);
     json_decref(a->problems);
+    json_decref(a->info);
     free(a->key);
     free(a->callback_url);
     free(a);
@@ -341,21 +346,44 @@ static void decide(struct application *a, json_t *info)
         end_checked(a, session);
 }
 
-static void on_model(void *context, json_t *info, const struct hep_error *error)
+/* The files that it names are known. */
+static void on_named(void *context)
 {
     struct application *a = context;
-    if (a->engine->draining && !error) {
+    if (a->engine->draining) {
         struct hep_error draining;
         hep_fail(&draining, HEP_E_NOT_NOW, "the daemon is ending");
         application_fail(a, &draining);
-    } else if (error) {
+    } else if (a->has_no_model) {
+        end_with_problems(a);
+    } else {
+        decide(a, a->info);
+    }
+}
+
+static void check_named(struct application *a)
+{
+    a->named = (struct hep_named){.catalog = a->engine->catalog,
+                                  .workflow = a->workflow,
+                                  .canonical = a->canonical,
+                                  .problems = a->problems,
+                                  .done = on_named,
+                                  .context = a,
+                                  .family = json_object_get(a->info, "family")};
+    hep_named_check(&a->named);
+}
+
+static void on_model(void *context, json_t *info, const struct hep_error *error)
+{
+    struct application *a = context;
+    if (error) {
         struct hep_error said = *error;
         explain(a, &said);
         hep_problem_add_error(a->problems, "", &said);
-        end_with_problems(a);
-    } else {
-        decide(a, info);
     }
+    a->info = json_incref(info);
+    a->has_no_model = error != NULL;
+    check_named(a);
 }
 
 /* ---- the request ------------------------------------------------------------------------------------------------- */
@@ -527,7 +555,7 @@ static void apply(struct application *a, const struct hep_engine_request *reques
     json_decref(hep_take(&given));
     const struct hep_parameter *parameter = model_parameter(a->workflow);
     if (!parameter) {
-        decide(a, NULL);
+        check_named(a);
         return;
     }
     HEP_TRY_DONE(status, ask_model(a, parameter, &error));

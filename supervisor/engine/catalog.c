@@ -124,6 +124,32 @@ void hep_catalog_on_ready(struct hep_catalog *catalog, enum hep_role role)
         hep_log(HEP_WARNING, "catalog.unknown", "domain=%s reason=\"%s\"", hep_role_name(role), error.message);
 }
 
+/* ---- one file ---------------------------------------------------------------------------------------------------- */
+static void on_file(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
+{
+    struct question *question = context;
+    struct hep_error error = {0};
+    json_t *info = data_of(status, reply, said, &error);
+    question->done(question->context, info, info ? NULL : &error);
+    free(question);
+}
+
+enum hep_status hep_catalog_file(struct hep_catalog *catalog, enum hep_model_kind kind, const char *name,
+                                 hep_catalog_done *done, void *context, struct hep_error *error)
+{
+    struct question *question = calloc(1, sizeof *question);
+    if (!question)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
+    *question = (struct question){.catalog = catalog, .done = done, .context = context};
+    json_t *data = json_pack("{s:s, s:s}", "model", name, "kind", hep_model_kind_name(kind));
+    enum hep_status status = ask(catalog, HEP_ROLE_MODEL, "info", data, on_file, question, error);
+    if (status == HEP_OK)
+        hep_dispatch_pump(catalog->dispatch);
+    else
+        free(question);
+    return status;
+}
+
 /* ---- one model --------------------------------------------------------------------------------------------------- */
 static void answer(struct question *question, json_t *info, const struct hep_error *error)
 {

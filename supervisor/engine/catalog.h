@@ -5,6 +5,7 @@
 #ifndef HEP_SUPERVISOR_ENGINE_CATALOG_H
 #define HEP_SUPERVISOR_ENGINE_CATALOG_H
 
+#include "common/model_kinds.h"
 #include "supervisor/engine/dispatch.h"
 
 struct hep_catalog;
@@ -23,6 +24,10 @@ void hep_catalog_on_ready(struct hep_catalog *catalog, enum hep_role role);
    "model" unless it has another. */
 enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, json_t *with,
                                   hep_catalog_done *done, void *context, struct hep_error *error);
+/* The same of a file that goes with a model, by its kind: NOT_FOUND, or why it cannot be used; without a field. What is
+   wrong with the domain itself says nothing of the file (hep_status_retryable). The question is sent. */
+enum hep_status hep_catalog_file(struct hep_catalog *catalog, enum hep_model_kind kind, const char *name,
+                                 hep_catalog_done *done, void *context, struct hep_error *error);
 json_t *hep_catalog_schedulers(const struct hep_catalog *catalog); /* borrowed array; NULL = not known */
 json_t *hep_catalog_models(const struct hep_catalog *catalog);     /* borrowed array of model.list; NULL = not known */
 

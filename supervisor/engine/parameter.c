@@ -43,8 +43,27 @@ bool hep_parameter_is_part(enum hep_parameter_type type)
 
 static bool is_text(enum hep_parameter_type type)
 {
+    enum hep_model_kind kind;
     return type == HEP_PARAMETER_STRING || type == HEP_PARAMETER_MODEL || type == HEP_PARAMETER_SCHEDULER ||
-           hep_parameter_is_part(type);
+           hep_model_kind_find(type_names[type], &kind);
+}
+
+bool hep_parameter_names_file(const struct hep_parameter *parameter, enum hep_model_kind *kind)
+{
+    return !hep_parameter_is_part(parameter->type) && hep_model_kind_find(type_names[parameter->type], kind);
+}
+
+/* Appends a name to a list for people; one that does not fit is left out, and the list says so. */
+static void list_name(char *list, size_t size, const char *name)
+{
+    static const char more[] = ", …";
+    size_t used = strlen(list), need = strlen(name) + (used ? 2 : 0);
+    if (used >= sizeof more - 1 && strcmp(list + used - (sizeof more - 1), more) == 0)
+        return;
+    if (used + need + sizeof more <= size)
+        snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+    else
+        snprintf(list + used, size - used, "%s", more);
 }
 
 /* ---- declarations ------------------------------------------------------------------------------------------------ */
@@ -108,11 +127,11 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
         strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name))
         hep_problem_add(problems, "", name, HEP_E_BAD_FIELD, "parameter \"%.60s\": a name is made of a-z 0-9 _", name);
     if (parameter->type == HEP_PARAMETER_TYPE_COUNT) {
-        hep_problem_add(
-            problems, "", name, HEP_E_BAD_FIELD,
-            "parameter %.60s: type \"%.40s\" is not one of string, integer, number, boolean, seed, model, vae, "
-            "scheduler, safety, safety_checker, input, loras",
-            name, type ? type : "");
+        char list[240] = "";
+        for (int i = 0; i < HEP_PARAMETER_TYPE_COUNT; i++)
+            list_name(list, sizeof list, type_names[i]);
+        hep_problem_add(problems, "", name, HEP_E_BAD_FIELD, "parameter %.60s: type \"%.40s\" is not one of %s", name,
+                        type ? type : "", list);
         return;
     }
     json_object_foreach(declaration, key, value) if (!take_key(parameter, key, value)) hep_problem_add(
@@ -259,19 +278,6 @@ static enum hep_status check_number(const struct hep_parameter *p, double value,
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, p->name, "%s is %.10g, it must be a multiple of %.10g",
                               p->name, value, limit);
     return HEP_OK;
-}
-
-/* Appends a name to a list for people; one that does not fit is left out, and the list says so. */
-static void list_name(char *list, size_t size, const char *name)
-{
-    static const char more[] = ", …";
-    size_t used = strlen(list), need = strlen(name) + (used ? 2 : 0);
-    if (used >= sizeof more - 1 && strcmp(list + used - (sizeof more - 1), more) == 0)
-        return;
-    if (used + need + sizeof more <= size)
-        snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
-    else
-        snprintf(list + used, size - used, "%s", more);
 }
 
 static bool is_choice(const json_t *choices, const char *text, char *list, size_t size)
@@ -430,6 +436,8 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
     case HEP_PARAMETER_MODEL:
     case HEP_PARAMETER_VAE:
     case HEP_PARAMETER_SAFETY_CHECKER:
+    case HEP_PARAMETER_CONTROLNET:
+    case HEP_PARAMETER_UPSCALER:
     case HEP_PARAMETER_SCHEDULER:
         HEP_TRY(check_text(p, value, scope, error));
         break;

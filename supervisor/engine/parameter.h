@@ -5,6 +5,7 @@
 #ifndef HEP_SUPERVISOR_ENGINE_PARAMETER_H
 #define HEP_SUPERVISOR_ENGINE_PARAMETER_H
 
+#include "common/model_kinds.h"
 #include "common/safety_policy.h"
 #include "common/status.h"
 
@@ -19,6 +20,8 @@
     X(SEED, "seed", "0 to 2^64 - 1, as a number or as decimal text; -1 or nothing: one is chosen and kept")            \
     X(MODEL, "model", "name of a model; nothing: the default model")                                                   \
     X(VAE, "vae", "name of a VAE that is to fit the model; \"\": the model's own")                                     \
+    X(CONTROLNET, "controlnet", "name of a ControlNet; \"\": none")                                                    \
+    X(UPSCALER, "upscaler", "name of an upscaler; \"\": none")                                                         \
     X(SCHEDULER, "scheduler", "name or alias of a diffusion scheduler; \"\": the model's own")                         \
     X(SAFETY, "safety", "off, flag, blur or refuse; never less than the instance's safety.policy")                     \
     X(SAFETY_CHECKER, "safety_checker", "name of a safety checker of its own; \"\": the instance's, or the model's")   \
@@ -59,6 +62,9 @@ struct hep_parameter_scope {
 const char *hep_parameter_type_name(enum hep_parameter_type type);
 /* Whether it names something that is to fit the model; model.info has a field of the type's name for it. */
 bool hep_parameter_is_part(enum hep_parameter_type type);
+/* Whether its values name files that are loaded by themselves: the types that are called as a kind of them
+   (model_kinds.def) and are no part. */
+bool hep_parameter_names_file(const struct hep_parameter *parameter, enum hep_model_kind *kind);
 /* Reads one parameter's declaration. Problems (texts) are appended to problems, prefixed with the name. */
 void hep_parameter_parse(const char *name, json_t *declaration, struct hep_parameter *parameter, json_t *problems);
 /* A configuration (object or NULL) under the parameters' own names: aliases are replaced, nulls dropped. New reference

@@ -5,6 +5,7 @@
 #include "supervisor/proc/config_table.h"
 
 #include "common/limits.h"
+#include "common/name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,27 +27,6 @@ static int find_key(const char *section, const char *key)
     return -1;
 }
 
-/* How many single letters must change to get from a to b (both short). */
-static unsigned distance(const char *a, const char *b)
-{
-    enum { LETTERS = 48 };
-    unsigned row[LETTERS + 1];
-    size_t width = strnlen(b, LETTERS);
-    for (size_t j = 0; j <= width; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; a[i - 1] && i <= LETTERS; i++) {
-        unsigned diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= width; j++) {
-            unsigned replace = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            unsigned insert = row[j - 1] + 1, remove = row[j] + 1;
-            row[j] = replace < insert ? (replace < remove ? replace : remove) : (insert < remove ? insert : remove);
-        }
-    }
-    return row[width];
-}
-
 static enum hep_status unknown_key(const char *section, const char *key, struct hep_error *error)
 {
     char name[128];
@@ -55,7 +35,7 @@ static enum hep_status unknown_key(const char *section, const char *key, struct 
     snprintf(name, sizeof name, "%.60s%s%.60s", section, section[0] ? "." : "", key);
     for (int i = 0; i < HEP_CONFIG_KEY_COUNT; i++) {
         const struct hep_config_row *row = &hep_config_rows[i];
-        unsigned here = distance(name, row->name);
+        unsigned here = hep_name_distance(name, row->name);
         if (here > 1 && strcmp(key, row->key) == 0) /* the right key in a wrong section */
             here = 1;
         if (here < best) {

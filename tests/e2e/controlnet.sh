@@ -58,9 +58,9 @@ for domain in model conditioning inference postprocessing; do
 done
 
 other=$(call inference.controlnet "{\"prompt\": \"a cat\", \"model\": \"tiny-sd15\", \"controlnet\": \"tiny-controlnet-sdxl\", \"control_image\": \"$input\", \"wait\": 60}" 2>&1 || true)
-check "a ControlNet of another family is refused with its field" grep -q controlnet_1 <<<"$other"
-missing=$(call inference.controlnet "{\"prompt\": \"a cat\", \"model\": \"tiny-sd15\", \"controlnet\": \"nobody\", \"control_image\": \"$input\", \"wait\": 60}" 2>&1 || true)
-check "one that is not there is named, with those that are" grep -q tiny-controlnet <<<"$missing"
+check "a ControlNet of another family is refused" grep -q 'steers models of the family sdxl' <<<"$other"
+missing=$(call inference.controlnet "{\"prompt\": \"a cat\", \"model\": \"tiny-sd15\", \"controlnet\": \"tiny-controlnit\", \"control_image\": \"$input\", \"wait\": 60}" 2>&1 || true)
+check "one that is not there is refused before it is accepted, with the nearest name" grep -q 'did you mean tiny-controlnet?' <<<"$missing"
 nothing_held() { # told each second
   for _ in $(seq 50); do
     [ "$(ctl status --json | jq -r '.domains[] | select(.domain == "model") | .detail.models.pins')" = 0 ] && return 0

@@ -626,6 +626,10 @@ static void fire(void *context)
         reply_error(r, HEP_E_CANCELLED);
         return;
     }
+    if (strcmp(type, "model.info") == 0 && strcmp(hep_json_str(data, "model", ""), "nobody") == 0) {
+        reply_error(r, HEP_E_NOT_FOUND);
+        return;
+    }
     if (fake->silent_host && strstr(hep_json_str(data, "url", ""), fake->silent_host)) {
         reply_error(r, HEP_E_TIMEOUT);
         return;

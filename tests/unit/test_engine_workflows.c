@@ -449,6 +449,31 @@ START_TEST(all_problems_are_told_at_once)
 }
 END_TEST
 
+START_TEST(files_that_are_not_there_are_told_before_acceptance)
+{
+    fake_start(&fake, NULL);
+    const char *request = "{\"configuration\": {\"prompt\": \"x\", \"upscaler\": \"nobody\", \"width\": 63}}";
+    ck_assert_int_eq(ask(request, true), HEP_OK);
+    const json_t *problems = json_object_get(reply, "problems");
+    ck_assert(has_problem(problems, "OUT_OF_RANGE", NULL, "upscaler"));
+    ck_assert(has_problem(problems, "OUT_OF_RANGE", NULL, "width"));
+    ck_assert_int_eq(ask(request, false), HEP_E_OUT_OF_RANGE);
+    ck_assert_ptr_null(fake.engine->sessions);
+    ck_assert_int_eq(ask("{\"configuration\": {\"prompt\": \"x\", \"upscaler\": \"x4\"}}", false), HEP_OK);
+}
+END_TEST
+
+START_TEST(a_name_is_good_while_nobody_can_say_whether_it_is)
+{
+    fake_start(&fake, NULL);
+    const char *request = "{\"configuration\": {\"prompt\": \"x\", \"upscaler\": \"x4\"}}";
+    ck_assert_int_eq(ask(request, false), HEP_OK); /* the model is known now */
+    fake.down[HEP_ROLE_MODEL] = true;
+    fake_kill(&fake, HEP_ROLE_MODEL);
+    ck_assert_int_eq(ask(request, false), HEP_OK);
+}
+END_TEST
+
 START_TEST(references_that_lead_nowhere_are_told_with_their_step)
 {
     fake_start(&fake, NULL);
@@ -686,6 +711,8 @@ int main(void)
     tcase_add_test(all, a_failed_session_is_retried_from_where_it_failed);
     tcase_add_test(all, a_cancelled_generation_is_retried_to_the_same_image);
     tcase_add_test(all, all_problems_are_told_at_once);
+    tcase_add_test(all, files_that_are_not_there_are_told_before_acceptance);
+    tcase_add_test(all, a_name_is_good_while_nobody_can_say_whether_it_is);
     tcase_add_test(all, references_that_lead_nowhere_are_told_with_their_step);
     tcase_add_test(all, a_valid_request_is_told_what_it_takes);
     tcase_add_test(all, a_workflow_reserves_what_it_says_that_it_needs);

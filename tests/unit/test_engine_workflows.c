@@ -200,9 +200,9 @@ START_TEST(a_refiner_does_the_rest_of_the_plan)
     ck_assert(!json_equal(json_object_get(rest, "state"), json_object_get(base, "state")));
     ck_assert_str_eq(hep_json_str(step_of(view, "refine"), "status", ""), "done");
     json_t *answer = NULL;
-    ck_assert_int_eq(
-        fake_request(&fake, "{\"configuration\": {\"prompt\": \"x\", \"refiner\": \"nobody\"}}", false, &answer, &error),
-        HEP_E_NOT_FOUND);
+    ck_assert_int_eq(fake_request(&fake, "{\"configuration\": {\"prompt\": \"x\", \"refiner\": \"nobody\"}}", false,
+                                  &answer, &error),
+                     HEP_E_NOT_FOUND);
     json_decref(answer);
 }
 END_TEST

@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct plan_header) == 312, "the layout in docs/scheduler.
 
 /* Byte offsets of the arrays. */
 struct plan_layout {
-    size_t timesteps, in_scale, sigmas, add_sample, add_noise, steps_of, draw_of, matrix, total;
+    size_t timesteps, in_scale, sigmas, add_sample, add_noise, x0_sample, x0_model, steps_of, draw_of, matrix, total;
 };
 
 static struct plan_layout layout_of(int32_t evaluations, int32_t state_vectors)
@@ -42,7 +42,9 @@ static struct plan_layout layout_of(int32_t evaluations, int32_t state_vectors)
     at.sigmas = at.in_scale + e * word;
     at.add_sample = at.sigmas + (e + 1) * word;
     at.add_noise = at.add_sample + e * word;
-    at.steps_of = at.add_noise + e * word;
+    at.x0_sample = at.add_noise + e * word;
+    at.x0_model = at.x0_sample + e * word;
+    at.steps_of = at.x0_model + e * word;
     at.draw_of = at.steps_of + e * word;
     at.matrix = at.draw_of + e * word;
     at.total = at.matrix + e * s * (s + 2) * word;
@@ -108,6 +110,8 @@ void hep_scheduler_plan_put(void *blob, int32_t evaluation, const struct hep_pla
     put_float(bytes, at.sigmas, e, values->sigma);
     put_float(bytes, at.add_sample, e, values->add_sample);
     put_float(bytes, at.add_noise, e, values->add_noise);
+    put_float(bytes, at.x0_sample, e, values->x0_sample);
+    put_float(bytes, at.x0_model, e, values->x0_model);
     memcpy(bytes + at.steps_of + e * sizeof values->step, &values->step, sizeof values->step);
     memcpy(bytes + at.draw_of + e * sizeof values->draw, &values->draw, sizeof values->draw);
     for (size_t r = 0; r < s; r++) {
@@ -232,6 +236,8 @@ enum hep_status hep_scheduler_plan_open(const void *blob, size_t bytes, struct h
                                       .sigmas = (const void *)(base + at.sigmas),
                                       .add_sample = (const void *)(base + at.add_sample),
                                       .add_noise = (const void *)(base + at.add_noise),
+                                      .x0_sample = (const void *)(base + at.x0_sample),
+                                      .x0_model = (const void *)(base + at.x0_model),
                                       .steps_of = (const void *)(base + at.steps_of),
                                       .draw_of = (const void *)(base + at.draw_of),
                                       .matrix = (const void *)(base + at.matrix)};

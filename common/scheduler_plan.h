@@ -15,7 +15,7 @@
 #include "common/status.h"
 
 enum {
-    HEP_PLAN_VERSION = 1,
+    HEP_PLAN_VERSION = 2,
     HEP_PLAN_EVALUATIONS_MAX = 4 * HEP_STEPS_MAX,
     HEP_PLAN_VECTORS_MAX = 8,     /* state vectors                        */
     HEP_PLAN_VECTOR_NAME_MAX = 24 /* bytes of a vector's name, with NUL  */
@@ -47,6 +47,8 @@ struct hep_scheduler_plan {
     const float *sigmas;     /* [E + 1] noise level at the start of each evaluation, and after the last         */
     const float *add_sample; /* [E] a clean latent enters at e as add_sample[e] · latent + add_noise[e] · noise */
     const float *add_noise;  /* [E]                                                                            */
+    const float *x0_sample; /* [E] the clean latent that e sees: x0_sample[e] · S[0] + x0_model[e] · m, S before it */
+    const float *x0_model;  /* [E]                                                                            */
     const int32_t *steps_of; /* [E] the step, 0 … steps - 1, that the evaluation belongs to; never decreases    */
     const int32_t *draw_of;  /* [E] 0: draws no noise; k > 0: the k-th draw after the initial noise (draw 0)    */
     const float *matrix;     /* [E][S][S + 2]; columns: state vectors, model output, noise                     */
@@ -56,6 +58,7 @@ struct hep_scheduler_plan {
 enum { HEP_PLAN_MODEL = HEP_PLAN_VECTORS_MAX, HEP_PLAN_NOISE, HEP_PLAN_COLUMNS };
 struct hep_plan_evaluation {
     double timestep, in_scale, sigma, add_sample, add_noise; /* as in the arrays above                          */
+    double x0_sample, x0_model;                              /* likewise                                        */
     int32_t step;                                            /* goes to steps_of                                */
     int32_t draw;                                            /* goes to draw_of                                 */
     double rows[HEP_PLAN_VECTORS_MAX][HEP_PLAN_COLUMNS];     /* new vector r = Σ rows[r][c] · column c          */

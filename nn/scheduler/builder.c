@@ -89,6 +89,15 @@ void builder_row(struct hep_plan_evaluation *evaluation, int32_t r, struct coeff
     memcpy(evaluation->rows[r], row.c, sizeof row.c);
 }
 
+void builder_clean(struct hep_plan_evaluation *evaluation, struct coefficients x0)
+{
+    bool finite = isfinite(x0.c[HEP_PLAN_MODEL]); /* else the plan is refused when it is complete */
+    for (int i = 1; i < HEP_PLAN_COLUMNS; i++)
+        hep_assert(i == HEP_PLAN_MODEL || x0.c[i] == 0 || !finite);
+    evaluation->x0_sample = x0.c[0];
+    evaluation->x0_model = x0.c[HEP_PLAN_MODEL];
+}
+
 void builder_draw(struct scheduler_builder *builder, struct hep_plan_evaluation *evaluation)
 {
     evaluation->draw = ++builder->draws;

@@ -89,6 +89,8 @@ void builder_clear(struct scheduler_builder *builder);
 struct hep_plan_evaluation *builder_at(struct scheduler_builder *builder, int32_t i);
 /* Sets row r of an evaluation. */
 void builder_row(struct hep_plan_evaluation *evaluation, int32_t r, struct coefficients row);
+/* Sets what the evaluation says of the clean latent: a combination of the sample and the model's output alone. */
+void builder_clean(struct hep_plan_evaluation *evaluation, struct coefficients x0);
 /* The evaluation draws noise. To be called in the order of evaluations. */
 void builder_draw(struct scheduler_builder *builder, struct hep_plan_evaluation *evaluation);
 /* Sets what follows from ᾱ: sigma and the img2img coefficients of the variance-preserving methods. */

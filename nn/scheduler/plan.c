@@ -111,7 +111,8 @@ static enum hep_status check_finite(const struct scheduler_builder *builder, con
     for (int32_t i = 0; finite && i < builder->info.evaluations; i++) {
         const struct hep_plan_evaluation *e = &builder->evaluations[i];
         finite = isfinite((float)e->timestep) && isfinite((float)e->in_scale) && isfinite((float)e->sigma) &&
-                 isfinite((float)e->add_sample) && isfinite((float)e->add_noise);
+                 isfinite((float)e->add_sample) && isfinite((float)e->add_noise) && isfinite((float)e->x0_sample) &&
+                 isfinite((float)e->x0_model);
         for (int32_t r = 0; r < builder->info.state_vectors; r++)
             for (int c = 0; c < HEP_PLAN_COLUMNS; c++)
                 finite = finite && isfinite((float)e->rows[r][c]);

@@ -35,11 +35,12 @@ static json_t *evaluation_json(const struct hep_scheduler_plan *plan, int32_t e)
     json_t *matrix = json_array();
     for (int32_t r = 0; r < vectors; r++)
         json_array_append_new(matrix, numbers(hep_scheduler_plan_row(plan, e, r), vectors + 2));
-    return json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:i, s:f, s:f, s:o}", "evaluation", e, "step", plan->steps_of[e],
-                     "timestep", (double)plan->timesteps[e], "sigma", (double)plan->sigmas[e], "in_scale",
-                     (double)plan->in_scale[e], "draws_noise", plan->draw_of[e] != 0, "draw", plan->draw_of[e],
-                     "add_sample", (double)plan->add_sample[e], "add_noise", (double)plan->add_noise[e], "matrix",
-                     matrix);
+    return json_pack("{s:i, s:i, s:f, s:f, s:f, s:b, s:i, s:f, s:f, s:f, s:f, s:o}", "evaluation", e, "step",
+                     plan->steps_of[e], "timestep", (double)plan->timesteps[e], "sigma", (double)plan->sigmas[e],
+                     "in_scale", (double)plan->in_scale[e], "draws_noise", plan->draw_of[e] != 0, "draw",
+                     plan->draw_of[e], "add_sample", (double)plan->add_sample[e], "add_noise",
+                     (double)plan->add_noise[e], "x0_sample", (double)plan->x0_sample[e], "x0_model",
+                     (double)plan->x0_model[e], "matrix", matrix);
 }
 
 json_t *scheduler_plan_json(const struct hep_scheduler_plan *plan)

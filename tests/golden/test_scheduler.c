@@ -122,7 +122,7 @@ static void check_add_noise(const struct run *run, const struct hep_scheduler_pl
 static void replay(struct run *run, const struct hep_scheduler_plan *plan)
 {
     size_t count, scaled_count;
-    float vectors[HEP_PLAN_VECTORS_MAX][STORED] = {{0}}, *state[HEP_PLAN_VECTORS_MAX], model[STORED];
+    float vectors[HEP_PLAN_VECTORS_MAX][STORED] = {{0}}, *state[HEP_PLAN_VECTORS_MAX], model[STORED], seen[STORED];
     const float *trajectory = expected_of(run, "trajectory", &count),
                 *scaled = expected_of(run, "scaled", &scaled_count);
     ck_assert_uint_eq(count, (size_t)(plan->info.evaluations + 1) * STORED);
@@ -145,8 +145,14 @@ static void replay(struct run *run, const struct hep_scheduler_plan *plan)
             model[i] = 0.7f * sinf(1.3f * in) + 0.0004f * plan->timesteps[e];
         }
         const float *fresh = plan->draw_of[e] ? noise + (size_t)(e % 128) * STORED : NULL;
+        for (size_t i = 0; i < STORED; i++)
+            seen[i] = plan->x0_sample[e] * vectors[0][i] + plan->x0_model[e] * model[i];
         hep_scheduler_plan_apply(plan, e, state, model, fresh, STORED);
     }
+    const char *scheduler = plan->info.scheduler; /* LMS goes to sigma 0 by several slopes */
+    bool ends_there = plan->info.final_sigma == 0 && plan->draw_of[plan->info.evaluations - 1] == 0;
+    for (size_t i = 0; ends_there && strncmp(scheduler, "lms", 3) != 0 && i < STORED; i++)
+        near(run, "clean latent", i, seen[i], trajectory[count - STORED + i], run->limit);
 }
 
 /* The whole scheduler_config: the index leaves out the betas. */

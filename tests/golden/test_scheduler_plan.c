@@ -151,6 +151,82 @@ START_TEST(every_name_means_one_row_and_every_row_makes_a_plan)
 }
 END_TEST
 
+/* What a network that knows the clean latent says of a sample, in the terms of the plan's prediction type. The level is
+   that of the network's input: where it is scaled, the scale is alpha. */
+static float told_by_one_who_knows(const struct hep_scheduler_plan *plan, int32_t e, float sample, float clean)
+{
+    bool scaled = plan->in_scale[e] < 1;
+    double alpha = (double)(scaled ? plan->in_scale[e] : plan->add_sample[e]);
+    double sigma = scaled ? sqrt(1 - alpha * alpha) : (double)plan->add_noise[e];
+    double epsilon = ((double)plan->in_scale[e] * (double)sample - alpha * (double)clean) / sigma;
+    switch (plan->info.prediction) {
+    case HEP_PREDICT_SAMPLE:
+        return clean;
+    case HEP_PREDICT_V:
+        return (float)(alpha * epsilon - sigma * (double)clean);
+    default:
+        return (float)epsilon;
+    }
+}
+
+/* At every evaluation, those in the middle of a step among them, the plan finds the latent that the network knows. */
+static void see_through(const char *name, const json_t *config, const struct scheduler_options *options)
+{
+    enum { PLACES = 4 };
+    static const float clean[PLACES] = {-1.5f, -0.25f, 0.75f, 2}, start[PLACES] = {0.3f, -1.2f, 0.9f, 0.1f};
+    float vectors[HEP_PLAN_VECTORS_MAX][PLACES] = {{0}}, *state[HEP_PLAN_VECTORS_MAX], model[PLACES];
+    struct hep_scheduler_plan plan;
+    size_t bytes;
+    void *blob = make(name, config, options, &plan, &bytes);
+    for (int v = 0; v < HEP_PLAN_VECTORS_MAX; v++)
+        state[v] = vectors[v];
+    for (int i = 0; i < PLACES; i++)
+        vectors[0][i] = plan.info.init_noise_sigma * start[i];
+    for (int32_t e = 0; e < plan.info.evaluations; e++) {
+        for (int i = 0; i < PLACES; i++) {
+            model[i] = told_by_one_who_knows(&plan, e, vectors[0][i], clean[i]);
+            float seen = plan.x0_sample[e] * vectors[0][i] + plan.x0_model[e] * model[i];
+            ck_assert_msg(fabsf(seen - clean[i]) < 2e-4f, "%s, %s, evaluation %d: %g is seen as %g", name,
+                          hep_prediction_name(plan.info.prediction), e, (double)clean[i], (double)seen);
+        }
+        hep_scheduler_plan_apply(&plan, e, state, model, plan.draw_of[e] ? start : NULL, PLACES);
+    }
+    free(blob);
+}
+
+START_TEST(every_evaluation_says_what_clean_latent_it_sees)
+{
+    for (size_t i = 0; i < scheduler_methods_count; i++)
+        for (int prediction = 0; prediction < HEP_PREDICTION_COUNT; prediction++) {
+            json_t *config = stable_diffusion();
+            struct scheduler_options options = options_with(12, 1);
+            options.s_churn = 2;
+            json_object_set_new(config, "prediction_type",
+                                json_string(hep_prediction_name((enum hep_prediction)prediction)));
+            if (scheduler_methods[i].predictions & 1u << prediction)
+                see_through(scheduler_methods[i].name, config, &options);
+            json_decref(config);
+        }
+}
+END_TEST
+
+START_TEST(v_of_pure_noise_is_the_clean_latent_negated)
+{
+    struct scheduler_options options = options_with(10, 1);
+    struct hep_scheduler_plan plan;
+    size_t bytes;
+    json_t *config = stable_diffusion();
+    json_object_set_new(config, "rescale_betas_zero_snr", json_true());
+    json_object_set_new(config, "timestep_spacing", json_string("trailing"));
+    json_object_set_new(config, "prediction_type", json_string("v_prediction"));
+    void *blob = make("ddim", config, &options, &plan, &bytes);
+    ck_assert_float_eq(plan.x0_sample[0], 0);
+    ck_assert_float_eq(plan.x0_model[0], -1);
+    free(blob);
+    json_decref(config);
+}
+END_TEST
+
 START_TEST(a_preset_wins_over_the_config_and_the_config_over_the_defaults)
 {
     struct scheduler_options options = options_with(20, 1);
@@ -397,6 +473,8 @@ int main(void)
     tcase_add_test(cases, the_plan_has_the_timesteps_of_diffusers_pipelines);
     tcase_add_test(cases, alphas_cumprod_is_torchs);
     tcase_add_test(cases, every_name_means_one_row_and_every_row_makes_a_plan);
+    tcase_add_test(cases, every_evaluation_says_what_clean_latent_it_sees);
+    tcase_add_test(cases, v_of_pure_noise_is_the_clean_latent_negated);
     tcase_add_test(cases, a_preset_wins_over_the_config_and_the_config_over_the_defaults);
     tcase_add_test(cases, strength_leaves_out_the_start_and_begins_without_history);
     tcase_add_test(cases, a_plan_is_handed_on_between_two_steps);

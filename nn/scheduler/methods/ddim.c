@@ -30,6 +30,7 @@ enum hep_status ddim_plan(const struct scheduler_context *context, struct schedu
             row_sum(sqrt(alpha_next), p.x0, sqrt(1 - alpha_next - deviation * deviation), p.epsilon);
         evaluation->timestep = timesteps[i];
         builder_alpha(evaluation, alpha);
+        builder_clean(evaluation, p.x0);
         builder_row(evaluation, 0, row_add(next, deviation, row_of(HEP_PLAN_NOISE)));
         if (eta > 0)
             builder_draw(builder, evaluation);

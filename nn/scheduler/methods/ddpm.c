@@ -43,6 +43,7 @@ enum hep_status ddpm_plan(const struct scheduler_context *context, struct schedu
             row_sum(sqrt(alpha_next) * (1 - kept) / (1 - alpha), x0, sqrt(kept) * (1 - alpha_next) / (1 - alpha), x);
         evaluation->timestep = timesteps[i];
         builder_alpha(evaluation, alpha);
+        builder_clean(evaluation, x0);
         if (timesteps[i] > 0) {
             HEP_TRY(deviation(config->variance_type, alpha, alpha_next, &fresh, error));
             builder_draw(builder, evaluation);

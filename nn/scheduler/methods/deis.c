@@ -54,11 +54,12 @@ enum hep_status deis_plan(const struct scheduler_context *context, struct schedu
         if (config.lower_order_final && steps < 15)
             order = order < steps - i ? order : steps - i;
         struct coefficients x = row_of(0);
-        struct coefficients epsilon =
-            predict(config.prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, s * alpha).epsilon;
+        struct predicted p = predict(config.prediction_type, x, row_of(HEP_PLAN_MODEL), alpha, s * alpha);
+        struct coefficients epsilon = p.epsilon;
         struct coefficients moved = row_sum(1 / alpha, x, 1, integral(order, next, history, epsilon));
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);
+        builder_clean(evaluation, p.x0);
         builder_row(evaluation, 0, row_scale(alpha_of_sigma(next), moved));
         if (most > 1)
             builder_row(evaluation, 1, epsilon);

@@ -69,6 +69,7 @@ enum hep_status dpmpp_2m_plan(const struct scheduler_context *context, struct sc
                                           order > 2 ? ladder.sigmas[i - 2] : 0);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);
+        builder_clean(evaluation, p.x0);
         builder_row(evaluation, 0, next);
         if (config.solver_order > 1)
             builder_row(evaluation, 1, converted);

@@ -39,6 +39,7 @@ enum hep_status dpmpp_sde_plan(const struct scheduler_context *context, struct s
                             x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         evaluation->timestep = second ? noise_timestep_of(context->noise, middle) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);
+        builder_clean(evaluation, x0);
         evaluation->in_scale = alpha_of_sigma(sigma);
         if (last)
             builder_row(evaluation, SAMPLE, x0); /* the Euler step to 0 */

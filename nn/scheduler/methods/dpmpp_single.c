@@ -71,6 +71,7 @@ enum hep_status dpmpp_single_plan(const struct scheduler_context *context, struc
         struct coefficients start = order == 1 ? x : row_of(START);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, s);
+        builder_clean(evaluation, p.x0);
         builder_row(evaluation, SAMPLE, update(&config, order, levels, ladder.sigmas[i + 1], start, converted));
         builder_row(evaluation, START, start);
         if (most > 1)

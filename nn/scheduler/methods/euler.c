@@ -31,6 +31,7 @@ enum hep_status euler_plan(const struct scheduler_context *context, struct sched
         struct coefficients slope = row_sum(1 / raised, x, -1 / raised, x0);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma(evaluation, sigma);
+        builder_clean(evaluation, predict_k(prediction, row_of(0), row_of(HEP_PLAN_MODEL), sigma).x0);
         builder_row(evaluation, 0, row_sum(1, x, next - raised, slope));
         if (churns)
             builder_draw(builder, evaluation);

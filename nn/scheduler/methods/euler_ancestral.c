@@ -29,6 +29,7 @@ enum hep_status euler_ancestral_plan(const struct scheduler_context *context, st
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma(evaluation, sigma);
+        builder_clean(evaluation, x0);
         builder_row(evaluation, 0, row_add(row_sum(1, x, down - sigma, slope), up, row_of(HEP_PLAN_NOISE)));
         builder_draw(builder, evaluation);
     }

@@ -28,6 +28,7 @@ enum hep_status heun_plan(const struct scheduler_context *context, struct schedu
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = ladder.timesteps[rung];
         builder_sigma(evaluation, sigma);
+        builder_clean(evaluation, x0);
         if (again) {
             struct coefficients mean = row_sum(0.5, row_of(SLOPE), 0.5, slope);
             builder_row(evaluation, SAMPLE, row_sum(1, row_of(SAVED), to - from, mean));

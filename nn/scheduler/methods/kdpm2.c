@@ -43,6 +43,7 @@ static enum hep_status plan(const struct scheduler_context *context, struct sche
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = second ? noise_timestep_of(context->noise, sigma) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);
+        builder_clean(evaluation, x0);
         evaluation->in_scale = alpha_of_sigma(sigma);
         if (second) {
             struct coefficients down = row_sum(1, row_of(SAVED), stride.down - stride.from, slope);

@@ -30,6 +30,7 @@ enum hep_status lcm_plan(const struct scheduler_context *context, struct schedul
         struct coefficients denoised = row_sum(c_out, p.x0, c_skip, x);
         evaluation->timestep = timesteps[i];
         builder_alpha(evaluation, alpha);
+        builder_clean(evaluation, denoised);
         builder_row(evaluation, 0,
                     ends ? denoised
                          : row_sum(sqrt(alpha_next), denoised, sqrt(1 - alpha_next), row_of(HEP_PLAN_NOISE)));

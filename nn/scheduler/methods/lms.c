@@ -50,6 +50,7 @@ enum hep_status lms_plan(const struct scheduler_context *context, struct schedul
             next = row_add(next, weight(ladder.sigmas, i, order, k), row_of(k));
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma(evaluation, sigma);
+        builder_clean(evaluation, x0);
         builder_row(evaluation, 0, next);
         for (int k = 1; k < most; k++)
             builder_row(evaluation, k, k == 1 ? slope : row_of(k - 1));

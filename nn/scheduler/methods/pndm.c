@@ -132,6 +132,9 @@ enum hep_status pndm_plan(const struct scheduler_context *context, struct schedu
         evaluation->timestep = placed[i];
         HEP_TRY(noise_alpha(noise, placed[i], final, &alpha, error));
         builder_alpha(evaluation, alpha);
+        builder_clean(evaluation, predict(context->config->prediction_type, row_of(SAMPLE), row_of(HEP_PLAN_MODEL),
+                                          sqrt(alpha), sqrt(1 - alpha))
+                                      .x0);
         if (warm_up && counter < 12)
             HEP_TRY(runge_kutta(context, evaluation, counter, placed[counter / 4 * 4], apart, error));
         else if (warm_up)

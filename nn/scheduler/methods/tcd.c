@@ -35,6 +35,7 @@ enum hep_status tcd_plan(const struct scheduler_context *context, struct schedul
         }
         evaluation->timestep = timesteps[i];
         builder_alpha(evaluation, alpha);
+        builder_clean(evaluation, p.x0);
         builder_row(evaluation, 0, next);
     }
     builder->info.final_sigma = (float)sigma_of_alpha((double)noise->alphas_cumprod[0]);

@@ -132,6 +132,7 @@ enum hep_status unipc_plan(const struct scheduler_context *context, struct sched
         int order = order_at(config, i, builder->first, steps);
         evaluation->timestep = ladder.timesteps[i];
         builder_sigma_vp(evaluation, levels[0]);
+        builder_clean(evaluation, p.x0);
         builder_row(evaluation, SAMPLE, update(config, order, levels, ladder.sigmas[i + 1], x, outputs, NULL));
         builder_row(evaluation, LAST_SAMPLE, x);
         for (int k = 0; k < most; k++)

@@ -14,3 +14,8 @@ bool hep_safety_policy_from_name(const char *name, enum hep_safety_policy *polic
         }
     return false;
 }
+
+bool hep_safety_policy_allows_previews(enum hep_safety_policy policy)
+{
+    return policy < HEP_SAFETY_BLUR;
+}

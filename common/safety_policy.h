@@ -16,5 +16,7 @@ enum hep_safety_policy {
 extern const char *const hep_safety_policy_names[HEP_SAFETY_POLICY_COUNT + 1];
 /* False if there is none of this name (NULL is none). */
 bool hep_safety_policy_from_name(const char *name, enum hep_safety_policy *policy);
+/* Whether an image may be seen before it has been judged. */
+bool hep_safety_policy_allows_previews(enum hep_safety_policy policy);
 
 #endif

@@ -7,6 +7,7 @@
 #define HEP_INSTRUCTORS_INFERENCE_BATCH_H
 
 #include "instructors/inference/controlnet.h"
+#include "instructors/inference/preview.h"
 #include "instructors/inference/range.h"
 #include "instructors/inference/source.h"
 #include "instructors/inference/text.h"
@@ -28,6 +29,7 @@ struct generate_request {
     struct range_request range;
     struct controlnet_request controls[CONTROLS_MAX];
     struct text_request text;
+    json_t *preview_map; /* NULL: no previews */
 };
 struct generate_reply {
     int32_t rows, evaluations, resumed_from, redone_rows;
@@ -48,6 +50,7 @@ struct job {
     struct range range;   /* which evaluations they do                               */
     struct controls controls;
     struct text text; /* what they are told                                      */
+    struct previews previews;
     int32_t priority;
     int32_t rows_max;         /* company of its rows, itself included                   */
     double memory_threshold;  /* share of the free memory that a step with it may take  */
@@ -81,6 +84,7 @@ struct batch {
     uint64_t memory_bytes; /* for activations, inputs and outputs of a group      */
     uint64_t free_bytes;   /* of the machine, as last told; 0 = never told         */
     double gflops;         /* measured, over the last evaluations; 0 = none yet    */
+    int64_t preview_us;    /* between two previews of a job                        */
     float *workspace;      /* inputs and outputs of the network for one group     */
     size_t workspace_floats;
     struct batch_view view;

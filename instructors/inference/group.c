@@ -299,8 +299,10 @@ static void commit_row(struct row *row, struct job *job, const float *state, flo
         hep_hint(&job->failure, "try dtype f32, a lower guidance_scale, or check the model's files");
         return;
     }
+    int32_t evaluation = row->evaluation;
     row_step(row, state, model, noise);
     job->evaluated++;
+    preview_show(&job->previews, job->call, row, job->row_count, evaluation, state, model);
 }
 
 /* Its outputs lie in the order of the samples: for a guided row the negative's, then the positive's. */

@@ -281,6 +281,9 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
     HEP_TRY(text_open(job->call, request, &shape, job->plan.info.steps, &job->text, error));
     HEP_TRY(source_open(job->call, &request->source, &job->source, error));
     HEP_TRY(range_open(job->call, request, &job->plan, &shape, &job->range, error));
+    if (request->preview_map)
+        HEP_TRY(hep_preview_map_read(request->preview_map, (int)shape.channels, &job->previews.map, error));
+    job->previews.every_us = batch->preview_us;
     fingerprint_of(job, network, &plan, &controls, digest);
     hep_assert(row_state_floats(&shape, &floats));
     enum hep_status status = hep_slots_attach(&state, (uint32_t)request->count, floats, hep_call_session(job->call),

@@ -129,6 +129,9 @@ static const struct hep_field generate_fields[] = {
     CONTROL_FIELDS(1),
     CONTROL_FIELDS(2),
     CONTROL_FIELDS(3),
+    HEP_FIELD(JSON, generate_request, preview_map, OPTIONAL,
+              .help =
+                  "from postprocessing.preview_map: previews are reported while it runs; without it there are none"),
     HEP_FIELD(REF, generate_request, state, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 1,
               .help = "out: step slots of every row"),
     HEP_FIELD(REF, generate_request, latents, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
@@ -337,6 +340,7 @@ static enum hep_status start(struct hep_instructor *self, void **state, struct h
     batch->rows_max = batch->rows_max < 1                   ? 1
                       : batch->rows_max > ROWS_TOGETHER_MAX ? ROWS_TOGETHER_MAX
                                                             : batch->rows_max;
+    batch->preview_us = 1000 * hep_instructor_setting_int(self, "inference.preview_ms", PREVIEW_MS_DEFAULT);
     int64_t memory = hep_instructor_setting_int(self, "inference.memory", 0);
     batch->memory_bytes =
         memory > 0 ? (uint64_t)memory : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);

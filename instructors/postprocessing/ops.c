@@ -8,6 +8,7 @@
 #include "common/crash_point.h"
 #include "instructors/postprocessing/blend.h"
 #include "instructors/postprocessing/open_ops.h"
+#include "instructors/postprocessing/previews.h"
 #include "instructors/postprocessing/region_ops.h"
 #include "instructors/postprocessing/safety_ops.h"
 #include "instructors/postprocessing/save.h"
@@ -317,6 +318,10 @@ static const struct hep_operation operations[] = {
                   .measure = postprocessing_measure_enhance, .permission = HEP_INTERNAL, .deadline_ms = 600000,
                   .pure = true, .heavy = true,
                   .help = "less noise, other colours, more contrast, sharper: what is asked for, in this order"),
+    HEP_OPERATION("preview_map", preview_map, preview_map_request, preview_map_fields, preview_map_reply,
+                  preview_map_reply_fields, .measure = preview_map_measure, .permission = HEP_INTERNAL,
+                  .deadline_ms = 120000, .pure = true, .heavy = true,
+                  .help = "how latents look, roughly: the linear map to colours that is nearest to the VAE's decoder"),
     HEP_OPERATION("safety_check", check_safety, safety_request, safety_fields, safety_reply, safety_reply_fields,
                   .measure = measure_safety, .permission = HEP_INTERNAL, .deadline_ms = 120000, .pure = true,
                   .heavy = true, .help = "whether images are safe, by the model's safety checker"),

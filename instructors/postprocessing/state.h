@@ -6,6 +6,7 @@
 #define HEP_INSTRUCTORS_POSTPROCESSING_STATE_H
 
 #include "common/safety_policy.h"
+#include "instructors/postprocessing/previews.h"
 #include "instructors/skeleton/networks.h"
 
 #include <stdatomic.h>
@@ -16,6 +17,7 @@ struct postprocessing_state {
     atomic_uint_fast64_t images;   /* written to files                                   */
     uint64_t decode_memory;        /* postprocessing.decode_memory                       */
     enum hep_safety_policy safety; /* safety.policy: least that is done with every image */
+    struct preview_maps preview_maps;
 };
 struct postprocessing_state *postprocessing_state(struct hep_call *call);
 

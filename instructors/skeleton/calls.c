@@ -488,6 +488,16 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
                 false);
 }
 
+void hep_call_preview(struct hep_call *call, json_t *preview)
+{
+    if (preview) {
+        json_object_set_new(preview, "kind", json_string("preview"));
+        json_object_set_new(preview, "request_id", json_string(call->request_id));
+        json_object_set_new(preview, "session", json_string(call->session));
+    }
+    report_send(&call->self->report, preview, false);
+}
+
 bool hep_call_cancelled(const struct hep_call *call)
 {
     return hep_call_check(call, NULL) != HEP_OK;

@@ -96,6 +96,9 @@ struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_re
 __attribute__((format(printf, 2, 3))) struct hep_str hep_call_text(struct hep_call *call, const char *format, ...);
 /* Reports progress (the watchdog counts it): step of steps, and wakes nobody. note may be "". */
 void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const char *note);
+/* Reports how the session's work looks now, for people who watch: {image, png, …}, taken. Not progress; dropped where
+   the channel is full. Any thread. */
+void hep_call_preview(struct hep_call *call, json_t *preview);
 /* OK while the call may go on, else what to answer it with. CANCELLED: its session was paused or cancelled (operation
    `cancel`, any thread, at any time). DOMAIN_DOWN: the process drains. Two atomic reads: check at every boundary. */
 enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error);

@@ -123,6 +123,8 @@ static bool take_report(struct hep_child *child, json_t *report)
         hep_watch_touch(&child->watch, hep_now_ms());
     } else if (strcmp(kind, "status") == 0) {
         on_status(child, report);
+    } else if (strcmp(kind, "preview") == 0) {
+        return true; /* it is no progress: whoever sends them says that as well */
     } else if (strcmp(kind, "starting") == 0) {
         emit(child, HEP_LIFE_ON_PROGRESS, hep_json_str(report, "note", ""));
     } else {

@@ -16,6 +16,9 @@ hep_test(test_decode SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_decode.c ${CM
   TIMEOUT 240)
 set_tests_properties(test_decode PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 hep_test_levels(test_decode TIMEOUT 240 LABELS release-only)
+hep_test(test_preview_map SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_preview_map.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
+  ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_scheduler_methods hep_postprocessing_core m LABELS golden TIMEOUT 120)
+set_tests_properties(test_preview_map PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 set(HEP_TEST_DOMAIN_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c ${CMAKE_SOURCE_DIR}/tests/support/txt2img.c)
 set(HEP_TEST_DOMAINS heptad-model heptad-conditioning heptad-scheduler heptad-inference heptad-postprocessing)
 hep_test(test_pipeline SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_pipeline.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c

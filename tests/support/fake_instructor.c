@@ -17,6 +17,7 @@ void fake_call_clear(struct hep_call *call)
     for (int i = 0; i < call->mapped_count; i++)
         hep_resolver_release(call->self->resolver, &call->mapped[i].tensor);
     call->mapped_count = 0;
+    json_decref(hep_take(&call->preview));
 }
 
 struct hep_instructor *hep_call_instructor(struct hep_call *call)
@@ -75,6 +76,13 @@ void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const
     (void)steps;
     (void)note;
     call->progress++;
+}
+
+void hep_call_preview(struct hep_call *call, json_t *preview)
+{
+    call->previews++;
+    json_decref(call->preview);
+    call->preview = preview;
 }
 
 enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error)

@@ -27,6 +27,8 @@ struct hep_call {
     int mapped_count;
     int *checks_left; /* of hep_call_check until it says CANCELLED; NULL: for ever */
     int progress;     /* reports so far           */
+    int previews;     /* likewise                 */
+    json_t *preview;  /* the last of them; owned  */
     int finished;     /* times it was answered    */
     enum hep_status status;
     struct hep_error error;

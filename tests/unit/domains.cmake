@@ -3,7 +3,7 @@ set(HEP_TEST_MODEL_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/published_model.c $
   ${CMAKE_SOURCE_DIR}/tests/support/scheduler_blob.c ${CMAKE_SOURCE_DIR}/tests/support/batch_fixture.c
   ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c)
 set(HEP_TEST_DOMAIN_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c ${CMAKE_SOURCE_DIR}/tests/support/txt2img.c)
-foreach(test test_batch test_batch_controlnet test_batch_faults test_batch_range test_batch_source test_text)
+foreach(test test_batch test_batch_controlnet test_batch_faults test_batch_range test_batch_source test_preview test_text)
   hep_test(${test} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${test}.c ${HEP_TEST_MODEL_SOURCES}
     LIBS hep_model_core hep_scheduler_methods hep_inference_core LABELS unit TIMEOUT 240)
   set_tests_properties(${test} PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")

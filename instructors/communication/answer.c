@@ -58,6 +58,17 @@ static struct MHD_Response *text_response(const struct exchange *exchange)
     return response;
 }
 
+static struct MHD_Response *png_response(struct exchange *exchange)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(exchange->png_bytes, exchange->png, MHD_RESPMEM_MUST_FREE);
+    if (response) {
+        exchange->png = NULL;
+        MHD_add_response_header(response, "Content-Type", "image/png");
+    }
+    return response;
+}
+
 static struct MHD_Response *make_response(struct exchange *exchange)
 {
     struct MHD_Response *response = NULL;
@@ -67,6 +78,8 @@ static struct MHD_Response *make_response(struct exchange *exchange)
         return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     if (exchange->image[0])
         response = file_response(exchange);
+    else if (exchange->png)
+        response = png_response(exchange);
     else if (!exchange->failed && json_is_string(exchange->answer))
         response = text_response(exchange);
     return response ? response : json_response(exchange);

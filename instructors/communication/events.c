@@ -174,6 +174,15 @@ void subscriber_give(struct subscriber *subscriber, struct event_text *text, boo
         subscriber_end(subscriber);
 }
 
+void subscriber_show(struct subscriber *subscriber, struct event_text *text)
+{
+    if (!subscriber->previews || subscriber->last < 0 || !is_about(subscriber, text->event) ||
+        outbox_unread(&subscriber->outbox) > HEP_EVENTS_BACKLOG / 4)
+        return;
+    if (make_text(text))
+        append(subscriber, text->text, text->bytes);
+}
+
 void subscriber_reached(struct subscriber *subscriber, int64_t seq)
 {
     if (subscriber->last < seq)
@@ -255,6 +264,7 @@ enum hep_status event_hub_subscribe(struct event_hub *hub, const struct event_wi
                                   .resumes = wish->resumes,
                                   .over = wish->over,
                                   .silent = wish->silent,
+                                  .previews = wish->previews,
                                   .kind = wish->kind ? wish->kind : "",
                                   .types = types,
                                   .until_ms = wish->until_ms,

@@ -28,6 +28,8 @@ struct event_wish {
     const char *name;  /* event of its end; NULL = all                                                           */
     bool over;         /* it has ended already: the stream ends with what there is                              */
     const char *types; /* HEP_TEXT_NAMES; "" or NULL = all                                                      */
+    bool previews;     /* the newest previews of what it is about as well: events without numbers, left out while it has
+                          much unread                                                                            */
     int64_t until_ms;  /* monotonic: the stream ends then in any case; 0 = never                                */
     bool silent;       /* gets no text, costs no place: only the end is of interest. It counts as asleep        */
     bool (*gone)(void *context); /* of a silent one: asked now and then whether anybody still waits; NULL = yes   */

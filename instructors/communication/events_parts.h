@@ -18,7 +18,7 @@ struct subscriber {
     struct event_hub *hub;
     struct subscriber *next;
     int64_t last; /* < 0 = where the hub will be when it knows                                    */
-    bool resumes, over, silent;
+    bool resumes, over, silent, previews;
     const char *kind; /* "" = of everything                                                        */
     char name[HEP_SESSION_ID_MAX], *types;
     int64_t until_ms;
@@ -44,6 +44,8 @@ struct event_hub {
     int64_t position;           /* everything up to this number has been handed out; < 0 = not known      */
     struct question *questions; /* in hand, or answered and not looked at yet                     */
     bool asking, polling;       /* among them: where "now" is; the long poll                      */
+    bool looking;               /* and the long poll of previews, while somebody wants them        */
+    int64_t previews;           /* number of the last one that was handed out; 0 = none            */
     int64_t retry_ms;           /* monotonic: nothing is asked before; the last question went wrong       */
     bool stopping;
 };
@@ -63,6 +65,8 @@ void subscriber_free(struct subscriber *subscriber);
 void subscriber_end(struct subscriber *subscriber);
 /* The supervisor's next event for it: given if its filter takes it. history: it was asked for, and waited for room. */
 void subscriber_give(struct subscriber *subscriber, struct event_text *text, bool history);
+/* A preview for it, if it wants them, is there, and has little unread. Given once more, newer, if it is left out. */
+void subscriber_show(struct subscriber *subscriber, struct event_text *text);
 /* Its number is not one of this store: what follows begins behind seq. */
 void subscriber_start_over(struct subscriber *subscriber, int64_t seq);
 /* It came without a number: it gets what follows seq, and the greeting says that from here on nothing escapes it. */

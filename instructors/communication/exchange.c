@@ -193,15 +193,11 @@ static enum exchange_state say_alive(struct exchange *exchange)
 
 /* To add a kind of route: a row in routes.h, its first step here. */
 static exchange_step *const first_steps[ROUTE_KIND_COUNT] = {
-    [ROUTE_OPERATION] = begin_operation,
-    [ROUTE_IMAGE] = begin_image,
-    [ROUTE_READY] = begin_ready,
-    [ROUTE_TEXT] = begin_text,
-    [ROUTE_EVENTS] = exchange_events,
-    [ROUTE_ALIVE] = say_alive,
-    [ROUTE_SESSION_EVENTS] = exchange_session_events,
-    [ROUTE_REQUEST] = exchange_request,
-    [ROUTE_OPENAPI] = begin_document,
+    [ROUTE_OPERATION] = begin_operation, [ROUTE_IMAGE] = begin_image,
+    [ROUTE_PREVIEW] = exchange_preview,  [ROUTE_READY] = begin_ready,
+    [ROUTE_TEXT] = begin_text,           [ROUTE_EVENTS] = exchange_events,
+    [ROUTE_ALIVE] = say_alive,           [ROUTE_SESSION_EVENTS] = exchange_session_events,
+    [ROUTE_REQUEST] = exchange_request,  [ROUTE_OPENAPI] = begin_document,
     [ROUTE_INPUT] = exchange_upload,
 };
 
@@ -306,6 +302,7 @@ void exchange_free(struct exchange *exchange)
     json_decref(exchange->reply);
     json_decref(exchange->answer);
     json_decref(exchange->accepted);
+    free(exchange->png);
     free(exchange->body);
     free(exchange);
 }

@@ -56,11 +56,13 @@ struct exchange {
     bool empty;                /* there is no body                                           */
     struct subscriber *stream; /* or this stream; the response's afterwards                  */
     char image[HEP_PATH_MAX];  /* or this file                                               */
-    char allow[64];            /* for 405                                                    */
-    int retry_after;           /* seconds; 0 = no such header                                */
-    char location[128];        /* "" = no such header                                        */
-    bool is_elsewhere;         /* location is that of the body: Content-Location             */
-    int preferred_wait;        /* s, of a Prefer header that was heeded; 0 = none            */
+    void *png;                 /* or these bytes, owned                                      */
+    size_t png_bytes;
+    char allow[64];     /* for 405                                                    */
+    int retry_after;    /* seconds; 0 = no such header                                */
+    char location[128]; /* "" = no such header                                        */
+    bool is_elsewhere;  /* location is that of the body: Content-Location             */
+    int preferred_wait; /* s, of a Prefer header that was heeded; 0 = none            */
 
     /* of one that waits for its session */
     json_t *accepted; /* the answer if the session does not end in time; owned */
@@ -109,6 +111,9 @@ int prefer_wait(const char *prefer);
 /* stream.c: the routes of events. */
 exchange_step exchange_events, exchange_session_events;
 struct MHD_Response *stream_response(struct exchange *exchange);
+
+/* preview.c: ROUTE_PREVIEW */
+exchange_step exchange_preview;
 
 /* request.c: ROUTE_REQUEST */
 exchange_step exchange_request;

@@ -150,6 +150,8 @@ static json_t *success(struct document *document, const struct route *route, con
     switch (route->kind) {
     case ROUTE_IMAGE:
         return answer("the file", image_content());
+    case ROUTE_PREVIEW:
+        return answer("a small PNG", json_pack("{s:{}}", "image/png"));
     case ROUTE_EVENTS:
     case ROUTE_SESSION_EVENTS:
         return answer("server-sent events: id (its number), event (its name), data (one event of events.poll as JSON)",

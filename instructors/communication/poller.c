@@ -14,7 +14,10 @@
 enum { POLL_WAIT_MS = 10000, ANSWER_MS = 5000, POLL_LIMIT = 256, HISTORY_LIMIT = 64, RETRY_MS = 1000 };
 enum { HISTORY_ROOM = 32 << 10 /* unread bytes of a subscriber that is asked for more */ };
 
-enum question_kind { POSITION, LIVE, HISTORY };
+/* What is asked of the supervisor. To add one: a row, and what its answer is good for in take_answer. */
+enum question_kind { POSITION, LIVE, HISTORY, PREVIEWS };
+static const char *const operations[] = {
+    [POSITION] = "events.poll", [LIVE] = "events.poll", [HISTORY] = "events.poll", [PREVIEWS] = "preview.poll"};
 
 struct question {
     struct question *next;
@@ -53,11 +56,12 @@ static void ask(struct event_hub *hub, enum question_kind kind, struct subscribe
     hub->questions = question;
     hub->asking = hub->asking || kind == POSITION;
     hub->polling = hub->polling || kind == LIVE;
+    hub->looking = hub->looking || kind == PREVIEWS;
     if (subscriber)
         subscriber->history = question;
     pthread_mutex_unlock(&hub->lock);
     enum hep_status status =
-        front_request(hub->client, "events.poll", request, NULL, timeout_ms, answered, question, NULL);
+        front_request(hub->client, operations[kind], request, NULL, timeout_ms, answered, question, NULL);
     if (status != HEP_OK)
         answered(question, status, NULL, NULL);
     pthread_mutex_lock(&hub->lock);
@@ -83,6 +87,14 @@ static bool needs_history(const struct subscriber *subscriber, int64_t position)
            (!subscriber->checked && (subscriber->over || subscriber->last > position)); /* we may be late ourselves */
 }
 
+static bool wants_previews(const struct event_hub *hub)
+{
+    for (const struct subscriber *s = hub->subscribers; s; s = s->next)
+        if (s->previews && !s->ended)
+            return true;
+    return false;
+}
+
 /* True: something was asked, and the lock was not held meanwhile. */
 static bool ask_what_is_due(struct event_hub *hub)
 {
@@ -98,6 +110,11 @@ static bool ask_what_is_due(struct event_hub *hub)
         ask(hub, LIVE, NULL,
             json_pack("{s:I, s:i, s:i}", "after_seq", (json_int_t)hub->position, "limit", POLL_LIMIT, "wait_ms",
                       POLL_WAIT_MS),
+            POLL_WAIT_MS + ANSWER_MS);
+        return true;
+    }
+    if (!hub->looking && wants_previews(hub)) {
+        ask(hub, PREVIEWS, NULL, json_pack("{s:I, s:i}", "after", (json_int_t)hub->previews, "wait_ms", POLL_WAIT_MS),
             POLL_WAIT_MS + ANSWER_MS);
         return true;
     }
@@ -161,6 +178,20 @@ static void take_history(struct event_hub *hub, struct subscriber *subscriber, c
     subscriber_reached(subscriber, reached > before ? reached : hub->position);
 }
 
+static void take_previews(struct event_hub *hub, const json_t *data)
+{
+    size_t index;
+    json_t *preview;
+    json_array_foreach(json_object_get(data, "previews"), index, preview)
+    {
+        struct event_text text = {.event = preview, .seq = -1};
+        for (struct subscriber *s = hub->subscribers; s; s = s->next)
+            subscriber_show(s, &text);
+        event_text_clear(&text);
+    }
+    hub->previews = hep_json_int(data, "last", 0);
+}
+
 static void take_answer(struct event_hub *hub, struct question *question)
 {
     bool good = question->status == HEP_OK;
@@ -176,6 +207,11 @@ static void take_answer(struct event_hub *hub, struct question *question)
         hub->polling = false;
         if (good)
             take_live(hub, question->data);
+        return;
+    case PREVIEWS:
+        hub->looking = false;
+        if (good)
+            take_previews(hub, question->data);
         return;
     case HISTORY:
         if (!question->subscriber)

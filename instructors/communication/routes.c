@@ -24,6 +24,9 @@ static const struct hep_field waits[] = {
 static const struct hep_field ends[] = {
     HEP_FIELD(I32, route_options, seconds, DEFAULTED, .max = HEP_HTTP_STREAM_MAX_S,
               .help = "the stream ends after so many seconds; 0 = it does not"),
+    HEP_FIELD(I32, route_options, previews, DEFAULTED, .max = 1,
+              .help = "1: also session.preview, without an id: how an image that is being made looks now, of sessions "
+                      "that asked for previews"),
 };
 #define OWN(fields)  .own = fields, .own_count = HEP_COUNT_OF(fields)
 #define BODY(fields) .takes_body = true, .body = fields, .body_count = HEP_COUNT_OF(fields)
@@ -91,6 +94,8 @@ const struct route routes[] = {
     {.method = "DELETE", .path = SESSION, .operation = "session.delete", .help = "forget an ended session"},
     {.method = "GET", .path = SESSION "/images/{n}", .kind = ROUTE_IMAGE, .operation = "session.get",
      .help = "image n of a session, from 0"},
+    {.method = "GET", .path = SESSION "/preview", .kind = ROUTE_PREVIEW, .operation = "preview.get",
+     .help = "how an image of a session that asked for previews looks now"},
     {.method = "GET", .path = SESSION "/events", .kind = ROUTE_SESSION_EVENTS, .operation = "events.poll",
      .query = "after_seq:i types", OWN(ends),
      .help = "the session's events from its beginning to its end (text/event-stream)"},

@@ -7,6 +7,7 @@
 enum route_kind {
     ROUTE_OPERATION,      /* the reply's data is the body                                            */
     ROUTE_IMAGE,          /* session.get, then the file of image {n}                                 */
+    ROUTE_PREVIEW,        /* preview.get, as the file that it holds                                  */
     ROUTE_TEXT,           /* the reply's `text` is the body, as Prometheus' text exposition format    */
     ROUTE_READY,          /* status.get; 200 when its state is ready, else 503                       */
     ROUTE_EVENTS,         /* a stream of server-sent events, see events.h                            */
@@ -20,8 +21,9 @@ enum route_kind {
 
 /* Query parameters that are the door's own. */
 struct route_options {
-    int32_t wait;    /* s that a request may wait for the session that it begins to end; 0 = not at all */
-    int32_t seconds; /* s after which a stream ends; 0 = never                                          */
+    int32_t wait;     /* s that a request may wait for the session that it begins to end; 0 = not at all */
+    int32_t seconds;  /* s after which a stream ends; 0 = never                                          */
+    int32_t previews; /* 1: a stream has previews of images that are being made                         */
 };
 
 struct route {

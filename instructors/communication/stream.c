@@ -77,6 +77,7 @@ static enum hep_status find_wish(struct exchange *exchange, struct event_wish *w
         return hep_fail_field(error, HEP_E_BAD_FIELD, "types", "types is \"%.60s\"; it must be %s", types,
                               hep_text_format_what(HEP_TEXT_NAMES));
     wish->types = types;
+    wish->previews = exchange->options.previews;
     if (exchange->options.seconds > 0)
         wish->until_ms = hep_now_ms() + INT64_C(1000) * exchange->options.seconds;
     return HEP_OK;

@@ -69,6 +69,7 @@ struct hep_engine {
     struct hep_workflow *loaded_workflow; /* … and what it says; both NULL before                 */
     struct hep_batch *batches;            /* not ended, oldest first                                      */
     json_t *manager;                      /* last word of the batch manager; NULL = none yet              */
+    uint64_t previews;                    /* number of the newest                                         */
     int begun_by_priority;                /* sessions since one was begun for its age                     */
     int64_t available_told;               /* free memory that inference was told last                     */
     uint64_t memory_told_to;              /* generation of the process that was told                      */
@@ -180,6 +181,13 @@ enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *i
 /* templates.c: NOT_FOUND; NOT_ALLOWED: it is of the folder. */
 enum hep_status hep_engine_delete_workflow(struct hep_engine *engine, const char *id, struct hep_error *error);
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);
+/* previews.c: the newest of a session: {session, number, image, denoising_step, denoising_steps, width, height, png}.
+   New reference. NOT_FOUND, with the reason: there is none. */
+enum hep_status hep_engine_preview(struct hep_engine *engine, const char *id, json_t **preview,
+                                   struct hep_error *error);
+/* previews.c: of each session (NULL or "": all) its newest, if its number is above *after; at most limit, in the order
+   of numbers. *after becomes the number up to which there are no others. New reference. */
+json_t *hep_engine_previews_after(const struct hep_engine *engine, const char *session, int limit, uint64_t *after);
 /* Holds everything at a step boundary, or lets it go on. Returns how many sessions are still on their way there. */
 int hep_engine_hold(struct hep_engine *engine, bool held);
 /* Which sessions to list; texts that the operation's table has checked, "" = any. */

@@ -106,6 +106,7 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
     if (hep_session_is_ended(session->state)) {
         session->ended = hep_wall_ms();
         session->engine->ended_since_trim++;
+        json_decref(hep_take(&session->preview));
         cancel_steps(session);
     }
     if (hep_session_is_ended(session->state) || event == HEP_SESSION_EVENT_RETRY)
@@ -208,6 +209,7 @@ void hep_session_free(struct hep_session *session)
     json_decref(session->errors);
     json_decref(session->error);
     json_decref(session->outgoing);
+    json_decref(session->preview);
     free(session->key);
     free(session->callback_url);
     free(session);

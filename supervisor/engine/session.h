@@ -118,6 +118,7 @@ struct hep_session {
     int64_t step_began_ms;    /* monotonic: first inner step of the attempt in hand                 */
     int step_began_at;        /* inner step then                                                    */
     int64_t progress_told_ms; /* monotonic: last session.progress event                             */
+    json_t *preview;          /* the newest, as clients see it; NULL = none, and when it has ended  */
 };
 
 const char *hep_session_state_name(enum hep_session_state state);
@@ -170,6 +171,8 @@ void hep_session_lose(struct hep_session *session, int step, const struct hep_er
 void hep_session_on_death(struct hep_session *session, enum hep_role role, json_t *obituary);
 /* run.c: progress of the step in hand. */
 void hep_session_on_progress(struct hep_session *session, enum hep_role role, int inner, int inner_steps);
+/* previews.c: how one of its images looks now, reported by this domain: kept if the session is at a step of it. */
+void hep_session_on_preview(struct hep_session *session, enum hep_role role, const json_t *report);
 /* resolve.c: data of a step with its references and its outputs put in. measuring: outputs are left out, references may
    be unplaced, what is not known yet is left out. */
 enum hep_status hep_session_resolve(struct hep_session *session, const struct hep_workflow_step *step, bool measuring,

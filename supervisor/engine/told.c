@@ -191,6 +191,8 @@ static void on_report(void *context, enum hep_role role, uint64_t generation, js
     if (cores > 0 && cores != hep_lease_cores(hep_dispatch_ledger(engine->dispatch)))
         hep_engine_device_changed(engine);
     struct hep_session *session = hep_engine_find(engine, hep_json_str(report, "session", ""));
+    if (session && strcmp(kind, "preview") == 0)
+        hep_session_on_preview(session, role, report);
     if (session && (strcmp(kind, "progress") == 0 || strcmp(name, "inference.step") == 0))
         hep_session_on_progress(session, role, (int)hep_json_int(report, "step", -1),
                                 (int)hep_json_int(report, "steps", 0));

@@ -8,6 +8,7 @@ const struct hep_front_table hep_front_tables[] = {
     {"workflow", hep_workflow_operations, "templates of work, and accepting it", NULL},
     {"session", hep_session_operations, "accepted requests", NULL},
     {"input", hep_input_operations, "images that clients give", NULL},
+    {"preview", hep_preview_operations, "how images look that are being made", NULL},
     {"batch", hep_batch_operations, "many requests at once", NULL},
     {"status", hep_status_operations, "the whole daemon", NULL},
     {"domain", hep_domain_operations, "the seven processes", NULL},

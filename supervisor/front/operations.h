@@ -19,6 +19,7 @@ extern const struct hep_operation hep_workflow_operations[];
 extern const struct hep_operation hep_session_operations[];
 extern const struct hep_operation hep_input_operations[];
 extern const struct hep_operation hep_batch_operations[];
+extern const struct hep_operation hep_preview_operations[];
 extern const struct hep_operation hep_status_operations[];
 extern const struct hep_operation hep_metrics_operations[];
 extern const struct hep_operation hep_domain_operations[];

@@ -3,13 +3,13 @@
 # domains are not touched. The same for each other domain, and for the supervisor itself.
 source "$(dirname "$0")/lib.sh"
 
-start_daemon
+start_daemon --set inference.preview_ms=20
 check "ready" wait_ready
 remember_prefix
 whole=$(generate "penguin" --seed 42 --steps 40 | sha_of)
 
-submit() {
-  ctl call workflow.execute '{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40}}' --json | jq -r .session_id
+submit() { # [more of the configuration]
+  ctl call workflow.execute '{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40'"${1:-}"'}}' --json | jq -r .session_id
 }
 step_of() { ctl session "$1" --json | jq -r '.denoising_step // 0'; }
 wait_step() { # SESSION N
@@ -35,6 +35,25 @@ for domain in inference conditioning postprocessing model scheduler device commu
   check "$domain is a new process" test "$(domain_pid $domain)" != "$old"
   check "the others were not touched" equal "$(pids $domain)" "$others"
 done
+# With previews, somebody watching, and inference killed in the middle: they go on, and the image is the same.
+base=http://127.0.0.1:$(http_port)/api/processing/sessions
+session=$(submit ',"previews":true')
+curl -sN -m 60 "$base/$session/events?previews=1" >"$work/stream" &
+watcher=$!
+check "the session denoises" wait_step "$session" 8
+curl -s -m 10 -o "$work/preview.png" "$base/$session/preview"
+check "its preview is a PNG" equal "$(head -c 8 "$work/preview.png" | od -An -tx1 | tr -d ' \n')" 89504e470d0a1a0a
+kill -KILL "$(domain_pid inference)"
+done_json=$(ctl wait "$session" --json)
+wait $watcher
+check "with previews: the same bytes" equal "$(sha_of <<<"$done_json")" "$whole"
+check "previews came before and after the death" awk '/^event: session.preview/ { n[died + 0]++ } /"attempt":2/ { died = 1 } END { exit !(n[0] && n[1]) }' "$work/stream"
+check "the stream ends with the session" grep -q '"to":"completed"' "$work/stream"
+check "an ended session has no preview" equal "$(curl -s -m 10 "$base/$session/preview" | jq -r .error.code)" NOT_FOUND
+session=$(submit)
+ctl wait "$session" >/dev/null
+check "nobody asked for previews: none was made" equal "$(ctl session "$session" --json | jq -r '.steps[] | select(.id == "preview") | .status')" skipped
+
 redone=$(ctl session "$(ctl sessions --json | jq -r '.sessions[-1].session_id')" --json | jq -r '.status')
 check "an older session still says so" equal "$redone" completed
 

@@ -216,7 +216,7 @@ static const struct {
      "unet conditioning pooled schedule plan guidance_scale guidance_rescale original_width original_height crop_left "
      "crop_top target_width target_height seed subseed subseed_strength rng width height vae_scale_factor count "
      "priority rows_max aesthetic_score negative_aesthetic_score first_evaluation end_evaluation "
-     "memory_threshold fingerprint <begin_state >state >latents",
+     "memory_threshold fingerprint preview_map <begin_state >state >latents",
      "rows step_ms"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},
     {HEP_ROLE_INFERENCE, "memory", true, false, "free_bytes", ""},
@@ -227,6 +227,7 @@ static const struct {
     {HEP_ROLE_INFERENCE, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_POSTPROCESSING, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents tile >image", "width height tile"},
+    {HEP_ROLE_POSTPROCESSING, "preview_map", true, false, "vae", "map"},
     {HEP_ROLE_POSTPROCESSING, "open", true, true, "input >image", "width height"},
     {HEP_ROLE_POSTPROCESSING, "upscale", true, true, "image upscaler scale width height filter >upscaled",
      "width height"},

@@ -272,6 +272,56 @@ static void serve_session(struct hep_rpc_request *request, const json_t *data)
                                   "path", path, "path", "/etc/passwd", "path", gone));
 }
 
+/* ---- previews ---------------------------------------------------------------------------------------------------- */
+static struct hep_rpc_request *watcher; /* waits for one; the lock guards it, and these */
+static int64_t watched_after, preview_number;
+static char preview_session[HEP_SESSION_ID_MAX];
+
+/* The lock is held. */
+static void answer_watcher(void)
+{
+    if (!watcher || watched_after >= preview_number)
+        return;
+    reply_data(hep_take(&watcher), json_pack("{s:[{s:s, s:I, s:s, s:s}], s:I}", "previews", "name", "session.preview",
+                                             "number", (json_int_t)preview_number, "session", preview_session, "png",
+                                             "UE5H", "last", (json_int_t)preview_number));
+}
+
+static void serve_watcher(struct hep_rpc_request *request, const json_t *data)
+{
+    pthread_mutex_lock(&lock);
+    watcher = request;
+    watched_after = hep_json_int(data, "after", 0);
+    answer_watcher();
+    pthread_mutex_unlock(&lock);
+}
+
+void front_show_preview(const char *session)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(preview_session, sizeof preview_session, "%s", session);
+    preview_number++;
+    answer_watcher();
+    pthread_mutex_unlock(&lock);
+}
+
+bool front_is_watched(void)
+{
+    pthread_mutex_lock(&lock);
+    bool is_watched = watcher != NULL;
+    pthread_mutex_unlock(&lock);
+    return is_watched;
+}
+
+static void serve_preview(struct hep_rpc_request *request, const json_t *data)
+{
+    const char *id = hep_json_str(data, "session_id", "");
+    if (strcmp(id, "none") == 0)
+        reply_error(request, HEP_E_NOT_FOUND, "session_id");
+    else
+        reply_data(request, json_pack("{s:s}", "png", strcmp(id, "garbage") == 0 ? "!" : "iVBORwA="));
+}
+
 /* ---- uploads -------------------------------------------------------------------------------------------------------
  */
 static unsigned char input[HEP_INPUT_MAX + HEP_INPUT_PART_MAX];
@@ -348,6 +398,10 @@ static void serve(void *context, struct hep_rpc_request *request, const void *fr
                    json_pack("{s:O, s:s}", "batch_id", json_object_get(data, "batch_id"), "status", "running"));
     else if (strcmp(type, "batch.get") == 0)
         serve_batch(request, data);
+    else if (strcmp(type, "preview.poll") == 0)
+        serve_watcher(request, data);
+    else if (strcmp(type, "preview.get") == 0)
+        serve_preview(request, data);
     else if (strcmp(type, "input.put") == 0)
         serve_input(request, data);
     else if (strcmp(type, "device.unknown") == 0)
@@ -372,6 +426,8 @@ void door_start(struct door *door, struct http_options options)
     event_count = poll_count = kept_since = all_since = 0;
     running = json_object();
     ended_batch[0] = '\0';
+    watcher = NULL;
+    preview_number = 0;
     snprintf(door->front_path, sizeof door->front_path, "%s/front.sock", door->folder);
     ck_assert_int_eq(mkdir(door->images, 0700), 0);
     if (!options.address)

@@ -35,6 +35,10 @@ void front_begin_session(const char *session);
 void front_end_session(const char *session, const char *state);
 void front_end_batch(const char *batch, const char *state); /* none has ended before */
 
+/* A preview of the session: preview.poll gives the newest; and whether one is waited for. */
+void front_show_preview(const char *session);
+bool front_is_watched(void);
+
 /* The bytes of the last upload so far; they are the front's. */
 const unsigned char *front_input(size_t *bytes);
 /* input.put is refused with this code from part number `part` on; OK = it is not. */

@@ -203,7 +203,9 @@ START_TEST(each_hint_says_what_helps_there)
     expect_hint(fd, "session.get", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
     expect_hint(fd, "session.delete", "{\"session_id\": \"nobody\"}", "`heptctl sessions`");
     expect_hint(fd, "workflow.get", "{\"workflow_id\": \"nobody\"}", "`heptctl workflows`");
-    expect_hint(fd, "kitchen.cook", "{}", "communication; and heptad's own: workflow, session, input, batch, status,");
+    expect_hint(fd, "kitchen.cook", "{}",
+                "communication; and heptad's own: workflow, session, input, preview, "
+                "batch, status,");
     expect_hint(fd, "session.cook", "{}", "see `heptctl operations session`");
     static const char *const parameters[] = {"{\"configuration\": {\"prompt\": 1}}", "{\"configuration\": {}}",
                                              "{\"configuration\": {\"prompt\": \"x\", \"num_inference_steps\": 0}}"};
@@ -334,7 +336,8 @@ START_TEST(every_answer_is_what_its_table_says)
                          (int)hep_json_int(message, "message_id", 0));
                 json_decref(message);
             }
-            if (strcmp(type, "session.control") == 0 || strcmp(type, "session.delete") == 0)
+            if (strcmp(type, "session.control") == 0 || strcmp(type, "session.delete") == 0 ||
+                strcmp(type, "preview.get") == 0)
                 continue; /* the session has ended, and is still needed */
             json_t *answer = ask(fd, type, data, NULL);
             ck_assert_int_ne(row->help[0], 0);
@@ -765,6 +768,79 @@ START_TEST(a_reservation_of_no_session_is_taken_back)
 }
 END_TEST
 
+/* As heptad-inference reports one. */
+static void report_preview(enum hep_role role, const char *session, int image, int width, const char *png)
+{
+    const struct hep_proc_events *events = hep_engine_events(fake.engine);
+    json_t *report =
+        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:s}", "kind", "preview", "session", session, "image", image,
+                  "denoising_step", 3, "denoising_steps", 20, "width", width, "height", 64, "png", png);
+    events->report(events->context, role, fake.engine->domains[role].generation, report);
+    json_decref(report);
+}
+
+static void expect_preview(json_t *previews, size_t index, int number, const char *png)
+{
+    const json_t *preview = json_array_get(previews, index);
+    ck_assert_int_eq(hep_json_int(preview, "number", 0), number);
+    ck_assert_str_eq(hep_json_str(preview, "png", ""), png);
+}
+
+START_TEST(the_newest_preview_of_a_session_is_there_while_it_runs)
+{
+    char id[HEP_SESSION_ID_MAX], data[80];
+    int fd = dial();
+    fake_execute(&fake, "{\"prompt\": \"x\", \"previews\": true}", 0, NULL, id, NULL);
+    snprintf(data, sizeof data, "{\"session_id\": \"%s\"}", id);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    expect_code(fd, "preview.get", data, "NOT_FOUND");
+    send_request(fd, "waits", "preview.poll", "{\"wait_ms\": 60000}");
+    report_preview(HEP_ROLE_SCHEDULER, id, 0, 64, "bm8="); /* not of whoever makes it */
+    report_preview(HEP_ROLE_INFERENCE, "none", 0, 64, "bm8=");
+    report_preview(HEP_ROLE_INFERENCE, id, 0, 65, "bm8="); /* more pixels than there may be */
+    report_preview(HEP_ROLE_INFERENCE, id, 64, 64, "bm8=");
+    report_preview(HEP_ROLE_INFERENCE, id, 0, 64, "");
+    report_preview(HEP_ROLE_INFERENCE, id, 0, 64, "b25l");
+    json_t *reply = front_client_receive(&fake, fd, true, NULL), *answer = json_object_get(reply, "data");
+    ck_assert_uint_eq(json_array_size(json_object_get(answer, "previews")), 1);
+    expect_preview(json_object_get(answer, "previews"), 0, 1, "b25l");
+    ck_assert_int_eq(hep_json_int(answer, "last", 0), 1);
+    json_decref(reply);
+    report_preview(HEP_ROLE_INFERENCE, id, 1, 64, "dHdv");
+    answer = ask(fd, "preview.get", data, NULL);
+    ck_assert_str_eq(hep_json_str(answer, "png", ""), "dHdv");
+    ck_assert_int_eq(hep_json_int(answer, "image", 0), 1);
+    json_decref(answer);
+    answer = ask(fd, "preview.poll", "{\"after\": 1}", NULL);
+    expect_preview(json_object_get(answer, "previews"), 0, 2, "dHdv");
+    json_decref(answer);
+    answer = ask(fd, "preview.poll", "{\"after\": 2}", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(answer, "previews")), 0);
+    json_decref(answer);
+    fake_run_until(&fake, id, HEP_SESSION_COMPLETED);
+    expect_hint(fd, "preview.get", data, "completed");
+    close(fd);
+}
+END_TEST
+
+START_TEST(there_is_no_preview_of_what_must_be_judged)
+{
+    char id[HEP_SESSION_ID_MAX], data[80];
+    int fd = dial();
+    fake_execute(&fake, "{\"prompt\": \"x\", \"previews\": true}", 0, NULL, id, NULL);
+    snprintf(data, sizeof data, "{\"session_id\": \"%s\"}", id);
+    fake_run_to(&fake, HEP_ROLE_INFERENCE);
+    fake.engine->safety = HEP_SAFETY_BLUR;
+    report_preview(HEP_ROLE_INFERENCE, id, 0, 64, "b25l");
+    expect_hint(fd, "preview.get", data, "blur");
+    fake.engine->safety = HEP_SAFETY_OFF;
+    json_object_set_new(hep_engine_find(fake.engine, id)->configuration, "safety", json_string("refuse"));
+    report_preview(HEP_ROLE_INFERENCE, id, 0, 64, "b25l");
+    expect_hint(fd, "preview.get", data, "refuse");
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_reload_says_what_changed_or_what_is_wrong)
 {
     int fd = dial();
@@ -932,6 +1008,8 @@ int main(void)
     tcase_add_test(cases, the_control_socket_is_for_owner_and_group);
     tcase_add_test(cases, what_is_internal_must_be_asked_for_as_such);
     tcase_add_test(cases, a_reservation_of_no_session_is_taken_back);
+    tcase_add_test(cases, the_newest_preview_of_a_session_is_there_while_it_runs);
+    tcase_add_test(cases, there_is_no_preview_of_what_must_be_judged);
     tcase_add_test(cases, a_reload_says_what_changed_or_what_is_wrong);
     tcase_add_test(cases, the_end_of_the_front_answers_what_waits);
     tcase_add_test(cases, the_door_asks_with_the_permission_of_a_client);

@@ -338,6 +338,20 @@ START_TEST(images_are_sent_from_their_folder_only)
 }
 END_TEST
 
+START_TEST(a_preview_is_sent_as_the_file_that_it_is)
+{
+    struct response response = ask(&door, "GET", "/api/processing/sessions/s-1/preview", "", NULL);
+    ck_assert_int_eq(response.status, 200);
+    ck_assert_ptr_nonnull(strstr(response.head, "Content-Type: image/png\r\n"));
+    ck_assert_ptr_nonnull(strstr(response.head, "Cache-Control: no-store\r\n"));
+    ck_assert_uint_eq(response.bytes, 5);
+    ck_assert_int_eq(memcmp(response.body, "\x89PNG", 5), 0);
+    response_clear(&response);
+    expect("GET", "/api/processing/sessions/none/preview", "", NULL, 404, "NOT_FOUND");
+    expect("GET", "/api/processing/sessions/garbage/preview", "", NULL, 500, "INTERNAL");
+}
+END_TEST
+
 /* ---- time and load ----------------------------------------------------------------------------------------------- */
 START_TEST(a_question_without_an_answer_ends_with_504)
 {
@@ -683,6 +697,7 @@ int main(void)
     tcase_add_test(cases, strange_hosts_and_origins_are_refused);
     tcase_add_test(cases, a_token_is_asked_for_where_there_is_one);
     tcase_add_test(cases, images_are_sent_from_their_folder_only);
+    tcase_add_test(cases, a_preview_is_sent_as_the_file_that_it_is);
     tcase_add_test(cases, a_question_without_an_answer_ends_with_504);
     tcase_add_test(cases, waiting_for_one_answer_holds_up_nobody_else);
     tcase_add_test(cases, clients_that_leave_while_they_wait_leave_nothing_behind);

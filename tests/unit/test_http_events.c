@@ -237,6 +237,7 @@ static void expect_stream(const char *path, const char *headers, const char *ids
 }
 
 static const char of_session[] = "/api/processing/sessions/s-1/events";
+static const char of_session_with_previews[] = "/api/processing/sessions/s-1/events?previews=1";
 
 START_TEST(a_sessions_stream_has_its_events_from_its_beginning_to_its_end)
 {
@@ -262,6 +263,32 @@ START_TEST(a_sessions_stream_has_its_events_from_its_beginning_to_its_end)
     expect_stream("/api/processing/sessions/s-1/events?after_seq=105", "", "107 ");
     expect_stream("/api/processing/sessions/s-1/events?types=session.step,session.acc.*", "", "103 ");
     expect_stream("/api/processing/sessions/s-1/events?types=session.*", "", "101 103 105 107 ");
+}
+END_TEST
+
+START_TEST(previews_come_to_streams_that_ask_for_them)
+{
+    static char plain[65536], all[65536], own[65536];
+    front_begin_session("s-1"); /* 100 */
+    int a = subscribe("/api/events", "");
+    ck_assert(!front_is_watched());
+    int b = subscribe("/api/events?previews=1&types=domain.*", ""), c = subscribe(of_session_with_previews, "");
+    front_show_preview("s-2");
+    ck_assert_msg(stream_has(b, all, sizeof all,
+                             "\n\nevent: session.preview\ndata: {\"name\":\"session.preview\",\"number\":1,"
+                             "\"session\":\"s-2\",\"png\":\"UE5H\"}\n\n"),
+                  "%s", all);
+    front_show_preview("s-1");
+    ck_assert_msg(stream_has(c, own, sizeof own, "\"number\":2"), "%s", own);
+    front_add_event("domain.state"); /* 101 */
+    ck_assert(stream_has(a, plain, sizeof plain, "id: 101") && stream_has(b, all, sizeof all, "id: 101"));
+    ck_assert(stream_has(b, all, sizeof all, "\"number\":2"));
+    ck_assert(!strstr(plain, "preview") && !strstr(own, "s-2"));
+    ck_assert_int_eq(times(all, "id: "), 1); /* none is counted */
+    front_end_session("s-1", "completed");
+    ck_assert(stream_has(c, own, sizeof own, "id: 102"));
+    close(a), close(b), close(c);
+    expect("/api/events?previews=2", "", 422, "OUT_OF_RANGE");
 }
 END_TEST
 
@@ -497,6 +524,7 @@ int main(void)
     tcase_add_test(cases, subscriptions_have_a_limit_and_checked_numbers);
     tcase_add_test(cases, a_supervisor_that_is_silent_for_a_while_loses_no_event);
     tcase_add_test(cases, a_sessions_stream_has_its_events_from_its_beginning_to_its_end);
+    tcase_add_test(cases, previews_come_to_streams_that_ask_for_them);
     tcase_add_test(cases, a_client_that_has_a_sessions_end_is_told_not_to_come_back);
     tcase_add_test(cases, types_are_chosen_by_name_and_a_silent_stream_says_how_far_it_is);
     tcase_add_test(cases, what_is_not_kept_is_said_plainly);

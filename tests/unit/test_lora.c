@@ -364,6 +364,53 @@ START_TEST(a_merged_weight_is_the_sum_in_f32)
 }
 END_TEST
 
+/* One use added as the sum is defined: over the rank in f32, then to the weight. */
+static void add_by_hand(const struct hep_lora *lora, double weight, float to[ROWS * COLUMNS])
+{
+    float up[ROWS * RANK], down[RANK * COLUMNS];
+    ck_assert_ok(hep_lora_read(lora, hep_lora_at(lora, 0), weight, up, down, error));
+    for (int o = 0; o < ROWS; o++)
+        for (int c = 0; c < COLUMNS; c++) {
+            float sum = 0;
+            for (int r = 0; r < RANK; r++)
+                sum += up[o * RANK + r] * down[r * COLUMNS + c];
+            to[o * COLUMNS + c] += sum;
+        }
+}
+
+/* What a large update swallows depends on when it comes: each order has its own bytes. */
+START_TEST(updates_are_added_in_the_order_of_the_uses)
+{
+    static const double weights[] = {1e7, -1e7, 0.3};
+    static const int orders[][3] = {{0, 1, 2}, {2, 0, 1}};
+    const struct made tensors[] = {{M ".lora_up.weight", HEP_SHAPE(ROWS, RANK, 1, 1), 0},
+                                   {M ".lora_down.weight", HEP_SHAPE(RANK, 2, 3, 3), 0}};
+    struct hep_component *component = make_component(base, HEP_COUNT_OF(base));
+    struct hep_lora *lora = NULL;
+    float sums[HEP_COUNT_OF(orders)][ROWS * COLUMNS];
+    write_file("lora.safetensors", tensors, HEP_COUNT_OF(tensors));
+    ck_assert_ok(hep_lora_open(folder, "lora.safetensors", &lora, error));
+    for (size_t n = 0; n < HEP_COUNT_OF(orders); n++) {
+        struct hep_lora_merge *merge = NULL;
+        struct hep_lora_use uses[3];
+        float by_hand[ROWS * COLUMNS];
+        read_weight(hep_component_weights(component), "conv_in.weight", by_hand, ROWS * COLUMNS);
+        for (int i = 0; i < 3; i++) {
+            uses[i] = (struct hep_lora_use){lora, "a", weights[orders[n][i]]};
+            add_by_hand(lora, uses[i].weight, by_hand);
+        }
+        ck_assert_ok(hep_lora_merge_create(component, uses, 3, &merge, error));
+        read_weight(hep_lora_merge_source(merge), "conv_in.weight", sums[n], ROWS * COLUMNS);
+        ck_assert_msg(memcmp(sums[n], by_hand, sizeof by_hand) == 0, "order %zu", n);
+        for (size_t other = 0; other < n; other++)
+            ck_assert(memcmp(sums[n], sums[other], sizeof by_hand) != 0);
+        hep_lora_merge_destroy(merge);
+    }
+    hep_lora_close(lora);
+    hep_component_close(component);
+}
+END_TEST
+
 START_TEST(a_lora_that_does_not_fit_names_what_does_not)
 {
     static const struct {
@@ -430,6 +477,7 @@ int main(void)
     tcase_add_test(cases, files_that_do_not_fit_are_refused);
     tcase_add_test(cases, a_tucker_core_is_folded_into_down);
     tcase_add_test(cases, a_merged_weight_is_the_sum_in_f32);
+    tcase_add_test(cases, updates_are_added_in_the_order_of_the_uses);
     tcase_add_test(cases, a_lora_that_does_not_fit_names_what_does_not);
     tcase_add_test(cases, values_that_are_not_finite_are_refused);
     return check_status_run("lora", cases);

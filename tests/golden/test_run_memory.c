@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 
 #define MODELS HEP_SOURCE_DIR "/tests/golden/data/models/"
-enum { ARGUMENTS_MAX = 8 };
+enum { ARGUMENTS_MAX = 4 + HEP_UNET_RESIDUALS_MAX };
 
 static enum hep_dtype dtype = HEP_F32;
 
@@ -32,6 +32,10 @@ static const struct subject {
     {"tiny-sd15", "vae_encoder", "packed.encoder", {1, 8, 12, 0}},
     {"tiny-sd15", "text_encoder", "packed.text_encoder", {2, 0, 0, 77}},
     {"tiny-sdxl", "text_encoder_2", "packed.text_encoder", {2, 0, 0, 77}},
+    {"controlnet/tiny-controlnet", "controlnet", "packed.controlnet", {2, 8, 12, 77}},
+    {"controlnet/tiny-controlnet-sdxl", "controlnet", "packed.controlnet", {1, 16, 8, 77}},
+    {"tiny-esrgan/tiny-esrgan-x2.safetensors", "upscaler", "packed.upscaler", {1, 22, 34, 0}},
+    {"tiny-esrgan/tiny-esrgan-x4.safetensors", "upscaler", "packed.upscaler", {1, 24, 31, 0}},
 };
 
 /* A published network as an instructor has it, and arguments for its plan. */
@@ -55,7 +59,9 @@ static const struct hep_tensor_ref *segment_of(const struct running *r)
     } rows[] = {{"unet", &r->model.unet},
                 {"vae", &r->model.vae},
                 {"text_encoder", &r->model.text_encoder},
-                {"text_encoder_2", &r->model.text_encoder_2}};
+                {"text_encoder_2", &r->model.text_encoder_2},
+                {"controlnet", &r->model.controlnet},
+                {"upscaler", &r->model.upscaler}};
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++)
         if (strcmp(rows[i].component, r->kind->component) == 0)
             return rows[i].ref;
@@ -122,11 +128,10 @@ static enum hep_status run(struct running *r, struct hep_error *error)
 static void make_instance(const struct running *r, struct hep_network_instance *instance)
 {
     char path[512];
-    struct hep_model *files = NULL;
     struct hep_component *component = NULL;
     struct hep_graph *graph = NULL;
     snprintf(path, sizeof path, MODELS "%s", r->subject->model);
-    ck_assert_ok(hep_model_open(path, &files, error));
+    struct hep_model *files = published_model_open(path);
     ck_assert_ok(hep_model_component(files, r->kind->component, NULL, &component, error));
     const struct hep_weight_source *source = hep_component_weights(component);
     ck_assert_ok(

@@ -6,6 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
+struct hep_model *published_model_open(const char *path)
+{
+    struct hep_model *files = NULL;
+    char index[512];
+    snprintf(index, sizeof index, "%s/model_index.json", path);
+    if (strstr(path, ".safetensors"))
+        ck_assert_ok(hep_model_open_file(path, "upscaler", &files, error));
+    else if (access(index, F_OK) == 0)
+        ck_assert_ok(hep_model_open(path, &files, error));
+    else
+        ck_assert_ok(hep_model_open_component(path, "controlnet", &files, error));
+    return files;
+}
+
 void published_model_init(struct published_model *model, const char *folder, enum hep_dtype dtype)
 {
     static int number;
@@ -21,13 +35,10 @@ void published_model_init(struct published_model *model, const char *folder, enu
                  {"tokenizer_2", &model->tokenizer_2},
                  {"unet", &model->unet},
                  {"vae", &model->vae},
-                 {"upscaler", &model->upscaler}};
-    struct hep_model *files = NULL;
+                 {"upscaler", &model->upscaler},
+                 {"controlnet", &model->controlnet}};
     const struct lora_set none = {0};
-    if (strstr(folder, ".safetensors"))
-        ck_assert_ok(hep_model_open_file(folder, "upscaler", &files, error));
-    else
-        ck_assert_ok(hep_model_open(folder, &files, error));
+    struct hep_model *files = published_model_open(folder);
     for (size_t i = 0; i < HEP_COUNT_OF(parts); i++) {
         const struct cache_entry *entry;
         if (!hep_model_has(files, parts[i].name))

@@ -1,16 +1,11 @@
-/* Keeps what find.c found and what inspect.c says of it. Never reads a weight's values. */
+/* Keeps what find.c found and what kinds.c says of it. Never reads a weight's values. */
 #include "instructors/model/catalogue.h"
 
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/name.h"
-#include "common/wire.h"
 #include "instructors/model/find.h"
-#include "instructors/model/inspect.h"
-#include "nn/weights/family.h"
-#include "nn/weights/folder.h"
-#include "nn/weights/lora.h"
-#include "nn/weights/safetensors.h"
+#include "instructors/model/kinds.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,186 +27,6 @@ void catalogue_clear(struct catalogue *catalogue)
     catalogue->count = 0;
 }
 
-/* ---- what is known of each kind ---------------------------------------------------------------------------------- */
-/* The family follows from the configuration, never from the folder's name. */
-static const char *family_of(const struct inspection *found)
-{
-    if (hep_unet_text_embeds_width(&found->unet) > 0)
-        return found->unet.requires_aesthetics_score ? CATALOGUE_REFINER : "sdxl";
-    return found->unet.use_linear_projection ? "sd2" : "sd1";
-}
-
-static enum hep_status read_checkpoint(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                       struct hep_error *error)
-{
-    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    struct inspection found;
-    json_t *scheduler = NULL;
-    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
-    HEP_TRY(inspect_model(model, NULL, NULL, &found, error));
-    HEP_TRY(hep_model_scheduler_config(model, &scheduler, error));
-    snprintf(entry->prediction_type, sizeof entry->prediction_type, "%s",
-             hep_json_str(scheduler, "prediction_type", "epsilon"));
-    json_decref(scheduler);
-    entry->family = family_of(&found);
-    entry->bytes = found.bytes;
-    entry->dtype = found.dtype;
-    entry->context_dim = found.unet.cross_attention_dim[0];
-    entry->has_safety_checker = found.has_safety_checker;
-    entry->in_channels = found.unet.in_channels;
-    entry->latent_channels = found.unet.out_channels; /* the VAE's, if it has one */
-    entry->needs_vae = !hep_model_has(model, "vae");
-    entry->vae_scale_factor = hep_model_vae_scale_factor(model);
-    entry->scaling_factor =
-        entry->needs_vae ? hep_family_find(entry->family)->scaling_factor : found.vae.scaling_factor;
-    entry->defaults = *hep_model_defaults(model);
-    return HEP_OK;
-}
-
-/* A ControlNet's family is that of the UNets whose shape it has. */
-static enum hep_status read_controlnet(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                       struct hep_error *error)
-{
-    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    struct inspection found;
-    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
-    HEP_TRY(inspect_component(model, "controlnet", &found, error));
-    const struct hep_unet_config *unet = &found.controlnet.unet;
-    entry->family = hep_unet_text_embeds_width(unet) > 0 ? "sdxl" : unet->use_linear_projection ? "sd2" : "sd1";
-    entry->bytes = found.bytes;
-    entry->dtype = found.dtype;
-    entry->context_dim = unet->cross_attention_dim[0];
-    entry->in_channels = unet->in_channels;
-    return HEP_OK;
-}
-
-/* A file of any other kind: its header, whole and sound. What the tensors are for, its loader says. */
-static enum hep_status read_file(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                 struct hep_error *error)
-{
-    (void)catalogue;
-    HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
-    uint64_t bytes[HEP_DTYPE_COUNT] = {0};
-    char name[HEP_PATH_MAX];
-    int folder;
-    HEP_TRY(hep_folder_open_parent(entry->path, &folder, name, error));
-    enum hep_status status = hep_safetensors_open(folder, name, &file, error);
-    close(folder);
-    HEP_TRY(status);
-    for (size_t i = 0; i < hep_safetensors_count(file); i++) {
-        const struct hep_safetensors_entry *tensor = hep_safetensors_at(file, i);
-        entry->bytes += tensor->bytes;
-        bytes[tensor->dtype] += tensor->bytes;
-        if (bytes[tensor->dtype] > bytes[entry->dtype])
-            entry->dtype = tensor->dtype;
-    }
-    return HEP_OK;
-}
-
-static enum hep_status read_upscaler(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                     struct hep_error *error)
-{
-    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    struct upscaler_inspection found;
-    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
-    HEP_TRY(inspect_upscaler(model, &found, error));
-    entry->bytes = found.bytes;
-    entry->dtype = found.dtype;
-    entry->scale = (int)hep_rrdbnet_scale(&found.rrdbnet);
-    return HEP_OK;
-}
-
-/* What judges images, and what makes them for it. */
-static enum hep_status read_checker(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                    struct hep_error *error)
-{
-    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    struct inspection found;
-    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
-    HEP_TRY(inspect_component(model, "safety_checker", &found, error));
-    entry->bytes = found.bytes;
-    entry->dtype = found.dtype;
-    return HEP_OK;
-}
-
-static enum hep_status refuse_file(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                   struct hep_error *error)
-{
-    (void)catalogue;
-    hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a file; a safety checker is a folder", entry->path);
-    return hep_hint(error, "put its config.json, preprocessor_config.json and model.safetensors into a folder below "
-                           "safety_checker"),
-           HEP_E_UNSUPPORTED;
-}
-
-static enum hep_status refuse_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                     struct hep_error *error)
-{
-    (void)catalogue;
-    return hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a folder; an upscaler is one safetensors file", entry->path);
-}
-
-/* A LoRA: each tensor is understood, too. Whether it fits a model is seen when it is to be used with one. */
-static enum hep_status read_lora(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                 struct hep_error *error)
-{
-    struct hep_lora *lora = NULL;
-    char name[HEP_PATH_MAX];
-    int folder;
-    HEP_TRY(read_file(catalogue, entry, error));
-    HEP_TRY(hep_folder_open_parent(entry->path, &folder, name, error));
-    enum hep_status status = hep_lora_open(folder, name, &lora, error);
-    close(folder);
-    hep_lora_close(lora);
-    return status;
-}
-
-/* Its config is JSON; more is the loader's to say. */
-static enum hep_status read_folder(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                   struct hep_error *error)
-{
-    (void)catalogue;
-    json_t *config = NULL;
-    int folder;
-    HEP_TRY(hep_folder_open(entry->path, &folder, error));
-    enum hep_status status = hep_folder_read_json(folder, "config.json", &config, error);
-    close(folder);
-    json_decref(config);
-    return status;
-}
-
-static enum hep_status read_vae(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                struct hep_error *error)
-{
-    HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
-    struct inspection found;
-    HEP_TRY(catalogue_open(catalogue, entry, &model, error));
-    HEP_TRY(inspect_component(model, "vae", &found, error));
-    entry->latent_channels = found.vae.latent_channels;
-    entry->vae_scale_factor = (int)hep_vae_scale_factor(&found.vae);
-    entry->bytes = found.bytes;
-    entry->dtype = found.dtype;
-    return HEP_OK;
-}
-
-/* Reads what can be known without a weight's value into the entry: family, bytes, dtype. component: what a kind is that
-   is one network by itself; NULL for a whole model, and for what is no network. To add a kind's own: a row. */
-static const struct kind_row {
-    const char *component;
-    enum hep_status (*read_file)(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                 struct hep_error *error);
-    enum hep_status (*read_folder)(const struct catalogue *catalogue, struct catalogue_entry *entry,
-                                   struct hep_error *error);
-} kind_rows[HEP_MODEL_KIND_COUNT] = {
-    [HEP_MODEL_CHECKPOINT] = {NULL, read_checkpoint, read_checkpoint},
-    [HEP_MODEL_VAE] = {"vae", read_vae, read_vae},
-    [HEP_MODEL_LORA] = {NULL, read_lora, read_folder},
-    [HEP_MODEL_CONTROLNET] = {"controlnet", read_controlnet, read_controlnet},
-    [HEP_MODEL_UPSCALER] = {"upscaler", read_upscaler, refuse_folder},
-    [HEP_MODEL_EMBEDDING] = {NULL, read_file, read_folder},
-    [HEP_MODEL_SAFETY_CHECKER] = {"safety_checker", refuse_file, read_checker},
-};
-
 /* ---- scanning ---------------------------------------------------------------------------------------------------- */
 static const struct catalogue_entry *find_entry(const struct catalogue *catalogue, enum hep_model_kind kind,
                                                 const char *name)
@@ -226,12 +41,10 @@ static const struct catalogue_entry *find_entry(const struct catalogue *catalogu
 static enum hep_status inspect(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                struct hep_error *error)
 {
-    const struct kind_row *row = &kind_rows[entry->kind];
     struct hep_error *problem = &entry->problem;
     enum hep_status status = entry->is_folder ? HEP_OK : find_format(entry->path, problem);
     if (status == HEP_OK)
-        status =
-            entry->is_folder ? row->read_folder(catalogue, entry, problem) : row->read_file(catalogue, entry, problem);
+        status = kinds_read(catalogue, entry, problem);
     if (status == HEP_OK)
         return HEP_OK;
     if (status == HEP_E_NO_MEMORY) {
@@ -252,22 +65,6 @@ struct scan {
     void *context;
 };
 
-/* What a file directly below a path is, by its keys: a checkpoint unless they say otherwise. */
-static enum hep_model_kind kind_of_file(const char *path)
-{
-    HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
-    const struct hep_family *family;
-    enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
-    char name[HEP_PATH_MAX];
-    int folder;
-    if (find_format(path, NULL) != HEP_OK || hep_folder_open_parent(path, &folder, name, NULL) != HEP_OK)
-        return kind;
-    if (hep_safetensors_open(folder, name, &file, NULL) == HEP_OK)
-        hep_family_recognise(file, &family, &kind, NULL);
-    close(folder);
-    return kind;
-}
-
 /* A name twice: the first folder in the configured order wins. */
 static enum hep_status add(void *context, const struct find_item *item, struct hep_error *error)
 {
@@ -275,7 +72,7 @@ static enum hep_status add(void *context, const struct find_item *item, struct h
     struct catalogue *catalogue = scan->catalogue;
     if (scan->progress)
         scan->progress(scan->context, item->name);
-    enum hep_model_kind kind = item->kind_is_open && !item->is_folder ? kind_of_file(item->path) : item->kind;
+    enum hep_model_kind kind = item->kind_is_open && !item->is_folder ? kinds_of(item->path, false) : item->kind;
     if (find_entry(catalogue, kind, item->name))
         return HEP_OK;
     if (catalogue->count == HEP_MODELS_MAX)
@@ -335,7 +132,7 @@ enum hep_status catalogue_look(const struct catalogue *catalogue, const char *pa
     if (stat(path, &about) != 0)
         return hep_fail_field(error, HEP_E_NOT_FOUND, "path", "there is no file '%.200s' that can be seen here", path);
     entry->is_folder = S_ISDIR(about.st_mode);
-    entry->kind = kind ? *kind : entry->is_folder ? HEP_MODEL_CHECKPOINT : kind_of_file(path);
+    entry->kind = kind ? *kind : kinds_of(path, entry->is_folder);
     snprintf(entry->name, sizeof entry->name, "%.*s", HEP_NAME_MAX - 1, slash ? slash + 1 : path);
     HEP_TRY(inspect(catalogue, entry, error));
     if (entry->problem.code == HEP_OK)
@@ -358,14 +155,14 @@ void catalogue_entry_clear(struct catalogue_entry *entry)
 
 bool catalogue_is_network(enum hep_model_kind kind)
 {
-    return kind == HEP_MODEL_CHECKPOINT || kind_rows[kind].component;
+    return kind == HEP_MODEL_CHECKPOINT || kinds_component(kind);
 }
 
 enum hep_status catalogue_open(const struct catalogue *catalogue, const struct catalogue_entry *entry,
                                struct hep_model **model, struct hep_error *error)
 {
     char paths[HEP_PATH_MAX], tokenizer[HEP_PATH_MAX], *rest = paths, *path;
-    const char *component = kind_rows[entry->kind].component;
+    const char *component = kinds_component(entry->kind);
     if (entry->kind == HEP_MODEL_UPSCALER)
         return hep_model_open_file(entry->path, component, model, error);
     if (component)

@@ -14,7 +14,7 @@ const struct hep_field model_check_fields[MODEL_KIND_FIELDS] = {
     HEP_FIELD(STR, check_request, path, REQUIRED, .min = 1, .max = HEP_PATH_MAX - 1,
               .help = "absolute path of a file or folder that the daemon may read"),
     HEP_FIELD(STR, check_request, kind, OPTIONAL, .choices = hep_model_kind_choices,
-              .help = "what it is to be; a folder is a model, a file what its keys say, if empty"),
+              .help = "what it is to be; what its keys or its class say, if empty"),
 };
 static const struct hep_field file_fields[] = {
     HEP_SAYS(STR, "path", REQUIRED, "in the model's folder"), HEP_SAYS(U64, "bytes", REQUIRED, "size"),

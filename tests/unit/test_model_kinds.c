@@ -226,6 +226,35 @@ START_TEST(verify_reads_and_hashes_files_of_every_kind)
 }
 END_TEST
 
+/* What is looked at by its path alone says its kind by its keys, or by its class. */
+START_TEST(check_knows_what_it_looks_at)
+{
+    static const struct {
+        const char *at, *kind;
+    } rows[] = {{"vae/x.safetensors", "vae"},
+                {"loras/x.safetensors", "lora"},
+                {"controlnet/x.safetensors", "controlnet"},
+                {"upscalers/x.safetensors", "upscaler"},
+                {"embeddings/x.safetensors", "embedding"},
+                {DATA "models/controlnet/tiny-controlnet", "controlnet"},
+                {DATA "models/tiny-safety-checker", "safety_checker"},
+                {DATA "models/tiny-sd15/vae", "vae"},
+                {DATA "models/tiny-sd15", "checkpoint"}};
+    char path[256];
+    make_kinds();
+    struct domain_process *process = start("0");
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        snprintf(path, sizeof path, "%s%s%s", rows[i].at[0] == '/' ? "" : folder, rows[i].at[0] == '/' ? "" : "/",
+                 rows[i].at);
+        json_t *reply = domain_call(process, "check", "", false, json_pack("{s:s}", "path", path));
+        ck_assert_str_eq(hep_json_str(reply, "kind", ""), rows[i].kind);
+        ck_assert_uint_gt(json_array_size(json_object_get(reply, "files")), 0);
+        json_decref(reply);
+    }
+    domain_end(process);
+}
+END_TEST
+
 /* ---- broken and hostile ControlNets ------------------------------------------------------------------------------ */
 #define FILE_NAME "x.safetensors"
 /* Each: what is done to a copy called x.safetensors, the error, and what its message must name. */
@@ -292,6 +321,7 @@ int main(void)
     tcase_add_test(tcase, a_controlnet_a_model_and_an_upscaler_of_one_name_are_held_apart);
     tcase_add_test(tcase, a_safety_checker_in_a_folder_of_its_own_judges_any_model);
     tcase_add_test(tcase, verify_reads_and_hashes_files_of_every_kind);
+    tcase_add_test(tcase, check_knows_what_it_looks_at);
     tcase_add_test(tcase, a_broken_or_hostile_controlnet_is_refused_with_its_reason);
     return check_status_run("model_kinds", tcase);
 }

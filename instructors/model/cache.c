@@ -45,10 +45,11 @@ static void remove_at(struct cache *cache, int index, const char *why)
 {
     struct cache_entry *entry = &cache->entries[index];
     struct hep_segment_name name;
-    if (hep_segment_name_parse(entry->ref.segment, &name, NULL) == HEP_OK)
+    if (!cache->is_forecast && hep_segment_name_parse(entry->ref.segment, &name, NULL) == HEP_OK)
         hep_segment_unlink(&name, NULL);
-    hep_log(HEP_INFO, "model.unpublished", "model=%s component=%s bytes=%" PRId64 " why=%s", entry->about.model,
-            entry->about.component, entry->ref.shape.dims[0], why);
+    if (!cache->is_forecast)
+        hep_log(HEP_INFO, "model.unpublished", "model=%s component=%s bytes=%" PRId64 " why=%s", entry->about.model,
+                entry->about.component, entry->ref.shape.dims[0], why);
     cache->bytes -= (uint64_t)entry->ref.shape.dims[0];
     cache->entries[index] = cache->entries[--cache->count];
 }
@@ -259,8 +260,7 @@ static int longest_unused(const struct cache *cache, const struct cache_want *wa
     return oldest;
 }
 
-uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *context, const struct cache_entry *entry),
-                     void *context)
+uint64_t cache_evict(struct cache *cache, uint64_t bytes, cache_tell *tell, void *context)
 {
     uint64_t before = cache->bytes;
     int oldest;
@@ -272,8 +272,8 @@ uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *con
     return before - cache->bytes;
 }
 
-static enum hep_status make_room(struct cache *cache, uint64_t bytes, const struct cache_want *want,
-                                 struct hep_error *error)
+static enum hep_status make_room(struct cache *cache, uint64_t bytes, const struct cache_want *want, cache_tell *tell,
+                                 void *context, struct hep_error *error)
 {
     while (is_full(cache, bytes)) {
         int oldest = longest_unused(cache, want);
@@ -283,6 +283,8 @@ static enum hep_status make_room(struct cache *cache, uint64_t bytes, const stru
                      cache->bytes, cache->budget_bytes);
             return hep_hint(error, "raise models.memory_budget, or wait until sessions end"), HEP_E_NO_MEMORY;
         }
+        if (tell)
+            tell(context, &cache->entries[oldest]);
         remove_at(cache, oldest, "evicted");
         cache->evicted++;
     }
@@ -426,7 +428,7 @@ static enum hep_status publish(struct cache *cache, const struct cache_want *wan
     int length = snprintf(whose, sizeof whose, "%s %s%s", about->model, checksum_text(about->digest, text), about->vae);
     checksum_bytes(whose, (size_t)length, hash);
     HEP_TRY(publication_create(want->model, about, want->loras, &publication, error));
-    enum hep_status status = make_room(cache, publication_bytes(publication), want, error);
+    enum hep_status status = make_room(cache, publication_bytes(publication), want, NULL, NULL, error);
     snprintf(id, sizeof id, "%s-%s-%.12s", about->component, hep_dtype_name(about->dtype), checksum_text(hash, text));
     if (status == HEP_OK)
         status = hep_segment_name_make(cache->instance, HEP_SEGMENT_WEIGHTS, id, cache->next_name++, &name, error);
@@ -447,16 +449,47 @@ static enum hep_status publish(struct cache *cache, const struct cache_want *wan
     return status;
 }
 
+/* What the component is called in the ledger, and what says that its files are as they were. */
+static enum hep_status identify(struct cache *cache, const struct cache_want *want, struct about *about,
+                                struct hep_error *error)
+{
+    const char *component = want->component;
+    *about = (struct about){.dtype = publish_is_files(component) ? HEP_F32 : want->dtype};
+    snprintf(about->model, sizeof about->model, "%s", want->model_name);
+    snprintf(about->component, sizeof about->component, "%s", component);
+    snprintf(about->vae, sizeof about->vae, "%s", strcmp(component, "vae") == 0 ? want->vae : "");
+    lora_set_key(want->loras, component, about->loras);
+    return digest_files(cache, want, false, about->identity, error);
+}
+
+enum hep_status cache_foresee(struct cache *forecast, const struct cache_want *want, cache_tell *tell, void *context,
+                              uint64_t *bytes, bool *there, struct hep_error *error)
+{
+    struct publication *publication = NULL;
+    const struct cache_entry *added;
+    struct about about;
+    HEP_TRY(identify(forecast, want, &about, error));
+    struct cache_entry *found = find_identity(forecast, &about);
+    *there = found != NULL;
+    if (found) {
+        found->last_used = ++forecast->clock;
+        *bytes = (uint64_t)found->ref.shape.dims[0];
+        return HEP_OK;
+    }
+    HEP_TRY(publication_create(want->model, &about, want->loras, &publication, error));
+    *bytes = publication_bytes(publication);
+    publication_destroy(publication);
+    HEP_TRY(make_room(forecast, *bytes, want, tell, context, error));
+    struct hep_tensor_ref ref = {.dtype = HEP_U8, .shape = HEP_SHAPE((int64_t)*bytes)};
+    return add(forecast, &about, &ref, &added, error);
+}
+
 enum hep_status cache_get(struct cache *cache, const struct cache_want *want, cache_before *before, void *context,
                           const struct cache_entry **entry, struct hep_error *error)
 {
     const char *component = want->component;
-    struct about about = {.dtype = publish_is_files(component) ? HEP_F32 : want->dtype};
-    snprintf(about.model, sizeof about.model, "%s", want->model_name);
-    snprintf(about.component, sizeof about.component, "%s", component);
-    snprintf(about.vae, sizeof about.vae, "%s", strcmp(component, "vae") == 0 ? want->vae : "");
-    lora_set_key(want->loras, component, about.loras);
-    HEP_TRY(digest_files(cache, want, false, about.identity, error));
+    struct about about;
+    HEP_TRY(identify(cache, want, &about, error));
     struct cache_entry *found = find_identity(cache, &about);
     if (!found) {
         if (before)

@@ -34,6 +34,7 @@ struct cache {
     uint64_t clock;        /* counts uses                            */
     uint64_t packed;       /* components packed by this process      */
     uint64_t evicted;      /* components evicted by this process     */
+    bool is_forecast;      /* a copy: what goes of it stays in shared memory */
     int count;
     struct cache_entry entries[CACHE_ENTRIES_MAX];
     struct checksum_memo digests;
@@ -45,6 +46,8 @@ struct cache {
 void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes);
 /* Takes over what earlier processes of this instance published; *adopted, *removed count segments. */
 enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, struct hep_error *error);
+/* Told of a segment that goes. */
+typedef void cache_tell(void *context, const struct cache_entry *entry);
 /* Called before the long parts of a publication (may be NULL): a report of progress, a last look at the model. An error
    of it ends cache_get. */
 typedef enum hep_status cache_before(void *context, const char *component, struct hep_error *error);
@@ -62,6 +65,11 @@ struct cache_want {
    read. A failure publishes nothing. */
 enum hep_status cache_get(struct cache *cache, const struct cache_want *want, cache_before *before, void *context,
                           const struct cache_entry **entry, struct hep_error *error);
+/* What publishing the component would take, and evict, as told: nothing is published, nothing goes. forecast: a copy of
+   the ledger with is_forecast set, in which each component of a load leaves its mark for the next. *there: it is
+   published as its files are. Files that were only touched count as new. NO_MEMORY as cache_get. */
+enum hep_status cache_foresee(struct cache *forecast, const struct cache_want *want, cache_tell *tell, void *context,
+                              uint64_t *bytes, bool *there, struct hep_error *error);
 /* A session needs the component until it is released. Pinning twice is once. BUSY: too many pins. */
 enum hep_status cache_pin(struct cache *cache, const char *session, const struct cache_entry *entry,
                           struct hep_error *error);
@@ -75,8 +83,7 @@ bool cache_is_loaded(const struct cache *cache, const char *model);
 uint64_t cache_unload(struct cache *cache, const char *model);
 /* Removes segments that nobody holds, the longest unused first, until so many bytes are given up (0: all); tells of
    each before it goes. Returns the bytes. */
-uint64_t cache_evict(struct cache *cache, uint64_t bytes, void (*tell)(void *context, const struct cache_entry *entry),
-                     void *context);
+uint64_t cache_evict(struct cache *cache, uint64_t bytes, cache_tell *tell, void *context);
 /* Removes what was added of the model after cache.clock was `clock`: the half of a load that failed. */
 void cache_remove_since(struct cache *cache, const char *model, uint64_t clock);
 

@@ -52,11 +52,11 @@ enum hep_status model_unload(struct hep_call *call, const void *request, void *r
     return HEP_OK;
 }
 
-static void note_evicted(void *context, const struct cache_entry *entry)
+void model_note_evicted(void *list, const struct cache_entry *entry)
 {
-    json_array_append_new(context, json_pack("{s:s, s:s, s:s, s:I}", "model", entry->about.model, "component",
-                                             entry->about.component, "dtype", hep_dtype_name(entry->about.dtype),
-                                             "bytes", (json_int_t)entry->ref.shape.dims[0]));
+    json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I}", "model", entry->about.model, "component",
+                                          entry->about.component, "dtype", hep_dtype_name(entry->about.dtype), "bytes",
+                                          (json_int_t)entry->ref.shape.dims[0]));
 }
 
 static json_t *held_models(const struct cache *cache)
@@ -79,7 +79,7 @@ enum hep_status model_optimize_memory(struct hep_call *call, const void *request
     (void)error;
     reply->freed = json_array();
     reply->freed_bytes =
-        cache_evict(cache, ((const struct optimize_request *)request)->bytes, note_evicted, reply->freed);
+        cache_evict(cache, ((const struct optimize_request *)request)->bytes, model_note_evicted, reply->freed);
     reply->bytes = cache->bytes;
     reply->held = held_models(cache);
     model_show(state_of(call));

@@ -16,10 +16,6 @@
 
 /* ---- requests and replies
  * --------------------------------------------------------------------------------------------- */
-struct load_request {
-    struct hep_str model, component, vae, dtype, session, refines;
-    json_t *loras;
-};
 struct load_reply {
     struct hep_str model, dtype, fingerprint, prediction_type, family;
     uint64_t bytes;
@@ -130,6 +126,15 @@ static const struct component_row {
     {"scheduler", "scheduler", offsetof(struct load_reply, scheduler)},
 };
 
+const char *model_load_component(const struct load_request *request, size_t index)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++)
+        if (!request->component.data[0] || strcmp(request->component.data, component_rows[i].kind) == 0)
+            if (index-- == 0)
+                return component_rows[i].name;
+    return NULL;
+}
+
 enum hep_status model_before_publication(void *context, const char *component, struct hep_error *error)
 {
     struct model_loading *loading = context;
@@ -171,11 +176,12 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     return HEP_OK;
 }
 
-/* vae: the name of another one, or "". decodes: it is an error if it has none at all. */
-static enum hep_status open_model(const struct model_state *state, const struct catalogue_entry *entry, const char *vae,
-                                  bool decodes, struct hep_model **model, struct hep_error *error)
+enum hep_status model_open_for(const struct model_state *state, const struct catalogue_entry *entry,
+                               const struct load_request *request, struct hep_model **model, struct hep_error *error)
 {
     HEP_CLEANUP(hep_model_close) struct hep_model *opened = NULL;
+    const char *vae = request->vae.data, *kind = request->component.data;
+    bool decodes = !kind[0] || strcmp(kind, "vae") == 0;
     const struct catalogue_entry *other;
     enum hep_status status = catalogue_open(&state->catalogue, entry, &opened, error);
     if (status == HEP_OK && vae[0])
@@ -206,9 +212,7 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     const struct load_request *request = hep_call_request(call);
     uint64_t clock = cache->clock;
     int pins = cache->pin_count;
-    const char *kind = request->component.data;
-    bool decodes = !kind[0] || strcmp(kind, "vae") == 0;
-    HEP_TRY(open_model(state_of(call), entry, request->vae.data, decodes, &model, error));
+    HEP_TRY(model_open_for(state_of(call), entry, request, &model, error));
     enum hep_status status = load_components(call, model, entry->name, dtype, loras, reply, error);
     if (status == HEP_OK)
         return HEP_OK;
@@ -388,6 +392,9 @@ static const struct hep_operation operations[] = {
                       HEP_ALIAS_FOR("load_vae", "{\"component\": \"vae\"}"),
                       HEP_ALIAS_FOR("load_encoder", "{\"component\": \"text_encoder\"}"), HEP_ALIAS("load_lora")),
                   .help = "publish a model's weights, with LoRAs merged into them, packed for this machine"),
+    HEP_OPERATION("foresee", model_foresee, load_request, load_fields, foresee_reply, model_foresee_reply_fields,
+                  .heavy = true, .leaseless = true, .permission = HEP_CLIENT, .deadline_ms = 30000, .pure = true,
+                  .help = "what model.load would take, and evict; nothing is loaded"),
     HEP_OPERATION("load_upscaler", model_load_upscaler, load_upscaler_request, model_load_upscaler_fields,
                   load_upscaler_reply, model_load_upscaler_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
                   .deadline_ms = 300000, .pure = true,
@@ -404,12 +411,12 @@ static const struct hep_operation operations[] = {
      .pure = true,
      .help = "a session needs its models no more"},
     HEP_OPERATION("unload", model_unload, name_request, model_unload_fields, unload_reply, model_unload_reply_fields,
-                  .heavy = true, .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 5000,
+                  .heavy = true, .leaseless = true, .permission = HEP_OPERATOR, .deadline_ms = 60000,
                   .aliases = HEP_ALIASES(HEP_ALIAS("unload_model")),
                   .help = "remove a model's weights from shared memory"),
     HEP_OPERATION("optimize_memory", model_optimize_memory, optimize_request, model_optimize_fields, optimize_reply,
                   model_optimize_reply_fields, .heavy = true, .leaseless = true, .permission = HEP_OPERATOR,
-                  .deadline_ms = 5000, .help = "give up weights that no session holds, the longest unused first"),
+                  .deadline_ms = 60000, .help = "give up weights that no session holds, the longest unused first"),
     HEP_OPERATION("load_controlnet", model_load_controlnet, load_controlnet_request, model_load_controlnet_fields,
                   load_controlnet_reply, model_load_controlnet_reply_fields, .heavy = true, .permission = HEP_OPERATOR,
                   .deadline_ms = 300000, .pure = true,

@@ -53,6 +53,26 @@ enum hep_status model_before_publication(void *context, const char *component, s
    were `pins`, and nothing of the model at all unless a session uses it. */
 void model_undo_load(struct model_state *state, const char *model, int pins, uint64_t clock);
 
+/* What model.load, and model.foresee, are asked. */
+struct load_request {
+    struct hep_str model, component, vae, dtype, session, refines;
+    json_t *loras;
+};
+/* ops.c: the index-th component that it asks for, if the model has it; NULL past the last. */
+const char *model_load_component(const struct load_request *request, size_t index);
+/* ops.c: opens the model, with the VAE that the request names. BAD_MODEL: it is to decode, and has none. */
+enum hep_status model_open_for(const struct model_state *state, const struct catalogue_entry *entry,
+                               const struct load_request *request, struct hep_model **model, struct hep_error *error);
+
+/* foresee.c. */
+struct foresee_reply {
+    uint64_t weights_bytes, new_bytes, published_bytes, budget_bytes, evicted_bytes;
+    json_t *evicts;
+};
+enum { MODEL_FORESEE_REPLY_FIELDS = 6 };
+extern const struct hep_field model_foresee_reply_fields[MODEL_FORESEE_REPLY_FIELDS];
+hep_handler model_foresee;
+
 /* load_controlnet.c. */
 struct load_controlnet_request {
     struct hep_str controlnet, dtype, session;
@@ -85,6 +105,8 @@ extern const struct hep_field model_load_safety_fields[LOAD_SAFETY_FIELDS],
     model_load_safety_reply_fields[LOAD_SAFETY_REPLY_FIELDS];
 hep_handler model_load_safety_checker;
 
+/* memory.c: a cache_tell that appends {model, component, dtype, bytes} to a JSON list. */
+void model_note_evicted(void *list, const struct cache_entry *entry);
 /* Handlers of memory.c, with the fields of their requests and replies. */
 struct release_request {
     struct hep_str session;

@@ -7,11 +7,14 @@
 #include "supervisor/engine/core.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct hep_trial {
     hep_session_tried *done;
     void *context;
-    int asked; /* index of the step in hand */
+    int asked;       /* index of the step in hand                                                              */
+    bool foreseeing; /* it was asked what the step would take, not the step                                    */
+    json_t *weights; /* the answer to that: what loading the model takes and evicts; NULL: not known yet       */
 };
 
 /* What its steps hold for it is given back. */
@@ -34,6 +37,7 @@ static void end(struct hep_session *session, json_t *resources, const struct hep
     struct hep_trial *trial = hep_take(&session->trial);
     release(session);
     trial->done(trial->context, resources, error, session);
+    json_decref(trial->weights);
     free(trial);
     hep_engine_settle(engine, NULL);
 }
@@ -49,6 +53,8 @@ static void judge(struct hep_session *session)
     enum hep_fit fit = hep_session_fit(session, &error);
     json_t *resources = hep_session_resources(session, fit);
     json_object_set_new(resources, "estimated_duration_ms", json_integer(hep_session_estimate_ms(session)));
+    if (json_object_size(session->trial->weights) > 0)
+        json_object_set(resources, "weights", session->trial->weights);
     if (fit != HEP_FIT_NEVER && fit != HEP_FIT_NOW)
         json_object_set_new(resources, "waits_for", json_string(error.message));
     end(session, resources, fit == HEP_FIT_NEVER ? &error : NULL);
@@ -72,6 +78,11 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
     session->errand = NULL;
     if (status == HEP_OK && hep_json_bool(reply, "success", false)) {
         json_t *data = json_object_get(reply, "data");
+        if (session->trial->foreseeing) {
+            session->trial->weights = data ? json_incref(data) : json_object();
+            hep_trial_go_on(session);
+            return;
+        }
         session->steps[session->trial->asked].result = data ? json_incref(data) : json_object();
         session->steps[session->trial->asked].state = HEP_STEP_DONE;
         hep_trial_go_on(session);
@@ -82,10 +93,24 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
     hep_trial_fail(session, status == HEP_OK ? &error : said);
 }
 
+/* What a load would take and evict is asked before it is done: one that cannot be done evicts nothing. */
+static const struct hep_workflow_step *foreseen(const struct hep_session *session, const struct hep_workflow_step *step,
+                                                struct hep_workflow_step *question)
+{
+    if (session->trial->weights || step->role != HEP_ROLE_MODEL || strcmp(step->operation, "load") != 0 ||
+        !hep_router_operation(session->engine->router, step->role, "foresee"))
+        return step;
+    *question = *step;
+    question->operation = "foresee";
+    return question;
+}
+
 static enum hep_status ask(struct hep_session *session, int index, struct hep_error *error)
 {
-    const struct hep_workflow_step *step = &session->workflow->steps[index];
+    struct hep_workflow_step question;
+    const struct hep_workflow_step *step = foreseen(session, &session->workflow->steps[index], &question);
     json_t *data = NULL;
+    session->trial->foreseeing = step == &question;
     HEP_TRY(hep_session_resolve(session, step, true, &data, error));
     struct hep_errand_spec spec = {.role = step->role,
                                    .heavy =

@@ -116,6 +116,17 @@ static const struct hep_field workflow_line_says[] = {
     HEP_END_OF_FIELDS};
 static const struct hep_field workflows_says[] = {
     SAYS(JSON, "workflows", "all of them", HEP_INSIDE(LIST, workflow_line_says))};
+static const struct hep_field evicted_says[] = {
+    SAYS(STR, "model", "whose weights go"), SAYS(STR, "component", "unet, vae, …"),
+    SAYS(STR, "dtype", "that it computes in"), SAYS(I64, "bytes", "of its segment"), HEP_END_OF_FIELDS};
+static const struct hep_field weights_says[] = {
+    SAYS(I64, "weights_bytes", "of all that the load gives"),
+    SAYS(I64, "new_bytes", "of it that was not published yet"),
+    SAYS(I64, "published_bytes", "of all models before"),
+    SAYS(I64, "budget_bytes", "that all models may have"),
+    SAYS(I64, "evicted_bytes", "that go for it"),
+    SAYS(JSON, "evicts", "what goes, the longest unused first", HEP_INSIDE(LIST, evicted_says)),
+    HEP_END_OF_FIELDS};
 static const struct hep_field resources_says[] = {
     MAYBE(STR, "fits", "when there is room for it", .choices = fit_choices),
     MAYBE(STR, "waits_for", "what it would wait for"),
@@ -127,6 +138,7 @@ static const struct hep_field resources_says[] = {
     MAYBE(I64, "shm_total_bytes", "of /dev/shm"),
     MAYBE(I64, "shm_free_bytes", "of /dev/shm"),
     MAYBE(F64, "flops", "floating point operations"),
+    MAYBE(JSON, "weights", "what loading its model takes, as foreseen before it", HEP_INSIDE(OBJECT, weights_says)),
     HEP_END_OF_FIELDS};
 static const struct hep_field validate_says[] = {
     SAYS(BOOL, "valid", "workflow.execute would accept it"),

@@ -196,6 +196,7 @@ static const struct {
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
     {HEP_ROLE_MODEL, "list", true, false, "kind", "models"},
     {HEP_ROLE_MODEL, "info", true, false, "model kind vae safety_checker loras", "name"},
+    {HEP_ROLE_MODEL, "foresee", true, false, "model vae loras session refines", "weights_bytes evicts"},
     {HEP_ROLE_MODEL, "load", true, false, "model vae loras session refines",
      "model family dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
      "scheduler"},
@@ -466,6 +467,9 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
         return json_pack("{s:s, s:b, s:b, s:i, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1, "needs_vae",
                          fake->needs_vae, "vae_scale_factor", 8, "defaults", "num_inference_steps", 20,
                          "guidance_scale", 3.0, "width", 64, "height", 64);
+    if (strcmp(type, "model.foresee") == 0)
+        return json_pack("{s:I, s:[{s:s, s:I}]}", "weights_bytes", (json_int_t)fake->weights_bytes, "evicts", "model",
+                         "old", "bytes", (json_int_t)4096);
     if (strcmp(type, "model.load") == 0)
         return json_pack("{s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "model", "emoji", "dtype", "f32",
                          "bytes", (json_int_t)fake->weights_bytes, "fingerprint", "ab12", "vae_scale_factor", 8,

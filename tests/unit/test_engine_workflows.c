@@ -499,6 +499,9 @@ START_TEST(a_valid_request_is_told_what_it_takes)
     ck_assert_int_gt(hep_json_int(resources, "arena_bytes", 0), 0);
     ck_assert_int_gt(memory, hep_json_int(resources, "arena_bytes", 0));
     ck_assert_int_gt(hep_json_int(reply, "estimated_duration_ms", -1), 0);
+    const json_t *gone = json_array_get(json_object_get(json_object_get(resources, "weights"), "evicts"), 0);
+    ck_assert_str_eq(hep_json_str(gone, "model", ""), "old");
+    ck_assert_ptr_nonnull(strstr(fake.order, "model.load:"));
     ck_assert_int_eq(hep_json_int(json_object_get(reply, "configuration"), "width", 0), 64);
     ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "workflow"), "steps")), 17);
     ck_assert_ptr_null(fake.engine->sessions); /* nothing was accepted */
@@ -541,6 +544,17 @@ START_TEST(a_request_that_can_never_fit_is_told_so)
     ck_assert(!hep_json_bool(reply, "valid", true));
     ck_assert(has_problem(json_object_get(reply, "problems"), "NO_MEMORY", NULL, NULL));
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "resources"), "fits", ""), "never");
+}
+END_TEST
+
+START_TEST(a_model_that_has_no_room_is_not_loaded_to_say_so)
+{
+    fake_start(&fake, NULL);
+    fake_rule(&fake, (struct fake_rule){.type = "model.foresee", .count = 1, .code = HEP_E_NO_MEMORY});
+    ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
+    ck_assert(!hep_json_bool(reply, "valid", true));
+    ck_assert(has_problem(json_object_get(reply, "problems"), "NO_MEMORY", NULL, NULL));
+    ck_assert_ptr_null(strstr(fake.order, "model.load:"));
 }
 END_TEST
 
@@ -717,6 +731,7 @@ int main(void)
     tcase_add_test(all, a_valid_request_is_told_what_it_takes);
     tcase_add_test(all, a_workflow_reserves_what_it_says_that_it_needs);
     tcase_add_test(all, a_request_that_can_never_fit_is_told_so);
+    tcase_add_test(all, a_model_that_has_no_room_is_not_loaded_to_say_so);
     tcase_add_test(all, validating_while_the_model_domain_dies_is_an_answer);
     tcase_add_test(all, an_estimate_learns_from_what_was_done);
     tcase_add_test(all, a_workflow_that_was_put_is_there_after_a_restart_until_it_is_deleted);

@@ -137,6 +137,26 @@ END_TEST
 
 /* ---- eviction
  * -------------------------------------------------------------------------------------------------------- */
+/* The bytes that will be published if the model is loaded, all that goes being of one model. */
+static int64_t foreseen_bytes(struct domain_process *process, const char *model, const char *whose)
+{
+    size_t i;
+    const json_t *gone;
+    json_t *reply = domain_call(process, "foresee", "", false, json_pack("{s:s}", "model", model));
+    int64_t evicted = 0, fresh = hep_json_int(reply, "new_bytes", -1);
+    ck_assert_int_ge(hep_json_int(reply, "weights_bytes", 0), fresh);
+    json_array_foreach(json_object_get(reply, "evicts"), i, gone)
+    {
+        ck_assert_str_eq(hep_json_str(gone, "model", ""), whose);
+        evicted += hep_json_int(gone, "bytes", 0);
+    }
+    ck_assert_int_eq(hep_json_int(reply, "evicted_bytes", -1), evicted);
+    ck_assert_int_eq(evicted > 0, *whose != '\0');
+    ck_assert_int_eq(hep_json_int(reply, "published_bytes", -1), field(process, "bytes"));
+    json_decref(reply);
+    return field(process, "bytes") + fresh - evicted;
+}
+
 START_TEST(the_least_recently_used_model_that_nobody_holds_is_evicted)
 {
     char budget[32];
@@ -159,11 +179,17 @@ START_TEST(the_least_recently_used_model_that_nobody_holds_is_evicted)
     ck_assert(is_loaded(process, "a") && is_loaded(process, "c"));
     ck_assert_int_gt(field(process, "evicted"), 0);
     ck_assert_int_le(field(process, "bytes"), field(process, "budget"));
+    ck_assert_int_eq(foreseen_bytes(process, "a", ""), field(process, "bytes"));
+    int64_t then = foreseen_bytes(process, "b", "c"), packed = field(process, "packed");
+    ck_assert(is_loaded(process, "c") && field(process, "packed") == packed); /* it was only asked */
     load_ok(process, "b", "holder2"); /* evicts c, not the model that a session holds */
+    ck_assert_int_eq(field(process, "bytes"), then);
     ck_assert(is_loaded(process, "a"));
     ck_assert_int_eq(field(process, "pins"), 2);
 
     struct hep_error error;
+    ck_assert_int_eq(domain_ask(process, "foresee", "", false, json_pack("{s:s}", "model", "c"), NULL, &error),
+                     HEP_E_NO_MEMORY);
     ck_assert_int_eq(try_load(process, "c", &error), HEP_E_NO_MEMORY);
     ck_assert_str_ne(error.hint, "");
     ck_assert(!is_loaded(process, "c")); /* nothing of it is left */

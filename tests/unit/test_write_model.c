@@ -165,13 +165,14 @@ static void expect_equal_weights(const struct hep_component *folder, const struc
 /* KiB of the mapped file that are in this process. */
 static long mapped_kib(const char *file)
 {
-    char line[512];
+    char line[512], access[8];
+    unsigned long from, to;
     long kib = 0, total = 0;
     bool inside = false;
     FILE *maps = fopen("/proc/self/smaps", "r");
     ck_assert_ptr_nonnull(maps);
     while (fgets(line, sizeof line, maps)) {
-        if (strstr(line, "-") && strstr(line, " r--"))
+        if (sscanf(line, "%lx-%lx %7s", &from, &to, access) == 3)
             inside = strstr(line, file) != NULL;
         if (inside && sscanf(line, "Rss: %ld kB", &kib) == 1)
             total += kib;

@@ -1,6 +1,7 @@
 /*
- * Jobs in hand: taken in by `generate`, stepped by `work`, answered when their rows are done. Everything runs on the
- * worker thread, so that pause, cancel, priority and joining take effect at a step boundary and nowhere else.
+ * Jobs in hand: taken in by `generate`, stepped by `work`, answered when their rows are done. Everything but
+ * the groups of other lanes runs on the worker thread, so that pause, cancel, priority and joining take effect at a
+ * step boundary and nowhere else.
  */
 #include "instructors/inference/batch.h"
 
@@ -8,8 +9,9 @@
 #include "common/crash_point.h"
 #include "common/log.h"
 #include "instructors/inference/group.h"
+#include "instructors/inference/lanes.h"
 
-#include <stdlib.h>
+#include <omp.h>
 #include <string.h>
 
 /* ---- ending a job
@@ -153,23 +155,88 @@ static enum hep_status run_what_fits(struct batch *batch, struct group *group, s
     return status;
 }
 
-/* One run of the network; what is logged meanwhile is about the job that the others were chosen to go with. */
+/* One boundary's run. */
+struct run {
+    struct batch *batch;
+    struct boundary boundary;
+    struct lane_end {
+        struct job *first; /* of the lane: whom an error concerns */
+        enum hep_status status;
+        struct hep_error error;
+    } ends[LANES_MAX];
+};
+
+/* On the lane's thread. What is logged meanwhile is about the job that the group's others were chosen to go with. */
+static void run_lane(void *context, int lane)
+{
+    struct run *run = context;
+    struct group *group = &run->boundary.groups[lane];
+    struct lane_end *end = &run->ends[lane];
+    struct hep_log_context before = hep_call_log(end->first->call);
+    end->status = run_what_fits(run->batch, group, &end->error);
+    if (end->status == HEP_OK)
+        group_report(group);
+    hep_log_leave(&before);
+}
+
+/* What one run took of the clock and of the processor, into the means of the last ones. */
+static void note_speed(struct batch *batch, double flops, int threads, int64_t clock_us, int64_t cpu_us)
+{
+    double took = (double)(clock_us > 0 ? clock_us : 1), rate = flops / 1e3 / took,
+           share = (double)cpu_us / (took * threads), before = batch->view.core_utilisation;
+    batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;
+    share = share < 1 ? share : 1;
+    atomic_store(&batch->view.core_utilisation, before > 0 ? 0.8 * before + 0.2 * share : share);
+}
+
+static void show_run(struct batch *batch, const struct boundary *boundary)
+{
+    const struct group *first = &boundary->groups[0];
+    atomic_store(&batch->view.rows, first->count);
+    atomic_store(&batch->view.limited_by, (int)first->size.limited_by);
+    atomic_store(&batch->view.step_bytes, (uint64_t)boundary->lanes * first->size.bytes);
+    atomic_store(&batch->view.step_bytes_allowed, (uint64_t)boundary->lanes * first->size.allowed);
+    atomic_store(&batch->view.lanes, boundary->lanes);
+    atomic_store(&batch->view.lanes_limited_by, (int)boundary->limited_by);
+    for (int i = 0; i < LANES_MAX; i++)
+        atomic_store(&batch->view.lane_cores[i],
+                     i < boundary->lanes ? lane_cores(boundary->cores, boundary->core_count, boundary->lanes, i).count
+                                         : 0);
+}
+
+static void run_lanes(struct run *run)
+{
+    struct batch *batch = run->batch;
+    struct boundary *boundary = &run->boundary;
+    int64_t began = hep_now_us(), cpu_began = hep_process_cpu_us();
+    double flops = 0;
+    for (int i = 0; i < boundary->lanes; i++)
+        run->ends[i].first = boundary->groups[i].jobs[0];
+    lanes_run(batch, boundary->lanes, boundary->cores, boundary->core_count, run_lane, run);
+    for (int i = 0; i < boundary->lanes; i++)
+        flops += boundary->groups[i].flops;
+    if (flops > 0) {
+        note_speed(batch, flops, omp_get_max_threads(), hep_now_us() - began, hep_process_cpu_us() - cpu_began);
+        show_run(batch, boundary);
+    }
+}
+
+/* One run of the network in each lane. */
 static void run_once(struct batch *batch)
 {
+    struct run run = {.batch = batch};
     struct hep_error error = {0};
-    struct group group;
-    struct job *first;
-    enum hep_status status = group_pick(batch, &group, &first, &error);
-    if (!first)
+    enum hep_status status = boundary_pick(batch, &run.boundary, &error);
+    if (!run.boundary.first)
         return;
-    struct hep_log_context before = hep_call_log(first->call);
-    if (status == HEP_OK && group.count > 0)
-        status = run_what_fits(batch, &group, &error);
-    if (status == HEP_OK)
-        group_report(&group);
-    else if (status != HEP_E_CANCELLED) /* else its jobs end at this boundary, with what they have committed */
-        answer_failure(batch, first, status, &error);
-    hep_log_leave(&before);
+    if (status != HEP_OK) {
+        answer_failure(batch, run.boundary.first, status, &error);
+        return;
+    }
+    run_lanes(&run);
+    for (int i = 0; i < run.boundary.lanes; i++) /* else its jobs end at this boundary, with what they have committed */
+        if (run.ends[i].status != HEP_OK && run.ends[i].status != HEP_E_CANCELLED)
+            answer_failure(batch, run.ends[i].first, run.ends[i].status, &run.ends[i].error);
 }
 
 bool batch_work(struct batch *batch)
@@ -208,18 +275,25 @@ int batch_set_priority(struct batch *batch, const char *session, int32_t priorit
 
 size_t batch_trim(struct batch *batch, struct hep_instructor *self)
 {
-    size_t bytes = batch->workspace_floats * sizeof(float) + networks_clear(&batch->networks, self);
-    free(batch->workspace);
-    batch->workspace = NULL;
-    batch->workspace_floats = 0;
+    size_t bytes = lanes_close(batch, 0, self);
     batch_show(batch);
     return bytes;
+}
+
+size_t lane_bytes(const struct lane *lane)
+{
+    return lane->workspace_floats * sizeof(float) + networks_bytes(&lane->networks);
 }
 
 void batch_show(struct batch *batch)
 {
     struct batch_view *view = &batch->view;
-    int jobs = 0, running = 0, paused = 0;
+    int jobs = 0, running = 0, paused = 0, networks = 0;
+    size_t bytes = 0;
+    for (int i = 0; i < LANES_MAX; i++) {
+        networks += networks_count(&batch->lanes[i].networks);
+        bytes += lane_bytes(&batch->lanes[i]);
+    }
     for (const struct job *job = batch->jobs; job; job = job->next) {
         jobs++;
         running += rows_in(job, ROW_RUNNING);
@@ -228,7 +302,7 @@ void batch_show(struct batch *batch)
     atomic_store(&view->jobs, jobs);
     atomic_store(&view->rows_running, running);
     atomic_store(&view->rows_paused, paused);
-    atomic_store(&view->networks, networks_count(&batch->networks));
-    atomic_store(&view->activation_bytes, batch->workspace_floats * sizeof(float) + networks_bytes(&batch->networks));
+    atomic_store(&view->networks, networks);
+    atomic_store(&view->activation_bytes, bytes);
     atomic_store(&view->gflops, batch->gflops);
 }

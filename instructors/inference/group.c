@@ -1,6 +1,7 @@
 /*
- * Picks the rows of one evaluation and runs it: gather inputs, one call of the UNet, guidance, each row's own scheduler
- * matrix, commit. The order of rows in the call changes nothing in their bytes. Called by batch.c.
+ * One evaluation of a group: gather inputs, one call of the UNet, guidance, each row's own scheduler matrix, commit.
+ * The order of rows in the call changes nothing in their bytes. Called by batch.c, by several threads at once: a group
+ * touches its lane, its jobs and the atomics of the view, and nothing else.
  */
 #include "instructors/inference/group.h"
 
@@ -9,133 +10,19 @@
 #include "common/log.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SLOW_BIND_US = 20000 /* a new shape's kernels take time: worth a line */ };
 
-/* ---- picking
- * ---------------------------------------------------------------------------------------------------------- */
-static bool can_run(const struct job *job)
-{
-    for (int i = 0; i < job->row_count; i++)
-        if (job->rows[i].state == ROW_RUNNING)
-            return true;
-    return false;
-}
-
-/* Whoever has been passed over at so many boundaries goes first once: no stream of others starves it. */
-enum { PASSED_OVER_MAX = 32 };
-
-static bool goes_before(const struct job *a, const struct job *b)
-{
-    bool a_waited = a->passed_over >= PASSED_OVER_MAX, b_waited = b->passed_over >= PASSED_OVER_MAX;
-    if (a_waited != b_waited)
-        return a_waited;
-    return a->priority != b->priority ? a->priority > b->priority : a->age < b->age;
-}
-
-static bool same_shape(const struct row_shape *a, const struct row_shape *b)
-{
-    return a->channels == b->channels && a->height == b->height && a->width == b->width && a->tokens == b->tokens &&
-           a->context_dim == b->context_dim && a->pooled_dim == b->pooled_dim && a->time_ids == b->time_ids &&
-           a->extra_channels == b->extra_channels;
-}
-
-/* The job after `after` in the order of dispatch; NULL gives the first. */
-static struct job *next_job(const struct batch *batch, const struct job *after)
-{
-    struct job *best = NULL;
-    for (struct job *job = batch->jobs; job; job = job->next)
-        if (can_run(job) && (!after || goes_before(after, job)) && (!best || goes_before(job, best)))
-            best = job;
-    return best;
-}
-
-/* A job that wants less company than it would have is left out. */
-static void take_rows(struct group *group, struct job *job, const struct row *like, int limit)
-{
-    for (int i = 0; i < job->row_count && group->count < limit && group->count < job->rows_max; i++)
-        if (job->rows[i].state == ROW_RUNNING && same_shape(&job->rows[i].shape, &group->shape) &&
-            controls_match(&job->rows[i], like)) {
-            group->rows[group->count] = &job->rows[i];
-            group->jobs[group->count++] = job;
-        }
-}
-
-static int runnable_rows(const struct batch *batch)
-{
-    int count = 0;
-    for (const struct job *job = batch->jobs; job; job = job->next)
-        for (int i = 0; i < job->row_count; i++)
-            count += job->rows[i].state == ROW_RUNNING;
-    return count;
-}
-
-/* Company for the rows of the first job; where a job is in the group, nobody's limit is passed. */
-static int limit_of(const struct group *group)
-{
-    int limit = group->size.rows;
-    for (int i = 0; i < group->count; i++)
-        limit = group->jobs[i]->rows_max < limit ? group->jobs[i]->rows_max : limit;
-    return limit;
-}
-
-static void count_passed_over(struct batch *batch, const struct group *group)
-{
-    for (struct job *job = batch->jobs; job; job = job->next) {
-        bool runs = false;
-        for (int i = 0; i < group->count; i++)
-            runs = runs || group->jobs[i] == job;
-        job->passed_over = runs || !can_run(job) ? 0 : job->passed_over + 1;
-    }
-}
-
-static void show_group(struct batch *batch, const struct group *group)
-{
-    atomic_store(&batch->view.rows, group->count);
-    atomic_store(&batch->view.limited_by, (int)group->size.limited_by);
-    atomic_store(&batch->view.step_bytes, group->size.bytes);
-    atomic_store(&batch->view.step_bytes_allowed, group->size.allowed);
-}
-
-/* A row of the job that can run; there is one. */
-static const struct row *running_row(const struct job *job)
-{
-    int i = 0;
-    while (job->rows[i].state != ROW_RUNNING)
-        i++;
-    return &job->rows[i];
-}
-
-enum hep_status group_begin(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
+enum hep_status group_begin(struct lane *lane, struct hep_instructor *self, const struct hep_tensor_ref *unet,
                             const struct row *row, struct group *group, struct hep_error *error)
 {
     memset(group, 0, sizeof *group);
+    group->lane = lane;
     group->shape = row->shape;
-    HEP_TRY(batch_unet(batch, self, unet, &group->network, &group->config, error));
-    return controls_ready(&batch->networks, self, row, &group->controls, error);
-}
-
-enum hep_status group_pick(struct batch *batch, struct group *group, struct job **first, struct hep_error *error)
-{
-    memset(group, 0, sizeof *group);
-    *first = next_job(batch, NULL);
-    if (!*first)
-        return HEP_OK;
-    const struct row *row = running_row(*first);
-    const struct hep_tensor_ref *unet = &(*first)->request->unet;
-    HEP_TRY(group_begin(batch, hep_call_instructor((*first)->call), unet, row, group, error));
-    HEP_TRY(batch_rows_together(batch, group->network, group->config, &group->shape, &group->controls,
-                                runnable_rows(batch), (*first)->rows_max, (*first)->memory_threshold,
-                                row_is_guided(row) ? 2 : 1, &group->size, error));
-    for (struct job *job = *first; job && group->count < limit_of(group); job = next_job(batch, job))
-        if (strcmp(job->request->unet.segment, unet->segment) == 0 &&
-            row_is_guided(&job->rows[0]) == row_is_guided(row))
-            take_rows(group, job, row, limit_of(group));
-    count_passed_over(batch, group);
-    return HEP_OK;
+    HEP_TRY(batch_unet(&lane->networks, self, unet, &group->network, &group->config, error));
+    return controls_ready(&lane->networks, self, row, &group->controls, error);
 }
 
 /* ---- running
@@ -171,16 +58,16 @@ size_t group_workspace_bytes(const struct row_shape *shape, const struct control
     return layout_of(shape, controls, (size_t)rows, (size_t)samples).total * sizeof(float);
 }
 
-static enum hep_status grow_workspace(struct batch *batch, size_t floats, struct hep_error *error)
+static enum hep_status grow_workspace(struct lane *lane, size_t floats, struct hep_error *error)
 {
-    if (floats <= batch->workspace_floats)
+    if (floats <= lane->workspace_floats)
         return HEP_OK;
-    free(batch->workspace);
-    batch->workspace_floats = 0;
-    batch->workspace = aligned_alloc(HEP_ALIGN, floats * sizeof(float));
-    if (!batch->workspace)
+    free(lane->workspace);
+    lane->workspace_floats = 0;
+    lane->workspace = aligned_alloc(HEP_ALIGN, floats * sizeof(float));
+    if (!lane->workspace)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu values of network input", floats);
-    batch->workspace_floats = floats;
+    lane->workspace_floats = floats;
     return HEP_OK;
 }
 
@@ -354,16 +241,6 @@ static enum hep_status bind(struct group *group, size_t samples, struct hep_plan
     return HEP_OK;
 }
 
-/* What one call took of the clock and of the processor, into the means of the last ones. */
-static void note_speed(struct batch *batch, double flops, int64_t clock_us, int64_t cpu_us)
-{
-    double took = (double)(clock_us > 0 ? clock_us : 1), rate = flops / 1e3 / took,
-           share = (double)cpu_us / (took * omp_get_max_threads()), before = batch->view.core_utilisation;
-    batch->gflops = batch->gflops > 0 ? 0.8 * batch->gflops + 0.2 * rate : rate;
-    share = share < 1 ? share : 1;
-    atomic_store(&batch->view.core_utilisation, before > 0 ? 0.8 * before + 0.2 * share : share);
-}
-
 /* Of one evaluation: the UNet's plan, and the ControlNets, which have just run. */
 static double flops_of(const struct group *group, const struct hep_plan *plan, size_t samples)
 {
@@ -377,21 +254,19 @@ enum hep_status group_run(struct batch *batch, struct group *group, struct hep_e
     const float *states[ROWS_TOGETHER_MAX];
     struct hep_plan *plan;
     struct group_layout layout = layout_of(&group->shape, &group->controls, (size_t)group->count, samples_of(group));
-    HEP_TRY(grow_workspace(batch, layout.total, error));
-    float *space = batch->workspace;
+    HEP_TRY(grow_workspace(group->lane, layout.total, error));
+    float *space = group->lane->workspace;
     find_states(group, space + layout.scratch, states);
     if (group->count == 0)
         return HEP_OK;
     HEP_TRY(bind(group, samples_of(group), &plan, error));
-    int64_t began = hep_now_us(), cpu_began = hep_process_cpu_us();
-    size_t samples = put_samples(group, space, &layout, states, began);
+    size_t samples = put_samples(group, space, &layout, states, hep_now_us());
     HEP_CRASH_POINT("inference.step.before_network");
     if (group->controls.count > 0)
         HEP_TRY(controls_run(group, space, &layout, states, samples, error));
     HEP_TRY(run_unet(group, space, &layout, samples, plan, error));
     HEP_CRASH_POINT("inference.step.after_network");
-    show_group(batch, group);
     commit_rows(batch, group, space, &layout, states);
-    note_speed(batch, flops_of(group, plan, samples), hep_now_us() - began, hep_process_cpu_us() - cpu_began);
+    group->flops = flops_of(group, plan, samples);
     return HEP_OK;
 }

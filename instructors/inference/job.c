@@ -21,12 +21,12 @@ static const double TOGETHER_FLOPS_MAX = 1e13;
 
 /* ---- networks
  * --------------------------------------------------------------------------------------------------------- */
-enum hep_status batch_unet(struct batch *batch, struct hep_instructor *self, const struct hep_tensor_ref *unet,
+enum hep_status batch_unet(struct networks *networks, struct hep_instructor *self, const struct hep_tensor_ref *unet,
                            struct hep_network **network, const struct hep_unet_config **config, struct hep_error *error)
 {
     static const struct network_want want = {"packed.unet", "unet/config.json", hep_any_config_read_unet};
     const union hep_any_config *read;
-    HEP_TRY(networks_get(&batch->networks, self, unet, &want, network, &read, error));
+    HEP_TRY(networks_get(networks, self, unet, &want, network, &read, error));
     *config = &read->unet;
     return HEP_OK;
 }
@@ -74,10 +74,12 @@ enum hep_status batch_plan(struct hep_network *network, const struct hep_unet_co
     return hep_network_ready(network, key, build, &context, plan, error);
 }
 
-/* What is free, and what this domain itself has taken for the calls before: it takes that again. */
-static uint64_t allowed_bytes(const struct batch *batch, double memory_threshold)
+/* For so many lanes: what is free, and what they themselves have taken for the calls before, which they take again. */
+static uint64_t allowed_bytes(const struct batch *batch, int lanes, double memory_threshold)
 {
-    uint64_t own = batch->workspace_floats * sizeof(float) + networks_bytes(&batch->networks);
+    uint64_t own = 0;
+    for (int i = 0; i < lanes; i++)
+        own += lane_bytes(&batch->lanes[i]);
     double share = memory_threshold * (double)(batch->free_bytes + own);
     if (batch->free_bytes == 0 || memory_threshold <= 0 || share >= (double)batch->memory_bytes)
         return batch->memory_bytes;
@@ -86,19 +88,21 @@ static uint64_t allowed_bytes(const struct batch *batch, double memory_threshold
 
 enum hep_status batch_rows_together(const struct batch *batch, struct hep_network *network,
                                     const struct hep_unet_config *config, const struct row_shape *shape,
-                                    const struct control_networks *controls, int wanted, int rows_max,
-                                    double memory_threshold, int samples_per_row, struct group_size *size,
-                                    struct hep_error *error)
+                                    const struct control_networks *controls, const struct group_wish *wish,
+                                    struct group_size *size, struct hep_error *error)
 {
-    int most = wanted < rows_max ? wanted : rows_max;
-    *size = (struct group_size){.limited_by = wanted <= rows_max ? GROUP_LIMIT_ROWS : GROUP_LIMIT_ROWS_MAX,
-                                .allowed = allowed_bytes(batch, memory_threshold)};
+    int most = wish->rows < wish->rows_max ? wish->rows : wish->rows_max;
+    bool alone = wish->lanes == 1;
+    *size = (struct group_size){.limited_by = wish->rows <= wish->rows_max ? GROUP_LIMIT_ROWS : GROUP_LIMIT_ROWS_MAX,
+                                .allowed =
+                                    allowed_bytes(batch, wish->lanes, wish->memory_threshold) / (uint64_t)wish->lanes};
     uint64_t needed = 0;
     for (int tried = most; tried > 0; tried--) {
         struct hep_network_cost cost;
-        HEP_TRY(batch_cost(network, config, shape, controls, tried, (int64_t)tried * samples_per_row, &cost, error));
-        needed = cost.peak_bytes + group_workspace_bytes(shape, controls, tried, tried * samples_per_row);
-        bool has_memory = needed <= (tried == 1 ? batch->memory_bytes : size->allowed);
+        HEP_TRY(
+            batch_cost(network, config, shape, controls, tried, (int64_t)tried * wish->samples_per_row, &cost, error));
+        needed = cost.peak_bytes + group_workspace_bytes(shape, controls, tried, tried * wish->samples_per_row);
+        bool has_memory = needed <= (tried == 1 && alone ? batch->memory_bytes : size->allowed);
         if (has_memory && (tried == 1 || cost.flops <= TOGETHER_FLOPS_MAX)) {
             size->rows = tried;
             size->bytes = needed;
@@ -267,10 +271,10 @@ static enum hep_status open_job(struct batch *batch, struct job *job, struct hep
     uint32_t floats = 0;
     char has[96], wants[96];
     struct hep_instructor *self = hep_call_instructor(job->call);
-    HEP_TRY(batch_unet(batch, self, &request->unet, &network, &config, error));
+    HEP_TRY(batch_unet(&batch->lanes[0].networks, self, &request->unet, &network, &config, error));
     HEP_TRY(generate_shape(request, config, &shape, error));
-    HEP_TRY(controls_open(&batch->networks, self, request->controls, config, &shape, request->guidance_scale > 1,
-                          &controls, error));
+    HEP_TRY(controls_open(&batch->lanes[0].networks, self, request->controls, config, &shape,
+                          request->guidance_scale > 1, &controls, error));
     HEP_TRY(controls_take(job->call, request->controls, &job->controls, error));
     struct hep_shape wanted = HEP_SHAPE(request->count, shape.channels, shape.height, shape.width);
     if (!hep_shape_equal(&latents.shape, &wanted))
@@ -307,6 +311,7 @@ enum hep_status job_create(struct batch *batch, struct hep_call *call, struct jo
     made->reply = hep_call_reply(call);
     made->priority = made->request->priority;
     made->rows_max = made->request->rows_max > 0 ? made->request->rows_max : batch->rows_max;
+    made->lanes_max = made->request->lanes_max > 1 ? made->request->lanes_max : 1;
     made->memory_threshold = made->request->memory_threshold;
     enum hep_status status = open_job(batch, made, error);
     if (status != HEP_OK) {

@@ -115,8 +115,10 @@ static const struct hep_field generate_fields[] = {
               .help = "higher goes first"),
     HEP_FIELD(I32, generate_request, rows_max, DEFAULTED, .fallback = 0, .max = ROWS_TOGETHER_MAX,
               .help = "rows that its rows run together with, themselves included; 0 = inference.rows_max"),
+    HEP_FIELD(I32, generate_request, lanes_max, DEFAULTED, .fallback = 1, .min = 1, .max = LANES_MAX,
+              .help = "groups of its kind that may run side by side, each on a part of the cores"),
     HEP_FIELD(F64, generate_request, memory_threshold, DEFAULTED, .fallback = 0, .max = 1,
-              .help = "share of the free memory that a step of more than one row may plan to take; 0 = all"),
+              .help = "share of the free memory that a step of more than one row or lane may plan to take; 0 = all"),
     SOURCE(REF, init_latents, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
            .help = "[count, channels, h, w], scaled: the images begin from these, as far as the plan's strength says"),
     SOURCE(REF, mask, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
@@ -201,6 +203,16 @@ static struct batch *batch_of(struct hep_call *call)
     return hep_instructor_state(hep_call_instructor(call));
 }
 
+/* Rows of one call that run together when it is alone. */
+static enum hep_status rows_of_call(const struct batch *batch, struct hep_network *network,
+                                    const struct hep_unet_config *config, const struct row_shape *shape,
+                                    const struct control_networks *controls, int count, int samples,
+                                    struct group_size *size, struct hep_error *error)
+{
+    struct group_wish wish = {.rows = count, .rows_max = batch->rows_max, .samples_per_row = samples, .lanes = 1};
+    return batch_rows_together(batch, network, config, shape, controls, &wish, size, error);
+}
+
 static enum hep_status measure_generate(struct hep_call *call, const void *request_, struct hep_output_plan *outputs,
                                         struct hep_error *error)
 {
@@ -215,14 +227,13 @@ static enum hep_status measure_generate(struct hep_call *call, const void *reque
     uint32_t floats = 0;
     int samples = request->guidance_scale > 1 ? 2 : 1, rows;
     struct group_size size;
-    HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
+    HEP_TRY(batch_unet(&batch->lanes[0].networks, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(generate_shape(request, config, &shape, error));
-    HEP_TRY(controls_open(&batch->networks, hep_call_instructor(call), request->controls, config, &shape, samples == 2,
-                          &controls, error));
+    HEP_TRY(controls_open(&batch->lanes[0].networks, hep_call_instructor(call), request->controls, config, &shape,
+                          samples == 2, &controls, error));
     if (!row_state_floats(&shape, &floats) || !hep_slots_bytes((uint32_t)request->count, floats, &state_bytes))
         return hep_fail(error, HEP_E_OUT_OF_RANGE, "the state of %d images is too large", request->count);
-    HEP_TRY(batch_rows_together(batch, network, config, &shape, &controls, request->count, batch->rows_max, 0, samples,
-                                &size, error));
+    HEP_TRY(rows_of_call(batch, network, config, &shape, &controls, request->count, samples, &size, error));
     rows = size.rows;
     HEP_TRY(batch_cost(network, config, &shape, &controls, rows, (int64_t)rows * samples, &cost, error));
     hep_output_add(outputs, "state", HEP_U8, HEP_SHAPE((int64_t)state_bytes));
@@ -252,11 +263,10 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     struct hep_network_cost cost;
     int samples = request->guidance_scale > 1 ? 2 : 1, rows;
     struct group_size size;
-    HEP_TRY(batch_unet(batch, hep_call_instructor(call), &request->unet, &network, &config, error));
+    HEP_TRY(batch_unet(&batch->lanes[0].networks, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape,
                            error));
-    HEP_TRY(batch_rows_together(batch, network, config, &shape, &controls, request->count, batch->rows_max, 0, samples,
-                                &size, error));
+    HEP_TRY(rows_of_call(batch, network, config, &shape, &controls, request->count, samples, &size, error));
     rows = size.rows;
     HEP_TRY(batch_cost(network, config, &shape, &controls, rows, (int64_t)rows * samples, &cost, error));
     reply->rows_together = rows;
@@ -411,6 +421,16 @@ static void show_groups(struct batch_view *view, json_t *into)
         if (calls > 0)
             json_object_set_new(sizes, name, json_integer((json_int_t)calls));
     }
+    static const char *const lane_limits[LANE_LIMIT_COUNT] = {[LANE_LIMIT_ASKED] = "asked",
+                                                              [LANE_LIMIT_CORES] = "cores",
+                                                              [LANE_LIMIT_JOBS] = "jobs",
+                                                              [LANE_LIMIT_MEMORY] = "memory"};
+    json_t *cores = json_array();
+    for (int i = 0; i < atomic_load(&view->lanes) && i < LANES_MAX; i++)
+        json_array_append_new(cores, json_integer(atomic_load(&view->lane_cores[i])));
+    json_object_set_new(into, "lanes", json_integer(atomic_load(&view->lanes)));
+    json_object_set_new(into, "lane_cores", cores);
+    json_object_set_new(into, "lanes_limited_by", json_string(lane_limits[atomic_load(&view->lanes_limited_by)]));
     json_object_set_new(into, "group_sizes", sizes);
     json_object_set_new(into, "rows", json_integer(atomic_load(&view->rows)));
     json_object_set_new(into, "core_utilisation", json_real(atomic_load(&view->core_utilisation)));

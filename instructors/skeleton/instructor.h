@@ -62,6 +62,13 @@ void hep_instructor_wake(struct hep_instructor *self); /* any thread: call work(
 /* Any thread: an event to the supervisor ({name, …} of fields; takes the reference). */
 void hep_instructor_event(struct hep_instructor *self, const char *name, json_t *fields);
 
+/* Worker thread: the cores of the lease that was granted last, ids, valid until the handler or work() returns; how
+   many, 0 = none yet. */
+int hep_instructor_cores(const struct hep_instructor *self, const int **cores);
+/* The calling thread and its OpenMP team, of count ≥ 1 threads, run on these cores from now on; the kernel balances
+   inside the set. The worker thread does it by itself when a lease comes. */
+void hep_cores_use(const int *cores, int count);
+
 /* Maps a reference for longer than one call, until hep_instructor_unhold: weights that stay in use. Errors as a
  * request's. */
 enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref,

@@ -98,6 +98,8 @@ struct hep_instructor {
     int memory_fd;                      /* /proc/self/statm, −1 = cannot be read               */
     int wake_fd;                        /* eventfd: the loop thread has something to do        */
     pthread_t worker;
+    int granted[CORES_MAX]; /* cores of the last lease; worker thread only */
+    int granted_count;
 
     pthread_mutex_t lock; /* guards all below                                    */
     pthread_cond_t work_ready, answered;

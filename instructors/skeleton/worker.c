@@ -1,13 +1,12 @@
 /*
  * The worker thread: heavy operations one after another under the cores of their lease, and the instructor's own work()
- * between them. It is the only thread that enters OpenMP regions.
+ * between them. It is
+ * the only thread that enters OpenMP regions, beside those that an instructor starts for parts of its cores.
  */
 #include "instructors/skeleton/internal.h"
 
 #include "common/crash.h"
 
-#include <omp.h>
-#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -30,24 +29,23 @@ void hep_instructor_wake(struct hep_instructor *self)
     pthread_mutex_unlock(&self->lock);
 }
 
-/* Gives the lease's cores to OpenMP's threads, as a set: the kernel balances inside it. */
-static void use_lease(const struct hep_call *call)
+/* A lease that is in force already is left as work() divides it. */
+static void use_lease(struct hep_instructor *self, const struct hep_call *call)
 {
-    static cpu_set_t in_use; /* worker thread only */
-    cpu_set_t wanted;
+    size_t bytes = (size_t)call->core_count * sizeof *call->cores;
     if (call->core_count == 0)
         return; /* a light call, a measure pass, --stdio: as the process was started */
-    CPU_ZERO(&wanted);
-    for (int i = 0; i < call->core_count; i++)
-        if (call->cores[i] >= 0 && call->cores[i] < CPU_SETSIZE)
-            CPU_SET((size_t)call->cores[i], &wanted);
-    omp_set_num_threads(call->core_count);
-    if (CPU_EQUAL(&wanted, &in_use))
+    if (self->granted_count == call->core_count && memcmp(self->granted, call->cores, bytes) == 0)
         return;
-    in_use = wanted;
-#pragma omp parallel
-    sched_setaffinity(0, sizeof wanted,
-                      &wanted); /* a core that is gone: the kernel's choice stays, results do not depend on it */
+    memcpy(self->granted, call->cores, bytes);
+    self->granted_count = call->core_count;
+    hep_cores_use(self->granted, self->granted_count);
+}
+
+int hep_instructor_cores(const struct hep_instructor *self, const int **cores)
+{
+    *cores = self->granted;
+    return self->granted_count;
 }
 
 /* Waits for a call, a wake or the end; false at the end. more: work() wants to go on at once. */
@@ -77,7 +75,7 @@ void *worker_main(void *context)
     hep_crash_handler_worker();
     while (next_call(self, more, &call)) {
         if (call && !call_refuse_ended(call)) {
-            use_lease(call);
+            use_lease(self, call);
             call_execute(call);
         }
         more = self->spec->work && self->spec->work(self);

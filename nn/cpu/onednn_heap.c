@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { BLOCKS = 8, BLOCK_BYTES = 4096, NEW_ALIGN = 16 }; /* NEW_ALIGN: what operator new promises */
+enum { BLOCKS = 16, BLOCK_BYTES = 4096, NEW_ALIGN = 16 }; /* NEW_ALIGN: what operator new promises */
 
 /* Names of the Itanium C++ ABI, which every C++ compiler here follows. */
 #ifdef __LP64__

@@ -347,20 +347,27 @@ static int rows_of(const struct hep_batch *batch)
     return batch->config.enable_dynamic_sizing ? batch->config.max_batch_size : batch->config.preferred_batch_size;
 }
 
-/* Sessions at a time: the rows of a step, and one more that is prepared meanwhile; so many batches of them as may be
-   side by side. */
-static int width_of(const struct hep_batch *batch)
+/* Groups of rows that may run side by side: the manager takes fewer when cores, rows or memory are short. */
+static int lanes_of(const struct hep_batch *batch)
 {
-    return (batch->config.parallel_processing ? batch->config.max_parallel_batches : 1) * rows_of(batch) + 1;
+    return batch->config.parallel_processing ? batch->config.max_parallel_batches : 1;
 }
 
-bool hep_batch_limits(const struct hep_session *session, int *rows, double *memory_threshold)
+/* Sessions at a time: the rows of a step in every lane, and one more that is prepared meanwhile. */
+static int width_of(const struct hep_batch *batch)
+{
+    return lanes_of(batch) * rows_of(batch) + 1;
+}
+
+bool hep_batch_limits(const struct hep_session *session, struct hep_batch_limits *limits)
 {
     const struct hep_batch *batch = session->batch[0] ? hep_batch_find(session->engine, session->batch) : NULL;
     if (!batch)
         return false;
-    *rows = rows_of(batch);
-    *memory_threshold = batch->config.enable_dynamic_sizing ? batch->config.memory_threshold : 1;
+    *limits = (struct hep_batch_limits){.rows = rows_of(batch),
+                                        .lanes = lanes_of(batch),
+                                        .memory_threshold =
+                                            batch->config.enable_dynamic_sizing ? batch->config.memory_threshold : 1};
     return true;
 }
 

@@ -112,8 +112,14 @@ struct hep_batch *hep_batch_find(const struct hep_engine *engine, const char *id
 void hep_batch_session_changed(struct hep_session *session);
 /* The batch manager of the inference domain has said how it is: "inference" of its status. */
 void hep_batches_see_manager(struct hep_engine *engine, json_t *manager);
-/* Rows that a session's steps may run together with, and of how much memory; false if it is of no batch. */
-bool hep_batch_limits(const struct hep_session *session, int *rows, double *memory_threshold);
+/* What a session's denoising steps ask of the batch manager. */
+struct hep_batch_limits {
+    int rows;                /* that run together at most               */
+    int lanes;               /* groups of them that may run side by side */
+    double memory_threshold; /* share of the free memory, of all of it  */
+};
+/* False if it is of no batch. */
+bool hep_batch_limits(const struct hep_session *session, struct hep_batch_limits *limits);
 
 /* batch_items.c: the configuration of every item: configuration, overlaid by each of items, times every combination of
    ranges (name → array of values, or {from, to, step}), repeated with the next seeds up to total_images. *items: new

@@ -18,10 +18,10 @@ const struct hep_field hep_batch_config_fields[] = {
     MEMBER(I32, max_batch_size, .fallback = 4, .min = 1, .max = HEP_BATCH_ROWS_MAX, .help = "with it, at most"),
     MEMBER(BOOL, enable_dynamic_sizing, .fallback = 1, .help = "as many as fit run together"),
     MEMBER(F64, memory_threshold, .fallback = 0.8, .min = 0.05, .max = 1,
-           .help = "share of the free memory that a step of more than one row may plan to take"),
-    MEMBER(BOOL, parallel_processing, .help = "more items are in hand than run together"),
+           .help = "share of the free memory that a step of more than one row or group may plan to take"),
+    MEMBER(BOOL, parallel_processing, .help = "groups of rows run side by side, each on a part of the cores"),
     MEMBER(I32, max_parallel_batches, .fallback = 2, .min = 1, .max = HEP_BATCH_ROWS_MAX,
-           .help = "then so many times as many"),
+           .help = "then so many at most"),
     HEP_END_OF_FIELDS};
 #undef MEMBER
 

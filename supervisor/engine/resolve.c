@@ -23,13 +23,14 @@ static json_t *session_value(const struct hep_session *session, const char *fiel
         return json_integer(session->priority);
     if (strcmp(field, "version") == 0)
         return json_string(HEP_VERSION);
-    int rows;
-    double memory_threshold;
-    bool is_of_batch = hep_batch_limits(session, &rows, &memory_threshold);
+    struct hep_batch_limits limits;
+    bool is_of_batch = hep_batch_limits(session, &limits);
     if (strcmp(field, "rows_max") == 0)
-        return is_of_batch ? json_integer(rows) : json_null();
+        return is_of_batch ? json_integer(limits.rows) : json_null();
+    if (strcmp(field, "lanes_max") == 0)
+        return is_of_batch ? json_integer(limits.lanes) : json_null();
     if (strcmp(field, "memory_threshold") == 0)
-        return is_of_batch ? json_real(memory_threshold) : json_null();
+        return is_of_batch ? json_real(limits.memory_threshold) : json_null();
     return json_sprintf("%s/%s", session->engine->output_dir, session->id);
 }
 

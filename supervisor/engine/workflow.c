@@ -62,7 +62,8 @@ static bool is_plan_field(const char *name)
 
 static bool is_session_field(const char *name)
 {
-    static const char *const names[] = {"id", "output", "priority", "version", "rows_max", "memory_threshold"};
+    static const char *const names[] = {"id",       "output",    "priority",        "version",
+                                        "rows_max", "lanes_max", "memory_threshold"};
     for (size_t i = 0; i < HEP_COUNT_OF(names); i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -80,8 +81,8 @@ static enum hep_status check_reference(void *context, const char *path, struct h
     if (hep_reference_is(path, "session", &rest)) {
         if (!is_session_field(rest))
             problem(p, HEP_E_BAD_FIELD, p->field,
-                    "%s: ${%s}: a session has id, output, priority, version, rows_max, memory_threshold", p->where,
-                    path);
+                    "%s: ${%s}: a session has id, output, priority, version, rows_max, lanes_max, memory_threshold",
+                    p->where, path);
     } else if (hep_reference_is(path, "plan", &rest)) {
         if (!is_plan_field(rest))
             problem(p, HEP_E_BAD_FIELD, p->field, "%s: ${%s}: a plan has arena_bytes, memory_bytes, flops", p->where,

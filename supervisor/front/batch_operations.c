@@ -111,7 +111,8 @@ static const struct hep_field batch_says[] = {
     MAYBE(
         JSON, "manager",
         "what the batch manager says: rows of the last call, group_sizes (calls with so many rows), limited_by (rows, "
-        "rows_max, memory, operations), step_bytes and step_bytes_allowed of the last call, core_utilisation (0 to 1) "
+        "rows_max, memory, operations), lanes (groups side by side) and lane_cores (that each has), lanes_limited_by "
+        "(asked, cores, jobs, memory), step_bytes and step_bytes_allowed of the last call, core_utilisation (0 to 1) "
         "of the last calls",
         .form = HEP_FORM_OBJECT, .open = true),
     MAYBE(I64, "peak_bytes", "largest step_bytes so far, as reported each second"),

@@ -346,8 +346,8 @@ static void denoise_part(struct run *run, const struct hep_scheduler_plan *plan,
         init_row(run, i, plan, part, &slots, &noise[i]);
     }
     for (int e = part->first; e < part->end; e++) {
-        ck_assert_ok(
-            group_begin(&run->batch, &run->model.self, &run->model.unet, &run->jobs[0]->rows[0], &group, error));
+        ck_assert_ok(group_begin(&run->batch.lanes[0], &run->model.self, &run->model.unet, &run->jobs[0]->rows[0],
+                                 &group, error));
         group.count = run->rows;
         for (int i = 0; i < run->rows; i++) {
             group.rows[i] = &run->jobs[i]->rows[0];

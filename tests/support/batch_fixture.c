@@ -15,7 +15,12 @@ json_t *scheduler_config;
 
 void batch_setup(void)
 {
-    published_model_init(&model, BATCH_MODEL, HEP_F32);
+    batch_setup_dtype(HEP_F32);
+}
+
+void batch_setup_dtype(enum hep_dtype dtype)
+{
+    published_model_init(&model, BATCH_MODEL, dtype);
     memset(&batch, 0, sizeof batch);
     batch.rows_max = 4;
     batch.memory_bytes = UINT64_MAX;
@@ -66,7 +71,7 @@ struct asked *ask_with(const char *session, uint64_t seed, int count, unsigned p
                                      &asked->request.state, &asked->request.latents};
     struct hep_network *network;
     const struct hep_unet_config *config;
-    ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &config, error));
+    ck_assert_ok(batch_unet(&batch.lanes[0].networks, &model.self, &model.unet, &network, &config, error));
     regions[0].shape.dims[2] = config->cross_attention_dim[0];
     ck_assert_ok(hep_segment_name_make(model.instance, HEP_SEGMENT_ARENA, session, 1, &asked->name, error));
     ck_assert_ok(hep_arena_plan(regions, HEP_COUNT_OF(regions), &bytes, error));

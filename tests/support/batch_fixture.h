@@ -24,6 +24,7 @@ struct asked {
 
 /* libcheck's checked fixture: four rows together, no limit of memory, two threads. */
 void batch_setup(void);
+void batch_setup_dtype(enum hep_dtype dtype); /* that the model computes in; f32 in batch_setup */
 void batch_teardown(void);
 
 /* A request for so many images of SIDE × SIDE, conditioning number `prompt`, STEPS steps of scheduler; not added yet.

@@ -3,6 +3,7 @@
 
 #include "tests/support/check_status.h"
 
+#include <omp.h>
 #include <string.h>
 
 void fake_call_map(struct hep_call *call, const struct hep_tensor_ref *ref, enum hep_access access)
@@ -63,6 +64,22 @@ void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor 
 {
     hep_resolver_release(self->resolver, tensor);
 }
+
+int hep_instructor_cores(const struct hep_instructor *self, const int **cores)
+{
+    *cores = self->cores;
+    return self->core_count;
+}
+
+#ifdef __SANITIZE_THREAD__
+/* In place of the skeleton's: ThreadSanitizer does not see libgomp's locks, so nobody starts a team. */
+void hep_cores_use(const int *cores, int count)
+{
+    (void)cores;
+    (void)count;
+    omp_set_num_threads(1);
+}
+#endif
 
 int32_t hep_call_attempt(const struct hep_call *call)
 {

@@ -12,6 +12,8 @@ enum { FAKE_MAPPED_MAX = 16 };
 struct hep_instructor {
     struct hep_resolver *resolver;
     bool draining;
+    const int *cores; /* of the lease; none is granted if core_count is 0 */
+    int core_count;
 };
 
 /* A call and what became of it. */

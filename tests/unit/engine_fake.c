@@ -216,7 +216,7 @@ static const struct {
     {HEP_ROLE_INFERENCE, "generate", true, true,
      "unet conditioning pooled schedule plan guidance_scale guidance_rescale original_width original_height crop_left "
      "crop_top target_width target_height seed subseed subseed_strength rng width height vae_scale_factor count "
-     "priority rows_max aesthetic_score negative_aesthetic_score first_evaluation end_evaluation "
+     "priority rows_max lanes_max aesthetic_score negative_aesthetic_score first_evaluation end_evaluation "
      "memory_threshold fingerprint preview_map <begin_state >state >latents",
      "rows step_ms"},
     {HEP_ROLE_INFERENCE, "control", true, false, "session action", "rows"},

@@ -319,13 +319,14 @@ START_TEST(less_memory_makes_smaller_groups_with_the_same_bytes)
     const struct hep_unet_config *config;
     struct row_shape shape;
     struct group_size size = {0};
+    struct group_wish wish = {.rows = 4, .rows_max = 4, .samples_per_row = 2, .lanes = 1};
     add_ok(all);
     ck_assert_int_eq(work(1000), STEPS);
     copy_latents(all, many);
-    ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &config, error));
+    ck_assert_ok(batch_unet(&batch.lanes[0].networks, &model.self, &model.unet, &network, &config, error));
     ck_assert_ok(generate_shape(&some->request, config, &shape, error));
     for (batch.memory_bytes = 1 << 16;
-         batch_rows_together(&batch, network, config, &shape, &(struct control_networks){0}, 4, 4, 0, 2, &size, NULL) !=
+         batch_rows_together(&batch, network, config, &shape, &(struct control_networks){0}, &wish, &size, NULL) !=
              HEP_OK ||
          size.rows < 2;)
         batch.memory_bytes += batch.memory_bytes / 4;
@@ -354,10 +355,11 @@ static uint64_t bytes_of(struct asked *asked, int rows)
     const struct hep_unet_config *config;
     struct row_shape shape;
     struct group_size size;
-    ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &config, error));
+    ck_assert_ok(batch_unet(&batch.lanes[0].networks, &model.self, &model.unet, &network, &config, error));
     ck_assert_ok(generate_shape(&asked->request, config, &shape, error));
-    ck_assert_ok(batch_rows_together(&batch, network, config, &shape, &(struct control_networks){0}, rows, rows, 0, 2,
-                                     &size, error));
+    struct group_wish wish = {.rows = rows, .rows_max = rows, .samples_per_row = 2, .lanes = 1};
+    ck_assert_ok(
+        batch_rows_together(&batch, network, config, &shape, &(struct control_networks){0}, &wish, &size, error));
     ck_assert_int_eq(size.rows, rows);
     return size.bytes;
 }

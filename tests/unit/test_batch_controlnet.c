@@ -229,7 +229,7 @@ START_TEST(planned_memory_includes_the_controlnets_and_bounds_the_group)
     add_ok(all);
     ck_assert_int_eq(work(1000), STEPS);
     uint64_t four = atomic_load(&batch.view.step_bytes); /* what it took is what was planned */
-    ck_assert_uint_eq(four, networks_bytes(&batch.networks) + batch.workspace_floats * sizeof(float));
+    ck_assert_uint_eq(four, lane_bytes(&batch.lanes[0]));
     copy_latents(all, many);
     batch_trim(&batch, &model.self);
     batch.memory_bytes = four - 1;

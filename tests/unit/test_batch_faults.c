@@ -132,7 +132,7 @@ START_TEST(impossible_sizes_are_refused_before_anything_is_planned)
     struct hep_unet_config config;
     const struct hep_unet_config *read;
     struct row_shape shape;
-    ck_assert_ok(batch_unet(&batch, &model.self, &model.unet, &network, &read, error));
+    ck_assert_ok(batch_unet(&batch.lanes[0].networks, &model.self, &model.unet, &network, &read, error));
     config = *read;
     config.in_channels = config.out_channels = 4096;
     ck_assert_fails(row_shape_make(&config, 4096, 4096, 1, 77, &shape, error), HEP_E_OUT_OF_RANGE);

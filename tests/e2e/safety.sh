@@ -59,7 +59,7 @@ check "and one without weights" grep -q "safety_checker/model.safetensors" <<<"$
 off=$(draw 9 off)
 check "off: nothing is looked at" equal "$(of '.results.files[0] | has("safety")' "$off")" false
 check "off: no step of it ran" equal "$(of '[.steps[]? | select(.id == "judged" and .state == "done")] | length' "$off")" 0
-flag=$(draw 9 flag)
+flag=$(draw 9 flag --set previews=true)
 check "flag: seed 9 is flagged" equal "$(of .results.files[0].safety.flagged "$flag")" true
 check "flag: with its scores" equal "$(of '.results.files[0].safety | (.concepts | length), (.special | length)' "$flag" | paste -sd' ')" "17 3"
 check "flag: the file says so" says '"safety_flagged":true' "$(of .results.files[0].path "$flag")"
@@ -77,8 +77,11 @@ print(pixels(sys.argv[1]) == pixels(sys.argv[2]))
 PY
 check "flag: the pixels are the same" equal "$(cat "$work/same")" True
 
-blur=$(draw 9 blur)
+blur=$(draw 9 blur --set previews=true)
 check "blur: seed 9 is flagged" equal "$(of .results.files[0].safety.flagged "$blur")" true
+preview_of() { ctl session "$(of .session_id "$1")" --json | jq -r '.steps[] | select(.id == "preview") | .status'; }
+check "flag: previews are made" equal "$(preview_of "$flag")" done
+check "blur: none is made of what is not judged yet" equal "$(preview_of "$blur")" skipped
 check "blur: the file is much smaller, for hardly anything is left" test "$(of .results.files[0].bytes "$blur")" -lt "$(of .results.files[0].bytes "$flag")"
 check "blur: again gives the same bytes" equal "$(of .results.files[0].sha256 "$(draw 9 blur)")" "$(of .results.files[0].sha256 "$blur")"
 check "blur: seed 7 is as it was" equal "$(of '.results.files[0].safety | .flagged, .policy' "$(draw 7 blur)" | paste -sd' ')" "false blur"
@@ -107,7 +110,7 @@ check "more can be asked for" equal "$(of .error.code "$(draw 9 refuse)")" UNSAF
 check "a model without a checker cannot be used" equal "$(ask '"model":"plain"')" "UNSUPPORTED safety"
 check "every template that has a model has its images judged" equal "" \
   "$(jq -r 'select(.parameters.model) | .workflow_id as $id | .steps[] | select(.operation == "encode" and (.parameters.safety | not)) | $id' "$root"/etc/workflows/*.json)"
-jq 'del(.parameters.safety) | .workflow_id = "unjudged" | .steps |= map(select(.id != "checker" and .id != "judged")) | (.steps[] | select(.id == "file") | .parameters) |= (del(.safety) | del(.recipe.safety))' \
+jq 'del(.parameters.safety) | .workflow_id = "unjudged" | .steps |= map(select(.id != "checker" and .id != "judged" and .id != "preview") | del(.parameters.preview_map)) | (.steps[] | select(.id == "file") | .parameters) |= (del(.safety) | del(.recipe.safety))' \
   "$root/etc/workflows/txt2img.json" >"$work/unjudged.json"
 check "a workflow that checks nothing can be kept" ctl call workflow.put "{\"workflow_id\":\"unjudged\",\"workflow\":$(cat "$work/unjudged.json")}"
 check "and not be run" equal "$(ctl call workflow.execute '{"workflow_id":"unjudged","configuration":{"prompt":"x","model":"judged"}}' --json 2>&1 | jq -r '.error.code // .code')" NOT_ALLOWED

@@ -228,8 +228,7 @@ static enum hep_status check_refines(const struct catalogue *catalogue, const st
     const struct catalogue_entry *first;
     HEP_TRY(catalogue_find(catalogue, HEP_MODEL_CHECKPOINT, name, &first, error));
     if (entry->latent_channels == first->latent_channels && entry->vae_scale_factor == first->vae_scale_factor &&
-        entry->scaling_factor == first->scaling_factor && entry->in_channels == first->in_channels &&
-        strcmp(entry->prediction_type, first->prediction_type) == 0)
+        entry->scaling_factor == first->scaling_factor && strcmp(entry->prediction_type, first->prediction_type) == 0)
         return HEP_OK;
     hep_fail_field(error, HEP_E_OUT_OF_RANGE, "refiner", "model %s cannot go on where %s ends: its latents are others",
                    entry->name, first->name);

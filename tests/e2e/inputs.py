@@ -191,6 +191,16 @@ def check_images(daemon, image, mask):
     return expected
 
 
+def check_refiner(daemon, expected):
+    """A model that refines itself changes nothing, whatever noise, image and mask its second part is to have."""
+    for case, (configuration, _) in expected.items():
+        given = {**configuration, "scheduler": "euler_ancestral"}
+        views = [run(daemon, case.split()[0], **given, **more) for more in ({}, {"refiner": "emoji", "refiner_switch": 0.5})]
+        pixels = [read_png(Path(view["results"]["files"][0]["path"]).read_bytes()) for view in views]
+        ran = next(step["status"] for step in views[1]["steps"] if step["id"] == "refine")
+        expect(ran == "done" and pixels[0] == pixels[1], case, "with its own model as refiner gives another image", ran)
+
+
 def kill_domain(daemon, domain):
     pid = next(d["pid"] for d in daemon.control.call("domain.list")["domains"] if d["domain"] == domain)
     if pid:
@@ -281,6 +291,7 @@ def main():
         daemon.wait_ready()
         image, mask = check_uploads(daemon)
         expected = check_images(daemon, image, mask)
+        check_refiner(daemon, expected)
         check_refusals(daemon, image, mask)
         expect(check_http(daemon, image) == expected["img2img"][1][0], "by HTTP it has other bytes")
         check_heptctl(daemon, options, expected)

@@ -468,8 +468,10 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
                          fake->needs_vae, "vae_scale_factor", 8, "defaults", "num_inference_steps", 20,
                          "guidance_scale", 3.0, "width", 64, "height", 64);
     if (strcmp(type, "model.foresee") == 0)
-        return json_pack("{s:I, s:[{s:s, s:I}]}", "weights_bytes", (json_int_t)fake->weights_bytes, "evicts", "model",
-                         "old", "bytes", (json_int_t)4096);
+        return json_pack("{s:I, s:i, s:i, s:i, s:i, s:[{s:s, s:s, s:s, s:i}]}", "weights_bytes",
+                         (json_int_t)fake->weights_bytes, "new_bytes", 4096, "published_bytes", 4096, "budget_bytes",
+                         4096, "evicted_bytes", 4096, "evicts", "model", "old", "component", "unet", "dtype", "f32",
+                         "bytes", 4096);
     if (strcmp(type, "model.load") == 0)
         return json_pack("{s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "model", "emoji", "dtype", "f32",
                          "bytes", (json_int_t)fake->weights_bytes, "fingerprint", "ab12", "vae_scale_factor", 8,

@@ -63,6 +63,7 @@
 #define HEP_LORAS_MAX                16          /* LoRAs of one request                                       */
 #define HEP_LORA_RANK_MAX            4096        /* of one update                                              */
 #define HEP_LORA_WEIGHT_MAX          100         /* of one LoRA, either way                                    */
+#define HEP_EMBEDDINGS_MAX           32          /* textual inversions of one request                           */
 #define HEP_CONFIG_FILE_MAX          (1u << 20)  /* heptad.conf                                                */
 #define HEP_CONFIG_LINE_MAX          16384u      /* a line of it                                               */
 #define HEP_CONFIG_JSON_MAX          (1u << 20)  /* a config.json of a model                                   */

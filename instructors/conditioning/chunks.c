@@ -13,6 +13,7 @@
 /* The chunk that is being filled, and those that are full. */
 struct cutter {
     const struct hep_tokenizer_info *info;
+    const struct embedding_words *words; /* NULL: none */
     struct prompt_chunks chunks;
     size_t room;                    /* chunks that chunks has memory for              */
     int32_t ids[CHUNK_TEXT_LENGTH]; /* the open chunk                                 */
@@ -77,17 +78,51 @@ static enum hep_status break_at_comma(struct cutter *c, struct hep_error *error)
     return HEP_OK;
 }
 
-static enum hep_status add_token(struct cutter *c, int32_t id, float weight, struct hep_error *error)
+/* Makes room for at least one token, the next of which is `id`. */
+static enum hep_status make_room(struct cutter *c, int32_t id, struct hep_error *error)
 {
-    bool is_comma = id == c->info->comma;
-    if (!is_comma && c->count == CHUNK_TEXT_LENGTH)
+    if (id != c->info->comma && c->count == CHUNK_TEXT_LENGTH)
         HEP_TRY(break_at_comma(c, error));
-    if (c->count == CHUNK_TEXT_LENGTH)
-        HEP_TRY(close_chunk(c, error));
+    return c->count == CHUNK_TEXT_LENGTH ? close_chunk(c, error) : HEP_OK;
+}
+
+static void put(struct cutter *c, int32_t id, float weight)
+{
     c->ids[c->count] = id;
     c->weights[c->count++] = weight;
-    if (is_comma)
+}
+
+static enum hep_status add_token(struct cutter *c, int32_t id, float weight, struct hep_error *error)
+{
+    HEP_TRY(make_room(c, id, error));
+    put(c, id, weight);
+    if (id == c->info->comma)
         c->after_comma = c->count;
+    return HEP_OK;
+}
+
+/* All vectors of an embedding, in one chunk. id: the first of its word. */
+static enum hep_status add_embedding(struct cutter *c, const struct embedding *embedding, int32_t id, float weight,
+                                     struct hep_error *error)
+{
+    HEP_TRY(make_room(c, id, error));
+    if (c->count + (size_t)embedding->vectors > CHUNK_TEXT_LENGTH)
+        HEP_TRY(close_chunk(c, error));
+    for (int32_t i = 0; i < embedding->vectors; i++)
+        put(c, embedding_mark(embedding->first + i), weight);
+    return HEP_OK;
+}
+
+static enum hep_status add_piece(struct cutter *c, const struct hep_ids *ids, float weight, struct hep_error *error)
+{
+    for (size_t k = 0, length; k < ids->count;) {
+        const struct embedding *embedding = embedding_at(c->words, ids, k, &length);
+        if (embedding)
+            HEP_TRY(add_embedding(c, embedding, ids->items[k], weight, error));
+        else
+            HEP_TRY(add_token(c, ids->items[k], weight, error));
+        k += embedding ? length : 1;
+    }
     return HEP_OK;
 }
 
@@ -102,8 +137,7 @@ static enum hep_status cut(struct cutter *c, const struct hep_tokenizer *tokeniz
         }
         ids->count = 0;
         HEP_TRY(hep_tokenizer_encode(tokenizer, prompt->text + piece->offset, piece->size, ids, error));
-        for (size_t k = 0; k < ids->count; k++)
-            HEP_TRY(add_token(c, ids->items[k], (float)piece->weight, error));
+        HEP_TRY(add_piece(c, ids, (float)piece->weight, error));
     }
     return c->count > 0 || c->chunks.count == 0 ? close_chunk(c, error) : HEP_OK;
 }
@@ -111,9 +145,16 @@ static enum hep_status cut(struct cutter *c, const struct hep_tokenizer *tokeniz
 enum hep_status prompt_chunks_make(const struct hep_tokenizer *tokenizer, const char *text, size_t size,
                                    struct prompt_chunks *chunks, struct hep_error *error)
 {
+    return prompt_chunks_make_with(tokenizer, NULL, text, size, chunks, error);
+}
+
+enum hep_status prompt_chunks_make_with(const struct hep_tokenizer *tokenizer, const struct embedding_words *words,
+                                        const char *text, size_t size, struct prompt_chunks *chunks,
+                                        struct hep_error *error)
+{
     struct prompt prompt = {0};
     struct hep_ids ids = {0};
-    struct cutter cutter = {.info = hep_tokenizer_info(tokenizer)};
+    struct cutter cutter = {.info = hep_tokenizer_info(tokenizer), .words = words};
     enum hep_status status;
     HEP_TRY_DONE(status, prompt_parse(text, size, &prompt, error));
     HEP_TRY_DONE(status, cut(&cutter, tokenizer, &prompt, &ids, error));

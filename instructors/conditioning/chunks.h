@@ -5,7 +5,7 @@
 #ifndef HEP_CONDITIONING_CHUNKS_H
 #define HEP_CONDITIONING_CHUNKS_H
 
-#include "nn/text/tokenizer.h"
+#include "instructors/conditioning/embeddings.h"
 
 enum {
     CHUNK_LENGTH = HEP_TOKENIZER_LENGTH,  /* tokens of a chunk, start and end included          */
@@ -16,7 +16,7 @@ enum {
 /* The chunks of one prompt for one tokenizer. */
 struct prompt_chunks {
     size_t count;   /* chunks, ≥ 1                                              */
-    int32_t *ids;   /* [count, 77], owned: start, text, end, then the pad token */
+    int32_t *ids;   /* [count, 77], owned: start, text, end, then the pad token; negative: an embedding_mark */
     float *weights; /* [count, 77], owned: 1 for start, end and padding         */
 };
 
@@ -24,6 +24,11 @@ struct prompt_chunks {
    Errors: those of prompt_parse and hep_tokenizer_encode; OUT_OF_RANGE past HEP_CHUNKS_MAX. */
 enum hep_status prompt_chunks_make(const struct hep_tokenizer *tokenizer, const char *text, size_t size,
                                    struct prompt_chunks *chunks, struct hep_error *error);
+/* The same with embeddings in place of their words; words: made with this tokenizer, NULL = none. One embedding stays
+   in one chunk. */
+enum hep_status prompt_chunks_make_with(const struct hep_tokenizer *tokenizer, const struct embedding_words *words,
+                                        const char *text, size_t size, struct prompt_chunks *chunks,
+                                        struct hep_error *error);
 void prompt_chunks_clear(struct prompt_chunks *chunks); /* zeroed chunks are accepted */
 
 /* How many chunks all these prompts take when they are padded to the longest. */

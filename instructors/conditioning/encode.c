@@ -6,6 +6,7 @@
 #include "instructors/conditioning/encode.h"
 
 #include "instructors/conditioning/emphasis.h"
+#include "instructors/conditioning/prompt.h"
 #include "nn/bundle/bundle.h"
 
 #include <stdio.h>
@@ -52,13 +53,29 @@ static enum hep_status name_prompt(enum hep_status status, const char *prompt, s
     return status;
 }
 
+enum hep_status encoding_use_embeddings(struct encoding *encoding, const struct hep_tensor *bundle,
+                                        struct hep_error *error)
+{
+    return embeddings_open(bundle, &encoding->embeddings, error);
+}
+
+static enum hep_status read_prompt(const struct encoding *encoding, struct hep_str prompt, int32_t steps,
+                                   struct prompt_schedule *schedule, struct hep_error *error)
+{
+    char *text = NULL;
+    size_t size = 0;
+    HEP_TRY(prompt_check(prompt.data, prompt.length, error));
+    HEP_TRY(embeddings_replace(&encoding->embeddings, prompt.data, prompt.length, &text, &size, error));
+    enum hep_status status = prompt_schedule_make(text, size, steps, schedule, error);
+    free(text);
+    return status;
+}
+
 enum hep_status encoding_read(struct encoding *encoding, struct hep_str prompt, struct hep_str negative, int32_t steps,
                               struct hep_error *error)
 {
-    HEP_TRY(name_prompt(prompt_schedule_make(prompt.data, prompt.length, steps, &encoding->positive, error), "prompt",
-                        error));
-    HEP_TRY(name_prompt(prompt_schedule_make(negative.data, negative.length, steps, &encoding->negative, error),
-                        "negative_prompt", error));
+    HEP_TRY(name_prompt(read_prompt(encoding, prompt, steps, &encoding->positive, error), "prompt", error));
+    HEP_TRY(name_prompt(read_prompt(encoding, negative, steps, &encoding->negative, error), "negative_prompt", error));
     encoding->variants = encoding->negative.count + encoding->positive.count;
     return HEP_OK;
 }
@@ -72,11 +89,25 @@ static enum hep_status cut(const struct encoding *encoding, struct encoder *enco
         bool is_negative = i < encoding->negative.count;
         const struct prompt_variant *variant =
             is_negative ? &encoding->negative.variants[i] : &encoding->positive.variants[i - encoding->negative.count];
-        HEP_TRY(name_prompt(
-            prompt_chunks_make(encoder->tokenizer, variant->text, variant->size, &encoder->variants[i], error),
-            is_negative ? "negative_prompt" : "prompt", error));
+        HEP_TRY(
+            name_prompt(prompt_chunks_make_with(encoder->tokenizer, encoder->words.embeddings ? &encoder->words : NULL,
+                                                variant->text, variant->size, &encoder->variants[i], error),
+                        is_negative ? "negative_prompt" : "prompt", error));
     }
     return HEP_OK;
+}
+
+/* The embeddings as this encoder is to see them. */
+static enum hep_status make_words(const struct encoding *encoding, struct encoder *encoder, struct hep_error *error)
+{
+    const struct embeddings *embeddings = &encoding->embeddings;
+    if (embeddings->count == 0)
+        return HEP_OK;
+    encoder->vectors = embeddings_for(embeddings, encoding->count - 1, encoder->config->hidden_size);
+    if (encoder->vectors < 0)
+        return hep_fail_field(error, HEP_E_BAD_REFERENCE, "embeddings",
+                              "the embeddings are not for text encoder %d of this model", encoding->count);
+    return embedding_words_make(embeddings, encoder->tokenizer, &encoder->words, error);
 }
 
 enum hep_status encoding_add(struct encoding *encoding, struct networks *networks, struct hep_instructor *self,
@@ -91,6 +122,7 @@ enum hep_status encoding_add(struct encoding *encoding, struct networks *network
     if (hep_tokenizer_info(encoder->tokenizer)->ids > encoder->config->vocab_size)
         return hep_fail(error, HEP_E_BAD_MODEL, "the tokenizer has %d ids, the text encoder knows %d",
                         hep_tokenizer_info(encoder->tokenizer)->ids, encoder->config->vocab_size);
+    HEP_TRY(make_words(encoding, encoder, error));
     return cut(encoding, encoder, error);
 }
 
@@ -139,10 +171,12 @@ static struct build_context shape_of(const struct encoding *encoding, int index,
                                     {.batch = 2,
                                      .tokens = CHUNK_LENGTH,
                                      .outputs = is_sdxl ? HEP_CLIP_CONTEXT_RAW : HEP_CLIP_CONTEXT,
-                                     .clip_skip = encoding->clip_skip + (is_sdxl ? 1 : 0)}};
+                                     .clip_skip = encoding->clip_skip + (is_sdxl ? 1 : 0),
+                                     .embedded = encoding->embeddings.count > 0}};
     if (encoding->encoders[index].pools)
         context.build.outputs |= HEP_CLIP_TEXT_EMBEDS;
-    snprintf(key, 64, "n2t%do%ds%d", CHUNK_LENGTH, (int)context.build.outputs, context.build.clip_skip);
+    snprintf(key, 64, "n2t%do%ds%d%s", CHUNK_LENGTH, (int)context.build.outputs, context.build.clip_skip,
+             context.build.embedded ? "e" : "");
     return context;
 }
 
@@ -175,6 +209,7 @@ struct scratch {
     float *chunk;   /* [2, 77, width]          */
     float *pooled;  /* [2, pooled_dim]         */
     int32_t *pair;  /* [2, 77]                 */
+    float *vectors; /* [2, 77, width]: of embeddings; zeros elsewhere */
 };
 
 static void scratch_clear(struct scratch *scratch)
@@ -185,6 +220,7 @@ static void scratch_clear(struct scratch *scratch)
     free(scratch->chunk);
     free(scratch->pooled);
     free(scratch->pair);
+    free(scratch->vectors);
 }
 
 static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size_t width, size_t pooled,
@@ -196,8 +232,10 @@ static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size
                                 .hidden = malloc(2 * tokens * width * sizeof(float)),
                                 .chunk = malloc((size_t)2 * CHUNK_LENGTH * width * sizeof(float)),
                                 .pooled = malloc(2 * pooled * sizeof(float)),
-                                .pair = malloc((size_t)2 * CHUNK_LENGTH * sizeof(int32_t))};
-    if (scratch->ids && scratch->weights && scratch->hidden && scratch->chunk && scratch->pooled && scratch->pair)
+                                .pair = malloc((size_t)2 * CHUNK_LENGTH * sizeof(int32_t)),
+                                .vectors = malloc((size_t)2 * CHUNK_LENGTH * width * sizeof(float))};
+    if (scratch->vectors && scratch->ids && scratch->weights && scratch->hidden && scratch->chunk && scratch->pooled &&
+        scratch->pair)
         return HEP_OK;
     scratch_clear(scratch);
     return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu chunks of a prompt", chunks);
@@ -223,11 +261,18 @@ static enum hep_status run_chunk(struct encoder_run *run, size_t chunk, struct h
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->pair + row * CHUNK_LENGTH, scratch->ids + (row * chunks + chunk) * CHUNK_LENGTH,
                CHUNK_LENGTH * sizeof(int32_t));
-    struct hep_argument input = {"input_ids", {scratch->pair, HEP_I32, HEP_SHAPE(2, CHUNK_LENGTH)}};
+    bool embedded = run->encoding->embeddings.count > 0;
+    if (embedded)
+        embeddings_write(&run->encoding->embeddings, run->encoder->vectors, scratch->pair,
+                         (size_t)2 * CHUNK_LENGTH, scratch->vectors);
+    struct hep_argument inputs[] = {
+        {"input_ids", {scratch->pair, HEP_I32, HEP_SHAPE(2, CHUNK_LENGTH)}},
+        {"embedded", {scratch->vectors, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}}};
     struct hep_argument outputs[] = {
         {"context", {scratch->chunk, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}},
         {"text_embeds", {scratch->pooled, HEP_F32, HEP_SHAPE(2, run->encoding->pooled_dim)}}};
-    HEP_TRY(networks_run(step.call ? &step : NULL, run->plan, &input, 1, outputs, run->pools ? 2 : 1, error));
+    HEP_TRY(networks_run(step.call ? &step : NULL, run->plan, inputs, embedded ? 2 : 1, outputs, run->pools ? 2 : 1,
+                         error));
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->hidden + (row * chunks + chunk) * CHUNK_LENGTH * width,
                scratch->chunk + row * CHUNK_LENGTH * width, CHUNK_LENGTH * width * sizeof(float));
@@ -317,6 +362,7 @@ void encoding_clear(struct encoding *encoding)
         for (size_t v = 0; encoder->variants && v < encoding->variants; v++)
             prompt_chunks_clear(&encoder->variants[v]);
         free(encoder->variants);
+        embedding_words_clear(&encoder->words);
     }
     prompt_schedule_clear(&encoding->negative);
     prompt_schedule_clear(&encoding->positive);

@@ -19,10 +19,13 @@ struct encoder {
     const struct hep_clip_config *config; /* kept with the network            */
     struct prompt_chunks *variants;       /* [encoding->variants], owned      */
     bool pools;                           /* SDXL's second text encoder       */
+    struct embedding_words words;         /* of this tokenizer                */
+    int vectors;                          /* which of the embeddings' are its */
 };
 
 /* The whole job. Zero-initialised; encoding_clear frees. */
 struct encoding {
+    struct embeddings embeddings; /* that both prompts may use; of a bundle that stays mapped           */
     struct prompt_schedule negative, positive;
     size_t variants; /* of both: the negative prompt's, then the positive's                      */
     struct encoder encoders[ENCODERS_MAX];
@@ -36,6 +39,9 @@ struct encoding {
     struct hep_call *call; /* ends encoding_run, and is told of its progress; NULL: nobody     */
 };
 
+/* The embeddings that the prompts may use: before encoding_read. None without this. Errors of embeddings_open. */
+enum hep_status encoding_use_embeddings(struct encoding *encoding, const struct hep_tensor *bundle,
+                                        struct hep_error *error);
 /* What both prompts say at each of `steps` steps (0: not known): errors of prompt_schedule_make, and which prompt. */
 enum hep_status encoding_read(struct encoding *encoding, struct hep_str prompt, struct hep_str negative, int32_t steps,
                               struct hep_error *error);

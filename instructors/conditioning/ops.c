@@ -29,7 +29,8 @@ struct tokenize_reply {
 struct encode_request {
     struct hep_str prompt, negative_prompt;
     int32_t clip_skip, num_inference_steps;
-    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, conditioning, pooled, schedule;
+    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, embeddings, conditioning, pooled,
+        schedule;
 };
 struct encode_reply {
     int32_t chunks, tokens, variants;
@@ -69,6 +70,8 @@ static const struct hep_field encode_fields[] = {
               .help = "files from model.load, with text_encoder"),
     HEP_FIELD(REF, encode_request, tokenizer_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "SDXL's second tokenizer"),
+    HEP_FIELD(REF, encode_request, embeddings, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "textual inversions from model.load that the prompts may use"),
     HEP_FIELD(REF, encode_request, conditioning, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 3,
               .help = "out: [variants, tokens, width]; the negative prompt's, then the positive's, each at least one"),
     HEP_FIELD(REF, encode_request, pooled, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 2,
@@ -101,6 +104,8 @@ static const struct {
               {"(word:1.3)", "weight times 1.3"},
               {"\\( \\) \\[ \\] \\\\", "the character itself"},
               {"BREAK", "the rest starts in the next chunk"},
+              {"NAME", "an embedding: the name of its file, as words of the prompt"},
+              {"embedding:NAME", "the same, and an error if there is none"},
               {"[a:b:0.4]", "a for 40 % of the steps, then b; [b:0.4] is nothing before, [a::0.4] nothing then"},
               {"[a:b:12]", "b after step 12"},
               {"[a|b]", "a and b in turn, step by step"}};
@@ -186,6 +191,11 @@ static enum hep_status add_encoder(struct hep_call *call, const char *name, cons
 static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request,
                                      struct encoding *encoding, struct hep_error *error)
 {
+    if (hep_ref_is_placed(&request->embeddings)) {
+        struct hep_tensor bundle = hep_call_map(call, &request->embeddings);
+        HEP_TRY(networks_check_ref(&request->embeddings, error));
+        HEP_TRY(encoding_use_embeddings(encoding, &bundle, error));
+    }
     HEP_TRY(encoding_read(encoding, request->prompt, request->negative_prompt, request->num_inference_steps, error));
     HEP_TRY(add_encoder(call, "tokenizer", &request->tokenizer, &request->text_encoder, false, encoding, error));
     HEP_TRY(add_encoder(call, "tokenizer_2", &request->tokenizer_2, &request->text_encoder_2, true, encoding, error));

@@ -236,6 +236,15 @@ static bool is_full(const struct cache *cache, uint64_t bytes)
            (cache->budget_bytes && (bytes > cache->budget_bytes || cache->bytes > cache->budget_bytes - bytes));
 }
 
+/* What is in the component beside the model's own: of LoRAs, or of embeddings. */
+static void key_of(const struct cache_want *want, const char *component, uint8_t key[SHA256_BYTES])
+{
+    if (want->embeddings && strcmp(component, EMBEDDINGS_COMPONENT) == 0)
+        embedding_set_key(want->embeddings, key);
+    else
+        lora_set_key(want->loras, component, key);
+}
+
 /* Whether it is a component of what a load wants, as the load wants it: such ones stay while it goes on. */
 static bool is_wanted(const struct cache_want *want, const struct about *about)
 {
@@ -243,7 +252,7 @@ static bool is_wanted(const struct cache_want *want, const struct about *about)
     if (!want || strcmp(about->model, want->model_name) != 0 ||
         (strcmp(about->component, "vae") == 0 && strcmp(about->vae, want->vae) != 0))
         return false;
-    lora_set_key(want->loras, about->component, key);
+    key_of(want, about->component, key);
     return memcmp(about->loras, key, SHA256_BYTES) == 0;
 }
 
@@ -354,7 +363,10 @@ static enum hep_status digest_files(struct cache *cache, const struct cache_want
         checksum_bytes(all, (size_t)length, running);
     }
     digest_told(want, running);
-    HEP_TRY(lora_set_digest(want->loras, want->component, contents ? &cache->digests : NULL, running, error));
+    if (want->embeddings && strcmp(want->component, EMBEDDINGS_COMPONENT) == 0)
+        HEP_TRY(embedding_set_digest(want->embeddings, contents ? &cache->digests : NULL, running, error));
+    else
+        HEP_TRY(lora_set_digest(want->loras, want->component, contents ? &cache->digests : NULL, running, error));
     memcpy(digest, running, SHA256_BYTES);
     return HEP_OK;
 }
@@ -427,7 +439,7 @@ static enum hep_status publish(struct cache *cache, const struct cache_want *wan
     uint8_t hash[SHA256_BYTES]; /* two models may hold the same files: each has segments of its own */
     int length = snprintf(whose, sizeof whose, "%s %s%s", about->model, checksum_text(about->digest, text), about->vae);
     checksum_bytes(whose, (size_t)length, hash);
-    HEP_TRY(publication_create(want->model, about, want->loras, &publication, error));
+    HEP_TRY(publication_create(want->model, about, want->loras, want->embeddings, &publication, error));
     enum hep_status status = make_room(cache, publication_bytes(publication), want, NULL, NULL, error);
     snprintf(id, sizeof id, "%s-%s-%.12s", about->component, hep_dtype_name(about->dtype), checksum_text(hash, text));
     if (status == HEP_OK)
@@ -458,7 +470,7 @@ static enum hep_status identify(struct cache *cache, const struct cache_want *wa
     snprintf(about->model, sizeof about->model, "%s", want->model_name);
     snprintf(about->component, sizeof about->component, "%s", component);
     snprintf(about->vae, sizeof about->vae, "%s", strcmp(component, "vae") == 0 ? want->vae : "");
-    lora_set_key(want->loras, component, about->loras);
+    key_of(want, component, about->loras);
     return digest_files(cache, want, false, about->identity, error);
 }
 
@@ -476,7 +488,7 @@ enum hep_status cache_foresee(struct cache *forecast, const struct cache_want *w
         *bytes = (uint64_t)found->ref.shape.dims[0];
         return HEP_OK;
     }
-    HEP_TRY(publication_create(want->model, &about, want->loras, &publication, error));
+    HEP_TRY(publication_create(want->model, &about, want->loras, want->embeddings, &publication, error));
     *bytes = publication_bytes(publication);
     publication_destroy(publication);
     HEP_TRY(make_room(forecast, *bytes, want, tell, context, error));

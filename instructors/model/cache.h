@@ -54,11 +54,12 @@ typedef enum hep_status cache_before(void *context, const char *component, struc
 /* A component of a model, as a load wants it. */
 struct cache_want {
     const struct hep_model *model;
-    const char *model_name;       /* of the catalogue's entry                                           */
-    const char *component;        /* "unet"                                                             */
-    const char *vae;              /* name of the other VAE that the model was told to use, or ""        */
-    enum hep_dtype dtype;         /* to compute in                                                      */
-    const struct lora_set *loras; /* of the load; those that change the component are merged into it    */
+    const char *model_name;                 /* of the catalogue's entry                                           */
+    const char *component;                  /* "unet"                                                             */
+    const char *vae;                        /* name of the other VAE that the model was told to use, or ""        */
+    enum hep_dtype dtype;                   /* to compute in                                                      */
+    const struct lora_set *loras;           /* of the load; those that change the component are merged into it    */
+    const struct embedding_set *embeddings; /* of the load: its component "embeddings"; NULL = none     */
 };
 /* The component's segment, published now if it is not there, or if its files have other contents than then. NO_MEMORY:
    the budget is reached, and what is there is held or wanted by this load. BUSY: the files changed while they were

@@ -28,7 +28,7 @@ static enum hep_status foresee(const struct cache_want *model, const struct load
     for (size_t i = 0; (want.component = model_load_component(request, i)); i++) {
         uint64_t bytes;
         bool there;
-        if (!hep_model_has(want.model, want.component))
+        if (!model_load_has(want.model, want.embeddings, want.component))
             continue;
         HEP_TRY(cache_foresee(forecast, &want, model_note_evicted, reply->evicts, &bytes, &there, error));
         reply->weights_bytes += bytes;
@@ -61,15 +61,19 @@ enum hep_status model_foresee(struct hep_call *call, const void *request_, void 
     const struct catalogue_entry *entry;
     struct foresee_reply *reply = reply_;
     struct lora_set loras = {0};
+    struct embedding_set embeddings = {0};
     enum hep_dtype dtype;
     HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, request->model.data, &entry, error));
     HEP_TRY(model_resolve_dtype(state, request->dtype.data, &dtype, error));
     HEP_TRY(model_open_for(state, entry, request, &model, error));
     HEP_TRY(lora_set_open(&state->catalogue, entry, request->component.data, request->loras, &loras, error));
-    struct cache_want want = {model, entry->name, NULL, request->vae.data, dtype, &loras};
+    struct cache_want want = {model, entry->name, NULL, request->vae.data, dtype, &loras, &embeddings};
     reply->evicts = json_array();
-    enum hep_status status = on_copy(&state->cache, &want, request, reply, error);
+    enum hep_status status = embedding_set_open(&state->catalogue, entry, request->embeddings, &embeddings, error);
+    if (status == HEP_OK)
+        status = on_copy(&state->cache, &want, request, reply, error);
     lora_set_clear(&loras);
+    embedding_set_clear(&embeddings);
     if (status == HEP_OK)
         return HEP_OK;
     json_decref(reply->evicts);

@@ -7,6 +7,7 @@
 #include "common/wire.h"
 #include "instructors/model/find.h"
 #include "instructors/model/inspect.h"
+#include "nn/weights/embedding.h"
 #include "nn/weights/family.h"
 #include "nn/weights/folder.h"
 #include "nn/weights/lora.h"
@@ -132,7 +133,8 @@ static enum hep_status refuse_folder(const struct catalogue *catalogue, struct c
                                      struct hep_error *error)
 {
     (void)catalogue;
-    return hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a folder; an upscaler is one safetensors file", entry->path);
+    return hep_fail(error, HEP_E_UNSUPPORTED, "'%.200s' is a folder; an %s is one safetensors file", entry->path,
+                    hep_model_kind_name(entry->kind));
 }
 
 /* A LoRA: each tensor is understood, too. Whether it fits a model is seen when it is to be used with one. */
@@ -147,6 +149,32 @@ static enum hep_status read_lora(const struct catalogue *catalogue, struct catal
     enum hep_status status = hep_lora_open(folder, name, &lora, error);
     close(folder);
     hep_lora_close(lora);
+    return status;
+}
+
+/* The family follows from the widths of the vectors; other widths are of none that is known, and yet usable. */
+static const char *family_of_embedding(const struct hep_embedding *embedding)
+{
+    int64_t width = hep_embedding_width(embedding, 0);
+    return hep_embedding_encoders(embedding) == 2 ? "sdxl" : width == 768 ? "sd1" : width == 1024 ? "sd2" : "";
+}
+
+/* A textual inversion: which prompts use it is seen when they come. */
+static enum hep_status read_embedding(const struct catalogue *catalogue, struct catalogue_entry *entry,
+                                      struct hep_error *error)
+{
+    struct hep_embedding *embedding = NULL;
+    char name[HEP_PATH_MAX];
+    int folder;
+    HEP_TRY(read_file(catalogue, entry, error));
+    HEP_TRY(hep_folder_open_parent(entry->path, &folder, name, error));
+    enum hep_status status = hep_embedding_open(folder, name, &embedding, error);
+    close(folder);
+    if (status == HEP_OK) {
+        entry->family = family_of_embedding(embedding);
+        entry->context_dim = (int)hep_embedding_width(embedding, 0);
+    }
+    hep_embedding_close(embedding);
     return status;
 }
 
@@ -192,7 +220,7 @@ static const struct kind_row {
     [HEP_MODEL_LORA] = {NULL, read_lora, read_folder},
     [HEP_MODEL_CONTROLNET] = {"controlnet", read_controlnet, read_controlnet},
     [HEP_MODEL_UPSCALER] = {"upscaler", read_upscaler, refuse_folder},
-    [HEP_MODEL_EMBEDDING] = {NULL, read_file, read_folder},
+    [HEP_MODEL_EMBEDDING] = {NULL, read_embedding, refuse_folder},
     [HEP_MODEL_SAFETY_CHECKER] = {"safety_checker", refuse_file, read_checker},
 };
 

@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+enum { MODEL_PROMPTS_MAX = 16 }; /* of one question */
+
 const struct hep_field model_info_fields[MODEL_INFO_FIELDS] = {
     HEP_FIELD(STR, info_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
               .help = "name of the model; the first usable one if empty"),
@@ -17,6 +19,10 @@ const struct hep_field model_info_fields[MODEL_INFO_FIELDS] = {
               .help = "safety checker that is to look at its images, or it is an error"),
     HEP_FIELD(JSON, info_request, loras, OPTIONAL, HEP_INSIDE(LIST, lora_request_fields), .max = HEP_LORAS_MAX,
               .help = "LoRAs that are to fit the model, or it is an error"),
+    HEP_FIELD(JSON, info_request, prompts, OPTIONAL, HEP_INSIDE(LIST, embedding_prompt_fields),
+              .max = MODEL_PROMPTS_MAX, .help = "texts whose embeddings are to be found, and are to fit the model"),
+    HEP_FIELD(JSON, info_request, embeddings, OPTIONAL, HEP_INSIDE(LIST, embedding_name_fields),
+              .max = HEP_EMBEDDINGS_MAX, .help = "the only ones that the prompts may use; left out: what they name"),
 };
 const struct hep_field model_kind_fields[MODEL_KIND_FIELDS] = {
     HEP_FIELD(STR, kind_request, model, OPTIONAL, .max = HEP_NAME_MAX - 1,
@@ -62,6 +68,9 @@ const struct hep_field model_info_reply_fields[MODEL_INFO_REPLY_FIELDS + 1] = {
               .help = "of what a request leaves out"),
     HEP_FIELD(JSON, info_reply, problem, OPTIONAL, HEP_INSIDE(OBJECT, hep_error_fields),
               .help = "why it is not usable, or why its last load failed"),
+    HEP_FIELD(I32, info_reply, embeddings_found, REQUIRED, .help = "textual inversions that there are, for any model"),
+    HEP_FIELD(JSON, info_reply, embeddings, OPTIONAL, HEP_INSIDE(LIST, embedding_name_fields),
+              .help = "that the prompts use; with prompts only"),
     [MODEL_INFO_REPLY_FIELDS] = HEP_END_OF_FIELDS};
 const struct hep_field model_list_reply_fields[MODEL_ONE_FIELD] = {
     {.name = "models",
@@ -116,6 +125,7 @@ static void describe(const struct model_state *state, const struct catalogue_ent
                                  .prediction_type = hep_str_of(entry->prediction_type),
                                  .usable = entry->problem.code == HEP_OK,
                                  .scale = entry->scale,
+                                 .embeddings_found = catalogue_count(&state->catalogue, HEP_MODEL_EMBEDDING, false),
                                  .safety_checker = has_checker(state, entry),
                                  .needs_vae = entry->needs_vae,
                                  .loaded = cache_is_loaded(&state->cache, published)};
@@ -177,6 +187,22 @@ static enum hep_status fit_vae(const struct catalogue *catalogue, const struct c
                           entry->vae_scale_factor);
 }
 
+/* Those that the prompts of a request name, all of which fit the model: a new array. */
+static enum hep_status find_embeddings(const struct catalogue *catalogue, const struct catalogue_entry *model,
+                                       const struct info_request *info, json_t **names, struct hep_error *error)
+{
+    struct embedding_set set = {0};
+    if (model->kind != HEP_MODEL_CHECKPOINT)
+        return hep_fail_field(error, HEP_E_BAD_FIELD, "prompts", "%s %s is no model that has prompts",
+                              hep_model_kind_name(model->kind), model->name);
+    HEP_TRY(embedding_names(catalogue, info->prompts, info->embeddings, names, error));
+    enum hep_status status = embedding_set_open(catalogue, model, *names, &set, error);
+    embedding_set_clear(&set);
+    if (status != HEP_OK)
+        json_decref(*names);
+    return status;
+}
+
 enum hep_status model_info(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
 {
     const struct info_request *info = request;
@@ -187,15 +213,19 @@ enum hep_status model_info(struct hep_call *call, const void *request, void *rep
     if (json_array_size(info->loras) > 0 && entry->kind != HEP_MODEL_CHECKPOINT)
         return hep_fail_field(error, HEP_E_BAD_FIELD, "loras", "%s %s is no model that LoRAs could change",
                               hep_model_kind_name(entry->kind), entry->name);
+    json_t *embeddings = NULL;
     if (info->vae.length > 0 && entry->kind == HEP_MODEL_CHECKPOINT)
         HEP_TRY(fit_vae(catalogue, entry, info->vae.data, error));
     enum hep_status status = lora_set_open(catalogue, entry, "", info->loras, &loras, error);
     lora_set_clear(&loras);
+    if (status == HEP_OK && info->safety_checker.length > 0)
+        status = model_find_checker(state_of(call), info->safety_checker.data, &checker, error);
+    if (status == HEP_OK && info->prompts)
+        status = find_embeddings(catalogue, entry, info, &embeddings, error);
     HEP_TRY(status);
     describe(state_of(call), entry, reply);
-    if (info->safety_checker.length > 0)
-        HEP_TRY(model_find_checker(state_of(call), info->safety_checker.data, &checker, error));
     ((struct info_reply *)reply)->safety_checker |= checker != NULL;
+    ((struct info_reply *)reply)->embeddings = embeddings;
     return HEP_OK;
 }
 

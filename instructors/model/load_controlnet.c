@@ -35,7 +35,7 @@ static enum hep_status load(struct hep_call *call, const struct catalogue_entry 
     enum hep_status status = catalogue_open(&state->catalogue, entry, &model, error);
     if (status == HEP_OK) {
         struct model_loading loading = {.call = call, .model = model, .alone = true};
-        const struct cache_want want = {model, name, "controlnet", "", dtype, &none};
+        const struct cache_want want = {model, name, "controlnet", "", dtype, &none, NULL};
         status = cache_get(&state->cache, &want, model_before_publication, &loading, published, error);
         if (status == HEP_OK && session[0])
             status = cache_pin(&state->cache, session, *published, error);

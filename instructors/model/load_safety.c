@@ -56,7 +56,7 @@ static enum hep_status load_parts(struct hep_call *call, const struct hep_model 
     uint8_t both[2 * SHA256_BYTES], fingerprint[SHA256_BYTES];
     char text[SHA256_TEXT];
     for (int i = 0; i < SAFETY_COMPONENTS; i++) {
-        const struct cache_want want = {model, name, model_safety_components[i], "", HEP_F32, &none};
+        const struct cache_want want = {model, name, model_safety_components[i], "", HEP_F32, &none, NULL};
         HEP_TRY(cache_get(cache, &want, model_before_publication, &loading, &entries[i], error));
         if (session[0])
             HEP_TRY(cache_pin(cache, session, entries[i], error));

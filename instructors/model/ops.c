@@ -17,11 +17,11 @@
 /* ---- requests and replies
  * --------------------------------------------------------------------------------------------- */
 struct load_reply {
-    struct hep_str model, dtype, fingerprint, prediction_type, family;
+    struct hep_str model, dtype, fingerprint, embeddings_fingerprint, prediction_type, family;
     uint64_t bytes;
     int32_t latent_channels, vae_scale_factor;
     json_t *defaults;
-    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, unet, vae, scheduler;
+    struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, embeddings, unet, vae, scheduler;
 };
 
 static const char *const component_kinds[] = {"unet", "vae", "text_encoder", "scheduler", "", NULL};
@@ -42,6 +42,8 @@ static const struct hep_field load_fields[] = {
                   "name of a model whose latents this one is to go on from: refused if they are others than its own"),
     HEP_FIELD(JSON, load_request, loras, OPTIONAL, HEP_INSIDE(LIST, lora_request_fields), .max = HEP_LORAS_MAX,
               .help = "LoRAs to merge into the weights, in this order"),
+    HEP_FIELD(JSON, load_request, embeddings, OPTIONAL, HEP_INSIDE(LIST, embedding_name_fields),
+              .max = HEP_EMBEDDINGS_MAX, .help = "textual inversions that prompts may use, by name"),
 };
 static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, model, REQUIRED, .help = "name of its folder"),
@@ -49,6 +51,7 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(STR, load_reply, dtype, REQUIRED, .help = "type that it computes in"),
     HEP_FIELD(STR, load_reply, fingerprint, REQUIRED,
               .help = "SHA-256 over the contents of all its files, or of the component's"),
+    HEP_FIELD(STR, load_reply, embeddings_fingerprint, OPTIONAL, .help = "SHA-256 over the contents of the embeddings"),
     HEP_FIELD(STR, load_reply, prediction_type, REQUIRED, .help = "epsilon, v_prediction, sample"),
     HEP_FIELD(U64, load_reply, bytes, REQUIRED, .help = "of its segments"),
     HEP_FIELD(I32, load_reply, latent_channels, REQUIRED, .help = "channels of its latents"),
@@ -59,6 +62,7 @@ static const struct hep_field load_reply_fields[] = {
     HEP_FIELD(REF, load_reply, text_encoder_2, OPTIONAL, .help = "published weights; SDXL only"),
     HEP_FIELD(REF, load_reply, tokenizer, OPTIONAL, .help = "published files"),
     HEP_FIELD(REF, load_reply, tokenizer_2, OPTIONAL, .help = "published files; SDXL only"),
+    HEP_FIELD(REF, load_reply, embeddings, OPTIONAL, .help = "published vectors; with embeddings only"),
     HEP_FIELD(REF, load_reply, unet, OPTIONAL, .help = "published weights"),
     HEP_FIELD(REF, load_reply, vae, OPTIONAL, .help = "published weights"),
     HEP_FIELD(REF, load_reply, scheduler, OPTIONAL, .help = "published configuration"),
@@ -121,6 +125,7 @@ static const struct component_row {
     {"text_encoder_2", "text_encoder", offsetof(struct load_reply, text_encoder_2)},
     {"tokenizer", "text_encoder", offsetof(struct load_reply, tokenizer)},
     {"tokenizer_2", "text_encoder", offsetof(struct load_reply, tokenizer_2)},
+    {EMBEDDINGS_COMPONENT, "text_encoder", offsetof(struct load_reply, embeddings)},
     {"unet", "unet", offsetof(struct load_reply, unet)},
     {"vae", "vae", offsetof(struct load_reply, vae)},
     {"scheduler", "scheduler", offsetof(struct load_reply, scheduler)},
@@ -133,6 +138,17 @@ const char *model_load_component(const struct load_request *request, size_t inde
             if (index-- == 0)
                 return component_rows[i].name;
     return NULL;
+}
+
+/* What a load brings beside the model's own. */
+struct load_extras {
+    struct lora_set loras;
+    struct embedding_set embeddings;
+};
+
+bool model_load_has(const struct hep_model *model, const struct embedding_set *embeddings, const char *component)
+{
+    return strcmp(component, EMBEDDINGS_COMPONENT) == 0 ? embeddings->count > 0 : hep_model_has(model, component);
 }
 
 enum hep_status model_before_publication(void *context, const char *component, struct hep_error *error)
@@ -149,7 +165,7 @@ enum hep_status model_before_publication(void *context, const char *component, s
 }
 
 static enum hep_status load_components(struct hep_call *call, const struct hep_model *model, const char *name,
-                                       enum hep_dtype dtype, const struct lora_set *loras, struct load_reply *reply,
+                                       enum hep_dtype dtype, const struct load_extras *extras, struct load_reply *reply,
                                        struct hep_error *error)
 {
     const struct load_request *request = hep_call_request(call);
@@ -160,14 +176,18 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     char text[SHA256_TEXT];
     for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
         const struct cache_entry *entry;
-        if (!hep_model_has(model, component_rows[i].name) || (kind[0] && strcmp(kind, component_rows[i].kind) != 0))
+        if (!model_load_has(model, &extras->embeddings, component_rows[i].name) ||
+            (kind[0] && strcmp(kind, component_rows[i].kind) != 0))
             continue;
-        struct cache_want want = {model, name, component_rows[i].name, request->vae.data, dtype, loras};
+        struct cache_want want = {model, name,           component_rows[i].name, request->vae.data,
+                                  dtype, &extras->loras, &extras->embeddings};
         HEP_TRY(cache_get(&state->cache, &want, model_before_publication, &loading, &entry, error));
         if (session[0])
             HEP_TRY(cache_pin(&state->cache, session, entry, error));
         *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;
         reply->bytes += (uint64_t)entry->ref.shape.dims[0];
+        if (strcmp(component_rows[i].name, EMBEDDINGS_COMPONENT) == 0)
+            reply->embeddings_fingerprint = hep_call_text(call, "%s", checksum_text(entry->about.digest, text));
         memcpy(both, running, SHA256_BYTES);
         memcpy(both + SHA256_BYTES, entry->about.digest, SHA256_BYTES);
         checksum_bytes(both, sizeof both, running);
@@ -205,7 +225,7 @@ void model_undo_load(struct model_state *state, const char *model, int pins, uin
 }
 
 static enum hep_status load_model(struct hep_call *call, const struct catalogue_entry *entry, enum hep_dtype dtype,
-                                  const struct lora_set *loras, struct load_reply *reply, struct hep_error *error)
+                                  const struct load_extras *extras, struct load_reply *reply, struct hep_error *error)
 {
     struct cache *cache = &state_of(call)->cache;
     HEP_CLEANUP(hep_model_close) struct hep_model *model = NULL;
@@ -213,7 +233,7 @@ static enum hep_status load_model(struct hep_call *call, const struct catalogue_
     uint64_t clock = cache->clock;
     int pins = cache->pin_count;
     HEP_TRY(model_open_for(state_of(call), entry, request, &model, error));
-    enum hep_status status = load_components(call, model, entry->name, dtype, loras, reply, error);
+    enum hep_status status = load_components(call, model, entry->name, dtype, extras, reply, error);
     if (status == HEP_OK)
         return HEP_OK;
     model_undo_load(state_of(call), entry->name, pins, clock);
@@ -247,18 +267,22 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     struct model_state *state = state_of(call);
     const struct catalogue_entry *entry;
     struct hep_error failure = {0};
-    struct lora_set loras = {0};
+    struct load_extras extras = {0};
     enum hep_dtype dtype;
     HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CHECKPOINT, load->model.data, &entry, error));
     if (load->refines.length > 0)
         HEP_TRY(check_refines(&state->catalogue, entry, load->refines.data, error));
     HEP_TRY(model_resolve_dtype(state, load->dtype.data, &dtype, error));
-    enum hep_status status = lora_set_open(&state->catalogue, entry, load->component.data, load->loras, &loras, error);
+    enum hep_status status =
+        lora_set_open(&state->catalogue, entry, load->component.data, load->loras, &extras.loras, error);
     if (status == HEP_OK)
-        status = load_model(call, entry, dtype, &loras, reply, &failure);
-    lora_set_clear(&loras);
+        status = embedding_set_open(&state->catalogue, entry, load->embeddings, &extras.embeddings, error);
+    if (status == HEP_OK)
+        status = load_model(call, entry, dtype, &extras, reply, &failure);
+    lora_set_clear(&extras.loras);
+    embedding_set_clear(&extras.embeddings);
     if (status != HEP_OK && failure.code == HEP_OK)
-        return status; /* the LoRAs' error, not the model's */
+        return status; /* the LoRAs' or the embeddings' error, not the model's */
     catalogue_note_load(&state->catalogue, HEP_MODEL_CHECKPOINT, entry->name, &failure);
     model_show(state);
     if (status != HEP_OK) {

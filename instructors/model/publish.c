@@ -29,7 +29,7 @@ struct publication {
     struct hep_plan *plans[PLANS_MAX];
     int plan_count;
     struct hep_bundle_entry entries[BLOBS_MAX];
-    char *texts[BLOBS_MAX]; /* contents of file blobs, owned; NULL for packed ones */
+    void *texts[BLOBS_MAX]; /* contents of file blobs, owned; NULL for packed ones */
     int blob_count;
     uint64_t bytes;
 };
@@ -50,6 +50,7 @@ static const struct file_row {
      2},
     {"scheduler", {"scheduler/scheduler_config.json"}, 1},
     {"feature_extractor", {"feature_extractor/preprocessor_config.json"}, 1},
+    {EMBEDDINGS_COMPONENT, {NULL}, 0}, /* from elsewhere: embeddings.h */
 };
 
 static const struct file_row *file_row(const char *component)
@@ -87,7 +88,7 @@ bool publish_file(const struct hep_model *model, const char *name, const struct 
 
 /* ---- blobs
  * -------------------------------------------------------------------------------------------------------------- */
-static void add_blob(struct publication *publication, const char *name, uint64_t bytes, char *text)
+static void add_blob(struct publication *publication, const char *name, uint64_t bytes, void *text)
 {
     hep_assert(publication->blob_count < BLOBS_MAX);
     struct hep_bundle_entry *entry = &publication->entries[publication->blob_count];
@@ -147,6 +148,23 @@ static enum hep_status add_files(struct publication *publication, const struct h
         add_blob(publication, strrchr(row->files[i], '/') + 1, bytes, text);
     }
     return HEP_OK;
+}
+
+static enum hep_status add_embeddings(struct publication *publication, const struct embedding_set *embeddings,
+                                      struct hep_error *error)
+{
+    static const char *const names[HEP_EMBEDDING_ENCODERS_MAX] = {"vectors", "vectors_2"};
+    json_t *list = embedding_set_describe(embeddings);
+    enum hep_status status = add_json(publication, "embeddings.json", list, error);
+    json_decref(list);
+    for (int i = 0; status == HEP_OK && i < embedding_set_encoders(embeddings); i++) {
+        float *vectors;
+        size_t bytes;
+        status = embedding_set_read(embeddings, i, &vectors, &bytes, error);
+        if (status == HEP_OK)
+            add_blob(publication, names[i], bytes, vectors);
+    }
+    return status;
 }
 
 /* ---- networks
@@ -277,15 +295,17 @@ static enum hep_status plan_networks(struct publication *publication, const stru
 /* ---- public
  * -------------------------------------------------------------------------------------------------------------- */
 enum hep_status publication_create(const struct hep_model *model, const struct about *about,
-                                   const struct lora_set *loras, struct publication **publication,
-                                   struct hep_error *error)
+                                   const struct lora_set *loras, const struct embedding_set *embeddings,
+                                   struct publication **publication, struct hep_error *error)
 {
     struct publication *result = calloc(1, sizeof *result);
     if (!result)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to publish %s", about->component);
     result->about = *about;
     enum hep_status status = add_about(result, error);
-    if (status == HEP_OK)
+    if (status == HEP_OK && strcmp(about->component, EMBEDDINGS_COMPONENT) == 0)
+        status = add_embeddings(result, embeddings, error);
+    else if (status == HEP_OK)
         status = publish_is_files(about->component) ? add_files(result, model, error)
                                                     : plan_networks(result, model, loras, error);
     if (status == HEP_OK)

@@ -12,10 +12,12 @@
  *   scheduler                   about.json, scheduler_config.json
  *   safety_checker              config.json, about.json, packed.safety_checker; always f32
  *   feature_extractor           about.json, preprocessor_config.json
+ *   embeddings                  about.json, embeddings.json, vectors, vectors_2 (embeddings.h)
  */
 #ifndef HEP_INSTRUCTORS_MODEL_PUBLISH_H
 #define HEP_INSTRUCTORS_MODEL_PUBLISH_H
 
+#include "instructors/model/embeddings.h"
 #include "instructors/model/loras.h"
 #include "nn/weights/folder.h"
 #include "nn/weights/model_folder.h"
@@ -29,7 +31,8 @@ struct about {
     char component[32];
     char vae[HEP_NAME_MAX];         /* of a component "vae" from elsewhere, its name; else ""      */
     enum hep_dtype dtype;           /* of the plan: f32 or bf16; F32 for files                     */
-    uint8_t loras[SHA256_BYTES];    /* names and weights of what is merged into it: lora_set_key   */
+    uint8_t loras[SHA256_BYTES];    /* names and weights of what is merged into it: lora_set_key;
+                                       of embeddings, their names                              */
     uint8_t identity[SHA256_BYTES]; /* of the files' paths, sizes and times: cheap to compare      */
     uint8_t digest[SHA256_BYTES];   /* of the files' contents, the LoRAs' too                      */
 };
@@ -37,11 +40,12 @@ struct about {
 /* The segment that a component becomes, planned but not yet made. */
 struct publication;
 
-/* Opens the component and plans it, with the LoRAs that change it. about is copied, loras are borrowed until the
-   publication is destroyed. BAD_MODEL, BAD_FILE, UNSUPPORTED, UNSUPPORTED_HARDWARE. */
+/* Opens the component and plans it, with the LoRAs that change it; the component "embeddings" is made of these. about
+   is copied, loras are borrowed until the publication is destroyed. BAD_MODEL, BAD_FILE, UNSUPPORTED,
+   UNSUPPORTED_HARDWARE. */
 enum hep_status publication_create(const struct hep_model *model, const struct about *about,
-                                   const struct lora_set *loras, struct publication **publication,
-                                   struct hep_error *error);
+                                   const struct lora_set *loras, const struct embedding_set *embeddings,
+                                   struct publication **publication, struct hep_error *error);
 uint64_t publication_bytes(const struct publication *publication); /* of the segment */
 /* Creates the segment, packs into it, publishes it. Errors as hep_weights_create and hep_packed_write. */
 enum hep_status publication_write(struct publication *publication, const struct hep_segment_name *name,

@@ -56,10 +56,12 @@ void model_undo_load(struct model_state *state, const char *model, int pins, uin
 /* What model.load, and model.foresee, are asked. */
 struct load_request {
     struct hep_str model, component, vae, dtype, session, refines;
-    json_t *loras;
+    json_t *loras, *embeddings;
 };
 /* ops.c: the index-th component that it asks for, if the model has it; NULL past the last. */
 const char *model_load_component(const struct load_request *request, size_t index);
+/* ops.c: whether a load with these embeddings has the component. */
+bool model_load_has(const struct hep_model *model, const struct embedding_set *embeddings, const char *component);
 /* ops.c: opens the model, with the VAE that the request names. BAD_MODEL: it is to decode, and has none. */
 enum hep_status model_open_for(const struct model_state *state, const struct catalogue_entry *entry,
                                const struct load_request *request, struct hep_model **model, struct hep_error *error);
@@ -133,7 +135,7 @@ struct kind_request {
 };
 struct info_request {
     struct hep_str model, kind, vae, safety_checker;
-    json_t *loras;
+    json_t *loras, *prompts, *embeddings;
 };
 struct json_reply {
     json_t *value;
@@ -144,16 +146,16 @@ struct scan_reply {
 struct info_reply {
     struct hep_str name, kind, family, dtype, path, prediction_type;
     uint64_t bytes;
-    int32_t scale, latent_channels, vae_scale_factor, context_dim;
+    int32_t scale, latent_channels, vae_scale_factor, context_dim, embeddings_found;
     bool loaded, usable, safety_checker, needs_vae;
-    json_t *defaults, *problem;
+    json_t *defaults, *problem, *embeddings;
 };
 enum {
     MODEL_KIND_FIELDS = 2,
-    MODEL_INFO_FIELDS = 5,
+    MODEL_INFO_FIELDS = 7,
     MODEL_SCAN_REPLY_FIELDS = 2,
     MODEL_DEFAULTS_FIELDS = 5,
-    MODEL_INFO_REPLY_FIELDS = 17
+    MODEL_INFO_REPLY_FIELDS = 19
 };
 extern const struct hep_field model_kind_fields[MODEL_KIND_FIELDS], model_info_fields[MODEL_INFO_FIELDS],
     model_list_fields[MODEL_ONE_FIELD], model_scan_reply_fields[MODEL_SCAN_REPLY_FIELDS],

@@ -44,7 +44,7 @@ static enum hep_status publish(struct model_state *state, const struct catalogue
     model_published_name(entry->kind, entry->name, name);
     HEP_TRY(hep_model_open_file(entry->path, "upscaler", &model, error));
     const struct lora_set none = {0};
-    const struct cache_want want = {model, name, "upscaler", "", dtype, &none};
+    const struct cache_want want = {model, name, "upscaler", "", dtype, &none, NULL};
     HEP_TRY(cache_get(&state->cache, &want, before_publication, model, published, error));
     return session[0] ? cache_pin(&state->cache, session, *published, error) : HEP_OK;
 }

@@ -134,7 +134,7 @@ struct hep_transpose_args {
     void *y;
 };
 
-/* y[i] = table[ids[i]]; an id outside 0 … table_rows - 1 takes row 0. */
+/* y[i] = table[ids[i]]; a negative id gives zeros, one past the table takes row 0. */
 struct hep_embedding_args {
     int64_t count;
     int64_t width;

@@ -123,7 +123,8 @@ hep_value hep_group_norm(struct hep_graph *graph, hep_value x, struct hep_scope 
                          double eps);
 /* Over the last dimension. key.weight, key.bias [c]. */
 hep_value hep_layer_norm(struct hep_graph *graph, hep_value x, struct hep_scope scope, const char *key, double eps);
-/* ids [n, t] i32 → [n, t, width]; key.weight [rows, width]. An id outside 0 … rows - 1 takes row 0: validate before. */
+/* ids [n, t] i32 → [n, t, width]; key.weight [rows, width]. A negative id gives zeros; one past the
+   table takes row 0: validate before. */
 hep_value hep_embedding(struct hep_graph *graph, hep_value ids, struct hep_scope scope, const char *key, int64_t rows,
                         int64_t width);
 

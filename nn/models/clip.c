@@ -45,9 +45,12 @@ enum hep_status hep_clip_config_read(const json_t *json, const char *file, struc
 }
 
 static hep_value embed(struct hep_graph *g, hep_value ids, struct hep_scope s, const struct hep_clip_config *c,
-                       int64_t tokens)
+                       const struct hep_clip_build *b)
 {
+    int64_t tokens = b->tokens;
     hep_value token = hep_embedding(g, ids, s, "token_embedding", c->vocab_size, c->hidden_size);
+    if (b->embedded) /* a row and zeros, or zeros and a vector: the sum is exact */
+        token = hep_add(g, token, hep_input(g, "embedded", HEP_F32, HEP_SHAPE(b->batch, tokens, c->hidden_size)));
     hep_value position =
         hep_weight(g, s, "position_embedding.weight", HEP_SHAPE(c->max_position_embeddings, c->hidden_size));
     if (tokens != c->max_position_embeddings) {
@@ -133,7 +136,7 @@ void hep_clip_build(struct hep_graph *graph, const struct hep_clip_config *c, co
     }
     hep_value ids = hep_input(graph, "input_ids", HEP_I32, HEP_SHAPE(b->batch, b->tokens));
     hep_value x = hep_stage(&b->stages, hep_in(hep_root(graph), "hidden_states"), "0",
-                            embed(graph, ids, hep_in(s, "embeddings"), c, b->tokens));
+                            embed(graph, ids, hep_in(s, "embeddings"), c, b));
     layer_outputs(graph, x, s, c, b, 0);
     for (int i = 0; i < layers; i++) {
         char number[12];

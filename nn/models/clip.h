@@ -45,6 +45,8 @@ struct hep_clip_build {
     int64_t tokens;   /* t, at most max_position_embeddings                                                       */
     unsigned outputs; /* enum hep_clip_output, or-ed                                                              */
     int clip_skip;    /* for CONTEXT: 1 is the last layer, 2 the last but one, …, at most num_hidden_layers + 1   */
+    bool embedded;    /* a further input "embedded" [n, t, c] f32, added to the tokens' rows: vectors in place of tokens
+                         where an id is negative, zeros elsewhere                                                   */
     struct hep_stages stages; /* inner values to give as well; {0} for none                                       */
 };
 

@@ -48,7 +48,7 @@ struct hep_ref_pad {
 void hep_ref_pad(const struct hep_ref_pad *shape, const double *x, double *y);
 /* [images, rows, columns] → [images, columns, rows] */
 void hep_ref_transpose(int64_t images, int64_t rows, int64_t columns, const double *x, double *y);
-/* y[i] = table[ids[i]], row 0 for an id outside the table */
+/* y[i] = table[ids[i]], zeros for a negative id, row 0 for one past the table */
 void hep_ref_embedding(int64_t count, int64_t width, int64_t rows, const int32_t *ids, const double *table, double *y);
 /* The position of CLIP's pooled token among ids [tokens]: first eos_id, or first largest id when eos_id < 0; else 0. */
 int64_t hep_ref_eos_position(int64_t tokens, const int32_t *ids, int32_t eos_id);

@@ -39,7 +39,7 @@ void hep_ref_embedding(int64_t count, int64_t width, int64_t rows, const int32_t
 {
     for (int64_t i = 0; i < count; i++)
         for (int64_t c = 0; c < width; c++)
-            y[i * width + c] = table[(ids[i] >= 0 && ids[i] < rows ? ids[i] : 0) * width + c];
+            y[i * width + c] = ids[i] < 0 ? 0 : table[(ids[i] < rows ? ids[i] : 0) * width + c];
 }
 
 int64_t hep_ref_eos_position(int64_t tokens, const int32_t *ids, int32_t eos_id)

@@ -137,8 +137,13 @@ enum hep_status ctl_recipe_parse(const void *data, size_t size, json_t **recipe,
 json_t *ctl_recipe_request(const json_t *recipe, const char *format)
 {
     /* What a recipe holds beside the workflow's parameters. */
-    static const char *const made_with[] = {"version", "fingerprint",          "dtype",
-                                            "sampler", "upscaler_fingerprint", "refiner_fingerprint"};
+    static const char *const made_with[] = {"version",
+                                            "fingerprint",
+                                            "dtype",
+                                            "sampler",
+                                            "upscaler_fingerprint",
+                                            "refiner_fingerprint",
+                                            "embeddings_fingerprint"};
     json_t *configuration = json_copy((json_t *)(uintptr_t)recipe), *about = json_object(), *value;
     for (size_t i = 0; i < HEP_COUNT_OF(made_with); i++)
         if ((value = json_object_get(configuration, made_with[i]))) {

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
+#include "supervisor/engine/embeddings.h"
 #include "supervisor/engine/expand.h"
 #include "supervisor/engine/loras.h"
 #include "supervisor/engine/named.h"
@@ -449,6 +450,7 @@ static enum hep_status ask_model(struct application *a, const struct hep_paramet
         return hep_fail_field(error, name ? HEP_E_TOO_LARGE : HEP_E_BAD_FIELD, parameter->name,
                               "%s must be a string of less than %d bytes", parameter->name, HEP_NAME_MAX);
     json_t *with = parts_of(a);
+    hep_embeddings_ask(a->workflow->parameters, a->workflow->parameter_count, a->canonical, with);
     enum hep_status status =
         hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, with, on_model, a, error);
     json_decref(with);

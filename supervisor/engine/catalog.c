@@ -4,6 +4,8 @@
  */
 #include "supervisor/engine/catalog.h"
 
+#include "supervisor/engine/embeddings.h"
+
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/operation.h"
@@ -27,6 +29,7 @@ struct question {
     struct hep_catalog *catalog;
     char name[HEP_NAME_MAX]; /* as it was asked for; "" = the first usable one  */
     bool is_judged;          /* by a checker that the request names: the answer holds for this request only */
+    json_t *more;            /* what else was asked, owned                          */
     hep_catalog_done *done;
     void *context;
 };
@@ -154,7 +157,23 @@ enum hep_status hep_catalog_file(struct hep_catalog *catalog, enum hep_model_kin
 static void answer(struct question *question, json_t *info, const struct hep_error *error)
 {
     question->done(question->context, info, error);
+    json_decref(question->more);
     free(question);
+}
+
+/* The model as it was when the domain was last there; NULL: that is not known, or it does not say what was asked.
+ *kept: a new reference to it. */
+static json_t *known_info(const struct question *question, json_t **kept)
+{
+    json_t *info = json_object_get(question->catalog->infos, question->name);
+    if (!info || !json_object_get(question->more, "prompts"))
+        return *kept = json_incref(info);
+    json_t *given = json_object_get(question->more, "embeddings");
+    if (!given && hep_json_int(info, "embeddings_found", 1) > 0)
+        return NULL; /* which of them the prompts use, the domain alone can say */
+    *kept = json_copy(info);
+    json_object_set_new(*kept, "embeddings", given ? json_incref(given) : json_array());
+    return *kept;
 }
 
 static void on_info(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
@@ -162,16 +181,16 @@ static void on_info(void *context, enum hep_status status, json_t *reply, const 
     struct question *question = context;
     struct hep_catalog *catalog = question->catalog;
     struct hep_error error = {0};
-    json_t *info = data_of(status, reply, said, &error);
+    json_t *info = data_of(status, reply, said, &error), *kept = NULL;
     if (info) {
         if (json_object_size(catalog->infos) >= INFOS_MAX)
             json_object_clear(catalog->infos);
         if (!json_object_get(info, "name"))
             json_object_set_new(info, "name", json_string(question->name));
         if (!question->is_judged)
-            json_object_set(catalog->infos, question->name, info);
+            json_object_set_new(catalog->infos, question->name, hep_embeddings_forget(info));
     } else if (error.code == HEP_E_DOMAIN_DOWN || error.code == HEP_E_OUTCOME_UNKNOWN) {
-        info = json_object_get(catalog->infos, question->name); /* as it was when the domain was last there */
+        info = known_info(question, &kept);
     }
     if (info && !hep_json_bool(info, "usable", true)) {
         json_t *problem = json_object_get(info, "problem");
@@ -183,6 +202,7 @@ static void on_info(void *context, enum hep_status status, json_t *reply, const 
     if (!error.field[0])
         snprintf(error.field, sizeof error.field, "model");
     answer(question, info, info ? NULL : &error);
+    json_decref(kept);
 }
 
 enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, json_t *with,
@@ -191,13 +211,15 @@ enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name,
     struct question *question = calloc(1, sizeof *question);
     if (!question)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a request");
-    *question = (struct question){.catalog = catalog, .done = done, .context = context};
+    *question = (struct question){.catalog = catalog, .more = json_incref(with), .done = done, .context = context};
     snprintf(question->name, sizeof question->name, "%s", name[0] ? name : fallback);
     json_t *data = json_pack("{s:s}", "model", question->name);
     json_object_update(data, with);
     question->is_judged = json_object_get(with, "safety_checker");
     enum hep_status status = ask(catalog, HEP_ROLE_MODEL, "info", data, on_info, question, error);
-    if (status != HEP_OK)
+    if (status != HEP_OK) {
+        json_decref(question->more);
         free(question);
+    }
     return status;
 }

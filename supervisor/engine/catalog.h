@@ -19,9 +19,9 @@ void hep_catalog_destroy(struct hep_catalog *catalog); /* NULL is accepted; outs
 /* A domain is ready: asks it for its lists. */
 void hep_catalog_on_ready(struct hep_catalog *catalog, enum hep_role role);
 /* Asks for a model's info (name "" = fallback; if that is "" too, the first usable one); info's "name" is its name.
-   with: what is to fit it, further members of the request (loras, vae, safety_checker), borrowed. done gets what
-   model.info says, BAD_MODEL if it cannot be used, or DOMAIN_DOWN if it is not known from before either, with field
-   "model" unless it has another. */
+   with: what is to fit it, further members of the request (loras, vae, safety_checker, prompts, embeddings), borrowed.
+   done gets what model.info says, BAD_MODEL if it cannot be used, or DOMAIN_DOWN if it is not known from before either,
+   with field "model" unless it has another. */
 enum hep_status hep_catalog_model(struct hep_catalog *catalog, const char *name, const char *fallback, json_t *with,
                                   hep_catalog_done *done, void *context, struct hep_error *error);
 /* The same of a file that goes with a model, by its kind: NOT_FOUND, or why it cannot be used; without a field. What is

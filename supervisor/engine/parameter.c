@@ -9,6 +9,7 @@
 #include "common/name.h"
 #include "common/tensor.h"
 #include "common/wire.h"
+#include "supervisor/engine/embeddings.h"
 #include "supervisor/engine/inputs.h"
 #include "supervisor/engine/loras.h"
 #include "supervisor/engine/problem.h"
@@ -95,7 +96,8 @@ static bool take_key(struct hep_parameter *p, const char *key, json_t *value)
         {"multiple_of", &p->multiple_of, is_limit(value) && p->type == HEP_PARAMETER_INTEGER},
         {"choices", &p->choices, is_list_of_strings(value) && p->type == HEP_PARAMETER_STRING},
         {"aliases", &p->aliases, is_list_of_strings(value)},
-        {"prompts", &p->prompts, is_list_of_strings(value) && p->type == HEP_PARAMETER_LORAS},
+        {"prompts", &p->prompts,
+         is_list_of_strings(value) && (p->type == HEP_PARAMETER_LORAS || p->type == HEP_PARAMETER_EMBEDDINGS)},
     };
     if (strcmp(key, "type") == 0)
         return true; /* read before */
@@ -426,6 +428,13 @@ static enum hep_status read_safety(const struct hep_parameter *p, const json_t *
     return HEP_OK;
 }
 
+/* The embeddings by their full names, as the model domain has found them; `otherwise` where it was not asked. */
+static json_t *embeddings_of(const struct hep_parameter_scope *scope, json_t *otherwise)
+{
+    json_t *found = json_object_get(scope->model_info, "embeddings");
+    return found ? found : otherwise;
+}
+
 /* Checks a value that is there; *to: a new reference to it in canonical form. */
 static enum hep_status read_value(const struct hep_parameter *p, json_t *value, const struct hep_parameter_scope *scope,
                                   json_t **to, struct hep_error *error)
@@ -463,6 +472,10 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
         return read_seed(p, value, scope, to, error);
     case HEP_PARAMETER_LORAS:
         return hep_loras_read(p->name, value, to, error);
+    case HEP_PARAMETER_EMBEDDINGS:
+        HEP_TRY(hep_embeddings_check(p->name, value, error));
+        value = embeddings_of(scope, value);
+        break;
     case HEP_PARAMETER_SAFETY:
         return read_safety(p, value, scope, to, error);
     case HEP_PARAMETER_TYPE_COUNT:
@@ -484,6 +497,8 @@ static enum hep_status missing_value(const struct hep_parameter *p, const struct
         *value = json_string(scope->model);
     else if (p->type == HEP_PARAMETER_SAFETY && !p->fallback)
         *value = json_string(hep_safety_policy_names[HEP_SAFETY_OFF]);
+    else if (p->type == HEP_PARAMETER_EMBEDDINGS)
+        *value = json_incref(embeddings_of(scope, json_null()));
     else if (p->fallback)
         return hep_reference_resolve(p->fallback, lookup_model, (void *)(uintptr_t)scope, value, error);
     else

@@ -26,7 +26,8 @@
     X(SAFETY, "safety", "off, flag, blur or refuse; never less than the instance's safety.policy")                     \
     X(SAFETY_CHECKER, "safety_checker", "name of a safety checker of its own; \"\": the instance's, or the model's")   \
     X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")                \
-    X(LORAS, "loras", "a list of {name, weight, text_encoder_weight?}; prompts: whose <lora:…> tags are added to it")
+    X(LORAS, "loras", "a list of {name, weight, text_encoder_weight?}; prompts: whose <lora:…> tags are added to it")  \
+    X(EMBEDDINGS, "embeddings", "a list of names; nothing: those that the texts of `prompts` name")
 
 enum hep_parameter_type {
 #define HEP_PARAMETER_ID(id, name, help) HEP_PARAMETER_##id,
@@ -45,7 +46,7 @@ struct hep_parameter {
     json_t *multiple_of; /* integers; may be "${model.…}"; NULL = any                                   */
     json_t *choices;     /* strings: array of the allowed ones; NULL = any                              */
     json_t *aliases;     /* array of other keys for it; NULL = none                                     */
-    json_t *prompts;     /* loras: array of the parameters whose texts may hold tags (loras.h); NULL = none */
+    json_t *prompts;     /* loras, embeddings: array of the parameters whose texts may name some; NULL = none */
     const char *help;    /* one line                                                                    */
 };
 

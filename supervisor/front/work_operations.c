@@ -68,7 +68,8 @@ static const struct hep_field parameter_says[] = {
     MAYBE(JSON, "multiple_of", "it must be a multiple" LIMIT),
     MAYBE(JSON, "choices", "the allowed values", HEP_INSIDE(LIST, hep_text_says)),
     MAYBE(JSON, "aliases", "other names for it", HEP_INSIDE(LIST, hep_text_says)),
-    MAYBE(JSON, "prompts", "of loras: the parameters whose texts may hold <lora:…>", HEP_INSIDE(LIST, hep_text_says)),
+    MAYBE(JSON, "prompts", "of loras and embeddings: the parameters whose texts may name some",
+          HEP_INSIDE(LIST, hep_text_says)),
     MAYBE(STR, "help", "one line"),
     HEP_END_OF_FIELDS};
 static const struct hep_field retry_says[] = {MAYBE(I64, "attempts", "how often it is asked at most"),

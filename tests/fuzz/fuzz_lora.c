@@ -1,7 +1,9 @@
 /*
- * libFuzzer target of the LoRA reader: any bytes are either refused with a message, or every module of theirs has
- * tensors inside them whose sizes agree with what it says, and its factors can be read.
+ * libFuzzer target of the readers of LoRAs and of embeddings: any bytes are either refused with a message, or every
+ * module of theirs has tensors inside them whose sizes agree with what it says, and its factors, or the vectors, can be
+ * read.
  */
+#include "nn/weights/embedding.h"
 #include "nn/weights/lora.h"
 
 #include <stdlib.h>
@@ -32,10 +34,33 @@ static void read_module(const struct hep_lora *lora, const struct hep_lora_modul
     free(down);
 }
 
+static void read_embedding(const uint8_t *data, size_t size)
+{
+    struct hep_embedding *embedding;
+    struct hep_error error = {0};
+    if (hep_embedding_open_memory(data, size, "fuzz", &embedding, &error) != HEP_OK) {
+        hep_assert(error.message[0] != '\0');
+        return;
+    }
+    int64_t vectors = hep_embedding_vectors(embedding);
+    hep_assert(vectors > 0 && vectors <= HEP_EMBEDDING_VECTORS_MAX);
+    for (int i = 0; i < hep_embedding_encoders(embedding); i++) {
+        int64_t width = hep_embedding_width(embedding, i);
+        hep_assert(width > 0 && width <= HEP_EMBEDDING_WIDTH_MAX);
+        float *to = malloc((size_t)(vectors * width) * sizeof *to);
+        hep_assert(to);
+        if (hep_embedding_read(embedding, i, to, &error) != HEP_OK)
+            hep_assert(error.message[0] != '\0');
+        free(to);
+    }
+    hep_embedding_close(embedding);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct hep_lora *lora;
     struct hep_error error = {0};
+    read_embedding(data, size);
     if (hep_lora_open_memory(data, size, "fuzz", &lora, &error) != HEP_OK) {
         hep_assert(error.message[0] != '\0');
         return 0;

@@ -7,6 +7,9 @@ hep_test(test_pipelines SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_pipelines.
   LABELS golden TIMEOUT 240)
 set_tests_properties(test_pipelines PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 hep_test_levels(test_pipelines TIMEOUT 300 LABELS release-only)
+hep_test(test_embeddings_goldens SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_embeddings.c ${HEP_TEST_MODEL_SOURCES}
+  LIBS hep_model_core hep_scheduler_methods hep_conditioning_core hep_eval LABELS golden TIMEOUT 60)
+set_tests_properties(test_embeddings_goldens PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 hep_test(test_upscale SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_upscale.c ${HEP_TEST_MODEL_SOURCES}
   LIBS hep_model_core hep_scheduler_methods hep_postprocessing_core OpenMP::OpenMP_C ARGS f32 LABELS golden TIMEOUT 240)
 set_tests_properties(test_upscale PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")

@@ -134,7 +134,7 @@ START_TEST(layers_that_are_skipped_are_not_built)
     struct hep_component *component = open_component("tiny-sd15", "text_encoder");
     size_t weights[2] = {0, 0};
     for (int skip = 1; skip <= 2; skip++) {
-        struct hep_graph *graph = build(component, (struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, skip, {0}});
+        struct hep_graph *graph = build(component, (struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, skip, false, {0}});
         while (hep_graph_weight(graph, weights[skip - 1], NULL))
             weights[skip - 1]++;
         hep_graph_destroy(graph);
@@ -152,7 +152,8 @@ START_TEST(fewer_tokens_give_the_same_states)
     struct hep_tensor ids, expected;
     int32_t *ids_data = copy_of(file, "input_ids", &ids);
     float *expected_data = copy_of(file, "last_hidden_state", &expected), result[20 * 32];
-    struct hep_graph *graph = build(component, (struct hep_clip_build){1, 20, HEP_CLIP_LAST_HIDDEN_STATE, 0, {0}});
+    struct hep_graph *graph =
+        build(component, (struct hep_clip_build){1, 20, HEP_CLIP_LAST_HIDDEN_STATE, 0, false, {0}});
     struct hep_network_instance instance;
     ck_assert_msg(hep_network_instance_init(&instance, graph, &(struct hep_plan_options){.dtype = dtype},
                                             hep_component_weights(component), NULL, &error) == HEP_OK,

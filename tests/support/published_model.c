@@ -43,7 +43,7 @@ void published_model_init(struct published_model *model, const char *folder, enu
         const struct cache_entry *entry;
         if (!hep_model_has(files, parts[i].name))
             continue;
-        const struct cache_want want = {files, "m", parts[i].name, "", dtype, &none};
+        const struct cache_want want = {files, "m", parts[i].name, "", dtype, &none, NULL};
         ck_assert_ok(cache_get(&model->cache, &want, NULL, NULL, &entry, error));
         *parts[i].ref = entry->ref;
     }
@@ -58,7 +58,7 @@ void published_model_add_controlnet(struct published_model *model, const char *f
     struct hep_model *files = NULL;
     ck_assert_ok(hep_model_open_component(folder, "controlnet", &files, error));
     const struct lora_set none = {0};
-    const struct cache_want want = {files, strrchr(folder, '/') + 1, "controlnet", "", dtype, &none};
+    const struct cache_want want = {files, strrchr(folder, '/') + 1, "controlnet", "", dtype, &none, NULL};
     ck_assert_ok(cache_get(&model->cache, &want, NULL, NULL, &entry, error));
     *ref = entry->ref;
     hep_model_close(files);

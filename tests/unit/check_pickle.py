@@ -40,6 +40,19 @@ class Tensor:
         return rebuild, self.arguments
 
 
+class ParameterDict:
+    """As torch pickles it: an object whose state holds its tensors in _parameters."""
+
+    def __init__(self, parameters):
+        self._parameters = parameters
+
+
+container = types.ModuleType("torch.nn.modules.container")
+ParameterDict.__module__ = ParameterDict.__module__ = container.__name__
+container.ParameterDict = ParameterDict
+sys.modules[container.__name__] = container
+
+
 class Evil:
     def __init__(self, mark):
         self.mark = mark
@@ -101,8 +114,9 @@ with tempfile.TemporaryDirectory(prefix="hep-pickle-") as folder:
             result = convert(path)
             assert result.returncode == 0, result.stderr
             assert read(path + ".safetensors") == expected, name
-    save_zip(path, {"string_to_param": {"*": state["turned"]}}, [full])
-    assert convert(path).returncode == 0 and list(read(path + ".safetensors")) == ["emb_params"]
+    for vectors in {"*": state["turned"]}, ParameterDict({"*": state["turned"]}):
+        save_zip(path, {"string_to_param": vectors}, [full])
+        assert convert(path).returncode == 0 and list(read(path + ".safetensors")) == ["emb_params"]
 
     hostile = {"leaves": {"a": Tensor(half, 6, (2, 6), (6, 1))}, "negative": {"a": Tensor(half, -1, (2,), (1,))},
                "endless": {"a": Tensor(half, 0, (1 << 40,), (0,))}, "nothing": {"a": Evil(mark)},

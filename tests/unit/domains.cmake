@@ -16,7 +16,7 @@ set_tests_properties(test_lanes PROPERTIES LABELS "unit;threads" ENVIRONMENT "OM
 hep_test(test_encode SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_encode.c ${CMAKE_SOURCE_DIR}/tests/support/published_model.c
   ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c LIBS hep_model_core hep_scheduler_methods hep_conditioning_core LABELS unit TIMEOUT 240)
 set_tests_properties(test_encode PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
-foreach(test test_model_process test_model_files test_model_kinds test_model_loras)
+foreach(test test_model_process test_model_files test_model_kinds test_model_loras test_model_embeddings)
   hep_test(${test} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${test}.c ${CMAKE_SOURCE_DIR}/tests/support/model_process.c
     ${CMAKE_SOURCE_DIR}/tests/support/domain_process.c LIBS hep_shm hep_rpc LABELS unit TIMEOUT 240)
   add_dependencies(${test} heptad-model heptad-conditioning heptad-scheduler)

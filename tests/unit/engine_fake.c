@@ -195,18 +195,19 @@ static const struct {
     {HEP_ROLE_DEVICE, "reserve", false, false, "session memory_bytes", "reservation_id"},
     {HEP_ROLE_DEVICE, "release", false, false, "session", "released_bytes"},
     {HEP_ROLE_MODEL, "list", true, false, "kind", "models"},
-    {HEP_ROLE_MODEL, "info", true, false, "model kind vae safety_checker loras", "name"},
-    {HEP_ROLE_MODEL, "foresee", true, false, "model vae loras session refines", "weights_bytes evicts"},
-    {HEP_ROLE_MODEL, "load", true, false, "model vae loras session refines",
-     "model family dtype bytes fingerprint vae_scale_factor text_encoder text_encoder_2 tokenizer tokenizer_2 unet vae "
-     "scheduler"},
+    {HEP_ROLE_MODEL, "info", true, false, "model kind vae safety_checker loras prompts embeddings", "name"},
+    {HEP_ROLE_MODEL, "foresee", true, false, "model vae loras embeddings session refines", "weights_bytes evicts"},
+    {HEP_ROLE_MODEL, "load", true, false, "model vae loras embeddings session refines",
+     "model family dtype bytes fingerprint embeddings_fingerprint vae_scale_factor text_encoder text_encoder_2 "
+     "tokenizer "
+     "tokenizer_2 embeddings unet vae scheduler"},
     {HEP_ROLE_MODEL, "load_safety_checker", true, false, "model safety_checker session",
      "model fingerprint bytes safety_checker feature_extractor"},
     {HEP_ROLE_MODEL, "load_upscaler", true, false, "upscaler session", "name fingerprint scale upscaler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},
     {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
      "prompt negative_prompt clip_skip num_inference_steps text_encoder text_encoder_2 tokenizer tokenizer_2 "
-     ">conditioning >pooled >schedule",
+     "embeddings >conditioning >pooled >schedule",
      "tokens"},
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},
     {HEP_ROLE_SCHEDULER, "plan", false, true, "scheduler sigmas family <config num_inference_steps eta >plan",
@@ -440,6 +441,18 @@ static void note_images(struct fake *fake, const char *type, json_t *data)
                 fake->encoded = names[i];
 }
 
+/* As model.info finds them: those that are given, or "styles/wash" in a prompt with its word; NULL: nobody asks. */
+static json_t *embeddings_of(json_t *data)
+{
+    json_t *given = json_object_get(data, "embeddings"), *prompts = json_object_get(data, "prompts"), *prompt;
+    size_t index;
+    bool found = false;
+    if (!prompts)
+        return NULL;
+    json_array_foreach(prompts, index, prompt) found = found || strstr(json_string_value(prompt), "wash");
+    return given ? json_incref(given) : found ? json_pack("[s]", "styles/wash") : json_array();
+}
+
 static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
 {
     note_images(fake, type, data);
@@ -464,9 +477,10 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
     if (strcmp(type, "model.list") == 0)
         return json_pack("{s:[{s:s}]}", "models", "name", "emoji");
     if (strcmp(type, "model.info") == 0)
-        return json_pack("{s:s, s:b, s:b, s:i, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1, "needs_vae",
-                         fake->needs_vae, "vae_scale_factor", 8, "defaults", "num_inference_steps", 20,
-                         "guidance_scale", 3.0, "width", 64, "height", 64);
+        return json_pack("{s:s, s:b, s:b, s:i, s:i, s:o?, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1,
+                         "needs_vae", fake->needs_vae, "vae_scale_factor", 8, "embeddings_found",
+                         fake->embeddings_found, "embeddings", embeddings_of(data), "defaults", "num_inference_steps",
+                         20, "guidance_scale", 3.0, "width", 64, "height", 64);
     if (strcmp(type, "model.foresee") == 0)
         return json_pack("{s:I, s:i, s:i, s:i, s:i, s:[{s:s, s:s, s:s, s:i}]}", "weights_bytes",
                          (json_int_t)fake->weights_bytes, "new_bytes", 4096, "published_bytes", 4096, "budget_bytes",

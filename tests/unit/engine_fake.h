@@ -30,6 +30,7 @@ struct fake {
     char huge_pages[8];          /* of the device                                             */
     char isa[16], isa_next[16];  /* of the device; of the next process of it                  */
     int configured, cleanups;    /* how often keys were set, and domains cleaned up           */
+    int embeddings_found;        /* of model.info                                             */
     int64_t memory_limit;        /* of device.get_memory                                      */
     uint64_t shm_total;          /* of a /dev/shm of its own; 0 = the machine's                */
     double step_ms;              /* that generate says; 0 = nothing                            */

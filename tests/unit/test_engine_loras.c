@@ -1,6 +1,6 @@
 /*
- * LoRAs of requests: A1111's tags in prompts, lists in configurations, and what of them the engine says to the domains
- * (engine_fake.h). What a LoRA does is tests/unit/test_model_loras.c's to show.
+ * LoRAs and embeddings of requests: A1111's tags in prompts, lists in configurations, and what of them the engine says
+ * to the domains (engine_fake.h). What a LoRA does is tests/unit/test_model_loras.c's to show.
  */
 #include "common/wire.h"
 #include "supervisor/engine/loras.h"
@@ -175,6 +175,55 @@ START_TEST(what_the_model_domain_says_of_a_lora_is_the_requests_error)
 }
 END_TEST
 
+/* ---- embeddings -------------------------------------------------------------------------------------------------- */
+static void expect_embeddings(const char *request, const char *names)
+{
+    struct hep_error error = {0};
+    json_t *expected = json_loads(names, 0, NULL);
+    ck_assert_str_ne(fake_execute(&fake, request, 0, NULL, id, &error), "");
+    json_t *view = fake_get(&fake, id), *list = json_object_get(json_object_get(view, "configuration"), "embeddings");
+    ck_assert_msg(json_equal(list, expected), "%s: %s", request, json_dumps(list, JSON_ENCODE_ANY));
+    json_decref(view);
+    json_decref(expected);
+}
+
+START_TEST(a_session_keeps_the_embeddings_that_its_prompts_name)
+{
+    expect_embeddings("{\"prompt\": \"cat\"}", "[]");
+    expect_embeddings("{\"prompt\": \"cat\", \"negative_prompt\": \"wash\"}", "[\"styles/wash\"]");
+    ck_assert_int_eq(fake_in_hand_of(HEP_ROLE_MODEL, "\"styles/wash\""), 1); /* model.load has them */
+    expect_embeddings("{\"prompt\": \"wash\", \"embeddings\": []}", "[]");
+    expect_embeddings("{\"prompt\": \"wash\", \"embeddings\": [\"ink\"]}", "[\"ink\"]");
+}
+END_TEST
+
+START_TEST(a_list_of_embeddings_is_checked)
+{
+    struct hep_error error = {0};
+    static const char *const bad[] = {"{\"prompt\": \"x\", \"embeddings\": {}}",
+                                      "{\"prompt\": \"x\", \"embeddings\": [{\"name\": \"a\"}]}"};
+    for (size_t i = 0; i < HEP_COUNT_OF(bad); i++) {
+        ck_assert_str_eq(fake_execute(&fake, bad[i], 0, NULL, id, &error), "");
+        ck_assert_int_eq(error.code, HEP_E_BAD_FIELD);
+        ck_assert_str_eq(error.field, "embeddings");
+    }
+}
+END_TEST
+
+/* Which of them a prompt uses, the model domain alone can say. */
+START_TEST(without_the_model_domain_only_known_embeddings_are_accepted)
+{
+    struct hep_error error = {0};
+    fake.embeddings_found = 1;
+    expect_embeddings("{\"prompt\": \"cat\"}", "[]");
+    fake.down[HEP_ROLE_MODEL] = true;
+    fake_kill(&fake, HEP_ROLE_MODEL);
+    ck_assert_str_eq(fake_execute(&fake, "{\"prompt\": \"cat\"}", 0, NULL, id, &error), "");
+    ck_assert_int_eq(error.code, HEP_E_DOMAIN_DOWN);
+    expect_embeddings("{\"prompt\": \"wash\", \"embeddings\": [\"styles/wash\"]}", "[\"styles/wash\"]");
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("engine_loras");
@@ -184,5 +233,8 @@ int main(void)
     tcase_add_test(cases, tags_join_the_list_and_leave_the_prompt);
     tcase_add_test(cases, a_session_without_loras_says_nothing_of_them);
     tcase_add_test(cases, what_the_model_domain_says_of_a_lora_is_the_requests_error);
+    tcase_add_test(cases, a_session_keeps_the_embeddings_that_its_prompts_name);
+    tcase_add_test(cases, a_list_of_embeddings_is_checked);
+    tcase_add_test(cases, without_the_model_domain_only_known_embeddings_are_accepted);
     return check_status_run("engine_loras", cases);
 }

@@ -166,13 +166,14 @@ static enum hep_status build_clip(struct hep_clip_build build)
 
 START_TEST(clip_skip_counts_from_the_last_layer_and_has_a_range)
 {
-    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 1, {0}}), HEP_OK);
-    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 13, {0}}), HEP_OK);
-    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 14, {0}}), HEP_E_OUT_OF_RANGE);
+    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 1, false, {0}}), HEP_OK);
+    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 13, false, {0}}), HEP_OK);
+    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 14, false, {0}}), HEP_E_OUT_OF_RANGE);
     ck_assert_ptr_nonnull(strstr(error.message, "clip_skip 14"));
-    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 0, {0}}), HEP_E_OUT_OF_RANGE);
-    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 78, HEP_CLIP_CONTEXT, 1, {0}}), HEP_E_OUT_OF_RANGE);
-    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_TEXT_EMBEDS, 1, {0}}), HEP_E_UNSUPPORTED);
+    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_CONTEXT, 0, false, {0}}), HEP_E_OUT_OF_RANGE);
+    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 78, HEP_CLIP_CONTEXT, 1, false, {0}}), HEP_E_OUT_OF_RANGE);
+    ck_assert_int_eq(build_clip((struct hep_clip_build){1, 77, HEP_CLIP_TEXT_EMBEDS, 1, false, {0}}),
+                     HEP_E_UNSUPPORTED);
 }
 END_TEST
 

@@ -8,8 +8,12 @@ static void gather(const struct hep_embedding_args *a, size_t bytes)
 {
     size_t row = (size_t)a->width * bytes;
     for (int64_t i = 0; i < a->count; i++) {
-        int32_t id = a->ids[i] >= 0 && a->ids[i] < a->table_rows ? a->ids[i] : 0;
-        memcpy((char *)a->y + (size_t)(i * a->y_stride) * bytes, (const char *)a->table + (size_t)id * row, row);
+        int32_t id = a->ids[i] < a->table_rows ? a->ids[i] : 0;
+        char *y = (char *)a->y + (size_t)(i * a->y_stride) * bytes;
+        if (id < 0)
+            memset(y, 0, row);
+        else
+            memcpy(y, (const char *)a->table + (size_t)id * row, row);
     }
 }
 

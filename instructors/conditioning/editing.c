@@ -35,6 +35,7 @@ struct group {
 struct editor {
     const char *text;
     int32_t size, steps;
+    int32_t base_steps;        /* of the passes before                                                                */
     struct open_bracket *open; /* a stack                                                                     */
     int32_t depth;
     struct group *groups;
@@ -89,7 +90,9 @@ static bool read_when(const struct editor *editor, int32_t from, int32_t to, int
         return false;
     double value = strtod(at, NULL); /* it ends before the bracket; no program of Heptad leaves the C locale */
     if (memchr(at, '.', (size_t)(past - at)))
-        value *= editor->steps;
+        value = (value - (editor->base_steps > 0)) * editor->steps;
+    else
+        value -= editor->base_steps;
     *when = value >= editor->steps ? editor->steps : value <= 0 ? 0 : (int32_t)value;
     return true;
 }
@@ -257,11 +260,12 @@ static void editor_clear(struct editor *editor)
 }
 
 static enum hep_status editor_init(struct editor *editor, const char *text, size_t size, int32_t steps,
-                                   struct hep_error *error)
+                                   int32_t base_steps, struct hep_error *error)
 {
     *editor = (struct editor){.text = text,
                               .size = (int32_t)size,
                               .steps = steps,
+                              .base_steps = base_steps,
                               .open = malloc((size + 1) * sizeof *editor->open),
                               .groups = malloc((size + 1) * sizeof *editor->groups),
                               .owner = malloc((size + 1) * sizeof *editor->owner),
@@ -275,13 +279,13 @@ static enum hep_status editor_init(struct editor *editor, const char *text, size
     return HEP_OK;
 }
 
-enum hep_status prompt_schedule_make(const char *text, size_t size, int32_t steps, struct prompt_schedule *schedule,
-                                     struct hep_error *error)
+enum hep_status prompt_schedule_make(const char *text, size_t size, int32_t steps, int32_t base_steps,
+                                     struct prompt_schedule *schedule, struct hep_error *error)
 {
     struct editor editor;
     struct prompt_schedule made = {.steps = steps > 0 ? steps : 1};
     HEP_TRY(prompt_check(text, size, error));
-    HEP_TRY(editor_init(&editor, text, size, made.steps, error));
+    HEP_TRY(editor_init(&editor, text, size, made.steps, base_steps, error));
     enum hep_status status = HEP_OK;
     char *scratch = malloc(size + 1);
     made.variant_of = malloc((size_t)made.steps * sizeof *made.variant_of);

@@ -25,10 +25,12 @@ struct prompt_schedule {
 
 /* What a prompt says at each of `steps` steps. 0 steps: it is not known how many there will be; a prompt that does not
    change has one variant then, another one is MISSING_FIELD, num_inference_steps. The caller clears schedule.
+   base_steps: of the passes before this one (A1111's hires pass); `when` counts on from there: a step number from their
+   end, a share from 1. 0: it is the first.
    Errors: those of prompt_check; OUT_OF_RANGE past HEP_PROMPT_VARIANTS_MAX; NO_MEMORY. Cost: size · steps.
    Source: get_learned_conditioning_prompt_schedules of stable-diffusion-webui 1.10 (prompt_parser.py). */
-enum hep_status prompt_schedule_make(const char *text, size_t size, int32_t steps, struct prompt_schedule *schedule,
-                                     struct hep_error *error);
+enum hep_status prompt_schedule_make(const char *text, size_t size, int32_t steps, int32_t base_steps,
+                                     struct prompt_schedule *schedule, struct hep_error *error);
 void prompt_schedule_clear(struct prompt_schedule *schedule); /* a zeroed schedule is accepted */
 
 #endif

@@ -66,7 +66,7 @@ static enum hep_status read_prompt(const struct encoding *encoding, struct hep_s
     size_t size = 0;
     HEP_TRY(prompt_check(prompt.data, prompt.length, error));
     HEP_TRY(embeddings_replace(&encoding->embeddings, prompt.data, prompt.length, &text, &size, error));
-    enum hep_status status = prompt_schedule_make(text, size, steps, schedule, error);
+    enum hep_status status = prompt_schedule_make(text, size, steps, encoding->base_steps, schedule, error);
     free(text);
     return status;
 }
@@ -263,8 +263,8 @@ static enum hep_status run_chunk(struct encoder_run *run, size_t chunk, struct h
                CHUNK_LENGTH * sizeof(int32_t));
     bool embedded = run->encoding->embeddings.count > 0;
     if (embedded)
-        embeddings_write(&run->encoding->embeddings, run->encoder->vectors, scratch->pair,
-                         (size_t)2 * CHUNK_LENGTH, scratch->vectors);
+        embeddings_write(&run->encoding->embeddings, run->encoder->vectors, scratch->pair, (size_t)2 * CHUNK_LENGTH,
+                         scratch->vectors);
     struct hep_argument inputs[] = {
         {"input_ids", {scratch->pair, HEP_I32, HEP_SHAPE(2, CHUNK_LENGTH)}},
         {"embedded", {scratch->vectors, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}}};

@@ -26,6 +26,7 @@ struct encoder {
 /* The whole job. Zero-initialised; encoding_clear frees. */
 struct encoding {
     struct embeddings embeddings; /* that both prompts may use; of a bundle that stays mapped           */
+    int32_t base_steps;           /* of the passes before, as prompt_schedule_make; before encoding_read */
     struct prompt_schedule negative, positive;
     size_t variants; /* of both: the negative prompt's, then the positive's                      */
     struct encoder encoders[ENCODERS_MAX];

@@ -28,7 +28,7 @@ struct tokenize_reply {
 };
 struct encode_request {
     struct hep_str prompt, negative_prompt;
-    int32_t clip_skip, num_inference_steps;
+    int32_t clip_skip, num_inference_steps, base_steps;
     struct hep_tensor_ref text_encoder, text_encoder_2, tokenizer, tokenizer_2, embeddings, conditioning, pooled,
         schedule;
 };
@@ -62,6 +62,9 @@ static const struct hep_field encode_fields[] = {
               .help = "layer of the text encoder from the end: 1 is the last, as web UIs count"),
     HEP_FIELD(I32, encode_request, num_inference_steps, OPTIONAL, .max = HEP_STEPS_MAX,
               .help = "of the image, as scheduler.plan is asked: for prompts that change with the steps"),
+    HEP_FIELD(I32, encode_request, base_steps, OPTIONAL, .max = HEP_STEPS_MAX,
+              .help =
+                  "steps of the passes before this one, after which those of prompts count on; 0 = it is the first"),
     HEP_FIELD(REF, encode_request, text_encoder, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load; SDXL's refiner has none"),
     HEP_FIELD(REF, encode_request, text_encoder_2, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
@@ -136,7 +139,7 @@ static enum hep_status cut_at_step(const struct hep_tokenizer *tokenizer, const 
     int32_t steps = request->num_inference_steps;
     if (request->step >= (steps > 0 ? steps : 1))
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, "step", "step %d of %d, counted from 0", request->step, steps);
-    HEP_TRY(prompt_schedule_make(request->text.data, request->text.length, steps, &schedule, error));
+    HEP_TRY(prompt_schedule_make(request->text.data, request->text.length, steps, 0, &schedule, error));
     const struct prompt_variant *said = &schedule.variants[schedule.variant_of[request->step]];
     enum hep_status status = prompt_chunks_make(tokenizer, said->text, said->size, chunks, error);
     prompt_schedule_clear(&schedule);
@@ -191,6 +194,7 @@ static enum hep_status add_encoder(struct hep_call *call, const char *name, cons
 static enum hep_status open_encoding(struct hep_call *call, const struct encode_request *request,
                                      struct encoding *encoding, struct hep_error *error)
 {
+    encoding->base_steps = request->base_steps;
     if (hep_ref_is_placed(&request->embeddings)) {
         struct hep_tensor bundle = hep_call_map(call, &request->embeddings);
         HEP_TRY(networks_check_ref(&request->embeddings, error));

@@ -274,6 +274,18 @@ static enum hep_status parse_all(struct parser *p, const char *text, size_t size
     return HEP_OK;
 }
 
+/* A1111's \bAND\b, unless a backslash stands before it. */
+static bool has_and(const char *text, size_t size)
+{
+    static const char word[] = "AND";
+    enum { LENGTH = sizeof word - 1 };
+    const char *end = text + size;
+    for (const char *at = text; (at = memmem(at, (size_t)(end - at), word, LENGTH)); at += LENGTH)
+        if (word_ends_before(text, at) && word_starts_not(at + LENGTH, end) && (at == text || at[-1] != '\\'))
+            return true;
+    return false;
+}
+
 enum hep_status prompt_check(const char *text, size_t size, struct hep_error *error)
 {
     size_t bad = 0;
@@ -281,6 +293,13 @@ enum hep_status prompt_check(const char *text, size_t size, struct hep_error *er
         return hep_fail(error, HEP_E_TOO_LARGE, "a prompt of %zu bytes; at most %d are taken", size, HEP_PROMPT_MAX);
     if (!text_is_utf8(text, size, &bad))
         return hep_fail(error, HEP_E_BAD_FIELD, "the prompt is not valid UTF-8 at byte %zu", bad);
+    if (has_and(text, size)) {
+        hep_fail(error, HEP_E_UNSUPPORTED,
+                 "the prompt has AND: several prompts that each pull for themselves are not "
+                 "built");
+        return hep_hint(error, "write \"and\" or BREAK to have all of it in one; \\AND is the word itself"),
+               HEP_E_UNSUPPORTED;
+    }
     return HEP_OK;
 }
 

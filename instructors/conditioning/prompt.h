@@ -22,7 +22,9 @@ struct prompt {
     size_t count;                /* pieces, ≥ 1                                        */
 };
 
-/* Whether a prompt is taken at all. TOO_LARGE past HEP_PROMPT_MAX; BAD_FIELD for invalid UTF-8, with the offset. */
+/* Whether a prompt is taken at all. TOO_LARGE past HEP_PROMPT_MAX; BAD_FIELD for invalid UTF-8, with the
+   offset; UNSUPPORTED for AND as a word of its own, which A1111 takes for several prompts at once (`\AND` is the word).
+ */
 enum hep_status prompt_check(const char *text, size_t size, struct hep_error *error);
 
 /* Parses size bytes of UTF-8. Unbalanced brackets are no error (docs/prompts.md says what they mean).

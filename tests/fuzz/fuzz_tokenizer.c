@@ -28,7 +28,7 @@ static void fuzz_editing(const char *text, size_t size)
 {
     enum { ALL = 7 };
     struct prompt_schedule schedule = {0};
-    if (prompt_schedule_make(text, size, ALL, &schedule, NULL) != HEP_OK)
+    if (prompt_schedule_make(text, size, ALL, 0, &schedule, NULL) != HEP_OK)
         return;
     hep_assert(schedule.count >= 1 && schedule.count <= ALL && schedule.variant_of[0] == 0);
     for (int32_t step = 0; step < ALL; step++)

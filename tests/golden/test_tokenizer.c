@@ -220,7 +220,7 @@ static void check_said(json_t *text, json_t *want)
     size_t i;
     json_t *run;
     json_int_t step = 0;
-    ck_assert_msg(prompt_schedule_make(json_string_value(text), json_string_length(text), ALL, &schedule, &error) ==
+    ck_assert_msg(prompt_schedule_make(json_string_value(text), json_string_length(text), ALL, 0, &schedule, &error) ==
                       HEP_OK,
                   "%s: %s", json_string_value(text), error.message);
     json_array_foreach(want, i, run)

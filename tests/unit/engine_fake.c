@@ -206,7 +206,8 @@ static const struct {
     {HEP_ROLE_MODEL, "load_upscaler", true, false, "upscaler session", "name fingerprint scale upscaler"},
     {HEP_ROLE_MODEL, "release", true, false, "session", ""},
     {HEP_ROLE_CONDITIONING, "encode_prompt", true, true,
-     "prompt negative_prompt clip_skip num_inference_steps text_encoder text_encoder_2 tokenizer tokenizer_2 "
+     "prompt negative_prompt clip_skip num_inference_steps base_steps text_encoder text_encoder_2 tokenizer "
+     "tokenizer_2 "
      "embeddings >conditioning >pooled >schedule",
      "tokens"},
     {HEP_ROLE_SCHEDULER, "list", false, false, "", "schedulers"},

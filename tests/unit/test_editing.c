@@ -27,7 +27,7 @@ static enum hep_status read_prompt(const char *text, int32_t steps, struct promp
 {
     *schedule = (struct prompt_schedule){0};
     *error = (struct hep_error){0};
-    return prompt_schedule_make(text, strlen(text), steps, schedule, error);
+    return prompt_schedule_make(text, strlen(text), steps, 0, schedule, error);
 }
 
 START_TEST(a_prompt_that_changes_needs_to_know_the_steps)
@@ -60,6 +60,30 @@ START_TEST(what_is_said_again_is_one_variant)
     ck_assert_uint_eq(schedule.count, 3);
     ck_assert_mem_eq(schedule.variant_of, expected, sizeof expected);
     prompt_schedule_clear(&schedule);
+}
+END_TEST
+
+/* What A1111's get_learned_conditioning_prompt_schedules gives with hires_steps: 8 steps after 8 others. */
+static const struct second_pass {
+    const char *prompt;
+    int32_t steps_of_first; /* that say the first of what is said */
+    const char *first;
+} second_passes[] = {{"[a:b:0.5]", 8, "b"}, {"[a:b:1.5]", 5, "a"}, {"[a:b:12]", 5, "a"},
+                     {"[a:b:3]", 8, "b"},   {"[a:b:2.0]", 8, "a"}, {"[a|b]", 2, "a"}};
+
+START_TEST(a_second_pass_counts_on_from_the_first)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(second_passes); i++) {
+        const struct second_pass *row = &second_passes[i];
+        struct prompt_schedule schedule;
+        int32_t steps = 0;
+        ck_assert_ok(prompt_schedule_make(row->prompt, strlen(row->prompt), 8, 8, &schedule, error));
+        while (steps < 8 && schedule.variant_of[steps] == 0)
+            steps++;
+        ck_assert_str_eq(schedule.variants[0].text, row->first);
+        ck_assert_msg(steps == row->steps_of_first, "%s: %d", row->prompt, steps);
+        prompt_schedule_clear(&schedule);
+    }
 }
 END_TEST
 
@@ -134,6 +158,7 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_prompt_that_changes_needs_to_know_the_steps);
     tcase_add_test(tcase, what_is_said_again_is_one_variant);
+    tcase_add_test(tcase, a_second_pass_counts_on_from_the_first);
     tcase_add_test(tcase, bad_text_is_an_error);
     tcase_add_test(tcase, the_worst_16_kib_take_under_two_seconds);
     return check_status_run("editing", tcase);

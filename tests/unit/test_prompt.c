@@ -54,6 +54,26 @@ static struct prompt_chunks chunks_of(const struct hep_tokenizer *tokenizer, con
 
 /* --- bad text --- */
 
+START_TEST(and_as_a_word_is_an_error_that_says_what_to_do)
+{
+    static const char *const several[] = {"a AND b", "AND", "a cat AND(dog:1.2)", "a AND b:0.7"}, *const one[] = {
+                                                                                                      "a and b", "SAND",
+                                                                                                      "ANDY", "AND_",
+                                                                                                      "\\AND"};
+    for (size_t i = 0; i < HEP_COUNT_OF(several); i++) {
+        struct hep_error error = {0};
+        struct prompt_chunks chunks = {0};
+        ck_assert_int_eq(prompt_chunks_make(sd15, several[i], strlen(several[i]), &chunks, &error), HEP_E_UNSUPPORTED);
+        ck_assert(strstr(error.message, "AND") && strstr(error.hint, "BREAK"));
+    }
+    for (size_t i = 0; i < HEP_COUNT_OF(one); i++) {
+        struct prompt_chunks chunks = {0};
+        ck_assert_msg(prompt_chunks_make(sd15, one[i], strlen(one[i]), &chunks, NULL) == HEP_OK, "%s", one[i]);
+        prompt_chunks_clear(&chunks);
+    }
+}
+END_TEST
+
 START_TEST(invalid_utf8_is_an_error_that_names_the_byte)
 {
     static const char *const texts[] = {
@@ -478,6 +498,7 @@ int main(void)
     tcase_set_timeout(all, 60);
     tcase_add_checked_fixture(all, open_tokenizers, close_tokenizers);
     tcase_add_test(all, invalid_utf8_is_an_error_that_names_the_byte);
+    tcase_add_test(all, and_as_a_word_is_an_error_that_says_what_to_do);
     tcase_add_test(all, a_megabyte_of_prompt_is_refused_by_the_limit);
     tcase_add_test(all, a_weight_that_is_no_number_is_an_error);
     tcase_add_test(all, canonically_equal_texts_give_equal_ids);

@@ -217,6 +217,8 @@ static const struct {
     {HEP_ROLE_SCHEDULER, "sketch", false, false, "", ""}, /* not built yet */
     {HEP_ROLE_INFERENCE, "generate", true, true,
      "unet conditioning pooled schedule plan guidance_scale guidance_rescale original_width original_height crop_left "
+     "negative_original_width negative_original_height negative_crop_left negative_crop_top negative_target_width "
+     "negative_target_height "
      "crop_top target_width target_height seed subseed subseed_strength rng width height vae_scale_factor count "
      "priority rows_max lanes_max aesthetic_score negative_aesthetic_score first_evaluation end_evaluation "
      "memory_threshold fingerprint preview_map <begin_state >state >latents",

@@ -197,7 +197,7 @@ def write_workflows(folder):
         made["workflow_id"] = name
         steps = {step["id"]: step for step in made["steps"]}
         del steps["file"]["parameters"]["recipe"], steps["file"]["parameters"]["safety"]
-        for step in ("enlarger", "larger", "better", "checker", "judged"):  # none of them is asked for
+        for step in ("enlarger", "larger", "colours", "better", "checker", "judged"):  # none of them is asked for
             made["steps"].remove(steps.pop(step))
         steps["file"]["parameters"]["image"] = "${image.image}"
         change(made, steps)

@@ -27,12 +27,14 @@ EOF
 
 # The same work as one call: what a pipeline does, beside what the steps do one by one.
 cp -r "$root/etc/workflows" "$work/workflows"
-jq '.workflow_id = "pipelined" | (.steps | map({(.id): .}) | add) as $s
-  | .steps |= map(select(.id != "image" and .id != "larger" and .id != "better" and .id != "judged" and .id != "file"))
-  | .steps += [$s.file + {operation: "pipeline", parameters: ($s.image.parameters + $s.larger.parameters + $s.better.parameters
-      + $s.file.parameters + {operations: ["decode", "upscale", "enhance", "encode"]} | del(.image, .safety) | .recipe.tile = 0)}]' \
-  "$work/workflows/txt2img.json" | sed 's/"default": -1,/"default": -1.0,/' >"$work/pipelined.json" # jq makes it a whole number
-mv "$work/pipelined.json" "$work/workflows/pipelined.json"
+cat >"$work/workflows/pipelined.json" <<'EOF'
+{"workflow_id": "pipelined", "extends": "txt2img",
+ "steps": {"image": null, "larger": null, "better": null, "judged": null,
+   "file": {"operation": "pipeline", "parameters": {"image": null, "safety": null, "recipe": {"tile": 0},
+     "operations": ["decode", "upscale", "enhance", "encode"], "vae": "${weights.vae}", "latents": "${denoise.latents}", "tile": "${tile}",
+     "upscaler": "${enlarger.upscaler}", "scale": "${upscale}", "denoise": "${noise_reduction}", "color_match": "${color_match}",
+     "reference": "${colours.image}", "contrast": "${contrast}", "sharpen": "${sharpen}"}}}}
+EOF
 
 start_daemon --set models.paths="$models" --set workflows.dir="$work/workflows"
 check "ready" wait_ready
@@ -81,6 +83,9 @@ check "as JPEG" equal "$(ctl upscale "$given" --scale 1.5 --format jpeg --json |
 apple=$(generate apple --seed 3 --steps 8)
 seen=$(ctl recipe "$(ctl upscale "$(file_of <<<"$apple")" --scale 2 --json | file_of)" | jq -r .configuration.input)
 check "an input is named by its bytes" equal "$seen" "$(sha_of <<<"$apple")"
+generated=$(generate "${ask[@]}" --set color_match=1 --set reference="$seen")
+check "colours of another image, as it is generated" test "$(sha_of <<<"$generated")" != "$(sha_of <<<"$plain")"
+check "with the name of that image in the recipe" equal "$(text_of "$(file_of <<<"$generated")" heptad | jq -r .reference)" "$seen"
 matched=$(ctl upscale "$given" --set color_match=1 --set reference="$seen" --json)
 check "colours of another" test "$(sha_of <<<"$matched")" != "$(sha_of <<<"$plain")"
 check "colours, without the other" refused_early ctl upscale "$given" --set color_match=1

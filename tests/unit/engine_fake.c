@@ -231,7 +231,7 @@ static const struct {
     {HEP_ROLE_SCHEDULER, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_INFERENCE, "cancel", false, false, "session request", "calls"},
     {HEP_ROLE_POSTPROCESSING, "cancel", false, false, "session request", "calls"},
-    {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents tile >image", "width height tile"},
+    {HEP_ROLE_POSTPROCESSING, "decode", true, true, "vae latents tile format >image", "width height tile"},
     {HEP_ROLE_POSTPROCESSING, "preview_map", true, false, "vae", "map"},
     {HEP_ROLE_POSTPROCESSING, "open", true, true, "input >image", "width height"},
     {HEP_ROLE_POSTPROCESSING, "upscale", true, true, "image upscaler scale width height filter >upscaled",

@@ -151,9 +151,10 @@ START_TEST(a_generating_step_brings_what_it_implies)
                          "{\"type\": \"inference\", \"operation\": \"generate\"}]}}"),
                      "completed");
     ck_assert_str_eq(hep_json_str(view, "workflow_id", ""), "inference-workflow");
-    static const char *const order[] = {"step_1", "weights",      "refiner_weights", "enlarger", "checker", "device",
-                                        "text",   "refiner_text", "schedule",        "switch",   "preview", "denoise",
-                                        "refine", "image",        "larger",          "better",   "judged",  "file"};
+    static const char *const order[] = {"step_1",  "weights", "refiner_weights", "enlarger", "checker",
+                                        "device",  "text",    "refiner_text",    "schedule", "switch",
+                                        "preview", "denoise", "refine",          "image",    "larger",
+                                        "colours", "better",  "judged",          "file"};
     ck_assert_uint_eq(json_array_size(json_object_get(view, "steps")), HEP_COUNT_OF(order));
     for (size_t i = 0; i < HEP_COUNT_OF(order); i++)
         ck_assert_str_eq(hep_json_str(json_array_get(json_object_get(view, "steps"), i), "id", ""), order[i]);
@@ -503,7 +504,7 @@ START_TEST(a_valid_request_is_told_what_it_takes)
     ck_assert_str_eq(hep_json_str(gone, "model", ""), "old");
     ck_assert_ptr_nonnull(strstr(fake.order, "model.load:"));
     ck_assert_int_eq(hep_json_int(json_object_get(reply, "configuration"), "width", 0), 64);
-    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "workflow"), "steps")), 17);
+    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(reply, "workflow"), "steps")), 18);
     ck_assert_ptr_null(fake.engine->sessions); /* nothing was accepted */
     ck_assert_str_eq(run("{" APPLE "}"), "completed");
     ck_assert_int_eq(hep_json_int(view, "memory_bytes", 0), memory);

@@ -16,7 +16,9 @@ extern const struct hep_field blend_fields[BLEND_FIELDS], blend_reply_fields[BLE
 hep_measure blend_measure;
 hep_handler blend;
 
-/* places pixels of image over original, weighed by the mask, 255 = image alone, rounded to nearest. */
-void blend_pixels(const uint8_t *image, const uint8_t *original, const uint8_t *mask, int64_t places, uint8_t *blended);
+/* places pixels of image over original, weighed by the mask, 255 = image alone. image and blended: of dtype (levels.h).
+ */
+void blend_pixels(enum hep_dtype dtype, const void *image, const uint8_t *original, const uint8_t *mask, int64_t places,
+                  void *blended);
 
 #endif

@@ -172,10 +172,17 @@ enum hep_status decoding_take_planes(const struct decoding *d, int64_t places, s
     return HEP_OK;
 }
 
-void decoding_to_u8(const float *pixels, int64_t places, uint8_t *image)
+void decoding_write(const struct decoding *d, const float *pixels, int64_t first, int64_t places)
 {
-    hep_kernels()->from_f32[HEP_U8].run(
-        &(struct hep_rows_args){.rows = places, .columns = 3, .x = pixels, .x_stride = 3, .y = image, .y_stride = 3});
+    if (d->dtype == HEP_U8)
+        hep_kernels()->from_f32[HEP_U8].run(&(struct hep_rows_args){.rows = places,
+                                                                    .columns = 3,
+                                                                    .x = pixels,
+                                                                    .x_stride = 3,
+                                                                    .y = (uint8_t *)d->image + 3 * first,
+                                                                    .y_stride = 3});
+    for (int64_t i = 0; d->dtype != HEP_U8 && i < 3 * places; i++)
+        level_put(d->image, d->dtype, 3 * first + i, (pixels[i] + 1.0f) * 127.5f);
 }
 
 static enum hep_status decode_whole(struct decoding *d, struct hep_error *error)
@@ -196,13 +203,13 @@ static enum hep_status decode_whole(struct decoding *d, struct hep_error *error)
     if (status == HEP_OK)
         status = decoding_take_planes(d, places, error);
     if (status == HEP_OK)
-        decoding_to_u8(d->pixels, places, d->image);
+        decoding_write(d, d->pixels, 0, places);
     free(memory);
     return status;
 }
 
 enum hep_status decoder_run(const struct decoder *decoder, const struct decoder_tiling *tiling, const float *latents,
-                            uint8_t *image, struct hep_error *error)
+                            enum hep_dtype dtype, void *image, struct hep_error *error)
 {
     const struct hep_vae_config *config = decoder->config;
     int64_t elements = config->latent_channels * tiling->rows.length * tiling->columns.length;
@@ -212,6 +219,7 @@ enum hep_status decoder_run(const struct decoder *decoder, const struct decoder_
                          .factor = hep_vae_scale_factor(config),
                          .features = config->block_out_channels[config->levels - 1],
                          .runs = tiling->side ? 1 + 2 * tiling->rows.count * tiling->columns.count : 1,
+                         .dtype = dtype,
                          .image = image};
     HEP_TRY(check_finite("latents", latents, elements, error));
     d.z = malloc((size_t)elements * sizeof *d.z);

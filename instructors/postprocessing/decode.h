@@ -7,6 +7,7 @@
 #define HEP_INSTRUCTORS_POSTPROCESSING_DECODE_H
 
 #include "instructors/postprocessing/decode_tiles.h"
+#include "instructors/postprocessing/levels.h"
 #include "instructors/skeleton/networks.h"
 #include "nn/models/autoencoder.h"
 
@@ -36,9 +37,10 @@ enum hep_status decoder_tile(const struct decoder *decoder, int64_t height, int6
 /* FLOPs of one image, those of the longest run of a network for it, and its bytes. */
 enum hep_status decoder_cost(const struct decoder *decoder, const struct decoder_tiling *tiling, double *flops,
                              double *unit_flops, uint64_t *bytes, struct hep_error *error);
-/* latents: [latent_channels, height, width] f32 as the UNet leaves them (scaled). image: [height · f, width · f, 3] u8.
+/* latents: [latent_channels, height, width] f32 as the UNet leaves them (scaled). image: [height · f, width · f, 3] of
+   dtype u8 or f32 (levels.h).
    OUT_OF_RANGE: a value that is not finite, in the latents or in what the VAE made of them; errors of networks_run. */
 enum hep_status decoder_run(const struct decoder *decoder, const struct decoder_tiling *tiling, const float *latents,
-                            uint8_t *image, struct hep_error *error);
+                            enum hep_dtype dtype, void *image, struct hep_error *error);
 
 #endif

@@ -25,7 +25,8 @@ struct decoding {
     float *z;                 /* [latent channels, rows, columns], unscaled            */
     float *planes;            /* [3, pixels], what a network gives                     */
     float *pixels;            /* [pixels, 3]                                           */
-    uint8_t *image;
+    enum hep_dtype dtype;     /* of image: levels.h                                    */
+    void *image;
 };
 
 /* Runs the next of d->runs. */
@@ -33,8 +34,8 @@ enum hep_status decoding_run(struct decoding *d, struct hep_plan *plan, const st
                              const struct hep_argument *output, struct hep_error *error);
 /* d->planes of so many places into d->pixels. OUT_OF_RANGE: a value that is not finite. */
 enum hep_status decoding_take_planes(const struct decoding *d, int64_t places, struct hep_error *error);
-/* pixels: [places, 3] f32 in [-1, 1] → u8. */
-void decoding_to_u8(const float *pixels, int64_t places, uint8_t *image);
+/* pixels: [places, 3] f32 in [-1, 1], from place `first` of the image on. */
+void decoding_write(const struct decoding *d, const float *pixels, int64_t first, int64_t places);
 
 /* Bytes beside the networks' activations, and d->z into d->image. */
 uint64_t decoder_tiled_bytes(const struct decoder *decoder, const struct decoder_tiling *tiling);

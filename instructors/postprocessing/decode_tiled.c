@@ -99,8 +99,8 @@ static enum hep_status decode_row(const struct tiled *t, int64_t row, struct hep
         tile_band_add(&t->band, tile_start(columns, column) * d->factor, columns->tile * d->factor, d->pixels,
                       t->row_weights, t->column_weights);
     }
-    decoding_to_u8(t->band.sum + (first - top) * t->band.width * 3, (end - first) * t->band.width,
-                   d->image + first * t->band.width * 3);
+    decoding_write(d, t->band.sum + (first - top) * t->band.width * 3, first * t->band.width,
+                   (end - first) * t->band.width);
     if (row + 1 < rows->count)
         tile_band_advance(&t->band, tile_start(rows, row + 1) * d->factor - top);
     return HEP_OK;

@@ -7,11 +7,12 @@
 
 #include "common/crash_point.h"
 #include "instructors/postprocessing/filters.h"
+#include "instructors/postprocessing/levels.h"
 
 #include <stdlib.h>
 
 const struct hep_field enhance_fields[ENHANCE_FIELDS] = {
-    HEP_FIELD(REF, enhance_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
+    HEP_FIELD(REF, enhance_request, image, REQUIRED, .access = HEP_READ, .rank = 4,
               .help = "[count, height, width, 3]"),
     HEP_FIELD(F64, enhance_request, denoise, OPTIONAL, .min = 0, .max = 1,
               .help = "how high a step may be that is smoothed away: 1 is 100 of 255 levels; 0 = none"),
@@ -25,7 +26,7 @@ const struct hep_field enhance_fields[ENHANCE_FIELDS] = {
               .help = "how much of what a blur takes away is added; 0 = none"),
     HEP_FIELD(F64, enhance_request, sharpen_radius, DEFAULTED, .fallback = 1, .min = 0.3, .max = 16,
               .help = "pixels: standard deviation of that blur"),
-    HEP_FIELD(REF, enhance_request, enhanced, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+    HEP_FIELD(REF, enhance_request, enhanced, REQUIRED, .access = HEP_WRITE, .rank = 4,
               .help = "out: [count, height, width, 3]"),
 };
 
@@ -52,8 +53,9 @@ static int64_t pixels_of(const struct hep_shape *images)
 }
 
 enum hep_status enhance_measure(const struct enhance_request *request, const struct hep_shape *image,
-                                struct hep_output_plan *outputs, struct hep_error *error)
+                                enum hep_dtype dtype, struct hep_output_plan *outputs, struct hep_error *error)
 {
+    HEP_TRY(levels_check("image", dtype, error));
     HEP_TRY(check(request, image, error));
     double pixels = (double)pixels_of(image), each = 0;
     each += request->denoise > 0 ? 49 * 18 : 0;
@@ -65,7 +67,7 @@ enum hep_status enhance_measure(const struct enhance_request *request, const str
     if (request->color_match > 0 && pixels_of(&request->reference.shape) > values)
         values = pixels_of(&request->reference.shape);
     outputs->memory_bytes = (uint64_t)(values * 3) * sizeof(float);
-    hep_output_add(outputs, "enhanced", HEP_U8, *image);
+    hep_output_add(outputs, "enhanced", dtype, *image);
     return HEP_OK;
 }
 
@@ -91,10 +93,12 @@ static enum hep_status measure_reference(struct hep_call *call, const struct enh
 
 /* image and scratch are as large. */
 static void enhance_one(const struct enhance_request *request, const struct filter_colors *reference,
-                        const struct filter_image *image, const struct filter_image *scratch, const uint8_t *from,
-                        uint8_t *to)
+                        const struct filter_image *image, const struct filter_image *scratch, enum hep_dtype dtype,
+                        const void *from, void *to)
 {
-    filters_from_u8(from, image);
+    int64_t values = 3 * image->height * image->width;
+    for (int64_t i = 0; i < values; i++)
+        image->values[i] = level_get(from, dtype, i);
     if (request->denoise > 0) {
         filter_denoise(image, scratch, request->denoise);
         const struct filter_image *smooth = scratch;
@@ -107,7 +111,8 @@ static void enhance_one(const struct enhance_request *request, const struct filt
         filter_contrast(image, request->contrast);
     if (request->sharpen > 0)
         filter_sharpen(image, scratch, request->sharpen, request->sharpen_radius);
-    filters_to_u8(image, to);
+    for (int64_t i = 0; i < values; i++)
+        level_put(to, dtype, i, image->values[i]);
 }
 
 enum hep_status enhance_images(struct hep_call *call, const struct enhance_request *request,
@@ -119,10 +124,11 @@ enum hep_status enhance_images(struct hep_call *call, const struct enhance_reque
     HEP_TRY(check(request, &images->shape, error));
     if (!hep_shape_equal(&images->shape, &enhanced->shape))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "enhanced", "enhanced does not have the shape of image");
+    HEP_TRY(levels_check("image", images->dtype, error));
+    HEP_TRY(levels_check_same("enhanced", images->dtype, enhanced->dtype, error));
     if (request->color_match > 0)
         HEP_TRY(measure_reference(call, request, &reference, error));
     int32_t count = (int32_t)images->shape.dims[0];
-    size_t bytes = (size_t)pixels_of(&images->shape) * 3;
     enum hep_status status = make(&images->shape, &image, error);
     if (status == HEP_OK)
         status = make(&images->shape, &scratch, error);
@@ -130,8 +136,7 @@ enum hep_status enhance_images(struct hep_call *call, const struct enhance_reque
         status = hep_call_check(call, error);
         if (status != HEP_OK)
             break;
-        enhance_one(request, &reference, &image, &scratch, (const uint8_t *)images->data + (size_t)i * bytes,
-                    (uint8_t *)enhanced->data + (size_t)i * bytes);
+        enhance_one(request, &reference, &image, &scratch, images->dtype, levels_of(images, i), levels_of(enhanced, i));
         HEP_CRASH_POINT("postprocessing.image_enhanced");
         hep_call_progress(call, i + 1, count, "enhance");
     }
@@ -147,7 +152,7 @@ enum hep_status postprocessing_measure_enhance(struct hep_call *call, const void
 {
     const struct enhance_request *request = request_;
     (void)call;
-    return enhance_measure(request, &request->image.shape, outputs, error);
+    return enhance_measure(request, &request->image.shape, request->image.dtype, outputs, error);
 }
 
 enum hep_status postprocessing_enhance(struct hep_call *call, const void *request_, void *reply,

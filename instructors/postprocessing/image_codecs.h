@@ -7,7 +7,7 @@
 /* An encoder: arguments are checked, quality is in [1, 100], the recipe is valid UTF-8. */
 typedef enum hep_status image_encoder(const struct image_source *source, int quality, struct image_bytes *bytes,
                                       struct hep_error *error);
-image_encoder image_png_encode, image_jpeg_encode, image_webp_encode;
+image_encoder image_png_encode, image_png16_encode, image_jpeg_encode, image_webp_encode;
 
 /* EXIF (a big-endian TIFF) with UserComment = text in UTF-16BE, as A1111 writes it by way of piexif. text is valid
  * UTF-8. */

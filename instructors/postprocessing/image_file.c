@@ -23,6 +23,7 @@ static const struct format_row {
     image_encoder *encode;
 } formats[IMAGE_FORMAT_COUNT] = {
     [IMAGE_PNG] = {"png", "png", "image/png", 100, image_png_encode},
+    [IMAGE_PNG16] = {"png16", "png", "image/png", 100, image_png16_encode},
     [IMAGE_JPEG] = {"jpeg", "jpg", "image/jpeg", 92, image_jpeg_encode},
     [IMAGE_WEBP] = {"webp", "webp", "image/webp", 90, image_webp_encode},
 };

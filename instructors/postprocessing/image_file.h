@@ -8,11 +8,12 @@
 #include "common/limits.h"
 #include "common/status.h"
 
-enum image_format { IMAGE_PNG, IMAGE_JPEG, IMAGE_WEBP, IMAGE_FORMAT_COUNT };
+enum image_format { IMAGE_PNG, IMAGE_PNG16, IMAGE_JPEG, IMAGE_WEBP, IMAGE_FORMAT_COUNT };
 
 /* What is encoded. Everything is borrowed. */
 struct image_source {
     const uint8_t *pixels;  /* [height, width, 3] u8, sRGB, dense                                      */
+    const uint16_t *deep;   /* the same with 16 bits, for PNG16; NULL = not there                          */
     int32_t width, height;  /* pixels, in [1, HEP_IMAGE_FILE_SIDE_MAX]                                           */
     const char *parameters; /* the recipe as A1111 writes it, UTF-8; NULL or "" = none                 */
     const char *request;    /* the recipe as Heptad's JSON, UTF-8; NULL or "" = none                   */
@@ -25,8 +26,8 @@ struct image_bytes {
 };
 void image_bytes_clear(struct image_bytes *bytes); /* zeroed bytes are accepted */
 
-const char *image_format_name(enum image_format format);      /* "png", "jpeg", "webp"      */
-const char *image_format_extension(enum image_format format); /* "png", "jpg", "webp"       */
+const char *image_format_name(enum image_format format);      /* "png", "png16", "jpeg", "webp" */
+const char *image_format_extension(enum image_format format); /* "png", "png", "jpg", "webp" */
 const char *image_format_mime(enum image_format format);      /* "image/png" …              */
 /* From a name, an alias ("jpg") or an extension, in any case; false if there is none. */
 bool image_format_from_name(const char *name, enum image_format *format);
@@ -34,6 +35,7 @@ bool image_format_from_name(const char *name, enum image_format *format);
 /* Encodes. quality: 1 … 100, for JPEG and WebP (WebP: 100 is lossless); 0 takes the format's default; PNG is lossless
    and ignores it. The recipe goes into tEXt or iTXt chunks `parameters` and `heptad` (PNG), or into EXIF's UserComment
    (parameters) and XMP (heptad:request) (JPEG, WebP). The caller clears bytes.
+   PNG16 takes the pixels from deep, the others from pixels.
    Errors: OUT_OF_RANGE for sides or quality; BAD_FIELD for a recipe that is not valid UTF-8; TOO_LARGE for a recipe
    that JPEG cannot hold (64 KiB each); NO_MEMORY; INTERNAL with the library's words. */
 enum hep_status image_encode(enum image_format format, const struct image_source *source, int quality,

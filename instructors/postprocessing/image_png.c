@@ -33,12 +33,15 @@ static enum hep_status text_chunk(const char *keyword, const char *text, struct 
     return HEP_OK;
 }
 
-static enum hep_status encode(spng_ctx *context, const struct image_source *source, struct spng_text *texts,
-                              uint32_t texts_count, struct image_bytes *bytes, struct hep_error *error)
+/* depth: bits of a value; libspng takes 16 of them in the machine's order. */
+static enum hep_status encode(spng_ctx *context, const struct image_source *source, uint8_t depth,
+                              struct spng_text *texts, uint32_t texts_count, struct image_bytes *bytes,
+                              struct hep_error *error)
 {
+    const void *pixels = depth == 16 ? (const void *)source->deep : source->pixels;
     struct spng_ihdr header = {.width = (uint32_t)source->width,
                                .height = (uint32_t)source->height,
-                               .bit_depth = 8,
+                               .bit_depth = depth,
                                .color_type = SPNG_COLOR_TYPE_TRUECOLOR};
     int result = spng_set_option(context, SPNG_ENCODE_TO_BUFFER, 1);
     if (result == 0)
@@ -47,9 +50,9 @@ static enum hep_status encode(spng_ctx *context, const struct image_source *sour
         result = spng_set_ihdr(context, &header);
     if (result == 0 && texts_count > 0)
         result = spng_set_text(context, texts, texts_count);
-    size_t size = (size_t)source->width * (size_t)source->height * 3;
+    size_t size = (size_t)source->width * (size_t)source->height * 3 * (depth / 8);
     if (result == 0)
-        result = spng_encode_image(context, source->pixels, size, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
+        result = spng_encode_image(context, pixels, size, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
     if (result != 0)
         return fail_spng(error, HEP_E_INTERNAL, "encoding", result);
     size_t file_size = 0;
@@ -60,10 +63,9 @@ static enum hep_status encode(spng_ctx *context, const struct image_source *sour
     return HEP_OK;
 }
 
-enum hep_status image_png_encode(const struct image_source *source, int quality, struct image_bytes *bytes,
-                                 struct hep_error *error)
+static enum hep_status encode_of_depth(const struct image_source *source, uint8_t depth, struct image_bytes *bytes,
+                                       struct hep_error *error)
 {
-    (void)quality;
     const char *const keywords[] = {"parameters", "heptad"};
     const char *const values[] = {source->parameters, source->request};
     struct spng_text texts[HEP_COUNT_OF(keywords)];
@@ -81,12 +83,27 @@ enum hep_status image_png_encode(const struct image_source *source, int quality,
         HEP_TRY_DONE(status, text_chunk(keywords[i], values[i], &texts[count], &owned[count], error));
         count++;
     }
-    status = encode(context, source, texts, count, bytes, error);
+    status = encode(context, source, depth, texts, count, bytes, error);
 done:
     spng_ctx_free(context);
     for (size_t i = 0; i < HEP_COUNT_OF(owned); i++)
         free(owned[i]);
     return status;
+}
+
+enum hep_status image_png_encode(const struct image_source *source, int quality, struct image_bytes *bytes,
+                                 struct hep_error *error)
+{
+    (void)quality;
+    return encode_of_depth(source, 8, bytes, error);
+}
+
+enum hep_status image_png16_encode(const struct image_source *source, int quality, struct image_bytes *bytes,
+                                   struct hep_error *error)
+{
+    (void)quality;
+    hep_assert(source->deep);
+    return encode_of_depth(source, 16, bytes, error);
 }
 
 static enum hep_status find_text(spng_ctx *context, const char *keyword, char **text, struct hep_error *error)

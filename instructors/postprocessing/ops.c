@@ -27,7 +27,7 @@ struct encode_reply {
     json_t *files;
 };
 
-const char *const postprocessing_formats[] = {"png", "jpeg", "webp", NULL};
+const char *const postprocessing_formats[] = {"png", "png16", "jpeg", "webp", NULL};
 const struct hep_field size_reply_fields[SIZE_REPLY_FIELDS] = {
     HEP_FIELD(I32, size_reply, width, REQUIRED, .help = "pixels"),
     HEP_FIELD(I32, size_reply, height, REQUIRED, .help = "pixels"),
@@ -38,8 +38,10 @@ static const struct hep_field decode_fields[] = {
               .help = "weights from model.load"),
     HEP_FIELD(REF, decode_request, latents, REQUIRED, .access = HEP_READ, .dtype = HEP_F32, .rank = 4,
               .help = "[count, channels, h, w], scaled"),
-    HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
-              .help = "out: [count, height, width, 3]"),
+    HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .rank = 4,
+              .help = "out: [count, height, width, 3], u8, or f32 in levels of 255"),
+    HEP_FIELD(STR, decode_request, format, DEFAULTED, .fallback_text = "png", .choices = postprocessing_formats,
+              .help = "of the files that the images are for; for png16 they are f32, else u8"),
     HEP_FIELD(I32, decode_request, tile, DEFAULTED, .fallback = DECODE_TILE_AUTO, .min = DECODE_TILE_AUTO,
               .max = HEP_IMAGE_SIDE_MAX,
               .help = "side of the tiles in pixels; 0 = whole; -1 = whole if it fits postprocessing.decode_memory"),
@@ -51,8 +53,8 @@ static const struct hep_field decode_reply_fields[] = {
     HEP_FIELD(I32, decode_reply, tile, REQUIRED, .help = "side of the tiles in pixels; 0: decoded whole"),
 };
 static const struct hep_field encode_fields[] = {
-    HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
-              .help = "[count, height, width, 3]"),
+    HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .rank = 4,
+              .help = "[count, height, width, 3], u8, or f32 in levels of 255, as png16 needs it"),
     HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = postprocessing_formats,
               .help = "file format"),
     HEP_FIELD(I32, encode_request, quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
@@ -117,6 +119,11 @@ static struct hep_shape image_shape(const struct decode_request *request, const 
                      request->latents.shape.dims[3] * factor, 3);
 }
 
+static enum hep_dtype image_dtype(const struct decode_request *request)
+{
+    return strcmp(request->format.data, image_format_name(IMAGE_PNG16)) == 0 ? HEP_F32 : HEP_U8;
+}
+
 enum hep_status postprocessing_measure_decode(struct hep_call *call, const void *request_,
                                               struct hep_output_plan *outputs, struct hep_error *error)
 {
@@ -126,7 +133,7 @@ enum hep_status postprocessing_measure_decode(struct hep_call *call, const void 
     HEP_TRY(open_decoder(call, request, &decoder, &tiling, error));
     HEP_TRY(decoder_cost(&decoder, &tiling, &outputs->flops, &outputs->unit_flops, &outputs->memory_bytes, error));
     outputs->flops *= (double)request->latents.shape.dims[0];
-    hep_output_add(outputs, "image", HEP_U8, image_shape(request, &decoder));
+    hep_output_add(outputs, "image", image_dtype(request), image_shape(request, &decoder));
     return HEP_OK;
 }
 
@@ -143,15 +150,15 @@ enum hep_status postprocessing_decode(struct hep_call *call, const void *request
     if (!hep_shape_equal(&image.shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image",
                               "image does not have the shape that these latents decode to");
+    HEP_TRY(levels_check_same("image", image_dtype(request), image.dtype, error));
     int64_t count = wanted.dims[0];
-    size_t latent_elements = (size_t)(latents.shape.dims[1] * latents.shape.dims[2] * latents.shape.dims[3]),
-           pixels = (size_t)(wanted.dims[1] * wanted.dims[2] * 3);
+    size_t latent_elements = (size_t)(latents.shape.dims[1] * latents.shape.dims[2] * latents.shape.dims[3]);
     for (int64_t i = 0; i < count; i++) {
         struct network_step step = {call, (int32_t)i, (int32_t)count, "decode"};
         decoder.step = &step;
         HEP_TRY(hep_call_check(call, error));
-        HEP_TRY(decoder_run(&decoder, &tiling, (const float *)latents.data + (size_t)i * latent_elements,
-                            (uint8_t *)image.data + (size_t)i * pixels, error));
+        HEP_TRY(decoder_run(&decoder, &tiling, (const float *)latents.data + (size_t)i * latent_elements, image.dtype,
+                            levels_of(&image, i), error));
         HEP_CRASH_POINT("postprocessing.image_written");
         networks_show(&postprocessing_state(call)->networks, &postprocessing_state(call)->view);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "decode");
@@ -160,16 +167,19 @@ enum hep_status postprocessing_decode(struct hep_call *call, const void *request
     return HEP_OK;
 }
 
-static enum hep_status measure_safety(struct hep_call *call, const void *request, struct hep_output_plan *outputs,
+static enum hep_status measure_safety(struct hep_call *call, const void *request_, struct hep_output_plan *outputs,
                                       struct hep_error *error)
 {
-    return safety_measure(&postprocessing_state(call)->networks, call, request, outputs, error);
+    const struct safety_request *request = request_;
+    return safety_measure(&postprocessing_state(call)->networks, call, request, &request->image.shape, outputs, error);
 }
 
-static enum hep_status check_safety(struct hep_call *call, const void *request, void *reply, struct hep_error *error)
+static enum hep_status check_safety(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
 {
+    const struct safety_request *request = request_;
     struct postprocessing_state *state = postprocessing_state(call);
-    enum hep_status status = safety_check(&state->networks, call, request, reply, error);
+    struct hep_tensor image = hep_call_map(call, &request->image);
+    enum hep_status status = safety_check(&state->networks, call, request, &image, reply, error);
     networks_show(&state->networks, &state->view);
     return status;
 }
@@ -190,7 +200,12 @@ enum hep_status postprocessing_encode(struct hep_call *call, const struct hep_te
                               HEP_IMAGE_FILE_SIDE_MAX);
     if (options.recipe && !json_is_object(options.recipe))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "recipe", "recipe must be an object");
+    HEP_TRY(levels_check("image", image->dtype, error));
     hep_assert(image_format_from_name(request->format.data, &options.format)); /* one of the field's choices */
+    if (options.format == IMAGE_PNG16 && image->dtype == HEP_U8) {
+        hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "png16 is made of f32 images; these have 8 bits");
+        return hep_hint(error, "give decode the format too"), HEP_E_BAD_REFERENCE;
+    }
     HEP_TRY(safety_decide(request->safety, postprocessing_state(call)->safety, dims[0], &options.policy, error));
     json_t *written = json_array();
     for (int64_t i = 0; i < dims[0]; i++) {
@@ -278,7 +293,7 @@ static void show(struct hep_instructor *self, json_t *into)
 static const struct hep_operation operations[] = {
     HEP_OPERATION("decode", postprocessing_decode, decode_request, decode_fields, decode_reply, decode_reply_fields,
                   .measure = postprocessing_measure_decode, .permission = HEP_INTERNAL, .deadline_ms = 600000,
-                  .pure = true, .heavy = true, .help = "latents to 8-bit images (VAE decoder)"),
+                  .pure = true, .heavy = true, .help = "latents to images (VAE decoder)"),
     HEP_OPERATION("open", open_input, open_request, open_fields, open_reply, open_reply_fields, .measure = open_measure,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "an image file that a client gave, as pixels of a size"),
@@ -299,7 +314,7 @@ static const struct hep_operation operations[] = {
     HEP_OPERATION("pipeline", postprocessing_pipeline, pipeline_request, pipeline_fields, pipeline_reply,
                   pipeline_reply_fields, .measure = postprocessing_measure_pipeline, .permission = HEP_INTERNAL,
                   .deadline_ms = 600000, .pure = true, .heavy = true,
-                  .help = "several of these in order: decode, upscale, enhance, encode"),
+                  .help = "several of these in order: decode, upscale, enhance, safety_check, encode"),
     {.name = "info",
      .handler = info,
      HEP_NO_REQUEST,

@@ -19,7 +19,7 @@ static enum hep_status show_probe(const struct decoder *decoder, const struct de
 {
     float latents[HEP_PREVIEW_CHANNELS_MAX * PREVIEW_PROBE_SIDE * PREVIEW_PROBE_SIDE];
     preview_probe(number, fit->channels, latents);
-    HEP_TRY(decoder_run(decoder, tiling, latents, image, error));
+    HEP_TRY(decoder_run(decoder, tiling, latents, HEP_U8, image, error));
     preview_fit_add(fit, latents, image, (int)hep_vae_scale_factor(decoder->config));
     return HEP_OK;
 }

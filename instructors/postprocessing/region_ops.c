@@ -7,6 +7,7 @@
 #include "instructors/postprocessing/blend.h"
 #include "instructors/postprocessing/open.h"
 #include "instructors/postprocessing/region.h"
+#include "instructors/postprocessing/levels.h"
 #include "instructors/skeleton/instructor.h"
 
 #include <stdlib.h>
@@ -179,7 +180,7 @@ enum hep_status open_region(struct hep_call *call, const void *request, void *re
 /* ---- paste_region --------------------------------------------------------------------------------------------------
  */
 const struct hep_field paste_region_fields[PASTE_REGION_FIELDS] = {
-    HEP_FIELD(REF, paste_region_request, images, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
+    HEP_FIELD(REF, paste_region_request, images, REQUIRED, .access = HEP_READ, .rank = 4,
               .help = "[count, height, width, 3] of the part"),
     HEP_FIELD(REF, paste_region_request, original, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
               .help = "[1, H, W, 3]"),
@@ -191,7 +192,7 @@ const struct hep_field paste_region_fields[PASTE_REGION_FIELDS] = {
               .help = "from open_region"),
     HEP_FIELD(I32, paste_region_request, region_height, OPTIONAL, .max = HEP_IMAGE_FILE_SIDE_MAX,
               .help = "from open_region"),
-    HEP_FIELD(REF, paste_region_request, pasted, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+    HEP_FIELD(REF, paste_region_request, pasted, REQUIRED, .access = HEP_WRITE, .rank = 4,
               .help = "out: [count, H, W, 3]"),
 };
 const struct hep_field paste_region_reply_fields[PASTE_REGION_REPLY_FIELDS] = {
@@ -205,6 +206,7 @@ static enum hep_status pasted_shape(const struct paste_region_request *request, 
 {
     const int64_t *images = request->images.shape.dims, *original = request->original.shape.dims;
     struct hep_shape mask = HEP_SHAPE(1, original[1], original[2], 1);
+    HEP_TRY(levels_check("images", request->images.dtype, error));
     if (images[0] < 1 || images[0] > HEP_IMAGES_MAX || images[3] != 3)
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "images", "images must be [1 … %d, height, width, 3]",
                               HEP_IMAGES_MAX);
@@ -225,27 +227,30 @@ enum hep_status measure_paste_region(struct hep_call *call, const void *request_
     uint64_t bytes;
     (void)call;
     HEP_TRY(pasted_shape(request, &shape, error));
-    const struct resize most = {RESIZE_LANCZOS, HEP_U8, 3, images[1], images[2], shape.dims[1], shape.dims[2]};
+    enum hep_dtype dtype = request->images.dtype;
+    const struct resize most = {RESIZE_LANCZOS, dtype, 3, images[1], images[2], shape.dims[1], shape.dims[2]};
     HEP_TRY(resize_memory(&most, &bytes, error)); /* where the part is, is not known yet */
-    hep_output_add(outputs, "pasted", HEP_U8, shape);
-    outputs->memory_bytes = bytes + (uint64_t)(3 * shape.dims[1] * shape.dims[2]);
+    hep_output_add(outputs, "pasted", dtype, shape);
+    outputs->memory_bytes = bytes + (uint64_t)(3 * shape.dims[1] * shape.dims[2]) * hep_dtype_bytes(dtype);
     return HEP_OK;
 }
 
 /* part: [region height, region width, 3], scratch. */
-static enum hep_status paste_one(const struct paste_region_request *request, const uint8_t *image,
-                                 const uint8_t *original, const uint8_t *mask, uint8_t *part, uint8_t *pasted,
-                                 struct hep_error *error)
+static enum hep_status paste_one(const struct paste_region_request *request, const void *image, const uint8_t *original,
+                                 const uint8_t *mask, uint8_t *part, void *pasted, struct hep_error *error)
 {
+    enum hep_dtype dtype = request->images.dtype;
+    size_t value = hep_dtype_bytes(dtype);
     const int64_t *images = request->images.shape.dims, *whole = request->original.shape.dims;
-    const struct resize resize = {RESIZE_LANCZOS,       HEP_U8, 3, images[1], images[2], request->region_height,
+    const struct resize resize = {RESIZE_LANCZOS,       dtype, 3, images[1], images[2], request->region_height,
                                   request->region_width};
     HEP_TRY(resize_image(&resize, image, part, error));
-    memcpy(pasted, original, (size_t)(whole[1] * whole[2] * 3));
+    for (int64_t i = 0; i < whole[1] * whole[2] * 3; i++)
+        level_put(pasted, dtype, i, (float)original[i]);
     for (int64_t y = 0; y < request->region_height; y++) {
         size_t at = (size_t)((request->y + y) * whole[2] + request->x);
-        blend_pixels(part + (size_t)(y * request->region_width * 3), original + 3 * at, mask + at,
-                     request->region_width, pasted + 3 * at);
+        blend_pixels(dtype, part + (size_t)(y * request->region_width * 3) * value, original + 3 * at, mask + at,
+                     request->region_width, (uint8_t *)pasted + 3 * at * value);
     }
     return HEP_OK;
 }
@@ -270,15 +275,15 @@ enum hep_status paste_region(struct hep_call *call, const void *request_, void *
     HEP_TRY(check_place(request, error));
     if (!hep_shape_equal(&pasted.shape, &shape))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "pasted", "pasted does not have the shape of the original");
-    uint8_t *part = malloc((size_t)request->region_width * (size_t)request->region_height * 3);
+    HEP_TRY(levels_check_same("pasted", images.dtype, pasted.dtype, error));
+    uint8_t *part =
+        malloc((size_t)request->region_width * (size_t)request->region_height * 3 * hep_dtype_bytes(images.dtype));
     if (!part)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a part of an image");
     enum hep_status status = HEP_OK;
-    size_t of_one = (size_t)(images.shape.dims[1] * images.shape.dims[2] * 3),
-           of_whole = (size_t)(shape.dims[1] * shape.dims[2] * 3);
     for (int64_t i = 0; i < shape.dims[0] && status == HEP_OK; i++)
-        status = paste_one(request, (const uint8_t *)images.data + (size_t)i * of_one, original.data, mask.data, part,
-                           (uint8_t *)pasted.data + (size_t)i * of_whole, error);
+        status =
+            paste_one(request, levels_of(&images, i), original.data, mask.data, part, levels_of(&pasted, i), error);
     free(part);
     *(struct paste_region_reply *)reply =
         (struct paste_region_reply){(int32_t)shape.dims[2], (int32_t)shape.dims[1], (int32_t)shape.dims[0]};

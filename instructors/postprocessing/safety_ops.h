@@ -14,10 +14,11 @@ struct safety_reply {
 };
 enum { SAFETY_FIELDS = 4, SAFETY_REPLY_FIELDS = 2 };
 extern const struct hep_field safety_fields[SAFETY_FIELDS], safety_reply_fields[SAFETY_REPLY_FIELDS];
+/* For images of this shape; the request's image does not count. */
 enum hep_status safety_measure(struct networks *networks, struct hep_call *call, const struct safety_request *request,
-                               struct hep_output_plan *outputs, struct hep_error *error);
-/* UNSAFE: the policy is refuse, and an image is flagged. */
+                               const struct hep_shape *image, struct hep_output_plan *outputs, struct hep_error *error);
+/* Of these images; the request's do not count. UNSAFE: the policy is refuse, and an image is flagged. */
 enum hep_status safety_check(struct networks *networks, struct hep_call *call, const struct safety_request *request,
-                             struct safety_reply *reply, struct hep_error *error);
+                             const struct hep_tensor *image, struct safety_reply *reply, struct hep_error *error);
 
 #endif

@@ -2,6 +2,7 @@
 #include "instructors/postprocessing/save.h"
 
 #include "common/wire.h"
+#include "instructors/postprocessing/levels.h"
 #include "instructors/postprocessing/recipe.h"
 #include "instructors/postprocessing/safety.h"
 
@@ -177,17 +178,45 @@ static enum hep_status write_file(const char *path, const struct image_bytes *by
     return image_save_file(folder[0] ? folder : "/", slash + 1, bytes->data, bytes->size, error);
 }
 
-/* *pixels: what is written of an image: its own, or in blurred (the caller frees it) what is left of them. */
-static enum hep_status pixels_of(const struct image_source *source, bool blur, uint8_t **blurred,
-                                 const uint8_t **pixels, struct hep_error *error)
+/* What is written of an image; the caller frees both. bytes: [height, width, 3], deep: the same with 16 bits. */
+struct written {
+    uint8_t *bytes;
+    uint16_t *deep;
+};
+
+/* A blurred image has 8 bits whatever it was: nothing is in it that more of them would show. */
+static enum hep_status blur_pixels(const struct image_source *source, struct written *written, struct hep_error *error)
 {
-    if (!blur)
-        return HEP_OK;
-    *blurred = malloc((size_t)source->width * (size_t)source->height * 3);
-    if (!*blurred)
+    int64_t count = (int64_t)source->width * source->height * 3;
+    uint8_t *blurred = malloc((size_t)count);
+    if (!blurred)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to blur an image");
-    safety_blur(source->pixels, source->height, source->width, *blurred);
-    *pixels = *blurred;
+    safety_blur(written->bytes, source->height, source->width, blurred);
+    for (int64_t i = 0; written->deep && i < count; i++)
+        written->deep[i] = (uint16_t)(blurred[i] * 257);
+    free(written->bytes);
+    written->bytes = blurred;
+    return HEP_OK;
+}
+
+/* The pixels of image number index into written and source. */
+static enum hep_status pixels_of(const struct hep_tensor *images, int64_t index, enum image_format format, bool blur,
+                                 struct written *written, struct image_source *source, struct hep_error *error)
+{
+    const void *levels = levels_of(images, index);
+    int64_t count = (int64_t)source->width * source->height * 3;
+    written->bytes = malloc((size_t)count);
+    if (format == IMAGE_PNG16)
+        written->deep = malloc((size_t)count * sizeof *written->deep);
+    if (!written->bytes || (format == IMAGE_PNG16 && !written->deep))
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the pixels of a file");
+    levels_to_u8(levels, images->dtype, count, written->bytes);
+    if (written->deep)
+        levels_to_u16(levels, count, written->deep);
+    if (blur)
+        HEP_TRY(blur_pixels(source, written, error));
+    source->pixels = written->bytes;
+    source->deep = written->deep;
     return HEP_OK;
 }
 
@@ -197,7 +226,7 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
     struct image_source source = {.width = (int32_t)images->shape.dims[2], .height = (int32_t)images->shape.dims[1]};
     struct image_bytes bytes = {0};
     char path[HEP_PATH_MAX], *parameters = NULL, *request = NULL;
-    uint8_t *blurred = NULL;
+    struct written written = {NULL, NULL};
     json_t *verdict = verdict_of(options, index);
     bool blur = options->policy >= HEP_SAFETY_BLUR && safety_is_flagged(options->safety, index);
     struct image_seeds seeds = seeds_of(options->recipe, index);
@@ -206,7 +235,6 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
         HEP_TRY_DONE(status, hep_fail_field(error, HEP_E_BAD_FIELD, "path", "path must be absolute"));
     snprintf(path, sizeof path, "%s-%" PRId64 ".%s", options->path, options->first_index + index,
              image_format_extension(options->format));
-    source.pixels = (const uint8_t *)images->data + (size_t)index * (size_t)(source.width * (int64_t)source.height * 3);
     if (options->recipe) {
         if (json_object_get(options->recipe, "prompt")) /* A1111's text begins with it */
             HEP_TRY_DONE(status,
@@ -215,7 +243,7 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
     }
     source.parameters = parameters;
     source.request = request;
-    HEP_TRY_DONE(status, pixels_of(&source, blur, &blurred, &source.pixels, error));
+    HEP_TRY_DONE(status, pixels_of(images, index, options->format, blur, &written, &source, error));
     HEP_TRY_DONE(status, image_encode(options->format, &source, options->quality, &bytes, error));
     HEP_TRY_DONE(status, write_file(path, &bytes, error));
     *file = describe(path, &bytes, &source, options->format, seeds.seed);
@@ -224,7 +252,8 @@ enum hep_status save_image(const struct hep_tensor *images, int64_t index, const
 done:
     image_bytes_clear(&bytes);
     json_decref(verdict);
-    free(blurred);
+    free(written.bytes);
+    free(written.deep);
     free(parameters);
     free(request);
     return status;

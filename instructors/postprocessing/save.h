@@ -19,8 +19,8 @@ struct save_options {
     enum hep_safety_policy policy; /* that holds for them (safety_decide)                */
 };
 
-/* Writes image number index of images [count, height, width, 3] u8 as <path>-<first_index + index>.<ext>; *file is a
-   new object {path, bytes, sha256, width, height, format, seed} and, of one that was checked,
+/* Writes image number index of images [count, height, width, 3] (levels.h; f32 for png16) as <path>-<first_index +
+   index>.<ext>; *file is a new object {path, bytes, sha256, width, height, format, seed} and, of one that was checked,
    safety {policy, flagged, concepts, special}. A flagged one is blurred from the policy blur on. Errors of image_encode
    and image_save_file. */
 enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options,

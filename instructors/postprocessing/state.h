@@ -7,6 +7,7 @@
 
 #include "common/safety_policy.h"
 #include "instructors/postprocessing/previews.h"
+#include "instructors/postprocessing/safety_ops.h"
 #include "instructors/skeleton/networks.h"
 
 #include <stdatomic.h>
@@ -31,6 +32,7 @@ extern const struct hep_field size_reply_fields[SIZE_REPLY_FIELDS];
 /* ---- ops.c ---- */
 struct decode_request {
     struct hep_tensor_ref vae, latents, image;
+    struct hep_str format;
     int32_t tile;
 };
 struct decode_reply {
@@ -63,9 +65,10 @@ extern const char *const postprocessing_resize_filters[]; /* ends with NULL */
 extern const struct hep_field upscale_fields[UPSCALE_FIELDS];
 hep_measure postprocessing_measure_upscale;
 hep_handler postprocessing_upscale; /* replies with a size */
-/* The same for images of this shape, and from one tensor to another; the request's image and upscaled do not count. */
+/* The same for images of this shape and dtype, and from one tensor to another; the request's image and upscaled do not
+ * count. */
 enum hep_status upscale_measure(struct hep_call *call, const struct upscale_request *request,
-                                const struct hep_shape *image, struct hep_output_plan *outputs,
+                                const struct hep_shape *image, enum hep_dtype dtype, struct hep_output_plan *outputs,
                                 struct hep_error *error);
 enum hep_status upscale_images(struct hep_call *call, const struct upscale_request *request,
                                const struct hep_tensor *image, const struct hep_tensor *upscaled,
@@ -82,7 +85,7 @@ hep_measure postprocessing_measure_enhance;
 hep_handler postprocessing_enhance; /* replies with a size */
 /* As upscale's. */
 enum hep_status enhance_measure(const struct enhance_request *request, const struct hep_shape *image,
-                                struct hep_output_plan *outputs, struct hep_error *error);
+                                enum hep_dtype dtype, struct hep_output_plan *outputs, struct hep_error *error);
 enum hep_status enhance_images(struct hep_call *call, const struct enhance_request *request,
                                const struct hep_tensor *image, const struct hep_tensor *enhanced,
                                struct size_reply *size, struct hep_error *error);
@@ -92,15 +95,18 @@ struct pipeline_request {
     json_t *operations;
     struct hep_tensor_ref source;
     struct decode_request decode;
-    struct upscale_request upscale; /* upscale's image, enhance's and encode's are what the part before gives */
+    struct upscale_request
+        upscale; /* upscale's image, enhance's, safety's and encode's are what the part before gives */
     struct enhance_request enhance;
+    struct safety_request safety;
     struct encode_request encode;
 };
 struct pipeline_reply {
     struct size_reply size;
+    struct safety_reply verdicts;
     json_t *files;
 };
-enum { PIPELINE_FIELDS = 25, PIPELINE_REPLY_FIELDS = 4 };
+enum { PIPELINE_FIELDS = 28, PIPELINE_REPLY_FIELDS = 6 };
 extern const struct hep_field pipeline_fields[PIPELINE_FIELDS], pipeline_reply_fields[PIPELINE_REPLY_FIELDS];
 hep_measure postprocessing_measure_pipeline;
 hep_handler postprocessing_pipeline;

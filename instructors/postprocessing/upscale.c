@@ -5,6 +5,7 @@
 #include "instructors/postprocessing/state.h"
 
 #include "common/crash_point.h"
+#include "instructors/postprocessing/levels.h"
 #include "instructors/postprocessing/resize.h"
 #include "instructors/postprocessing/upscaler.h"
 
@@ -16,7 +17,7 @@ enum { PASSES_MAX = 3, TILE_MAX = 4096 };
 
 const char *const postprocessing_resize_filters[] = {"lanczos", "bicubic", "bilinear", "nearest", NULL};
 const struct hep_field upscale_fields[UPSCALE_FIELDS] = {
-    HEP_FIELD(REF, upscale_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
+    HEP_FIELD(REF, upscale_request, image, REQUIRED, .access = HEP_READ, .rank = 4,
               .help = "[count, height, width, 3]"),
     HEP_FIELD(REF, upscale_request, upscaler, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load_upscaler; without, the filter does it all"),
@@ -30,7 +31,7 @@ const struct hep_field upscale_fields[UPSCALE_FIELDS] = {
               .choices = postprocessing_resize_filters, .help = "how to get to the exact size"),
     HEP_FIELD(I32, upscale_request, tile, OPTIONAL, .min = 0, .max = TILE_MAX,
               .help = "pixels of a tile's side at most, context included; 0 = by the upscaler"),
-    HEP_FIELD(REF, upscale_request, upscaled, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
+    HEP_FIELD(REF, upscale_request, upscaled, REQUIRED, .access = HEP_WRITE, .rank = 4,
               .help = "out: [count, height, width, 3]"),
 };
 
@@ -43,6 +44,7 @@ struct size {
 struct work {
     struct upscaler upscaler; /* if there are passes                                          */
     int passes;               /* of the network                                               */
+    enum hep_dtype dtype;     /* of the images, on the way too                                */
     struct size from, reached, wanted;
     enum resize_filter filter; /* from reached to wanted, if they differ                       */
 };
@@ -96,12 +98,14 @@ static enum hep_status check_size(const struct size *size, struct hep_error *err
 }
 
 static enum hep_status read_work(struct hep_call *call, const struct upscale_request *request,
-                                 const struct hep_shape *image, struct work *work, struct hep_error *error)
+                                 const struct hep_shape *image, enum hep_dtype dtype, struct work *work,
+                                 struct hep_error *error)
 {
     struct postprocessing_state *state = postprocessing_state(call);
     bool network = hep_ref_is_given(&request->upscaler);
     HEP_TRY(check_image(image, error));
-    *work = (struct work){.from = {image->dims[1], image->dims[2]}};
+    HEP_TRY(levels_check("image", dtype, error));
+    *work = (struct work){.dtype = dtype, .from = {image->dims[1], image->dims[2]}};
     hep_assert(resize_filter_from_name(request->filter.data, &work->filter)); /* one of the field's choices */
     if (network) {
         HEP_TRY(upscaler_open(&state->networks, hep_call_instructor(call), &request->upscaler, request->tile, call,
@@ -131,7 +135,7 @@ static bool is_exact(const struct work *work)
 static struct resize resize_of(const struct work *work)
 {
     return (struct resize){.filter = work->filter,
-                           .dtype = HEP_U8,
+                           .dtype = work->dtype,
                            .channels = 3,
                            .height = work->reached.height,
                            .width = work->reached.width,
@@ -139,25 +143,26 @@ static struct resize resize_of(const struct work *work)
                            .out_width = work->wanted.width};
 }
 
-static uint64_t bytes_of(const struct size *size)
+static uint64_t bytes_of(const struct work *work, const struct size *size)
 {
-    return (uint64_t)size->height * (uint64_t)size->width * 3;
+    return (uint64_t)size->height * (uint64_t)size->width * 3 * hep_dtype_bytes(work->dtype);
 }
 
 /* ---- the operation ----------------------------------------------------------------------------------------------- */
 enum hep_status upscale_measure(struct hep_call *call, const struct upscale_request *request,
-                                const struct hep_shape *image, struct hep_output_plan *outputs, struct hep_error *error)
+                                const struct hep_shape *image, enum hep_dtype dtype, struct hep_output_plan *outputs,
+                                struct hep_error *error)
 {
     int64_t count = image->dims[0];
     struct work work;
     uint64_t resizing = 0, before = 0, most = 0;
-    HEP_TRY(read_work(call, request, image, &work, error));
+    HEP_TRY(read_work(call, request, image, dtype, &work, error));
     struct size size = work.from;
     for (int i = 0; i < work.passes; i++) {
         struct upscaler_cost cost;
         HEP_TRY(upscaler_cost(&work.upscaler, size.height, size.width, &cost, error));
         size = (struct size){size.height * work.upscaler.scale, size.width * work.upscaler.scale};
-        uint64_t after = i == work.passes - 1 && is_exact(&work) ? 0 : bytes_of(&size);
+        uint64_t after = i == work.passes - 1 && is_exact(&work) ? 0 : bytes_of(&work, &size);
         most = before + after + cost.bytes > most ? before + after + cost.bytes : most;
         outputs->flops += cost.flops * (double)count;
         outputs->unit_flops = cost.window_flops > outputs->unit_flops ? cost.window_flops : outputs->unit_flops;
@@ -166,22 +171,23 @@ enum hep_status upscale_measure(struct hep_call *call, const struct upscale_requ
     struct resize resize = resize_of(&work);
     HEP_TRY(resize_memory(&resize, &resizing, error));
     outputs->memory_bytes = before + resizing > most ? before + resizing : most;
-    hep_output_add(outputs, "upscaled", HEP_U8, HEP_SHAPE(count, work.wanted.height, work.wanted.width, 3));
+    hep_output_add(outputs, "upscaled", dtype, HEP_SHAPE(count, work.wanted.height, work.wanted.width, 3));
     return HEP_OK;
 }
 
 /* The passes of the network over one image; *image is from, or a new image that the caller frees. */
-static enum hep_status run_network(const struct work *work, const uint8_t *from, uint8_t *to, uint8_t **image,
+static enum hep_status run_network(const struct work *work, const void *from, void *to, void **image,
                                    struct hep_error *error)
 {
     struct size size = work->from;
-    uint8_t *before = NULL;
+    void *before = NULL;
     for (int i = 0; i < work->passes; i++) {
         struct size larger = {size.height * work->upscaler.scale, size.width * work->upscaler.scale};
         bool last = i == work->passes - 1 && is_exact(work);
-        uint8_t *after = last ? to : malloc(bytes_of(&larger));
+        void *after = last ? to : malloc(bytes_of(work, &larger));
         enum hep_status status =
-            after ? upscaler_run(&work->upscaler, before ? before : from, size.height, size.width, after, error)
+            after ? upscaler_run(&work->upscaler, work->dtype, before ? before : from, size.height, size.width, after,
+                                 error)
                   : hep_fail(error, HEP_E_NO_MEMORY, "no memory for an image of %" PRId64 " × %" PRId64, larger.width,
                              larger.height);
         free(before);
@@ -196,10 +202,10 @@ static enum hep_status run_network(const struct work *work, const uint8_t *from,
     return HEP_OK;
 }
 
-static enum hep_status run_one(const struct work *work, const uint8_t *from, uint8_t *to, struct hep_error *error)
+static enum hep_status run_one(const struct work *work, const void *from, void *to, struct hep_error *error)
 {
     struct resize resize = resize_of(work);
-    uint8_t *reached = NULL;
+    void *reached = NULL;
     HEP_TRY(run_network(work, from, to, &reached, error));
     enum hep_status status = HEP_OK;
     if (!work->passes || !is_exact(work))
@@ -214,15 +220,15 @@ enum hep_status upscale_images(struct hep_call *call, const struct upscale_reque
 {
     int64_t count = image->shape.dims[0];
     struct work work;
-    HEP_TRY(read_work(call, request, &image->shape, &work, error));
+    HEP_TRY(levels_check_same("upscaled", image->dtype, upscaled->dtype, error));
+    HEP_TRY(read_work(call, request, &image->shape, image->dtype, &work, error));
     struct hep_shape wanted = HEP_SHAPE(count, work.wanted.height, work.wanted.width, 3);
     if (!hep_shape_equal(&upscaled->shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "upscaled",
                               "upscaled does not have the shape that was asked for");
     for (int64_t i = 0; i < count; i++) {
         HEP_TRY(hep_call_check(call, error));
-        HEP_TRY(run_one(&work, (const uint8_t *)image->data + (uint64_t)i * bytes_of(&work.from),
-                        (uint8_t *)upscaled->data + (uint64_t)i * bytes_of(&work.wanted), error));
+        HEP_TRY(run_one(&work, levels_of(image, i), levels_of(upscaled, i), error));
         HEP_CRASH_POINT("postprocessing.image_upscaled");
         networks_show(&postprocessing_state(call)->networks, &postprocessing_state(call)->view);
         hep_call_progress(call, (int32_t)i + 1, (int32_t)count, "upscale");
@@ -235,7 +241,7 @@ enum hep_status postprocessing_measure_upscale(struct hep_call *call, const void
                                                struct hep_output_plan *outputs, struct hep_error *error)
 {
     const struct upscale_request *request = request_;
-    return upscale_measure(call, request, &request->image.shape, outputs, error);
+    return upscale_measure(call, request, &request->image.shape, request->image.dtype, outputs, error);
 }
 
 enum hep_status postprocessing_upscale(struct hep_call *call, const void *request_, void *reply,

@@ -1,6 +1,7 @@
 /* RRDBNet over windows of an image. Called by the upscale operation, on the worker thread. */
 #include "instructors/postprocessing/upscaler.h"
 
+#include "instructors/postprocessing/levels.h"
 #include "instructors/postprocessing/tiles.h"
 
 #include <math.h>
@@ -109,9 +110,10 @@ enum hep_status upscaler_cost(const struct upscaler *upscaler, int64_t height, i
 struct passage {
     const struct upscaler *upscaler;
     struct grid grid;
-    const uint8_t *from;
+    enum hep_dtype dtype;
+    const void *from;
     int64_t height, width;
-    uint8_t *to;
+    void *to;
     float *window; /* [3, rows.length, columns.length] in [0, 1]                                   */
     float *result; /* [3, rows.length · scale, columns.length · scale]                             */
     float *before; /* of the window to the left, as large                                          */
@@ -127,13 +129,8 @@ static void take_window(const struct passage *p, const struct tile *row, const s
             from_x = from_x < p->width ? from_x : p->width - 1;
             for (int64_t c = 0; c < CHANNELS; c++)
                 p->window[(c * height + y) * width + x] =
-                    (float)p->from[(from_y * p->width + from_x) * CHANNELS + c] / 255.0f;
+                    level_get(p->from, p->dtype, (from_y * p->width + from_x) * CHANNELS + c) / 255.0f;
         }
-}
-
-static uint8_t to_u8(float level)
-{
-    return level <= 0.0f ? 0 : level >= 255.0f ? 255 : (uint8_t)lrintf(level);
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -183,7 +180,7 @@ static bool give_window(const struct passage *p, int64_t row, int64_t column)
     for (int64_t y = rows.first; y < rows.last; y++)
         for (int64_t x = columns.first; x < columns.last; x++)
             for (int64_t c = 0; c < CHANNELS; c++) {
-                uint8_t *to = &p->to[(y * out_width + x) * CHANNELS + c];
+                int64_t to = (y * out_width + x) * CHANNELS + c;
                 float value = p->result[(c * height + y - top) * width + x - left];
                 if (x < columns.full) {
                     float before = p->before[(c * height + y - top) * width + x - left_before];
@@ -191,7 +188,11 @@ static bool give_window(const struct passage *p, int64_t row, int64_t column)
                 }
                 value *= 255.0f;
                 finite = finite && isfinite(value);
-                *to = to_u8(y < rows.full ? *to + share(&rows, y) * (value - *to) : value);
+                if (y < rows.full) {
+                    float above = level_get(p->to, p->dtype, to);
+                    value = above + share(&rows, y) * (value - above);
+                }
+                level_put(p->to, p->dtype, to, value);
             }
     return finite;
 }
@@ -224,10 +225,10 @@ static enum hep_status run_window(struct passage *p, int64_t index, struct hep_e
     return HEP_OK;
 }
 
-enum hep_status upscaler_run(const struct upscaler *upscaler, const uint8_t *from, int64_t height, int64_t width,
-                             uint8_t *to, struct hep_error *error)
+enum hep_status upscaler_run(const struct upscaler *upscaler, enum hep_dtype dtype, const void *from, int64_t height,
+                             int64_t width, void *to, struct hep_error *error)
 {
-    struct passage p = {upscaler, grid_of(upscaler, height, width), from, height, width, to, NULL, NULL, NULL};
+    struct passage p = {upscaler, grid_of(upscaler, height, width), dtype, from, height, width, to, NULL, NULL, NULL};
     size_t places = (size_t)(p.grid.rows.length * p.grid.columns.length * CHANNELS);
     p.window = malloc(places * sizeof *p.window);
     p.result = malloc(places * (size_t)(upscaler->scale * upscaler->scale) * sizeof *p.result);

@@ -38,9 +38,9 @@ struct upscaler_cost {
 /* For one image of height × width. */
 enum hep_status upscaler_cost(const struct upscaler *upscaler, int64_t height, int64_t width,
                               struct upscaler_cost *cost, struct hep_error *error);
-/* from: [height, width, 3] u8; to: [height · scale, width · scale, 3] u8, rounded to nearest. OUT_OF_RANGE: the network
+/* from: [height, width, 3]; to: [height · scale, width · scale, 3]; both of dtype (levels.h). OUT_OF_RANGE: the network
    gives a value that is not finite; errors of networks_run. */
-enum hep_status upscaler_run(const struct upscaler *upscaler, const uint8_t *from, int64_t height, int64_t width,
-                             uint8_t *to, struct hep_error *error);
+enum hep_status upscaler_run(const struct upscaler *upscaler, enum hep_dtype dtype, const void *from, int64_t height,
+                             int64_t width, void *to, struct hep_error *error);
 
 #endif

@@ -34,7 +34,7 @@ _heptctl() {
     --model|-m) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words models)" -- "$cur"); return ;;
     --lora) return ;;
     --count|-c) return ;;
-    --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png jpeg webp' -- "$cur"); return ;;
+    --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png png16 jpeg webp' -- "$cur"); return ;;
     --quality) return ;;
     --image|-i) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     --strength) return ;;

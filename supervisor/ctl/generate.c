@@ -119,7 +119,9 @@ static enum hep_status add_lora(const char *text, json_t *configuration, struct 
 static enum hep_status choose_format(const struct ctl *ctl, json_t *configuration, struct hep_error *error)
 {
     const char *said = ctl_value(ctl, "format"), *named = ctl_out_format(ctl_value(ctl, "out"));
-    if (said && named && strcmp(said, named) != 0)
+    bool same =
+        said && named && (strcmp(said, named) == 0 || (strcmp(said, "png16") == 0 && strcmp(named, "png") == 0));
+    if (said && named && !same)
         return hep_fail_field(error, HEP_E_BAD_FIELD, "format", "--format says %s, and --out ends as %s does", said,
                               named);
     if (!said && named)

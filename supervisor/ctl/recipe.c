@@ -115,11 +115,13 @@ static enum hep_status parse_xmp(const char *data, size_t size, json_t **recipe,
     return status;
 }
 
+enum { PNG_DEPTH_AT = 24 }; /* of IHDR, which stands first */
+
 /* By the first bytes; NULL for another. */
 static const char *format_of(const unsigned char *data, size_t size)
 {
     if (size > 8 && memcmp(data, "\x89PNG\r\n\x1a\n", 8) == 0)
-        return "png";
+        return size > PNG_DEPTH_AT && data[PNG_DEPTH_AT] == 16 ? "png16" : "png";
     if (size > 3 && memcmp(data, "\xff\xd8\xff", 3) == 0)
         return "jpeg";
     return size > 12 && memcmp(data, "RIFF", 4) == 0 && memcmp(data + 8, "WEBP", 4) == 0 ? "webp" : NULL;
@@ -130,7 +132,7 @@ enum hep_status ctl_recipe_parse(const void *data, size_t size, json_t **recipe,
     const char *format = format_of(data, size);
     if (!format)
         return hep_fail(error, HEP_E_BAD_FILE, "the file is no PNG, JPEG or WebP");
-    return strcmp(format, "png") == 0 ? parse_png(data, size, recipe, error) : parse_xmp(data, size, recipe, error);
+    return strncmp(format, "png", 3) == 0 ? parse_png(data, size, recipe, error) : parse_xmp(data, size, recipe, error);
 }
 
 /* ---- the request ------------------------------------------------------------------------------------------------- */

@@ -88,7 +88,7 @@ const struct hep_field hep_file_says[] = {
     SAYS(STR, "sha256", "of its bytes"),
     SAYS(I32, "width", "pixels"),
     SAYS(I32, "height", "pixels"),
-    SAYS(STR, "format", "png, jpeg or webp"),
+    SAYS(STR, "format", "png, png16, jpeg or webp"),
     SAYS(U64, "seed", "that makes this image"),
     HEP_END_OF_FIELDS};
 /* clang-format on */

@@ -35,6 +35,11 @@ for format in jpeg webp; do
   check "$format is written" test -s "$(jq -r '.results.files[0].path' <<<"$made")"
 done
 
+deep=$(jq -r '.results.files[0].path' <<<"$(generate "a red apple" --seed 7 --steps 2 --format png16)")
+check "png16 has 16 bits" equal "$(od -An -tu1 -j24 -N1 "$deep" | tr -d ' ')" 16
+check "its recipe is read back" equal "$(ctl recipe "$deep" | jq -c '[.workflow_id, .configuration.format, .configuration.seed]')" '["txt2img","png16",7]'
+check "and makes it again" equal "$(ctl generate --from "$deep" --json | sha_of)" "$(sha256sum <"$deep" | cut -d' ' -f1)"
+
 check "it stops" stop_daemon
 check "nothing is left after a stop" nothing_left
 start_daemon

@@ -186,6 +186,13 @@ def check_images(daemon, image, mask):
             kept = [row[:3 * SIDE // 2] for row in rows] == [row[:3 * SIDE // 2] for row in before]
             expect(kept and rows != before, "inpaint does not keep what it should")
         expected[case] = (configuration, hashes(views[0]))
+    for workflow in "img2img", "inpaint", "inpaint-region", "txt2img-hires":  # they end as txt2img does, with all bits
+        configuration, plain = expected[workflow]
+        view = run(daemon, workflow, **configuration, upscale=1.5, sharpen=0.5, color_match=0.5, reference=image, format="png16")
+        data = Path(view["results"]["files"][0]["path"]).read_bytes()
+        side = 3 * SIDE if workflow == "txt2img-hires" else 3 * SIDE // 2
+        expect(struct.unpack(">IIB", data[16:25]) == (side, side, 16), workflow, "enlarged is", struct.unpack(">IIB", data[16:25]))
+        expect(hashes(view) != plain, workflow, "enlarged is as it was")
     other = put(daemon, write_png(SIDE, SIDE, lambda x, y: (10, 20, 30)), "o")
     expect(hashes(run(daemon, "img2img", image=other)) != expected["img2img"][1], "img2img does not look at its image")
     return expected

@@ -86,7 +86,18 @@ check "blur: the file is much smaller, for hardly anything is left" test "$(of .
 check "blur: again gives the same bytes" equal "$(of .results.files[0].sha256 "$(draw 9 blur)")" "$(of .results.files[0].sha256 "$blur")"
 check "blur: seed 7 is as it was" equal "$(of '.results.files[0].safety | .flagged, .policy' "$(draw 7 blur)" | paste -sd' ')" "false blur"
 
+# As one call that decodes, judges and writes: the same bytes.
+check "a template that does it in one call is kept" ctl call workflow.put '{"workflow_id":"piped","workflow":{"extends":"txt2img","steps":{
+  "image":null,"larger":null,"colours":null,"better":null,"judged":null,
+  "file":{"operation":"pipeline","parameters":{"image":null,"safety":null,"recipe":{"tile":0},"operations":["decode","safety_check","encode"],
+    "vae":"${weights.vae}","latents":"${denoise.latents}","safety_checker":"${checker.safety_checker}",
+    "feature_extractor":"${checker.feature_extractor}","policy":"${safety}"}}}}}'
+for policy in off flag blur; do
+  check "one call, $policy" equal "$(of .results.files[0].sha256 "$(draw 9 $policy --workflow piped)")" "$(of .results.files[0].sha256 "${!policy}")"
+done
+
 before=$(files)
+check "one call, refuse" equal "$(of '.error.code' "$(draw 9 refuse --workflow piped)")" UNSAFE
 refused=$(draw 9 refuse)
 check "refuse: the request fails with UNSAFE" equal "$(of '.error.code' "$refused")" UNSAFE
 check "refuse: nothing was written" equal "$(files)" "$before"
@@ -109,7 +120,8 @@ check "with the same bytes as if it had been asked for" equal "$(of .results.fil
 check "more can be asked for" equal "$(of .error.code "$(draw 9 refuse)")" UNSAFE
 check "a model without a checker cannot be used" equal "$(ask '"model":"plain"')" "UNSUPPORTED safety"
 check "every template that has a model has its images judged" equal "" \
-  "$(jq -r 'select(.parameters.model) | .workflow_id as $id | .steps[] | select(.operation == "encode" and (.parameters.safety | not)) | $id' "$root"/etc/workflows/*.json)"
+  "$(for id in $(ctl workflows --json | jq -r '.workflows[].workflow_id'); do ctl workflows "$id" --json; done |
+    jq -r 'select(.parameters.model) | .workflow_id as $id | .steps[] | select(.operation == "encode" and (.parameters.safety | not)) | $id')"
 jq 'del(.parameters.safety) | .workflow_id = "unjudged" | .steps |= map(select(.id != "checker" and .id != "judged" and .id != "preview") | del(.parameters.preview_map)) | (.steps[] | select(.id == "file") | .parameters) |= (del(.safety) | del(.recipe.safety))' \
   "$root/etc/workflows/txt2img.json" >"$work/unjudged.json"
 check "a workflow that checks nothing can be kept" ctl call workflow.put "{\"workflow_id\":\"unjudged\",\"workflow\":$(cat "$work/unjudged.json")}"

@@ -322,7 +322,7 @@ static void compare_image(struct run *run, int row, const float *latents)
     ck_assert_ok(decoder_open(&run->networks, &run->model.self, &run->model.vae, &decoder, error));
     struct decoder_tiling whole;
     ck_assert_ok(decoder_tile(&decoder, HEIGHT / FACTOR, WIDTH / FACTOR, DECODE_WHOLE, 0, &whole, error));
-    ck_assert_ok(decoder_run(&decoder, &whole, latents, image, error));
+    ck_assert_ok(decoder_run(&decoder, &whole, latents, HEP_U8, image, error));
     golden_image_check(run->label, dtype, image, expected + (size_t)row * 3 * plane, plane);
 }
 

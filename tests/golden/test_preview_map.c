@@ -38,7 +38,7 @@ static void means(const float *latents, double colours[PLACES][3])
     static uint8_t image[3 * PLACES * FACTOR * FACTOR];
     struct decoder_tiling tiling;
     ck_assert_ok(decoder_tile(&decoder, SIDE, SIDE, DECODE_WHOLE, 0, &tiling, error));
-    ck_assert_ok(decoder_run(&decoder, &tiling, latents, image, error));
+    ck_assert_ok(decoder_run(&decoder, &tiling, latents, HEP_U8, image, error));
     memset(colours, 0, PLACES * sizeof *colours);
     for (int y = 0; y < SIDE * FACTOR; y++)
         for (int x = 0; x < SIDE * FACTOR; x++)

@@ -65,7 +65,7 @@ static uint8_t *paint(int64_t height, int64_t width)
 static uint8_t *run(const struct upscaler *upscaler, const uint8_t *from, int64_t height, int64_t width)
 {
     uint8_t *to = malloc((size_t)(height * width * upscaler->scale * upscaler->scale * 3));
-    ck_assert_ok(upscaler_run(upscaler, from, height, width, to, error));
+    ck_assert_ok(upscaler_run(upscaler, HEP_U8, from, height, width, to, error));
     return to;
 }
 
@@ -205,7 +205,7 @@ static uint8_t *upscale(struct upscale_request request, const uint8_t *image, in
     struct hep_tensor from = {(void *)(uintptr_t)image, HEP_U8, HEP_SHAPE(1, height, width, 3)}, to;
     struct hep_output_plan plan = {0};
     request.filter = hep_str_of(request.filter.data ? request.filter.data : "lanczos");
-    if (upscale_measure(&call, &request, &from.shape, &plan, error) != HEP_OK)
+    if (upscale_measure(&call, &request, &from.shape, from.dtype, &plan, error) != HEP_OK)
         return NULL;
     ck_assert_int_eq(plan.count, 1);
     to = (struct hep_tensor){NULL, HEP_U8, plan.outputs[0].shape};

@@ -14,8 +14,9 @@ static const char request[] =
 static struct image_bytes encode(enum image_format format, const char *text)
 {
     static uint8_t pixels[16 * 16 * 3];
+    static uint16_t deep[16 * 16 * 3];
     struct image_bytes bytes = {0};
-    struct image_source source = {pixels, 16, 16, text ? "a red apple\nSteps: 4" : NULL, text};
+    struct image_source source = {pixels, deep, 16, 16, text ? "a red apple\nSteps: 4" : NULL, text};
     ck_assert_ok(image_encode(format, &source, 90, &bytes, error));
     return bytes;
 }

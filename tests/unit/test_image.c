@@ -55,7 +55,10 @@ static struct image_bytes encode(enum image_format format, const uint8_t *pixels
 {
     struct image_bytes bytes = {0};
     struct hep_error error = {0};
-    struct image_source source = {pixels, WIDTH, HEIGHT, parameters, json};
+    static uint16_t deep[SIZE];
+    for (int i = 0; i < SIZE; i++)
+        deep[i] = (uint16_t)(257 * pixels[i]);
+    struct image_source source = {pixels, deep, WIDTH, HEIGHT, parameters, json};
     ck_assert_msg(image_encode(format, &source, quality, &bytes, &error) == HEP_OK, "%s", error.message);
     return bytes;
 }
@@ -244,7 +247,7 @@ START_TEST(a_jpeg_of_many_kilobytes_is_whole)
     uint32_t state = 1;
     for (size_t i = 0; i < sizeof noise; i++)
         noise[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
-    struct image_source source = {noise, SIDE, SIDE, ascii, NULL};
+    struct image_source source = {noise, NULL, SIDE, SIDE, ascii, NULL};
     struct image_bytes bytes = {0};
     ck_assert_int_eq(image_encode(IMAGE_JPEG, &source, 95, &bytes, NULL), HEP_OK);
     ck_assert_uint_gt(bytes.size, 300000);
@@ -288,6 +291,37 @@ START_TEST(images_without_a_recipe_are_fine)
 }
 END_TEST
 
+/* Every bit is there: the values are no multiples of 257, as widened bytes would be. */
+START_TEST(png16_keeps_sixteen_bits_and_the_recipe)
+{
+    static uint16_t deep[SIZE], back[SIZE];
+    struct image_bytes bytes = {0};
+    struct hep_error error = {0};
+    struct spng_ihdr header;
+    size_t size = 0;
+    char *text = NULL;
+    for (int i = 0; i < SIZE; i++)
+        deep[i] = (uint16_t)(i * 40503);
+    struct image_source source = {NULL, deep, WIDTH, HEIGHT, ascii, request};
+    ck_assert_msg(image_encode(IMAGE_PNG16, &source, 0, &bytes, &error) == HEP_OK, "%s", error.message);
+    spng_ctx *context = spng_ctx_new(0);
+    ck_assert_int_eq(spng_set_png_buffer(context, bytes.data, bytes.size), 0);
+    ck_assert_int_eq(spng_get_ihdr(context, &header), 0);
+    ck_assert_int_eq(header.bit_depth, 16);
+    ck_assert_int_eq(spng_decoded_image_size(context, SPNG_FMT_PNG, &size), 0);
+    ck_assert_uint_eq(size, sizeof back);
+    ck_assert_int_eq(spng_decode_image(context, back, size, SPNG_FMT_PNG, 0), 0);
+    ck_assert_mem_eq(back, deep, sizeof back);
+    ck_assert_int_eq(image_png_read_text(bytes.data, bytes.size, "heptad", &text, &error), HEP_OK);
+    ck_assert_str_eq(text, request);
+    ck_assert_str_eq(image_format_name(IMAGE_PNG16), "png16");
+    ck_assert_str_eq(image_format_extension(IMAGE_PNG16), "png");
+    free(text);
+    spng_ctx_free(context);
+    image_bytes_clear(&bytes);
+}
+END_TEST
+
 START_TEST(bad_sources_are_errors)
 {
     static uint8_t pixels[SIZE];
@@ -299,17 +333,17 @@ START_TEST(bad_sources_are_errors)
         enum image_format format;
         enum hep_status status;
     } rows[] = {
-        {{pixels, 0, 1, NULL, NULL}, 0, IMAGE_PNG, HEP_E_OUT_OF_RANGE},
-        {{pixels, 1, -1, NULL, NULL}, 0, IMAGE_JPEG, HEP_E_OUT_OF_RANGE},
-        {{pixels, HEP_IMAGE_FILE_SIDE_MAX + 1, 1, NULL, NULL}, 0, IMAGE_WEBP, HEP_E_OUT_OF_RANGE},
-        {{pixels, 8, 8, NULL, NULL}, 101, IMAGE_WEBP, HEP_E_OUT_OF_RANGE},
-        {{pixels, 8, 8, NULL, NULL}, -1, IMAGE_JPEG, HEP_E_OUT_OF_RANGE},
-        {{pixels, 8, 8, "\xff", NULL}, 0, IMAGE_PNG, HEP_E_BAD_FIELD},
-        {{pixels, 8, 8, NULL, "\xed\xa0\x80"}, 0, IMAGE_PNG, HEP_E_BAD_FIELD},
-        {{pixels, 8, 8, large, NULL}, 0, IMAGE_JPEG, HEP_E_TOO_LARGE},
-        {{pixels, 8, 8, NULL, large}, 0, IMAGE_JPEG, HEP_E_TOO_LARGE},
-        {{pixels, 8, 8, large, large}, 0, IMAGE_PNG, HEP_OK},
-        {{pixels, 8, 8, large, large}, 0, IMAGE_WEBP, HEP_OK},
+        {{pixels, NULL, 0, 1, NULL, NULL}, 0, IMAGE_PNG, HEP_E_OUT_OF_RANGE},
+        {{pixels, NULL, 1, -1, NULL, NULL}, 0, IMAGE_JPEG, HEP_E_OUT_OF_RANGE},
+        {{pixels, NULL, HEP_IMAGE_FILE_SIDE_MAX + 1, 1, NULL, NULL}, 0, IMAGE_WEBP, HEP_E_OUT_OF_RANGE},
+        {{pixels, NULL, 8, 8, NULL, NULL}, 101, IMAGE_WEBP, HEP_E_OUT_OF_RANGE},
+        {{pixels, NULL, 8, 8, NULL, NULL}, -1, IMAGE_JPEG, HEP_E_OUT_OF_RANGE},
+        {{pixels, NULL, 8, 8, "\xff", NULL}, 0, IMAGE_PNG, HEP_E_BAD_FIELD},
+        {{pixels, NULL, 8, 8, NULL, "\xed\xa0\x80"}, 0, IMAGE_PNG, HEP_E_BAD_FIELD},
+        {{pixels, NULL, 8, 8, large, NULL}, 0, IMAGE_JPEG, HEP_E_TOO_LARGE},
+        {{pixels, NULL, 8, 8, NULL, large}, 0, IMAGE_JPEG, HEP_E_TOO_LARGE},
+        {{pixels, NULL, 8, 8, large, large}, 0, IMAGE_PNG, HEP_OK},
+        {{pixels, NULL, 8, 8, large, large}, 0, IMAGE_WEBP, HEP_OK},
     };
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
         struct image_bytes bytes = {0};
@@ -341,13 +375,9 @@ START_TEST(formats_are_found_by_name)
         const char *name;
         bool found;
         enum image_format format;
-    } rows[] = {{"png", true, IMAGE_PNG},
-                {"jpeg", true, IMAGE_JPEG},
-                {"jpg", true, IMAGE_JPEG},
-                {"JPG", true, IMAGE_JPEG},
-                {"WebP", true, IMAGE_WEBP},
-                {"gif", false, 0},
-                {"", false, 0}};
+    } rows[] = {
+        {"png", true, IMAGE_PNG},  {"png16", true, IMAGE_PNG16}, {"jpeg", true, IMAGE_JPEG}, {"jpg", true, IMAGE_JPEG},
+        {"JPG", true, IMAGE_JPEG}, {"WebP", true, IMAGE_WEBP},   {"gif", false, 0},          {"", false, 0}};
     for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
         enum image_format format = IMAGE_FORMAT_COUNT;
         ck_assert_msg(image_format_from_name(rows[i].name, &format) == rows[i].found, "%s", rows[i].name);
@@ -544,6 +574,7 @@ int main(void)
     tcase_add_test(formats, a_jpeg_of_many_kilobytes_is_whole);
     tcase_add_test(formats, the_same_input_gives_the_same_bytes);
     tcase_add_test(formats, images_without_a_recipe_are_fine);
+    tcase_add_test(formats, png16_keeps_sixteen_bits_and_the_recipe);
     tcase_add_test(formats, bad_sources_are_errors);
     tcase_add_test(formats, a_damaged_png_is_an_error);
     tcase_add_test(formats, formats_are_found_by_name);

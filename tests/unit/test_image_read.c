@@ -32,7 +32,10 @@ static void draw(void)
 
 static struct image_bytes encoded(enum image_format format)
 {
-    const struct image_source source = {.pixels = picture, .width = WIDTH, .height = HEIGHT};
+    static uint16_t deep[sizeof picture];
+    for (size_t i = 0; i < sizeof picture; i++)
+        deep[i] = (uint16_t)(257 * picture[i]);
+    const struct image_source source = {.pixels = picture, .deep = deep, .width = WIDTH, .height = HEIGHT};
     struct image_bytes bytes = {0};
     ck_assert_int_eq(image_encode(format, &source, 100, &bytes, NULL), HEP_OK);
     return bytes;
@@ -63,7 +66,7 @@ START_TEST(what_was_written_is_read)
         struct image_bytes bytes = encoded((enum image_format)i);
         struct image_about about;
         read_back(&bytes, &about);
-        ck_assert_int_eq(about.format, i);
+        ck_assert_int_eq(about.format, i == IMAGE_PNG16 ? IMAGE_PNG : i);
         ck_assert_int_eq(about.width, WIDTH);
         ck_assert_int_le(largest_difference(), limits[i]);
         ck_assert_uint_eq(rgba[3], 255);

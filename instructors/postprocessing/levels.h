@@ -1,0 +1,39 @@
+/*
+ * The values of images between operations: u8, or f32 in the same levels, 0 … 255, that nothing has rounded yet. Images
+ * are f32 where they are for a 16-bit file; every operation writes the dtype that it reads. sRGB as stored.
+ */
+#ifndef HEP_POSTPROCESSING_LEVELS_H
+#define HEP_POSTPROCESSING_LEVELS_H
+
+#include "common/tensor.h"
+
+#include <math.h>
+
+/* BAD_REFERENCE for the field if it is neither u8 nor f32. */
+enum hep_status levels_check(const char *field, enum hep_dtype dtype, struct hep_error *error);
+/* BAD_REFERENCE if what is written (field) does not have the dtype of what is read. */
+enum hep_status levels_check_same(const char *field, enum hep_dtype read, enum hep_dtype written,
+                                  struct hep_error *error);
+/* Image number index of images [count, height, width, channels]. */
+void *levels_of(const struct hep_tensor *images, int64_t index);
+/* count levels of either dtype to bytes, rounded to nearest. */
+void levels_to_u8(const void *from, enum hep_dtype dtype, int64_t count, uint8_t *to);
+/* count f32 levels to the 65536 of a 16-bit file: 257 · level, rounded to nearest. */
+void levels_to_u16(const float *from, int64_t count, uint16_t *to);
+
+static inline float level_get(const void *image, enum hep_dtype dtype, int64_t at)
+{
+    return dtype == HEP_U8 ? (float)((const uint8_t *)image)[at] : ((const float *)image)[at];
+}
+
+/* Kept in 0 … 255; rounded to nearest if it is u8. */
+static inline void level_put(void *image, enum hep_dtype dtype, int64_t at, float level)
+{
+    float kept = level <= 0.0f ? 0.0f : level >= 255.0f ? 255.0f : level;
+    if (dtype == HEP_U8)
+        ((uint8_t *)image)[at] = (uint8_t)lrintf(kept);
+    else
+        ((float *)image)[at] = kept;
+}
+
+#endif

@@ -8,6 +8,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "supervisor/engine/batch_step.h"
 #include "supervisor/engine/core.h"
 #include "supervisor/engine/embeddings.h"
 #include "supervisor/engine/expand.h"
@@ -37,7 +38,8 @@ struct application {
     json_t *info;      /* of its model; NULL = it has none, or there is none     */
     bool has_no_model; /* there is none, and that is among the problems          */
     struct hep_named named;
-    bool is_own; /* the workflow came with the request                     */
+    struct hep_session *made; /* while the items of its batch are looked at         */
+    bool is_own;              /* the workflow came with the request                     */
     enum purpose purpose;
     char batch[HEP_SESSION_ID_MAX]; /* that it is an item of, "" = none                 */
     int item;
@@ -332,19 +334,63 @@ static void end_checked(struct application *a, struct hep_session *session)
     application_end(a, json_pack("{s:b, s:O}", "valid", 1, "problems", a->problems));
 }
 
-static void decide(struct application *a, json_t *info)
+/* Nothing is wrong with it. */
+static void conclude(struct application *a, struct hep_session *session)
 {
-    if (answer_known(a)) /* the same key may have come twice while the model domain was asked */
-        return;
-    struct hep_session *session = make_session(a, info);
-    if (!session)
-        end_with_problems(a);
-    else if (a->purpose == ACCEPT)
+    if (a->purpose == ACCEPT)
         accept_session(a, session);
     else if (a->purpose == TRY)
         hep_session_try(session, on_tried, a);
     else
         end_checked(a, session);
+}
+
+/* The items of its batch are known. */
+static void on_items(void *context, enum hep_status status, json_t *reply, const struct hep_error *error)
+{
+    struct application *a = context;
+    struct hep_session *session = hep_take(&a->made);
+    if (status != HEP_OK)
+        hep_problem_add_error(a->problems, "", error);
+    json_array_extend(a->problems, json_object_get(reply, "problems"));
+    json_decref(reply);
+    if (json_array_size(a->problems) > 0) {
+        hep_session_free(session);
+        end_with_problems(a);
+    } else if (answer_known(a)) { /* the same key may have come meanwhile */
+        hep_session_free(session);
+    } else {
+        conclude(a, session);
+    }
+}
+
+/* A workflow with a step that is a batch: its items are looked at as those of batch.create. */
+static void check_items(struct application *a, struct hep_session *session, json_t *request)
+{
+    a->made = session;
+    if (a->batch[0] || a->purpose == CHECK) {
+        struct hep_error error;
+        hep_fail_field(&error, HEP_E_UNSUPPORTED, "workflow_id", "an item of a batch cannot be a batch itself");
+        on_items(a, error.code, NULL, &error);
+        return;
+    }
+    hep_engine_check_batch(a->engine, request, on_items, a);
+    hep_engine_settle(a->engine, NULL); /* sends what it asks */
+}
+
+static void decide(struct application *a, json_t *info)
+{
+    if (answer_known(a)) /* the same key may have come twice while the model domain was asked */
+        return;
+    struct hep_session *session = make_session(a, info);
+    json_t *batch = session ? hep_session_batch_request(session) : NULL;
+    if (!session)
+        end_with_problems(a);
+    else if (batch)
+        check_items(a, session, batch);
+    else
+        conclude(a, session);
+    json_decref(batch);
 }
 
 /* The files that it names are known. */

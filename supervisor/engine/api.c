@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/limits.h"
 #include "common/wire.h"
+#include "supervisor/engine/batch_step.h"
 #include "supervisor/engine/core.h"
 
 #include <stdio.h>
@@ -80,18 +81,23 @@ static enum hep_status pause_session(struct hep_session *session, int priority, 
     (void)priority;
     HEP_TRY(hep_session_take(session, HEP_SESSION_EVENT_PAUSE, error));
     hep_session_stop(session); /* the denoising steps that are committed stay; resuming asks again from there */
+    hep_session_control_batch(session, "pause");
     return HEP_OK;
 }
 
 static enum hep_status resume_session(struct hep_session *session, int priority, struct hep_error *error)
 {
     (void)priority;
-    return hep_session_take(session, HEP_SESSION_EVENT_RESUME, error);
+    HEP_TRY(hep_session_take(session, HEP_SESSION_EVENT_RESUME, error));
+    hep_session_control_batch(session, "resume");
+    return HEP_OK;
 }
 
 static enum hep_status cancel_session(struct hep_session *session, int priority, struct hep_error *error)
 {
     (void)priority;
+    if (!hep_session_is_ended(session->state))
+        hep_session_control_batch(session, "cancel");
     return hep_session_take(session, HEP_SESSION_EVENT_CANCEL, error); /* the rest is winding up, after the commit */
 }
 
@@ -100,6 +106,7 @@ static enum hep_status prioritise_session(struct hep_session *session, int prior
     if (hep_session_is_ended(session->state))
         return hep_fail(error, HEP_E_NOT_NOW, "session %s is %s", session->id, hep_session_state_name(session->state));
     session->priority = priority;
+    hep_session_prioritise_batch(session, priority);
     hep_session_touch(session, HEP_SESSION_PROMISED);
     hep_engine_event(session->engine, session, "session.priority", true, json_pack("{s:i}", "priority", priority));
     if (session->errand && session->workflow->steps[session->step].role == HEP_ROLE_INFERENCE &&

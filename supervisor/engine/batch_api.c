@@ -16,7 +16,8 @@ struct creation {
     struct hep_engine *engine;
     struct hep_batch *batch;
     json_t *problems;
-    int item; /* that is looked at */
+    int item;        /* that is looked at                                   */
+    bool only_check; /* nothing is kept: the answer is {problems}, maybe none */
     hep_engine_answer *answer;
     void *context;
 };
@@ -33,6 +34,12 @@ static void creation_fail(struct creation *c, struct hep_error *error)
 {
     if (error->code == HEP_OK)
         hep_problem_first(c->problems, error);
+    if (c->only_check) {
+        if (json_array_size(c->problems) == 0)
+            hep_problem_add_error(c->problems, "", error);
+        creation_end(c, HEP_OK, json_pack("{s:O}", "problems", c->problems), NULL);
+        return;
+    }
     creation_end(c, error->code, json_array_size(c->problems) > 1 ? json_pack("{s:O}", "problems", c->problems) : NULL,
                  error);
 }
@@ -155,6 +162,8 @@ static void check_next(struct creation *c)
         hep_engine_check(c->engine, &request, on_checked, c);
     } else if (json_array_size(c->problems) > 0) {
         creation_fail(c, &error);
+    } else if (c->only_check) {
+        creation_end(c, HEP_OK, json_pack("{s:O}", "problems", c->problems), NULL);
     } else {
         keep(c);
     }
@@ -184,8 +193,8 @@ static struct hep_batch *make_batch(struct hep_engine *engine, json_t *request, 
     return batch;
 }
 
-void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int priority, const char *key,
-                             hep_engine_answer *answer, void *context)
+static void create(struct hep_engine *engine, json_t *request, int priority, const char *key, bool only_check,
+                   hep_engine_answer *answer, void *context)
 {
     struct hep_error error = {0};
     struct creation *c = calloc(1, sizeof *c);
@@ -194,6 +203,7 @@ void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int pri
         return;
     }
     *c = (struct creation){.engine = engine, .problems = json_array(), .answer = answer, .context = context};
+    c->only_check = only_check;
     c->batch = make_batch(engine, request, priority, key, c->problems);
     if (!c->batch)
         hep_fail(&error, HEP_E_NO_MEMORY, "no memory for a batch");
@@ -205,6 +215,17 @@ void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int pri
         creation_fail(c, &error);
     else if (!answer_known(c))
         check_next(c);
+}
+
+void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int priority, const char *key,
+                             hep_engine_answer *answer, void *context)
+{
+    create(engine, request, priority, key, false, answer, context);
+}
+
+void hep_engine_check_batch(struct hep_engine *engine, json_t *request, hep_engine_answer *answer, void *context)
+{
+    create(engine, request, 0, NULL, true, answer, context);
 }
 
 /* ---- looking ----------------------------------------------------------------------------------------------------- */
@@ -334,9 +355,10 @@ enum hep_status hep_engine_control_batch(struct hep_engine *engine, const char *
     json_object_del(said, "created");
     bool is_execute = actions[i].event == HEP_BATCH_EVENT_EXECUTE;
     if (!is_execute) {
+        bool settling = engine->settling;
         engine->settling = true; /* one commit for all of them */
         control_sessions(batch, action);
-        engine->settling = false;
+        engine->settling = settling;
     }
     status = hep_engine_settle(engine, error); /* the batch may be gone after this */
     if (status == HEP_OK)

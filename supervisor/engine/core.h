@@ -206,6 +206,8 @@ enum hep_status hep_engine_list(struct hep_engine *engine, const struct hep_engi
  */
 void hep_engine_create_batch(struct hep_engine *engine, json_t *request, int priority, const char *key,
                              hep_engine_answer *answer, void *context);
+/* The same without keeping it: {problems}, an array of what is wrong, maybe empty. */
+void hep_engine_check_batch(struct hep_engine *engine, json_t *request, hep_engine_answer *answer, void *context);
 enum hep_status hep_engine_get_batch(struct hep_engine *engine, const char *id, const struct hep_batch_page *page,
                                      json_t **view, struct hep_error *error);
 enum hep_status hep_engine_list_batches(struct hep_engine *engine, const char *status, const char *cursor, int limit,

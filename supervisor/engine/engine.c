@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/wire.h"
 #include "shm/segment.h"
+#include "supervisor/engine/batch_step.h"
 #include "supervisor/engine/core.h"
 
 #include <errno.h>
@@ -73,7 +74,7 @@ void hep_engine_admit(struct hep_engine *engine)
 {
     int running = 0;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        running += s->state == HEP_SESSION_RUNNING && !s->batch[0];
+        running += s->state == HEP_SESSION_RUNNING && !s->batch[0] && !hep_session_is_in_batch(s);
     struct hep_session *session = begins_for_its_age(engine), *next;
     if (session && running < engine->sessions_max && begin(engine, session))
         running++;

@@ -468,6 +468,11 @@ static enum hep_status read_value(const struct hep_parameter *p, json_t *value, 
     case HEP_PARAMETER_INPUT:
         HEP_TRY(check_input(p, value, scope, error));
         break;
+    case HEP_PARAMETER_OBJECT:
+    case HEP_PARAMETER_LIST:
+        if (p->type == HEP_PARAMETER_OBJECT ? !json_is_object(value) : !json_is_array(value))
+            return wrong_type(p, value, error);
+        break;
     case HEP_PARAMETER_SEED:
         return read_seed(p, value, scope, to, error);
     case HEP_PARAMETER_LORAS:

@@ -26,6 +26,8 @@
     X(SAFETY, "safety", "off, flag, blur or refuse; never less than the instance's safety.policy")                     \
     X(SAFETY_CHECKER, "safety_checker", "name of a safety checker of its own; \"\": the instance's, or the model's")   \
     X(INPUT, "input", "an image that was given before: what input.put, or POST /api/inputs, called it")                \
+    X(OBJECT, "object", "a JSON object; what it may hold is said where it goes")                                       \
+    X(LIST, "list", "a JSON array; likewise")                                                                          \
     X(LORAS, "loras", "a list of {name, weight, text_encoder_weight?}; prompts: whose <lora:…> tags are added to it")  \
     X(EMBEDDINGS, "embeddings", "a list of names; nothing: those that the texts of `prompts` name")
 

@@ -7,6 +7,7 @@
 #include "common/crash_point.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "supervisor/engine/batch_step.h"
 #include "supervisor/engine/core.h"
 
 #include <stdio.h>
@@ -154,6 +155,10 @@ void hep_session_advance(struct hep_session *session)
     if (!wanted) {
         skip_step(session, index, "its condition does not hold");
         hep_session_advance(session); /* at most as deep as there are steps */
+        return;
+    }
+    if (what->is_batch) {
+        hep_session_run_batch(session, index);
         return;
     }
     if (!hep_router_knows(engine->router, what->role)) {

@@ -130,7 +130,8 @@ enum hep_status hep_session_retry(struct hep_session *session, struct hep_error 
         if (step->state == HEP_STEP_DONE)
             continue;
         json_decref(step->result);
-        *step = (struct hep_session_step){.attempt = step->attempt, .error = step->error, .dirty = true};
+        bool is_batch = session->workflow->steps[i].is_batch; /* another attempt is another batch */
+        *step = (struct hep_session_step){.attempt = step->attempt + is_batch, .error = step->error, .dirty = true};
     }
     hep_session_check_arena(session);
     json_decref(hep_take(&session->error));

@@ -105,6 +105,7 @@ struct hep_session {
     int step;                     /* index that errand or outgoing is for                               */
     bool measuring;               /* errand is of the measure pass                                      */
     bool stopping;                /* inference has been told to stop it                                 */
+    bool asks_batch;              /* the batch of its step is on its way to its row                     */
     bool yielding;                /* and to pause it, for one that goes first                            */
     bool room;                    /* its memory is counted among the sessions that run                  */
     bool lacks_shm;               /* it waits for room in /dev/shm                                      */

@@ -130,7 +130,8 @@ static int current_step(const struct hep_session *session)
 static void put_denoising(const struct hep_session *session, json_t *object)
 {
     for (size_t i = 0; i < session->workflow->step_count; i++)
-        if (session->workflow->steps[i].role == HEP_ROLE_INFERENCE && session->steps[i].inner_steps > 0) {
+        if (session->workflow->steps[i].role == HEP_ROLE_INFERENCE && !session->workflow->steps[i].is_batch &&
+            session->steps[i].inner_steps > 0) {
             json_object_set_new(object, "denoising_step", json_integer(session->steps[i].inner));
             json_object_set_new(object, "denoising_steps", json_integer(session->steps[i].inner_steps));
         }

@@ -243,6 +243,14 @@ static void parse_step(struct parser *p, const char *where, json_t *object, stru
                                        .required_models = json_object_get(object, "required_models"),
                                        .renew = hep_json_bool(object, "renew", false)};
     parse_policy(p, where, object, step);
+    step->is_batch = strcmp(type, HEP_STEP_BATCH) == 0;
+    if (step->is_batch)
+        step->role = HEP_ROLE_INFERENCE;
+    if (step->is_batch && (final || strcmp(step->operation, "run") != 0 || step->renew || step->timeout_ms))
+        problem(p, HEP_E_BAD_FIELD, "operation",
+                "%s: a batch is one of steps, {\"type\": \"batch\", \"operation\": "
+                "\"run\"}, without renew and timeout_ms",
+                where);
     if (!final && !is_name(step->id))
         problem(p, HEP_E_BAD_FIELD, "id", "%s: id \"%.60s\" is not a name made of a-z 0-9 _", where, step->id);
     for (size_t i = 0; i < HEP_COUNT_OF(reserved); i++)
@@ -403,7 +411,8 @@ json_t *hep_workflow_describe(const struct hep_workflow *workflow)
     for (size_t i = 0; i < workflow->step_count; i++) {
         const struct hep_workflow_step *step = &workflow->steps[i];
         json_t *source = json_array_get(json_object_get(workflow->source, "steps"), i);
-        json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "id", step->id, "type", hep_role_name(step->role), "domain",
+        json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "id", step->id, "type",
+                                step->is_batch ? HEP_STEP_BATCH : hep_role_name(step->role), "domain",
                                 hep_role_name(step->role), "operation", step->operation);
         for (size_t key = 0; key < HEP_COUNT_OF(as_written); key++)
             json_object_set(row, as_written[key], json_object_get(source, as_written[key]));

@@ -26,6 +26,7 @@ enum hep_workflow_on_error {
     HEP_ON_ERROR_CONTINUE, /* the session goes on; references to it give nothing                    */
 };
 
+#define HEP_STEP_BATCH "batch" /* type of a step that is the engine's own */
 struct hep_workflow_step {
     const char *id;     /* names it in references: a-z 0-9 _                                                  */
     enum hep_role role; /* domain that does it                                                                */
@@ -33,6 +34,7 @@ struct hep_workflow_step {
     json_t *parameters;      /* object: the request's data, with references; never NULL                            */
     json_t *required_models; /* array of names or references, NULL = none                                          */
     json_t *when;            /* condition.h: it is skipped unless this holds; NULL = always done                   */
+    bool is_batch;           /* type "batch": the engine's own (batch_step.h); its role is where the batch manager is */
     bool renew;              /* its effect lives in the domain's process: asked again of each new process          */
     enum hep_workflow_on_error on_error;
     int64_t timeout_ms;     /* from when it is in hand; then it is ended with TIMEOUT; 0 = the operation's own    */

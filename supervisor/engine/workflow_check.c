@@ -29,6 +29,23 @@ struct check {
     json_t *problems;
 };
 
+/* What a batch step (batch_step.h) takes and gives, in the form in which a domain tells its operations. */
+static json_t *batch_operation(void)
+{
+    static json_t *operation; /* made once: it lives as long as the process */
+    if (!operation)
+        operation = json_pack("{s:[{s:s}, {s:s}, {s:s}, {s:s}, {s:s}], s:[{s:s}, {s:s}, {s:s}, {s:s}, {s:s}]}",
+                              "request", "name", "workflow_id", "name", "configuration", "name", "items", "name",
+                              "ranges", "name", "batch_config", "reply", "name", "batch_id", "name", "total_items",
+                              "name", "completed_items", "name", "failed_items", "name", "files");
+    return operation;
+}
+
+static json_t *operation_of(const struct hep_router *router, const struct hep_workflow_step *step)
+{
+    return step->is_batch ? batch_operation() : hep_router_operation(router, step->role, step->operation);
+}
+
 /* ${step.field}: field must be in the reply of that step's operation, or be a tensor that it writes. */
 static enum hep_status check_reply(void *context, const char *path, struct hep_error *error)
 {
@@ -39,7 +56,7 @@ static enum hep_status check_reply(void *context, const char *path, struct hep_e
     if (index < 0)
         return HEP_OK;
     const struct hep_workflow_step *step = &check->workflow->steps[index];
-    json_t *operation = hep_router_operation(check->router, step->role, step->operation);
+    json_t *operation = operation_of(check->router, step);
     char field[HEP_NAME_MAX];
     snprintf(field, sizeof field, "%.*s", (int)strcspn(path + length + 1, "."), path + length + 1);
     json_t *written = field_named(json_object_get(operation, "request"), field);
@@ -84,7 +101,7 @@ void hep_workflow_check_operations(const struct hep_workflow *workflow, const st
     for (size_t i = 0; i < workflow->step_count; i++) {
         const struct hep_workflow_step *step = &workflow->steps[i];
         struct check check = {workflow, router, step->id, "parameters", problems};
-        json_t *operation = hep_router_operation(router, step->role, step->operation);
+        json_t *operation = operation_of(router, step);
         if (!hep_router_knows(router, step->role))
             continue;
         if (!operation) {

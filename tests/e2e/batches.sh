@@ -23,6 +23,12 @@ for seed in $(seq 100 115); do post "workflows/execute" "{\"configuration\":{$co
 while read -r session; do ctl wait "$session" --json | jq -r '.results.files[0].sha256'; done <"$work/ids" >"$work/single"
 check "the bytes are those of single requests" cmp "$work/batch" "$work/single"
 
+# A prompt matrix as a session.
+matrix=$(post workflows/execute '{"workflow_id":"prompt-matrix","configuration":{"prompt":"a cat|red","seed":5,"configuration":{"num_inference_steps":4}}}' | jq -r .session_id)
+kill -9 "$(domain_pid inference)"
+matrix_shas() { ctl wait "$matrix" --json | jq -r '.results.files[].sha256'; }
+check "its images are those of its prompts" equal "$(matrix_shas)" "$(for prompt in "a cat" "a cat, red"; do generate "$prompt" --seed 5 --steps 4 | sha_of; done)"
+
 # One that comes while another denoises joins it at its next step, on however few cores.
 begin() { post workflows/execute "{\"configuration\":{\"prompt\":\"a red apple\",\"num_inference_steps\":$1,\"seed\":$2}}" | jq -r .session_id; }
 sha() { ctl wait "$1" --json | jq -r '.results.files[0].sha256'; }

@@ -5,6 +5,7 @@ hep_test(test_engine_loras SOURCES ${here}/test_engine_loras.c ${here}/engine_fa
 hep_test(test_metrics SOURCES ${here}/test_metrics.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_engine_workflows SOURCES ${here}/test_engine_workflows.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_engine_batches SOURCES ${here}/test_engine_batches.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
+hep_test(test_engine_batch_steps SOURCES ${here}/test_engine_batch_steps.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)
 hep_test(test_front SOURCES ${here}/test_front.c ${here}/front_client.c ${here}/engine_fake.c ${CMAKE_SOURCE_DIR}/tests/support/reply_check.c LIBS hep_front LABELS unit)
 hep_test(test_front_names SOURCES ${here}/test_front_names.c ${here}/front_client.c ${here}/engine_fake.c LIBS hep_front LABELS unit)
 hep_test(test_listing SOURCES ${here}/test_listing.c ${here}/engine_fake.c LIBS hep_engine LABELS unit)

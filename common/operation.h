@@ -184,6 +184,7 @@ struct hep_output_plan {
     uint64_t memory_bytes; /* private memory while it runs, beside mapped weights    */
     double flops;          /* floating point operations of the whole call            */
     double unit_flops;     /* of these, of one run of the network for one image; 0 = all */
+    int32_t evaluations;   /* of a plan: how often it will have a network run; 0 = it plans none */
 };
 void hep_output_add(struct hep_output_plan *plan, const char *field, enum hep_dtype dtype, struct hep_shape shape);
 

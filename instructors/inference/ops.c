@@ -13,12 +13,13 @@
 
 struct estimate_request {
     struct hep_tensor_ref unet;
-    int32_t width, height, vae_scale_factor, count, tokens;
+    int32_t width, height, vae_scale_factor, count, tokens, evaluations;
     double guidance_scale;
+    struct controlnet_request controls[CONTROLS_MAX]; /* networks and guess mode only */
 };
 struct estimate_reply {
     uint64_t peak_bytes;
-    double flops_per_evaluation, ms_per_evaluation;
+    double flops_per_evaluation, ms_per_evaluation, flops, ms;
     int32_t rows_together;
 };
 struct control_request {
@@ -148,6 +149,19 @@ static const struct hep_field generate_reply_fields[] = {
     HEP_FIELD(STR, generate_reply, restarted_because, OPTIONAL, .help = "why: other_fingerprint, torn"),
     HEP_FIELD(F64, generate_reply, step_ms, REQUIRED, .help = "mean time of an evaluation of one row, milliseconds"),
 };
+#define ESTIMATE_CONTROL(n)                                                                                            \
+    {.name = "controlnet_" #n,                                                                                         \
+     .type = HEP_FIELD_REF,                                                                                            \
+     .presence = HEP_OPTIONAL,                                                                                         \
+     .offset = offsetof(struct estimate_request, controls[(n)-1].network),                                             \
+     .access = HEP_READ,                                                                                               \
+     .dtype = HEP_U8,                                                                                                  \
+     .rank = 1,                                                                                                        \
+     .help = "weights from model.load_controlnet; counted as if it acted in every evaluation"},                        \
+    {                                                                                                                  \
+        .name = "control_guess_" #n, .type = HEP_FIELD_BOOL, .presence = HEP_DEFAULTED,                                \
+        .offset = offsetof(struct estimate_request, controls[(n)-1].guess), .help = "as in generate"                   \
+    }
 static const struct hep_field estimate_fields[] = {
     HEP_FIELD(REF, estimate_request, unet, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load"),
@@ -161,6 +175,11 @@ static const struct hep_field estimate_fields[] = {
               .help = "of the conditioning"),
     HEP_FIELD(F64, estimate_request, guidance_scale, DEFAULTED, .fallback = 7.5, .min = 0, .max = 100,
               .help = "as in generate"),
+    HEP_FIELD(I32, estimate_request, evaluations, DEFAULTED, .fallback = 1, .min = 1, .max = HEP_PLAN_EVALUATIONS_MAX,
+              .help = "of each image, as scheduler.plan says"),
+    ESTIMATE_CONTROL(1),
+    ESTIMATE_CONTROL(2),
+    ESTIMATE_CONTROL(3),
 };
 static const struct hep_field estimate_reply_fields[] = {
     HEP_FIELD(U64, estimate_reply, peak_bytes, REQUIRED,
@@ -168,6 +187,8 @@ static const struct hep_field estimate_reply_fields[] = {
     HEP_FIELD(F64, estimate_reply, flops_per_evaluation, REQUIRED, .help = "of all rows that run together"),
     HEP_FIELD(F64, estimate_reply, ms_per_evaluation, REQUIRED,
               .help = "from the rate measured so far; 0 = nothing measured yet"),
+    HEP_FIELD(F64, estimate_reply, flops, REQUIRED, .help = "of all evaluations of all images"),
+    HEP_FIELD(F64, estimate_reply, ms, REQUIRED, .help = "the same in time; 0 = nothing measured yet"),
     HEP_FIELD(I32, estimate_reply, rows_together, REQUIRED, .help = "rows that run together"),
 };
 static const struct hep_field control_fields[] = {
@@ -259,20 +280,24 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     struct hep_network *network;
     const struct hep_unet_config *config;
     struct row_shape shape;
-    struct control_networks controls = {0};
+    struct control_networks controls;
     struct hep_network_cost cost;
     int samples = request->guidance_scale > 1 ? 2 : 1, rows;
     struct group_size size;
     HEP_TRY(batch_unet(&batch->lanes[0].networks, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape,
                            error));
+    HEP_TRY(controls_open_bare(&batch->lanes[0].networks, hep_call_instructor(call), request->controls, config, &shape,
+                               samples == 2, &controls, error));
     HEP_TRY(rows_of_call(batch, network, config, &shape, &controls, request->count, samples, &size, error));
     rows = size.rows;
     HEP_TRY(batch_cost(network, config, &shape, &controls, rows, (int64_t)rows * samples, &cost, error));
     reply->rows_together = rows;
     reply->peak_bytes = cost.peak_bytes + group_workspace_bytes(&shape, &controls, rows, rows * samples);
     reply->flops_per_evaluation = cost.flops;
+    reply->flops = cost.flops / rows * request->count * request->evaluations;
     reply->ms_per_evaluation = batch->gflops > 0 ? cost.flops / 1e6 / batch->gflops : 0;
+    reply->ms = batch->gflops > 0 ? reply->flops / 1e6 / batch->gflops : 0;
     return HEP_OK;
 }
 
@@ -372,7 +397,7 @@ static const struct hep_operation operations[] = {
                   .help = "denoise images, step by step, each step committed"),
     HEP_OPERATION("estimate", estimate, estimate_request, estimate_fields, estimate_reply, estimate_reply_fields,
                   .permission = HEP_OPERATOR, .deadline_ms = 10000, .pure = true, .heavy = true, .leaseless = true,
-                  .help = "memory, FLOPs and time of one evaluation"),
+                  .help = "memory, FLOPs and time of one evaluation, and of all"),
     HEP_OPERATION("control", control, control_request, control_fields, control_reply, control_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 300000, .heavy = true, .leaseless = true,
                   .help = "pause, resume or cancel rows, or change their priority, at the next step"),

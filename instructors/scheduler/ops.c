@@ -156,9 +156,20 @@ static enum hep_status make(struct hep_call *call, const struct plan_request *re
 static enum hep_status measure_plan(struct hep_call *call, const void *request, struct hep_output_plan *outputs,
                                     struct hep_error *error)
 {
+    struct hep_scheduler_plan plan;
     size_t bytes;
     HEP_TRY(make(call, request, NULL, 0, &bytes, error));
+    void *blob = malloc(bytes); /* how often the network runs is known when the plan is made: a few kilobytes */
+    if (!blob)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for a plan of %zu bytes", bytes);
+    enum hep_status status = make(call, request, blob, bytes, &bytes, error);
+    if (status == HEP_OK)
+        status = hep_scheduler_plan_open(blob, bytes, &plan, error);
+    free(blob);
+    if (status != HEP_OK)
+        return status;
     hep_output_add(outputs, "plan", HEP_U8, HEP_SHAPE((int64_t)bytes));
+    outputs->evaluations = plan.info.evaluations;
     return HEP_OK;
 }
 

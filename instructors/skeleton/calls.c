@@ -173,8 +173,12 @@ static json_t *outputs_to_json(const struct hep_output_plan *plan)
         struct hep_tensor_ref ref = {.dtype = plan->outputs[i].dtype, .shape = plan->outputs[i].shape};
         json_object_set_new(outputs, plan->outputs[i].field, hep_ref_to_json(&ref));
     }
-    return json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes,
-                     "flops", plan->flops, "unit_flops", plan->unit_flops > 0 ? plan->unit_flops : plan->flops);
+    json_t *measured =
+        json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes", (json_int_t)plan->memory_bytes, "flops",
+                  plan->flops, "unit_flops", plan->unit_flops > 0 ? plan->unit_flops : plan->flops);
+    if (plan->evaluations > 0)
+        json_object_set_new(measured, "evaluations", json_integer(plan->evaluations));
+    return measured;
 }
 
 /* status decides; a handler that filled no error gets its code's own words. */

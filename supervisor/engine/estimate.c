@@ -1,6 +1,7 @@
 /* Learns from steps that are done, and estimates sessions that are planned. Called by run.c, trial.c and view.c. */
 #include "supervisor/engine/estimate.h"
 
+#include "common/clock.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
 
@@ -10,8 +11,10 @@
 #include <string.h>
 
 #define PREFIX "estimate."
-enum { KEY_MAX = 192 };
-static const double newest_share = 0.3; /* of an observation in what is known           */
+enum { KEY_MAX = 192, REST_MAX_MS = 100 };
+/* Of an observation in what is known. What is quicker than all before says more than what is slower: the first run
+   makes plans and kernels, and others may compute at the same time, but nothing makes a machine faster than it is. */
+static const double quicker_share = 0.6, slower_share = 0.2;
 static const double rate_reached = 0.6; /* of the device's rate, before anything is known */
 static const double light_ms = 2;       /* of an operation that computes nothing, likewise */
 
@@ -105,6 +108,24 @@ static bool runs_alone(const struct hep_session *session)
     return true;
 }
 
+/* is_rate: more is quicker. */
+static void learn(struct hep_estimates *estimates, const char *key, double observed, bool is_rate)
+{
+    double before = hep_json_num(estimates->values, key, observed);
+    double share = (observed > before) == is_rate ? quicker_share : slower_share;
+    json_object_set_new(estimates->values, key, json_real(before + share * (observed - before)));
+    json_object_set_new(estimates->changed, key, json_true());
+}
+
+/* Of a generation that ran in one go, the time from its first evaluation on: a new shape's kernels are made before,
+   once in the life of a process. Of other steps, and of one that goes on: the whole of it. */
+static double network_ms(const struct hep_session *session, int index, double whole)
+{
+    const json_t *said = session->steps[index].result;
+    double ms = hep_json_num(said, "step_ms", 0) * hep_json_num(said, "evaluations", 0);
+    return session->workflow->steps[index].role == HEP_ROLE_INFERENCE && ms > 0 && ms < whole ? ms : whole;
+}
+
 void hep_session_learn_time(struct hep_session *session, int index)
 {
     const struct hep_session_step *step = &session->steps[index];
@@ -113,11 +134,31 @@ void hep_session_learn_time(struct hep_session *session, int index)
     char key[KEY_MAX];
     if (step->attempt != 1 || !runs_alone(session))
         return; /* a part of it was done before, or others computed too */
+    ms = network_ms(session, index, ms);
     double observed = flops > 0 ? flops / (ms > 0.5 ? ms : 0.5) : ms;
     make_key(session, index, size_of(session, index), key);
-    double before = hep_json_num(estimates->values, key, observed);
-    json_object_set_new(estimates->values, key, json_real(before + newest_share * (observed - before)));
-    json_object_set_new(estimates->changed, key, json_true());
+    learn(estimates, key, observed, flops > 0);
+}
+
+/* What a session took beside its steps: messages, its arena, the turns of the engine. */
+static void make_rest_key(const struct hep_session *session, char key[KEY_MAX])
+{
+    snprintf(key, KEY_MAX, PREFIX "rest.%.64s", session->workflow->id);
+}
+
+void hep_session_learn_rest(struct hep_session *session)
+{
+    double rest = session->started ? (double)(hep_wall_ms() - session->started) : 0, steps = 0;
+    char key[KEY_MAX];
+    for (size_t i = 0; i < session->workflow->step_count; i++) {
+        if (session->steps[i].attempt > 1)
+            return;
+        steps += (double)session->steps[i].duration_us / 1000;
+    }
+    rest -= steps;
+    make_rest_key(session, key);
+    if (rest >= 0 && rest < steps / 2 + REST_MAX_MS && runs_alone(session)) /* else it waited, for somebody or cores */
+        learn(session->engine->estimates, key, rest, false);
 }
 
 /* ---- estimating -------------------------------------------------------------------------------------------------- */
@@ -137,7 +178,12 @@ int64_t hep_session_estimate_ms(const struct hep_session *session)
     double sum = 0;
     if (!hep_session_is_planned(session))
         return 0;
-    for (int i = 0; i < (int)session->workflow->step_count; i++)
-        sum += step_ms(session, i);
-    return (int64_t)(sum + 0.5);
+    for (int i = 0; i < (int)session->workflow->step_count; i++) {
+        bool wanted = true;
+        hep_session_wants((struct hep_session *)(uintptr_t)session, &session->workflow->steps[i], true, &wanted, NULL);
+        sum += wanted ? step_ms(session, i) : 0;
+    }
+    char key[KEY_MAX];
+    make_rest_key(session, key);
+    return (int64_t)(sum + hep_json_num(session->engine->estimates->values, key, 0) + 0.5);
 }

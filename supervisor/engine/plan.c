@@ -2,8 +2,8 @@
  * What a session will write and need: the measure pass over its steps, the layout of its arena, and the arena's
  * creation and removal, by name only. Called by run.c before the first step that writes tensors. Maps nothing.
  *
- * session->plan is {arena_bytes, memory_bytes, flops, regions, steps: {<id>: {flops, unit_flops, memory_bytes, outputs:
- * {<field>: <ref>}}}}. Its references are unplaced until hep_session_place.
+ * session->plan is {arena_bytes, memory_bytes, flops, regions, steps: {<id>: {flops, unit_flops, evaluations?,
+ * memory_bytes, outputs: {<field>: <ref>}}}}. Its references are unplaced until hep_session_place.
  */
 #include "common/crash_point.h"
 #include "common/log.h"
@@ -32,14 +32,17 @@ uint64_t hep_session_memory(const struct hep_session *session)
     return (uint64_t)(planned > session->workflow->memory_bytes ? planned : session->workflow->memory_bytes);
 }
 
-/* Evaluations of the whole plan: what the last scheduler.plan before the step has said; until then the steps asked
-   for. */
+/* Evaluations of the whole plan: what the last scheduler.plan before the step has said, or, before it ran, its measure
+   pass; without one the steps asked for. */
 static double planned_evaluations(const struct hep_session *session, int step)
 {
-    for (int i = step - 1; i >= 0; i--)
-        if (json_object_get(session->steps[i].result, "evaluations") &&
-            session->workflow->steps[i].role == HEP_ROLE_SCHEDULER)
-            return hep_json_num(session->steps[i].result, "evaluations", 1);
+    for (int i = step - 1; i >= 0; i--) {
+        const json_t *said = session->steps[i].result, *planned = planned_step(session, session->workflow->steps[i].id);
+        if (session->workflow->steps[i].role != HEP_ROLE_SCHEDULER || session->steps[i].state == HEP_STEP_SKIPPED)
+            continue;
+        if (json_object_get(said, "evaluations") || json_object_get(planned, "evaluations"))
+            return hep_json_num(said, "evaluations", hep_json_num(planned, "evaluations", 1));
+    }
     return hep_json_num(session->configuration, "num_inference_steps", 1);
 }
 
@@ -157,6 +160,8 @@ static enum hep_status take_measure(struct hep_session *session, int index, json
                         json_pack("{s:o, s:I, s:f, s:f}", "outputs", outputs, "memory_bytes",
                                   (json_int_t)(memory > 0 ? memory : 0), "flops", flops > 0 ? flops : 0.0, "unit_flops",
                                   unit > 0 ? unit : 0.0));
+    if (json_object_get(data, "evaluations"))
+        json_object_set(planned_step(session, id), "evaluations", json_object_get(data, "evaluations"));
     return HEP_OK;
 }
 

@@ -104,6 +104,7 @@ static void finish(struct hep_session *session)
     }
     json_decref(session->results);
     session->results = results ? results : json_object();
+    hep_session_learn_rest(session);
     hep_session_take(session, HEP_SESSION_EVENT_FINISH, NULL);
 }
 

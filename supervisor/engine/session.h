@@ -255,6 +255,8 @@ void hep_session_wait_for(struct hep_session *session, int64_t ms);
 int64_t hep_session_estimate_ms(const struct hep_session *session);
 /* estimate.c: how long a step that is done took. */
 void hep_session_learn_time(struct hep_session *session, int index);
+/* The same of what it took beside its steps, when it ends well. */
+void hep_session_learn_rest(struct hep_session *session);
 /* view.c: 0 … 1, and ms to the end (-1 = not known). */
 double hep_session_progress(const struct hep_session *session);
 int64_t hep_session_eta_ms(const struct hep_session *session);

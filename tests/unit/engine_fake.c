@@ -372,12 +372,15 @@ static json_t *measure(const char *type, json_t *data)
     int count = (int)hep_json_int(data, "count", 1), h = (int)hep_json_int(data, "height", 64) / 8,
         w = (int)hep_json_int(data, "width", 64) / 8;
     double flops = 1e6, unit = 0;
+    json_int_t evaluations = 0;
     if (strstr(type, "encode_prompt")) {
         json_object_set_new(outputs, "conditioning", output("f32", json_pack("[iii]", 2, 77, 32)));
         json_object_set_new(outputs, "pooled", output("f32", json_pack("[ii]", 2, 1)));
         json_object_set_new(outputs, "schedule", output("i32", json_pack("[ii]", 2, 8)));
     } else if (strstr(type, "scheduler")) {
         json_object_set_new(outputs, "plan", output("u8", json_pack("[i]", 1000)));
+        evaluations = hep_json_int(data, "num_inference_steps", 8) *
+                      (hep_json_num(data, "eta", -1) == strtod(FAKE_TWICE, NULL) ? 2 : 1);
     } else if (strstr(type, "generate")) {
         json_t *shape = json_object_get(json_object_get(data, "conditioning"), "shape");
         ck_assert_int_eq(json_integer_value(json_array_get(shape, 1)),
@@ -401,8 +404,11 @@ static json_t *measure(const char *type, json_t *data)
                                                    8 * json_integer_value(json_array_get(shape, 3)), 3)));
         flops = 1e7;
     }
-    return json_pack("{s:o, s:i, s:f, s:f}", "outputs", outputs, "memory_bytes", 1 << 20, "flops", flops, "unit_flops",
-                     unit > 0 ? unit : flops);
+    json_t *measured = json_pack("{s:o, s:i, s:f, s:f}", "outputs", outputs, "memory_bytes", 1 << 20, "flops", flops,
+                                 "unit_flops", unit > 0 ? unit : flops);
+    if (evaluations > 0)
+        json_object_set_new(measured, "evaluations", json_integer(evaluations));
+    return measured;
 }
 
 static void take_settings(struct fake *fake, const json_t *settings)

@@ -9,6 +9,8 @@
 
 #include "supervisor/engine/core.h"
 
+#define FAKE_TWICE "0.5" /* eta: its plan calls the network twice a step */
+
 enum { FAKE_SWITCH = 5 }; /* where scheduler.switch hands a plan on */
 
 struct fake_rule { /* how a "domain.operation" behaves; the first that fits */

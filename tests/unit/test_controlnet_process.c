@@ -115,6 +115,35 @@ START_TEST(controlnets_are_listed_by_kind_and_are_no_models)
 }
 END_TEST
 
+/* Answers of inference.estimate for one image at SIDE × SIDE; network may be NULL. Returns a field. */
+static double estimated(json_t *network, int evaluations, const char *field)
+{
+    json_t *reply =
+        domain_call(run.inference, "estimate", "", false,
+                    json_pack("{s:O, s:i, s:i, s:i, s:O?}", "unet", json_object_get(run.weights, "unet"), "width", SIDE,
+                              "height", SIDE, "evaluations", evaluations, "controlnet_1", network));
+    double value = hep_json_num(reply, field, -1);
+    json_decref(reply);
+    return value;
+}
+
+START_TEST(estimates_count_evaluations_and_controlnets)
+{
+    json_t *loaded = load("tiny-controlnet", ""), *network = json_object_get(loaded, "controlnet");
+    double plain = estimated(NULL, 1, "flops"), steered = estimated(network, 1, "flops");
+    ck_assert(plain > 0 && steered > 1.2 * plain && steered < 2.5 * plain);
+    ck_assert(estimated(network, 1, "peak_bytes") > estimated(NULL, 1, "peak_bytes"));
+    ck_assert_double_eq_tol(estimated(network, 30, "flops"), 30 * steered, 1);
+    ck_assert_double_eq_tol(estimated(network, 30, "flops_per_evaluation"), steered, 1);
+    json_decref(loaded);
+
+    json_t *plan = domain_call(run.scheduler, "plan", "", true,
+                               json_pack("{s:s, s:i}", "scheduler", "heun", "num_inference_steps", 10));
+    ck_assert_int_eq(hep_json_int(plan, "evaluations", 0), 19);
+    json_decref(plan);
+}
+END_TEST
+
 START_TEST(a_controlnet_is_published_once_held_by_its_session_and_taken_over)
 {
     int64_t components = of_models("components"), packed = of_models("packed");
@@ -254,6 +283,7 @@ int main(void)
     TCase *tcase = tcase_create("processes");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, estimates_count_evaluations_and_controlnets);
     tcase_add_test(tcase, controlnets_are_listed_by_kind_and_are_no_models);
     tcase_add_test(tcase, a_controlnet_is_published_once_held_by_its_session_and_taken_over);
     tcase_add_test(tcase, a_hint_is_the_image_or_its_edges);

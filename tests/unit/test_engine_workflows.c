@@ -595,6 +595,22 @@ START_TEST(an_estimate_learns_from_what_was_done)
 }
 END_TEST
 
+/* The measure pass of a plan says how often the network will run, before the plan is made: not once a step. */
+START_TEST(an_estimate_counts_the_evaluations_of_the_plan)
+{
+    static const char *const requests[] = {"{\"configuration\": {\"prompt\": \"an apple\"}}",
+                                           "{\"configuration\": {\"prompt\": \"an apple\", \"eta\": " FAKE_TWICE "}}"};
+    double times[2];
+    fake_start(&fake, NULL);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(ask(requests[i], true), HEP_OK);
+        ck_assert(hep_json_bool(reply, "valid", false));
+        times[i] = hep_json_num(reply, "estimated_duration_ms", 0);
+    }
+    ck_assert_msg(times[1] > 1.5 * times[0], "%g ms, %g ms", times[0], times[1]);
+}
+END_TEST
+
 /* ---- an operator's own ------------------------------------------------------------------------------------------- */
 #define MEMORY_WORKFLOW "{\"steps\": [" STEP("a", "") "]}"
 
@@ -735,6 +751,7 @@ int main(void)
     tcase_add_test(all, a_model_that_has_no_room_is_not_loaded_to_say_so);
     tcase_add_test(all, validating_while_the_model_domain_dies_is_an_answer);
     tcase_add_test(all, an_estimate_learns_from_what_was_done);
+    tcase_add_test(all, an_estimate_counts_the_evaluations_of_the_plan);
     tcase_add_test(all, a_workflow_that_was_put_is_there_after_a_restart_until_it_is_deleted);
     tcase_add_test(all, a_workflow_with_mistakes_is_not_kept_nor_one_of_the_folder_touched);
     tcase_add_test(all, a_session_goes_on_with_a_workflow_that_was_deleted);

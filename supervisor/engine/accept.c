@@ -367,6 +367,7 @@ static void on_items(void *context, enum hep_status status, json_t *reply, const
 /* A workflow with a step that is a batch: its items are looked at as those of batch.create. */
 static void check_items(struct application *a, struct hep_session *session, json_t *request)
 {
+    struct hep_engine *engine = a->engine;
     a->made = session;
     if (a->batch[0] || a->purpose == CHECK) {
         struct hep_error error;
@@ -374,8 +375,8 @@ static void check_items(struct application *a, struct hep_session *session, json
         on_items(a, error.code, NULL, &error);
         return;
     }
-    hep_engine_check_batch(a->engine, request, on_items, a);
-    hep_engine_settle(a->engine, NULL); /* sends what it asks */
+    hep_engine_check_batch(engine, request, on_items, a); /* a may be gone after this */
+    hep_engine_settle(engine, NULL);                      /* sends what it asks */
 }
 
 static void decide(struct application *a, json_t *info)

@@ -53,10 +53,16 @@ static enum hep_status bind_kernels(struct hep_plan_inside *p, int threads, stru
     return HEP_OK;
 }
 
-/* Number of threads of a run: what OpenMP is set to, at most what was planned for. */
+/*
+ * Number of threads of a run: what OpenMP is set to, at most what was planned for, and what it can give. oneDNN divides
+ * a kernel among the threads that it is promised and leaves undone the parts of those that do not come, so that
+ * OMP_THREAD_LIMIT or OMP_DYNAMIC in the environment would make another image.
+ */
 static int run_threads(const struct hep_plan_inside *p)
 {
-    int threads = omp_get_max_threads();
+    int threads = omp_get_max_threads(), limit = omp_get_thread_limit();
+    omp_set_dynamic(0);
+    threads = threads < limit ? threads : limit;
     return threads < p->threads ? threads : p->threads;
 }
 

@@ -89,6 +89,16 @@ static enum hep_status open_log(const struct hep_config *config, bool foreground
     return hep_log_sink_open(path, error);
 }
 
+/* What the domains' OpenMP reads when they start; how many threads it has, the leases say. */
+static void prepare_openmp(void)
+{
+    /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default
+       of milliseconds takes the core from whoever is to come when the machine is shared. */
+    setenv("GOMP_SPINCOUNT", "1000", 0);
+    unsetenv("OMP_THREAD_LIMIT"); /* a lease is to be had whole */
+    unsetenv("OMP_DYNAMIC");
+}
+
 /* again: an upgrade was asked for, and everything has ended for it. */
 static int serve(struct hep_config *config, bool foreground, int ready_fd, bool *again)
 {
@@ -102,9 +112,7 @@ static int serve(struct hep_config *config, bool foreground, int ready_fd, bool 
 #endif
     if (hep_isa_choose(hep_config_text(config, HEP_CONFIG_COMPUTE_ISA), &error) != HEP_OK)
         return refused(ready_fd, &error);
-    /* A thread that waits for its sisters between two kernels spins a few microseconds, then sleeps: libgomp's default
-       of milliseconds takes the core from whoever is to come when the machine is shared. */
-    setenv("GOMP_SPINCOUNT", "1000", 0);
+    prepare_openmp();
     if (open_log(config, foreground, log_path, &error) != HEP_OK)
         return refused(ready_fd, &error);
     hep_log(HEP_NOTICE, "daemon.starting", "version=%s build=%s pid=%d instance=%s state_dir=%s config=%s", HEP_VERSION,

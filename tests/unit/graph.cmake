@@ -15,6 +15,9 @@ foreach(subject run bytes packed)
       SKIP_RETURN_CODE 77 LABELS unit)
   endforeach()
 endforeach()
+# An environment that gives OpenMP fewer threads than it is set to: the same results.
+add_test(NAME test_graph_run_fewer_threads COMMAND test_graph_run)
+set_tests_properties(test_graph_run_fewer_threads PROPERTIES ENVIRONMENT "OMP_THREAD_LIMIT=1;OMP_DYNAMIC=true" TIMEOUT 200 LABELS unit)
 # threads: under TSan too, where the memory of a call must be of one thread
 hep_test(test_onednn_heap SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_onednn_heap.c ${CMAKE_SOURCE_DIR}/tests/support/heap_count.c
   LIBS hep_nn_cpu LABELS unit threads)

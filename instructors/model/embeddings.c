@@ -74,7 +74,7 @@ static enum hep_status mark_said(struct names *names, const char *text, size_t s
 static void choose_among_equals(struct names *names)
 {
     for (size_t i = 0; i < names->count; i++)
-        for (size_t k = 0; names->used[i] && !names->said[i] && k < names->count; k++)
+        for (size_t k = 0; k < names->count && names->used[i] && !names->said[i]; k++)
             if (k != i && strcasecmp(hep_embedding_word(names->all[i]), hep_embedding_word(names->all[k])) == 0 &&
                 (names->said[k] || (names->used[k] && k < i)))
                 names->used[i] = false;

@@ -22,7 +22,7 @@
 enum { ARGUMENTS_MAX = 16 };
 
 static char folder[64], state[80], binaries[512], config_file[96];
-static char said[8192]; /* what the last run() wrote to standard output and error */
+static char said[16384]; /* what the last run() wrote to standard output and error */
 
 static void setup(void)
 {

@@ -73,7 +73,7 @@ START_TEST(a_request_runs_to_its_image)
     ck_assert(hep_json_num(view, "progress", 0) == 1.0);
     ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "seed", 0), 7);
     ck_assert_int_eq(hep_json_int(json_object_get(view, "configuration"), "width", 0), 64);
-    ck_assert_int_eq(json_array_size(json_object_get(view, "steps")), 17);
+    ck_assert_int_eq(json_array_size(json_object_get(view, "steps")), 18);
     json_decref(view);
     fake_run(&fake, 1000);
     ck_assert_int_eq(segments(), 0); /* the arena is gone */

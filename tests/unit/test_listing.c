@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SESSIONS = 10000, STEPS_MAX = 16, FIRST_MS = 1700000000000 / 1000 };
+enum { SESSIONS = 10000, STEPS_MAX = 32, FIRST_MS = 1700000000000 / 1000 };
 
 static struct fake fake;
 

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { BLOCKS = 8, BLOCK_BYTES = 4096 }; /* of onednn_heap.c */
+enum { BLOCKS = 16, BLOCK_BYTES = 4096 }; /* of onednn_heap.c */
 
 /* As C++ code calls them, through the dynamic linker. */
 void *operator_new(size_t bytes) __asm__("_Znwm");

@@ -11,6 +11,7 @@ static const struct row {
     image_prober *probe;
     image_reader *read;
 } rows[IMAGE_FORMAT_COUNT] = {
+    /* IMAGE_PNG reads every PNG: IMAGE_PNG16 is only written */
     [IMAGE_PNG] = {"\x89PNG\r\n\x1a\n", 8, 0, image_png_probe, image_png_read},
     [IMAGE_JPEG] = {"\xff\xd8\xff", 3, 0, image_jpeg_probe, image_jpeg_read},
     [IMAGE_WEBP] = {"WEBP", 4, 8, image_webp_probe, image_webp_read},
@@ -24,7 +25,7 @@ static bool is_turned(const struct image_about *about)
 static enum hep_status find_format(const void *data, size_t size, struct image_about *about, struct hep_error *error)
 {
     for (int i = 0; i < IMAGE_FORMAT_COUNT; i++)
-        if (size >= rows[i].magic_at + rows[i].magic_size &&
+        if (rows[i].magic_size > 0 && size >= rows[i].magic_at + rows[i].magic_size &&
             memcmp((const char *)data + rows[i].magic_at, rows[i].magic, rows[i].magic_size) == 0) {
             about->format = (enum image_format)i;
             return HEP_OK;

@@ -108,3 +108,13 @@ enum hep_status ctl_read_file(const char *path, char **text, size_t *bytes, stru
     *bytes = used;
     return HEP_OK;
 }
+
+enum hep_status ctl_read_json(const char *path, json_t **value, struct hep_error *error)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    HEP_TRY(ctl_read_file(path, &text, &bytes, error));
+    enum hep_status status = hep_json_parse(text, bytes, value, error);
+    free(text);
+    return status == HEP_OK ? HEP_OK : hep_prefix(error, "%.200s", path);
+}

@@ -76,16 +76,8 @@ static void show_batch(const json_t *batch, const struct ctl_style *style, FILE 
 
 static void show_validation(const json_t *answer, const struct ctl_style *style, FILE *out)
 {
-    size_t index;
-    json_t *problem;
     const json_t *resources = json_object_get(answer, "resources");
-    json_array_foreach(json_object_get(answer, "problems"), index, problem)
-    {
-        fputs("problem: ", out);
-        ctl_wrap(out, hep_json_str(problem, "message", "?"), 2, 9, style->width);
-        fputs("  ", out);
-        ctl_wrap(out, hep_json_str(problem, "hint", ""), 2, 2, style->width);
-    }
+    ctl_show_problems(json_object_get(answer, "problems"), style, out);
     if (!hep_json_bool(answer, "valid", false))
         return;
     fprintf(out, "valid: it takes about %.1f s and %.1f MiB, and fits %s\n",
@@ -163,16 +155,6 @@ enum hep_status ctl_batch(struct ctl *ctl, struct hep_error *error)
     return HEP_OK;
 }
 
-static enum hep_status read_request(const char *path, json_t **request, struct hep_error *error)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    HEP_TRY(ctl_read_file(path, &text, &bytes, error));
-    enum hep_status status = hep_json_parse(text, bytes, request, error);
-    free(text);
-    return status == HEP_OK ? HEP_OK : hep_prefix(error, "%.200s", path);
-}
-
 /* Shows how far it is until it ends. */
 static enum hep_status follow(struct ctl *ctl, const char *id, struct hep_error *error)
 {
@@ -204,7 +186,7 @@ enum hep_status ctl_batch_run(struct ctl *ctl, struct hep_error *error)
 {
     json_t *request = NULL, *reply = NULL, *begun = NULL;
     char id[HEP_SESSION_ID_MAX];
-    HEP_TRY(read_request(ctl->words[0], &request, error));
+    HEP_TRY(ctl_read_json(ctl->words[0], &request, error));
     HEP_TRY(ctl_ask(ctl, "batch.create", request, &reply, error));
     snprintf(id, sizeof id, "%s", hep_json_str(reply, "batch_id", ""));
     json_decref(reply);
@@ -218,7 +200,7 @@ enum hep_status ctl_batch_run(struct ctl *ctl, struct hep_error *error)
 enum hep_status ctl_validate(struct ctl *ctl, struct hep_error *error)
 {
     json_t *request = NULL, *answer = NULL;
-    HEP_TRY(read_request(ctl->words[0], &request, error));
+    HEP_TRY(ctl_read_json(ctl->words[0], &request, error));
     HEP_TRY(ctl_ask(ctl, "workflow.validate", request, &answer, error));
     bool valid = hep_json_bool(answer, "valid", false);
     if (ctl->json)

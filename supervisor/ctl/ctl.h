@@ -113,6 +113,8 @@ void ctl_explain(const struct ctl *ctl, struct hep_error *error);
 void ctl_print_error(struct ctl *ctl, const struct hep_error *error);
 /* All of a file ("-" = standard input), at most HEP_FRAME_MAX bytes, NUL-terminated. TOO_LARGE, IO, NOT_FOUND. */
 enum hep_status ctl_read_file(const char *path, char **text, size_t *bytes, struct hep_error *error);
+/* The same as JSON, a new reference. Errors as above and hep_json_parse's, with the file's name. */
+enum hep_status ctl_read_json(const char *path, json_t **value, struct hep_error *error);
 
 /* The verbs, by file. */
 ctl_run ctl_generate, ctl_upscale;                                               /* generate.c   */
@@ -123,7 +125,8 @@ ctl_run ctl_status, ctl_domains;                                                
 ctl_run ctl_top;                                                                 /* top.c        */
 ctl_run ctl_trace;                                                               /* trace.c      */
 ctl_run ctl_incidents;                                                           /* incidents.c  */
-ctl_run ctl_models, ctl_workflows;                                               /* models.c     */
+ctl_run ctl_models;                                                              /* models.c     */
+ctl_run ctl_workflows;                                                           /* workflows.c  */
 ctl_run ctl_events, ctl_logs;                                                    /* events.c     */
 ctl_run ctl_operations, ctl_call;                                                /* operations.c */
 ctl_run ctl_restart, ctl_reload, ctl_stop, ctl_version;                          /* daemon.c     */
@@ -163,8 +166,10 @@ void ctl_show_incidents(const json_t *incidents, const struct ctl_style *style, 
 void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FILE *out);     /* incidents.c */
 void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);         /* models.c   */
 void ctl_show_model_details(const json_t *details, const struct ctl_style *style, FILE *out); /* models.c */
-void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out);     /* models.c   */
-void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out);           /* events.c   */
+void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out);     /* workflows.c */
+/* All that is wrong with a template or a request: message, code, step and field, hint. workflows.c */
+void ctl_show_problems(const json_t *problems, const struct ctl_style *style, FILE *out);
+void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out); /* events.c   */
 void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style,
                          FILE *out);                                                        /* operations.c */
 void ctl_show_operation(const json_t *operation, const struct ctl_style *style, FILE *out); /* operations.c */

@@ -1,4 +1,4 @@
-/* `heptctl models` and `heptctl workflows`. Called by main and by tests. */
+/* `heptctl models`. Called by main and by tests. */
 #include "common/wire.h"
 #include "supervisor/ctl/ctl.h"
 
@@ -199,99 +199,6 @@ enum hep_status ctl_models(struct ctl *ctl, struct hep_error *error)
         ctl_print_json(ctl->out, reply, false);
     else
         ctl_show_models(json_object_get(reply, "models"), &ctl->style, ctl->out);
-    json_decref(reply);
-    return HEP_OK;
-}
-
-/* ---- workflows --------------------------------------------------------------------------------------------------- */
-static void show_workflows(const json_t *workflows, const struct ctl_style *style, FILE *out)
-{
-    static const struct ctl_column columns[] = {{"WORKFLOW", .right = false},
-                                                {"VERSION", .right = true},
-                                                {"STATE", .right = false},
-                                                {"WHAT", .flows = true, .wraps = true}};
-    struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
-    size_t index, line;
-    const json_t *workflow, *problem;
-    json_array_foreach((json_t *)(uintptr_t)workflows, index, workflow)
-    {
-        bool usable = hep_json_bool(workflow, "usable", true);
-        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(workflow, "workflow_id", "?"));
-        ctl_cell(table, CTL_PLAIN, "%" PRId64, hep_json_int(workflow, "version", 0));
-        ctl_cell(table, usable ? CTL_GREEN : CTL_RED, "%s", usable ? "usable" : "not usable");
-        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(workflow, "help", ""));
-    }
-    ctl_table_end(table, style, out, "no workflows: see workflows.dir in the configuration");
-    json_array_foreach((json_t *)(uintptr_t)workflows, index, workflow)
-        json_array_foreach(json_object_get(workflow, "problems"), line, problem)
-    {
-        const char *file = hep_json_str(workflow, "file", "");
-        char *text = ctl_format("%s: %s", file[0] ? file : hep_json_str(workflow, "workflow_id", "?"),
-                                hep_json_str(problem, "message", "?"));
-        ctl_wrap(out, text, 2, 0, style->width);
-        free(text);
-    }
-}
-
-static char *default_text(const json_t *parameter)
-{
-    const json_t *value = json_object_get(parameter, "default");
-    if (hep_json_bool(parameter, "required", false))
-        return ctl_format("(required)");
-    if (!value)
-        return ctl_format("%s", "");
-    if (json_is_string(value) && strncmp(json_string_value(value), "${", 2) == 0)
-        return ctl_format("the model's");
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6)),
-         *copy = ctl_format("%s", text ? text : "?");
-    free(text);
-    return copy;
-}
-
-void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out)
-{
-    static const struct ctl_column columns[] = {{"PARAMETER", .right = false},
-                                                {"TYPE", .right = false},
-                                                {"DEFAULT", .right = false},
-                                                {"WHAT", .flows = true, .wraps = true}};
-    struct ctl_table *table = ctl_table_create(columns, HEP_COUNT_OF(columns));
-    const char *name;
-    json_t *parameter;
-    size_t index;
-    const json_t *problem;
-    const char *extends = hep_json_str(workflow, "extends", "");
-    fprintf(out, "%s (version %" PRId64 "%s%s): %s\n\n", hep_json_str(workflow, "workflow_id", "?"),
-            hep_json_int(workflow, "version", 0), extends[0] ? ", extends " : "", extends,
-            hep_json_str(workflow, "help", ""));
-    json_object_foreach(json_object_get(workflow, "parameters"), name, parameter)
-    {
-        char *fallback = default_text(parameter);
-        ctl_cell(table, CTL_PLAIN, "%s", name);
-        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(parameter, "type", ""));
-        ctl_cell(table, CTL_PLAIN, "%s", fallback);
-        ctl_cell(table, CTL_PLAIN, "%s", hep_json_str(parameter, "help", ""));
-        free(fallback);
-    }
-    ctl_table_end(table, style, out, "no parameters");
-    json_array_foreach(json_object_get(workflow, "problems"), index, problem)
-    {
-        fputs("problem: ", out);
-        ctl_wrap(out, hep_json_str(problem, "message", "?"), 2, 9, style->width);
-    }
-}
-
-enum hep_status ctl_workflows(struct ctl *ctl, struct hep_error *error)
-{
-    json_t *reply = NULL;
-    bool one = ctl->word_count > 0;
-    HEP_TRY(ctl_ask(ctl, one ? "workflow.get" : "workflow.list",
-                    one ? json_pack("{s:s}", "workflow_id", ctl->words[0]) : NULL, &reply, error));
-    if (ctl->json)
-        ctl_print_json(ctl->out, reply, false);
-    else if (one)
-        ctl_show_workflow(reply, &ctl->style, ctl->out);
-    else
-        show_workflows(json_object_get(reply, "workflows"), &ctl->style, ctl->out);
     json_decref(reply);
     return HEP_OK;
 }

@@ -284,12 +284,14 @@ const struct ctl_verb ctl_verbs[] = {
              "would "
              "not be accepted."},
     {.name = "workflows",
-     .arguments = "[ID]",
-     .words_max = 1,
+     .arguments = "[ID | check FILE | put FILE | delete ID]",
+     .words_max = 2,
      .kind = CTL_KIND_WORKFLOW,
      .run = ctl_workflows,
-     .help = "workflows, or the parameters of one",
-     .more = ""},
+     .help = "workflows, the parameters of one, your own templates",
+     .more = "FILE holds a template as the files of workflows.dir do; - reads it from standard input. check says all "
+             "that is wrong with it and keeps nothing; exit status 1 if it could not be used. put keeps it under its "
+             "workflow_id, which no file has, instead of one that was put before; delete forgets one that was put."},
     {.name = "domains", .arguments = "", .run = ctl_domains, .help = "the seven processes", .more = ""},
     {.name = "incidents",
      .arguments = "[ID]",

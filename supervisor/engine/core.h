@@ -178,6 +178,9 @@ enum hep_status hep_engine_load_workflows(struct hep_engine *engine, struct hep_
    is appended to problems (problem.h). CONFLICT: the folder has one of this id. */
 enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *id, json_t *source, json_t *problems,
                                         struct hep_error *error);
+/* templates.c: what would be wrong with a template, borrowed, wherever it is kept; appended to problems. Keeps nothing.
+ */
+void hep_engine_check_workflow(struct hep_engine *engine, json_t *source, json_t *problems);
 /* templates.c: NOT_FOUND; NOT_ALLOWED: it is of the folder. */
 enum hep_status hep_engine_delete_workflow(struct hep_engine *engine, const char *id, struct hep_error *error);
 enum hep_status hep_engine_get(struct hep_engine *engine, const char *id, json_t **session, struct hep_error *error);

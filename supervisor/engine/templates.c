@@ -46,21 +46,38 @@ static enum hep_status store(struct hep_engine *engine, const char *id, json_t *
     return status;
 }
 
+/* What is wrong with source itself is added to problems. *named: source with its id, *workflow: NULL if it is no
+ workflow; both are the caller's. id: that it is put as, "" = as it calls itself. */
+static void check(struct hep_engine *engine, const char *id, json_t *source, json_t *problems, json_t **named,
+                  struct hep_workflow **workflow)
+{
+    *named = json_is_object(source) ? json_copy(source) : json_object();
+    if (id[0] && !json_object_get(*named, "workflow_id"))
+        json_object_set_new(*named, "workflow_id", json_string(id));
+    if (hep_workflows_try(engine->workflows, *named, problems, workflow, NULL) != HEP_OK)
+        return;
+    if (id[0] && strcmp((*workflow)->id, id) != 0)
+        hep_problem_add(problems, "", "workflow_id", HEP_E_CONFLICT, "it is put as %s and calls itself %s", id,
+                        (*workflow)->id);
+    hep_workflow_check_operations(*workflow, engine->router, problems);
+}
+
+void hep_engine_check_workflow(struct hep_engine *engine, json_t *source, json_t *problems)
+{
+    struct hep_workflow *workflow = NULL;
+    json_t *named = NULL;
+    check(engine, "", source, problems, &named, &workflow);
+    json_decref(named);
+    hep_workflow_release(workflow);
+}
+
 enum hep_status hep_engine_put_workflow(struct hep_engine *engine, const char *id, json_t *source, json_t *problems,
                                         struct hep_error *error)
 {
     struct hep_workflow *workflow = NULL;
-    json_t *named = json_is_object(source) ? json_copy(source) : json_object();
-    if (!json_object_get(named, "workflow_id"))
-        json_object_set_new(named, "workflow_id", json_string(id));
-    enum hep_status status = hep_workflows_try(engine->workflows, named, problems, &workflow, error);
-    if (status == HEP_OK && strcmp(workflow->id, id) != 0)
-        hep_problem_add(problems, "", "workflow_id", HEP_E_CONFLICT, "it is put as %s and calls itself %s", id,
-                        workflow->id);
-    if (status == HEP_OK)
-        hep_workflow_check_operations(workflow, engine->router, problems);
-    if (json_array_size(problems) > 0)
-        status = hep_problem_first(problems, error);
+    json_t *named = NULL;
+    check(engine, id, source, problems, &named, &workflow);
+    enum hep_status status = hep_problem_first(problems, error);
     if (status == HEP_OK)
         status = hep_workflows_put(engine->workflows, named, error);
     if (status == HEP_OK && (status = store(engine, id, named, error)) != HEP_OK)

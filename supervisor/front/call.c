@@ -20,7 +20,7 @@ static const char *const read_only[] = {
     "device.get",          "device.get_memory",  "device.capabilities", "model.list",     "model.info",
     "model.details",       "conditioning.info",  "scheduler.list",      "scheduler.info", "inference.info",
     "postprocessing.info", "communication.wait", "batch.list",          "batch.get",      "metrics.get",
-    "input.get",           "preview.get",        "preview.poll",
+    "input.get",           "preview.get",        "preview.poll",        "workflow.check",
 };
 static const char *const read_only_names[] = {"get_status", "ping", "describe"};
 

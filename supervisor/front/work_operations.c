@@ -48,6 +48,13 @@ static const struct hep_field put_fields[] = {
     HEP_FIELD(JSON, put_request, workflow, REQUIRED, .form = HEP_FORM_OBJECT, .open = true,
               .help = "the template, as a file of workflows.dir"),
 };
+static const struct hep_field check_fields[] = {
+    HEP_FIELD(JSON, put_request, workflow, REQUIRED, .form = HEP_FORM_OBJECT, .open = true,
+              .help = "the template, as a file of workflows.dir; it may extend one that is there"),
+};
+static const struct hep_field check_says[] = {
+    SAYS(BOOL, "valid", "it could be used"),
+    SAYS(JSON, "problems", "all that is wrong with it", HEP_INSIDE(LIST, hep_problem_says))};
 static const struct hep_field put_says[] = {SAYS(STR, "workflow_id", "name of the workflow")};
 static const char *const parameter_types[] = {
 #define TYPE_NAME(id, name, help) name,
@@ -187,6 +194,16 @@ static enum hep_status workflow_put(struct hep_call *call, const void *request_,
     return HEP_OK;
 }
 
+static enum hep_status workflow_check(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct put_request *request = request_;
+    json_t *problems = json_array();
+    (void)reply, (void)error;
+    hep_engine_check_workflow(call->front->engine, request->workflow, problems);
+    hep_call_answer(call, json_pack("{s:b, s:o}", "valid", json_array_size(problems) == 0, "problems", problems));
+    return HEP_OK;
+}
+
 static enum hep_status workflow_delete(struct hep_call *call, const void *request_, void *reply,
                                        struct hep_error *error)
 {
@@ -276,6 +293,13 @@ const struct hep_operation hep_workflow_operations[] = {
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
      .help = "keep a workflow of the operator's own, or replace it"},
+    {.name = "check",
+     .handler = workflow_check,
+     REQUEST(put_request, check_fields),
+     REPLY(check_says),
+     .permission = HEP_CLIENT,
+     .deadline_ms = 1000,
+     .help = "all that is wrong with a template, which is not kept"},
     {.name = "delete",
      .handler = workflow_delete,
      REQUEST(workflow_request, workflow_fields),

@@ -25,7 +25,7 @@ check "an unknown field points to its operation" has "$said" 'heptctl operations
 fails 3 ctl session nobody || die "session nobody"
 check "an unknown session points to the list" has "$said" 'heptctl sessions'
 fails 2 ctl call kitchen.cook || die "kitchen.cook"
-check "an unknown prefix names heptad's own" has "$said" 'workflow, session, input, batch, status'
+check "an unknown prefix names heptad's own" has "$said" 'workflow, session, input, preview, batch, status'
 for row in 'status --timeout 0' 'sessions --status bogus' 'completion fish' 'incidents many'; do
   # shellcheck disable=SC2086
   fails 2 ctl $row || die "$row"
@@ -99,6 +99,19 @@ check "what waits is said beside what is in force" equal \
   "$(ctl call config.get | jq -c '[.config["sessions.running_max"], .waiting["sessions.running_max"]]')" \
   '[2,{"in_force":"2","file":"3","restart":["heptad"]}]'
 check "doctor says so" has "$(ctl doctor || true)" "sessions.running_max"
+
+# templates of the operator's own
+echo '{"workflow_id":"large","extends":"txt2img","parameters":{"width":{"default":128}}}' >"$work/large.json"
+jq '.parameters.promt = null | .steps = {"denoise":{"parameters":{"stepz":1}}}' "$work/large.json" >"$work/bad.json"
+check "a template is checked" ctl workflows check "$work/large.json"
+fails 3 ctl workflows large || die "a checked template is kept: $said"
+fails 1 ctl workflows check "$work/bad.json" || die "check of a bad template: $said"
+check "what is wrong has its field" has "$said" "field promt"
+fails 3 ctl workflows put "$work/bad.json" || die "put of a bad template: $said"
+check "a template is put" ctl workflows put "$work/large.json"
+check "and is there" equal "$(ctl workflows large --json | jq .parameters.width.default)" 128
+check "it is deleted" ctl workflows delete large
+fails 3 ctl workflows large || die "a deleted template: $said"
 
 # a crash, and what is kept of it
 kill -SEGV "$(domain_pid inference)"

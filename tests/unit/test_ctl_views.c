@@ -413,6 +413,24 @@ START_TEST(the_list_of_operations_is_wrapped_and_says_who_needs_cores)
 }
 END_TEST
 
+START_TEST(problems_of_a_template_say_where_they_are_and_what_to_do)
+{
+    json_t *problems = parse(
+        "[{\"code\":\"UNKNOWN_FIELD\",\"message\":\"denoise: inference.generate has no field \\\"stepz\\\" that a "
+        "template could fill in\",\"step\":\"denoise\",\"field\":\"stepz\",\"hint\":\"see `heptctl operations "
+        "inference.generate`\"},{\"code\":\"NOT_FOUND\",\"message\":\"there is no nobody\",\"field\":\"extends\"}]");
+    FILE *out = ctl_catch();
+    ctl_show_problems(problems, &eighty, out);
+    json_decref(problems);
+    check_text(ctl_caught(out), "problem: denoise: inference.generate has no field \"stepz\" that a template could\n"
+                                "  fill in\n"
+                                "  UNKNOWN_FIELD, step denoise, field stepz\n"
+                                "  see `heptctl operations inference.generate`\n"
+                                "problem: there is no nobody\n"
+                                "  NOT_FOUND, field extends\n");
+}
+END_TEST
+
 START_TEST(a_dumb_terminal_gets_no_escape_sequences)
 {
     struct ctl_progress progress = {0};
@@ -523,6 +541,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, an_incident_is_shown_in_full);
     tcase_add_test(tests, an_operation_shows_what_its_names_stand_for_and_whether_it_is_built);
     tcase_add_test(tests, the_list_of_operations_is_wrapped_and_says_who_needs_cores);
+    tcase_add_test(tests, problems_of_a_template_say_where_they_are_and_what_to_do);
     tcase_add_test(tests, a_dumb_terminal_gets_no_escape_sequences);
     tcase_add_test(tests, help_fits_on_eighty_columns);
     tcase_add_test(tests, models_show_defaults_and_why_one_is_not_usable);

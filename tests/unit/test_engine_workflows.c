@@ -663,6 +663,29 @@ START_TEST(a_workflow_with_mistakes_is_not_kept_nor_one_of_the_folder_touched)
 }
 END_TEST
 
+START_TEST(a_template_that_is_checked_is_not_kept)
+{
+    json_t *bad = json_loads(
+               "{\"workflow_id\": \"w\", \"steps\": [" STEP("a", ", \"when\": \"${b.x}\"") "," STEP("a", "") "]}", 0,
+               NULL),
+           *good = json_loads(MEMORY_WORKFLOW, 0, NULL), *none = json_array(), *some = json_array();
+    struct hep_workflow *workflow = NULL;
+    fake_start(&fake, NULL);
+    fake_run(&fake, 50);
+    json_object_set_new(good, "workflow_id", json_string("memory"));
+    hep_engine_check_workflow(fake.engine, good, none);
+    ck_assert_uint_eq(json_array_size(none), 0);
+    ck_assert_int_eq(hep_workflows_find(fake.engine->workflows, "memory", &workflow, NULL), HEP_E_NOT_FOUND);
+    hep_engine_check_workflow(fake.engine, bad, some);
+    ck_assert_uint_eq(json_array_size(some), 2);
+    ck_assert_str_eq(hep_json_str(json_array_get(some, 0), "step", ""), "a");
+    json_decref(bad);
+    json_decref(good);
+    json_decref(none);
+    json_decref(some);
+}
+END_TEST
+
 START_TEST(a_session_goes_on_with_a_workflow_that_was_deleted)
 {
     json_t *problems;
@@ -753,6 +776,7 @@ int main(void)
     tcase_add_test(all, an_estimate_learns_from_what_was_done);
     tcase_add_test(all, an_estimate_counts_the_evaluations_of_the_plan);
     tcase_add_test(all, a_workflow_that_was_put_is_there_after_a_restart_until_it_is_deleted);
+    tcase_add_test(all, a_template_that_is_checked_is_not_kept);
     tcase_add_test(all, a_workflow_with_mistakes_is_not_kept_nor_one_of_the_folder_touched);
     tcase_add_test(all, a_session_goes_on_with_a_workflow_that_was_deleted);
     tcase_add_test(all, what_a_put_template_extends_is_kept_apart_from_it);

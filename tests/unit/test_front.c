@@ -296,6 +296,7 @@ START_TEST(every_answer_is_what_its_table_says)
         {"workflow.get", "{\"workflow_id\": \"txt2img\"}"},
         {"workflow.put", "{\"workflow_id\": \"w\", \"workflow\": {\"steps\": [{\"id\": \"a\", \"type\": \"device\", "
                          "\"operation\": \"list\"}]}}"},
+        {"workflow.check", "{\"workflow\": {\"extends\": \"nobody\"}}"},
         {"workflow.delete", "{\"workflow_id\": \"w\"}"},
         {"workflow.validate", "{\"configuration\": {\"prompt\": \"x\"}}"},
         {"workflow.execute", "{\"configuration\": {\"prompt\": \"x\"}}"},

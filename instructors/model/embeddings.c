@@ -76,7 +76,7 @@ static void choose_among_equals(struct names *names)
     for (size_t i = 0; i < names->count; i++)
         for (size_t k = 0; k < names->count && names->used[i] && !names->said[i]; k++)
             if (k != i && strcasecmp(hep_embedding_word(names->all[i]), hep_embedding_word(names->all[k])) == 0 &&
-                (names->said[k] || (names->used[k] && k < i)))
+                ((k < i && names->used[k]) || names->said[k]))
                 names->used[i] = false;
 }
 

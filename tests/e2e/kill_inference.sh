@@ -78,7 +78,7 @@ for model in tiny-sdxl tiny-sdxl-refiner; do cp -r "$root/tests/golden/data/mode
 start_daemon --set models.paths="$models"
 check "ready with a base and its refiner" wait_ready
 remember_prefix
-pair() { ctl generate "penguin" --model tiny-sdxl --seed 42 --steps 30 --set refiner=tiny-sdxl-refiner --set refiner_switch=0.5 "$@"; }
+pair() { ctl generate "penguin" --model tiny-sdxl --seed 42 --steps 200 --set refiner=tiny-sdxl-refiner --set refiner_switch=0.5 "$@"; }
 runs() { ctl session "$1" --json | jq -e --arg id "$2" '.status == "completed" or (.denoising_step >= 3 and (.steps[] | select(.id == $id).status == "running"))' >/dev/null; }
 whole=$(pair --json | sha_of)
 for step in denoise refine; do

@@ -226,6 +226,7 @@ def write_workflows(folder):
         text = json.dumps(made)
         for field, part in [("unet", "unet"), ("vae_scale_factor", "unet"), ("vae", "vae"), ("text_encoder", "text_encoder"),
                             ("text_encoder_2", "text_encoder"), ("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder"),
+                            ("embeddings", "text_encoder"), ("embeddings_fingerprint", "text_encoder"),
                             ("scheduler", "scheduler"), ("fingerprint", "unet"), ("family", "unet"), ("model", "unet")]:
             text = text.replace("${weights.%s}" % field, "${w_%s.%s}" % (part, field))
         made.clear()

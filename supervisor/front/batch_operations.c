@@ -54,19 +54,7 @@ static const struct hep_field control_fields[] = {
               .help = "what to do, at the next step boundary of what runs"),
 };
 static const struct hep_field create_fields[] = {
-    HEP_FIELD(STR, create_request, workflow_id, DEFAULTED, .fallback_text = HEP_WORKFLOW_BASE, .max = HEP_NAME_MAX - 1,
-              .help = "name of the workflow"),
-    HEP_FIELD(JSON, create_request, configuration, OPTIONAL, .form = HEP_FORM_OBJECT, .open = true,
-              .help = "what all items have in common"),
-    HEP_FIELD(JSON, create_request, items, OPTIONAL, HEP_INSIDE(LIST, hep_object_says), .min = 1,
-              .max = HEP_BATCH_ITEMS_MAX, .help = "what each item has beside or instead of that"),
-    HEP_FIELD(
-        JSON, create_request, ranges, OPTIONAL, .form = HEP_FORM_MAP,
-        .help =
-            "per parameter an array of values, {from, to, step}, or {matrix: \"a|b|c\"}: a with every choice of the "
-            "others; every combination is an item"),
-    HEP_FIELD(JSON, create_request, batch_config, OPTIONAL, HEP_INSIDE(OBJECT, hep_batch_config_fields),
-              .help = "how many images, and how many together"),
+    BATCH_FIELDS(create_request),
     HEP_FIELD(I32, create_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "of its sessions"),
     HEP_FIELD(STR, create_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX - 16,
               .help = "the same key and request again gives the same batch"),

@@ -270,7 +270,7 @@ static enum hep_status run_own(const struct hep_front_table *table, struct hep_c
     if (status == HEP_OK)
         status = hep_operation_data(row, strchr(call->type, '.') + 1, data, &whole, error);
     if (status == HEP_OK && table->gather) {
-        gathered = table->gather(whole);
+        gathered = table->gather(row, whole);
         json_decref(whole);
         whole = gathered;
     }

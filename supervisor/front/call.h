@@ -81,8 +81,8 @@ struct hep_front_table {
     const char *prefix;
     const struct hep_operation *operations;
     const char *help;
-    json_t *(*gather)(
-        json_t *data); /* what to decode instead of data (borrowed); a new reference; NULL = data itself */
+    /* What to decode for the row instead of data (borrowed); a new reference; NULL = data itself. */
+    json_t *(*gather)(const struct hep_operation *row, json_t *data);
 };
 extern const struct hep_front_table hep_front_tables[];
 

@@ -17,15 +17,28 @@ struct job_request {
     json_t *configuration;
 };
 enum { JOB_WAIT_MAX_S = HEP_WAIT_MAX_MS / 1000 };
+/* How its session is accepted and answered. */
+#define HOW_FIELDS(type)                                                                                               \
+    HEP_FIELD(F64, type, wait, DEFAULTED, .max = JOB_WAIT_MAX_S,                                                       \
+              .help = "answer when the session has ended, after so many seconds in any case; 0 = at once"),            \
+        HEP_FIELD(I32, type, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),             \
+        HEP_FIELD(STR, type, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX,                                \
+                  .help = "the same key and request again gives the same session")
 static const struct hep_field job_fields[] = {
-    HEP_FIELD(F64, job_request, wait, DEFAULTED, .max = JOB_WAIT_MAX_S,
-              .help = "answer when the session has ended, after so many seconds in any case; 0 = at once"),
-    HEP_FIELD(I32, job_request, priority, DEFAULTED, .min = -1000, .max = 1000, .help = "higher goes first"),
-    HEP_FIELD(STR, job_request, idempotency_key, OPTIONAL, .max = HEP_IDEMPOTENCY_KEY_MAX,
-              .help = "the same key and request again gives the same session"),
+    HOW_FIELDS(job_request),
     HEP_FIELD(JSON, job_request, configuration, OPTIONAL,
               .help = "an object: the workflow's parameters, see workflow.get; they may as well stand beside these "
                       "fields instead"),
+};
+struct batch_job_request {
+    double wait;
+    int32_t priority;
+    struct hep_str workflow_id, idempotency_key;
+    json_t *configuration, *items, *ranges, *batch_config;
+};
+static const struct hep_field batch_job_fields[] = {
+    HOW_FIELDS(batch_job_request),
+    BATCH_FIELDS(batch_job_request),
 };
 static const struct hep_field job_results_says[] = {
     MAYBE(JSON, "files", "the finished images", HEP_INSIDE(LIST, hep_file_says)), HEP_END_OF_FIELDS};
@@ -43,11 +56,8 @@ static const struct hep_field job_says[] = {
 /* The workflow of each name. To add one: a row, and a row of the operations below. */
 static const struct job {
     const char *name, *workflow;
-} jobs[] = {{"text2img", "txt2img"},
-            {"img2img", "img2img"},
-            {"inpainting", "inpaint"},
-            {"controlnet", "controlnet"},
-            {"lora", "txt2img"}};
+} jobs[] = {{"text2img", "txt2img"},      {"img2img", "img2img"}, {"inpainting", "inpaint"},
+            {"controlnet", "controlnet"}, {"lora", "txt2img"},    {"batch_process", "batch"}};
 
 static const struct job *job_of(const struct hep_call *call)
 {
@@ -58,7 +68,7 @@ static const struct job *job_of(const struct hep_call *call)
     hep_assert_failed("every row has its workflow", __FILE__, __LINE__);
 }
 
-json_t *hep_job_gather(json_t *data)
+json_t *hep_job_gather(const struct hep_operation *row, json_t *data)
 {
     json_t *value, *result, *configuration;
     const char *key;
@@ -69,8 +79,8 @@ json_t *hep_job_gather(json_t *data)
     json_object_foreach(data, key, value)
     {
         bool ours = false;
-        for (size_t i = 0; i < HEP_COUNT_OF(job_fields); i++)
-            ours = ours || strcmp(job_fields[i].name, key) == 0;
+        for (size_t i = 0; i < row->request_count; i++)
+            ours = ours || strcmp(row->request[i].name, key) == 0;
         json_object_set(ours ? result : configuration, key, value);
     }
     json_object_set_new(result, "configuration", configuration);
@@ -131,25 +141,46 @@ static enum hep_status no_workflow(const struct job *job, struct hep_error *erro
     return hep_hint(error, "`heptctl workflows` lists what can be made"), HEP_E_UNSUPPORTED;
 }
 
-static enum hep_status run_job(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+/* Its session, answered now or under wait. work->workflow_id is the job's. */
+static enum hep_status begin(struct hep_call *call, struct hep_engine_request *work, double wait,
+                             struct hep_error *error)
 {
-    const struct job_request *request = request_;
     const struct job *job = job_of(call);
     struct hep_engine *engine = call->front->engine;
     struct hep_workflow *workflow;
-    (void)reply;
     enum hep_status status = hep_workflows_find(engine->workflows, job->workflow, &workflow, error);
     if (status != HEP_OK)
         return status == HEP_E_NOT_FOUND ? no_workflow(job, error) : status;
     call->deferred = true;
-    call->wait_ms = (int64_t)(request->wait * 1000);
-    const struct hep_engine_request work = {.workflow_id = job->workflow,
-                                            .configuration = request->configuration,
-                                            .priority = request->priority,
-                                            .key = request->idempotency_key.data,
-                                            .caller = call->caller.permission};
-    hep_engine_execute(engine, &work, on_accepted, call);
+    call->wait_ms = (int64_t)(wait * 1000);
+    work->workflow_id = job->workflow;
+    work->caller = call->caller.permission;
+    hep_engine_execute(engine, work, on_accepted, call);
     return HEP_OK;
+}
+
+static enum hep_status run_job(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct job_request *request = request_;
+    struct hep_engine_request work = {
+        .configuration = request->configuration, .priority = request->priority, .key = request->idempotency_key.data};
+    (void)reply;
+    return begin(call, &work, request->wait, error);
+}
+
+/* What it asks for is the configuration of its workflow. */
+static enum hep_status run_batch(struct hep_call *call, const void *request_, void *reply, struct hep_error *error)
+{
+    const struct batch_job_request *request = request_;
+    (void)reply;
+    json_t *configuration = json_pack("{s:s, s:O*, s:O*, s:O*, s:O*}", "workflow_id", request->workflow_id.data,
+                                      "configuration", request->configuration, "items", request->items, "ranges",
+                                      request->ranges, "batch_config", request->batch_config);
+    struct hep_engine_request work = {
+        .configuration = configuration, .priority = request->priority, .key = request->idempotency_key.data};
+    enum hep_status status = begin(call, &work, request->wait, error);
+    json_decref(configuration);
+    return status;
 }
 
 #define JOB(text, what)                                                                                                \
@@ -163,5 +194,13 @@ const struct hep_operation hep_job_operations[] = {
     JOB("inpainting", "a part of an image anew: a session of the workflow inpaint, where there is one"),
     JOB("controlnet", "images that follow a hint: a session of the workflow controlnet, where there is one"),
     JOB("lora", "images from a prompt with LoRAs, `loras`: a session of the workflow txt2img"),
+    {.name = "batch_process",
+     .handler = run_batch,
+     REQUEST(batch_job_request, batch_job_fields),
+     REPLY(job_says),
+     .reply_open = true,
+     .permission = HEP_CLIENT,
+     .deadline_ms = HEP_WAIT_MAX_MS,
+     .help = "many images: what batch.create takes, as a session of the workflow batch"},
     {0},
 };

@@ -29,6 +29,10 @@ kill -9 "$(domain_pid inference)"
 matrix_shas() { ctl wait "$matrix" --json | jq -r '.results.files[].sha256'; }
 check "its images are those of its prompts" equal "$(matrix_shas)" "$(for prompt in "a cat" "a cat, red"; do generate "$prompt" --seed 5 --steps 4 | sha_of; done)"
 
+# A batch as one routed request.
+routed=$(post request "{\"type\":\"inference.batch_process\",\"data\":{\"configuration\":{$common},\"ranges\":{\"seed\":[100,101]},\"wait\":60}}")
+check "a routed batch is answered with its images" equal "$(jq -r '.data.results.files[].sha256' <<<"$routed")" "$(head -2 "$work/single")"
+
 # One that comes while another denoises joins it at its next step, on however few cores.
 begin() { post workflows/execute "{\"configuration\":{\"prompt\":\"a red apple\",\"num_inference_steps\":$1,\"seed\":$2}}" | jq -r .session_id; }
 sha() { ctl wait "$1" --json | jq -r '.results.files[0].sha256'; }

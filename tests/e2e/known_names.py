@@ -116,7 +116,8 @@ NAMES = [
     Name("inference.controlnet", None, None, {"prompt": "x"}, "MISSING_FIELD"),
     Name("inference.lora", {**JOB, "loras": [{"name": "ink"}]}, lambda r: r["results"]["files"][0]["sha256"],
          {**JOB, "loras": [{"name": "nobody"}]}, "OUT_OF_RANGE"),
-    Name("inference.batch_process", None, None, {"seed": 1}, "MISSING_FIELD", internal=True),
+    Name("inference.batch_process", {"configuration": {"prompt": "a red apple", "num_inference_steps": 4}, "items": [{"seed": 1}, {"seed": 2}], "wait": 60},
+         lambda r: r["results"]["completed_items"] == 2 and [f["sha256"] for f in r["results"]["files"]], {"seed": 1}, "MISSING_FIELD"),
     Name("inference.get_pipeline_info", {}, lambda r: r["pipelines"], {"x": 1}, "UNKNOWN_FIELD"),
     Name("inference.get_status", {}, lambda r: r["status"]["domain"], {"x": 1}, "UNKNOWN_FIELD"),
     Name("postprocessing.upscale", None, None, {"scale": 2}, "MISSING_FIELD", internal=True),
@@ -189,7 +190,7 @@ def write_lora(bin_dir, path):
 # ---- workflows made of these names -----------------------------------------------------------------------------------
 def write_workflows(folder):
     """txt2img as it is; the same without a recipe in the file (plain), and that in the words of other callers."""
-    templates = {name: json.loads((ROOT / f"etc/workflows/{name}.json").read_text()) for name in ("txt2img", "img2img", "inpaint", "controlnet")}
+    templates = {name: json.loads((ROOT / f"etc/workflows/{name}.json").read_text()) for name in ("txt2img", "img2img", "inpaint", "controlnet", "batch")}
     own = templates["txt2img"]
 
     def derive(name, change):

@@ -308,6 +308,7 @@ START_TEST(every_answer_is_what_its_table_says)
         {"batch.control", "{\"batch_id\": \"%s\", \"action\": \"cancel\"}"},
         {"batch.delete", "{\"batch_id\": \"%s\"}"},
         {"inference.text2img", "{\"prompt\": \"x\"}"},
+        {"inference.batch_process", "{\"prompt\": \"x\"}"},
         {"communication.publish", "{\"event\": 1}"},
         {"domain.restart", "{\"domain\": \"device\"}"}};
     char id[HEP_SESSION_ID_MAX], batch[HEP_SESSION_ID_MAX];
@@ -329,7 +330,8 @@ START_TEST(every_answer_is_what_its_table_says)
             for (size_t i = 0; i < HEP_COUNT_OF(datas); i++)
                 if (strcmp(datas[i][0], type) == 0)
                     snprintf(data, sizeof data, datas[i][1], strncmp(type, "batch.", 6) == 0 ? batch : id);
-            if (strcmp(table->prefix, "inference") == 0 && strcmp(row->name, "text2img") != 0)
+            if (strcmp(table->prefix, "inference") == 0 && strcmp(row->name, "text2img") != 0 &&
+                strcmp(row->name, "batch_process") != 0)
                 continue; /* their workflows are not there */
             if (strcmp(type, "communication.respond") == 0) {
                 json_t *message = ask(fd, "communication.publish", "{\"event\": 1}", NULL);

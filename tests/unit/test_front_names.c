@@ -154,6 +154,35 @@ START_TEST(under_wait_a_job_answers_with_what_has_become_of_it)
 }
 END_TEST
 
+START_TEST(a_batch_is_one_session_with_all_its_images)
+{
+    char id[HEP_SESSION_ID_MAX];
+    int fd = dial();
+    json_t *done =
+               ask(fd, "inference.batch_process",
+                   "{\"configuration\": {\"prompt\": \"x\", \"steps\": 2}, \"items\": [{\"seed\": 1}, {\"seed\": 5}], "
+                   "\"batch_config\": {\"total_images\": 4}, \"priority\": 2, \"wait\": 60}"),
+           *results = json_object_get(done, "results");
+    ck_assert_str_eq(hep_json_str(done, "workflow_id", ""), "batch");
+    ck_assert_int_eq(hep_json_int(done, "priority", 0), 2);
+    ck_assert_int_eq(hep_json_int(results, "completed_items", 0), 4);
+    ck_assert_uint_eq(json_array_size(json_object_get(results, "files")), 4);
+    json_decref(done);
+    expect(fd, "inference.batch_process", "{\"prompt\": \"x\", \"items\": [{\"width\": 63}]}", "OUT_OF_RANGE", "width");
+    json_t *flat = ask(fd, "inference.batch_process", "{\"prompt\": \"x\", \"ranges\": {\"seed\": [1, 2, 3]}}");
+    snprintf(id, sizeof id, "%s", hep_json_str(flat, "session_id", ""));
+    json_decref(flat);
+    json_t *session = fake_get(&fake, id),
+           *common = json_object_get(json_object_get(session, "configuration"), "configuration");
+    ck_assert_str_eq(hep_json_str(common, "prompt", ""), "x");
+    ck_assert_uint_eq(json_object_size(common), 1);
+    json_decref(session);
+    expect(fd, "inference.batch_process", "{\"seed\": 1}", "MISSING_FIELD", "prompt");
+    expect(fd, "inference.batch_process", "{\"prompt\": \"x\", \"items\": []}", "OUT_OF_RANGE", "items");
+    close(fd);
+}
+END_TEST
+
 START_TEST(a_job_that_is_cancelled_under_wait_says_so)
 {
     char data[96];
@@ -513,6 +542,7 @@ int main(void)
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, a_job_becomes_a_session_and_answers_with_its_id);
     tcase_add_test(cases, under_wait_a_job_answers_with_what_has_become_of_it);
+    tcase_add_test(cases, a_batch_is_one_session_with_all_its_images);
     tcase_add_test(cases, a_job_that_is_cancelled_under_wait_says_so);
     tcase_add_test(cases, a_job_without_a_workflow_is_not_built_yet);
     tcase_add_test(cases, messages_reach_whom_they_are_for_and_survive_a_restart);

@@ -50,7 +50,7 @@ static const struct {
     {"inference", "inpainting", "inpainting"},
     {"inference", "controlnet", "controlnet"},
     {"inference", "lora", "lora"},
-    {"inference", "batch_process", "generate"},
+    {"inference", "batch_process", "batch_process"},
     {"inference", "get_pipeline_info", "info"},
     {"inference", "get_status", "get_status"},
     {"postprocessing", "upscale", "upscale"},
@@ -137,6 +137,18 @@ static void claim(json_t *names, const char *domain, const char *name)
     json_object_set_new(names, name, json_true());
 }
 
+/* A whole job as a request, and the domain's own part of it as a step of a workflow. To add one: a name, and a reason.
+ */
+static const char *const jobs_and_steps[] = {"batch_process" /* many images; denoising, where many run together */};
+
+static bool is_job_and_step(const char *name)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(jobs_and_steps); i++)
+        if (strcmp(jobs_and_steps[i], name) == 0)
+            return true;
+    return false;
+}
+
 START_TEST(no_name_means_two_things)
 {
     const char *domain;
@@ -148,7 +160,8 @@ START_TEST(no_name_means_two_things)
         json_array_foreach(rows, index, row)
         {
             claim(names, domain, hep_json_str(row, "name", ""));
-            json_array_foreach(json_object_get(row, "aliases"), other, alias)
+            json_array_foreach(json_object_get(row, "aliases"), other,
+                               alias) if (!is_job_and_step(json_string_value(alias)))
                 claim(names, domain, json_string_value(alias));
         }
         json_decref(names);

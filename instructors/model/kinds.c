@@ -137,6 +137,29 @@ static enum hep_status refuse_folder(const struct catalogue *catalogue, struct c
                     hep_model_kind_name(entry->kind));
 }
 
+/* The family of UNets that read conditioning of this width; other widths are of none that is known. */
+static const char *family_of_width(int64_t width)
+{
+    return width == 768 ? "sd1" : width == 1024 ? "sd2" : width == 2048 ? "sdxl" : "";
+}
+
+/* The family of what it changes: SDXL alone has a second encoder; else the width of the conditioning that the UNet's
+   cross-attention reads. One of a text encoder alone does not say: SD 1.x and SDXL have the same. */
+static const char *family_of_lora(const struct hep_lora *lora)
+{
+    static const char reads[] = "_attn2_to_k";
+    if (hep_lora_touches(lora, "text_encoder_2"))
+        return "sdxl";
+    for (size_t i = 0; i < hep_lora_count(lora); i++) {
+        const struct hep_lora_module *module = hep_lora_at(lora, i);
+        size_t length = strlen(module->name);
+        if (length >= sizeof reads && strcmp(module->component, "unet") == 0 &&
+            strcmp(module->name + length - (sizeof reads - 1), reads) == 0)
+            return family_of_width(module->columns);
+    }
+    return "";
+}
+
 /* A LoRA: each tensor is understood, too. Whether it fits a model is seen when it is to be used with one. */
 static enum hep_status read_lora(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                  struct hep_error *error)
@@ -148,6 +171,8 @@ static enum hep_status read_lora(const struct catalogue *catalogue, struct catal
     HEP_TRY(hep_folder_open_parent(entry->path, &folder, name, error));
     enum hep_status status = hep_lora_open(folder, name, &lora, error);
     close(folder);
+    if (status == HEP_OK)
+        entry->family = family_of_lora(lora);
     hep_lora_close(lora);
     return status;
 }

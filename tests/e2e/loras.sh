@@ -27,6 +27,7 @@ start_daemon --set models.paths="$root/share/models:$models"
 check "ready" wait_ready
 remember_prefix
 check "heptctl lists them" equal "$(ctl models --kind lora --json | jq -c '[.models[].name]')" '["ink","oil","xl"]'
+check "with their families" grep -q '^xl  *sdxl ' <<<"$(ctl models --kind lora)"
 
 plain=$(generate "penguin" --seed 42 --steps 6 | sha_of)
 inked=$(generate "penguin" --seed 42 --steps 6 --lora ink:0.8)

@@ -38,6 +38,53 @@ static enum hep_status ask(struct domain_process *process, const char *operation
     return domain_ask(process, operation, "", false, data, NULL, error);
 }
 
+/* ---- LoRAs ------------------------------------------------------------------------------------------------------- */
+/* loras/NAME.safetensors of rank 1 for one module, whose input is so wide. */
+static void add_lora(const char *name, const char *module, int width)
+{
+    shell("mkdir -p '%s/loras' && python3 -c 'import json, struct, sys\n"
+          "name, module, width = sys.argv[1], sys.argv[2], int(sys.argv[3])\n"
+          "head = json.dumps({module + \".lora_down.weight\": {\"dtype\": \"F32\", \"shape\": [1, width], "
+          "\"data_offsets\": [0, 4 * width]}, module + \".lora_up.weight\": {\"dtype\": \"F32\", \"shape\": [2, 1], "
+          "\"data_offsets\": [4 * width, 4 * width + 8]}}).encode()\n"
+          "open(name, \"wb\").write(struct.pack(\"<Q\", len(head)) + head + bytes(4 * width + 8))' "
+          "'%s/loras/%s.safetensors' %s %d",
+          folder, folder, name, module, width);
+}
+
+START_TEST(a_lora_shows_the_family_of_what_it_changes)
+{
+#define MIDDLE "lora_unet_mid_block_attentions_0_transformer_blocks_0_"
+    static const struct {
+        const char *name, *module, *family;
+        int width;
+    } rows[] = {/* as the list has them: by name */
+                {"a", MIDDLE "attn2_to_k", "sd1", 768},
+                {"b", MIDDLE "attn2_to_k", "sd2", 1024},
+                {"c", MIDDLE "attn2_to_k", "sdxl", 2048},
+                {"d", MIDDLE "attn2_to_k", "", 64},
+                {"e", MIDDLE "attn1_to_k", "", 768},
+                {"f", "lora_te_text_model_encoder_layers_0_self_attn_k_proj", "", 768},
+                {"g", "lora_te2_text_model_encoder_layers_0_self_attn_k_proj", "sdxl", 1280}};
+#undef MIDDLE
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++)
+        add_lora(rows[i].name, rows[i].module, rows[i].width);
+    struct domain_process *process = start("0");
+    json_t *models = list(process, "lora"), *one;
+    size_t i;
+    ck_assert_uint_eq(json_array_size(models), HEP_COUNT_OF(rows));
+    json_array_foreach(models, i, one)
+    {
+        ck_assert_str_eq(hep_json_str(one, "name", ""), rows[i].name);
+        ck_assert_msg(hep_json_bool(one, "usable", false), "%s", rows[i].name);
+        ck_assert_msg(strcmp(hep_json_str(one, "family", ""), rows[i].family) == 0, "%s is of \"%s\"", rows[i].name,
+                      hep_json_str(one, "family", ""));
+    }
+    json_decref(models);
+    domain_end(process);
+}
+END_TEST
+
 /* ---- ControlNets ------------------------------------------------------------------------------------------------- */
 START_TEST(controlnets_in_single_files_are_listed_and_loaded_wherever_they_lie)
 {
@@ -318,6 +365,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, model_setup, model_teardown);
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, controlnets_in_single_files_are_listed_and_loaded_wherever_they_lie);
+    tcase_add_test(tcase, a_lora_shows_the_family_of_what_it_changes);
     tcase_add_test(tcase, a_controlnet_a_model_and_an_upscaler_of_one_name_are_held_apart);
     tcase_add_test(tcase, a_safety_checker_in_a_folder_of_its_own_judges_any_model);
     tcase_add_test(tcase, verify_reads_and_hashes_files_of_every_kind);

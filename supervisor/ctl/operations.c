@@ -153,24 +153,26 @@ void ctl_show_operation(const json_t *operation, const struct ctl_style *style, 
     free(type);
 }
 
-/* The row called so, by its name or an alias. */
+/* The row called so by its name, else by an alias. */
 static json_t *find_operation(const json_t *reply, const char *type)
 {
     size_t index, place;
-    json_t *operation, *alias;
+    json_t *operation, *alias, *other = NULL;
     json_array_foreach(json_object_get(reply, "operations"), index, operation)
     {
         char *own = type_of(operation);
-        bool found = strcmp(own, type) == 0;
+        bool is_own = strcmp(own, type) == 0, found = false;
         size_t prefix = strcspn(own, ".") + 1;
         json_array_foreach(json_object_get(operation, "aliases"), place, alias) found =
             found || (json_is_string(alias) && strncmp(own, type, prefix) == 0 &&
                       strcmp(type + prefix, json_string_value(alias)) == 0);
         free(own);
-        if (found)
+        if (is_own)
             return operation;
+        if (found && !other)
+            other = operation;
     }
-    return NULL;
+    return other;
 }
 
 static enum hep_status no_such(const char *type, struct hep_error *error)

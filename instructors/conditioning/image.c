@@ -7,6 +7,8 @@
 
 enum { MASKED = 128 /* of a mask: from here on the image is made anew */ };
 
+const char *const image_fill_names[] = {"fill", "original", "latent_noise", "latent_nothing", NULL};
+
 struct build_context {
     const struct hep_vae_config *config;
     struct hep_vae_build build;
@@ -103,4 +105,11 @@ void image_latent_mask(const uint8_t *mask, int64_t height, int64_t width, int64
     for (int64_t y = 0; y < height; y++)
         for (int64_t x = 0; x < width; x++)
             latent_mask[y * width + x] = mask[(y * width * factor + x) * factor] >= MASKED;
+}
+
+void image_latents_fill(const float *latent_mask, const float *noise, int64_t channels, int64_t places, float *latents)
+{
+    for (int64_t i = 0; i < channels * places; i++)
+        if (latent_mask[i % places] > 0)
+            latents[i] = noise ? noise[i] : 0;
 }

@@ -35,5 +35,18 @@ void image_latents(const struct hep_vae_config *config, const float *moments, co
 /* mask: [height · f, width · f] u8 → [height, width] f32: 1 where the pixel at the latent's upper left corner is 128 or
    more, else 0: torch's nearest of the binary mask, as diffusers makes it. */
 void image_latent_mask(const uint8_t *mask, int64_t height, int64_t width, int64_t factor, float *latent_mask);
+/* What is made anew begins from; A1111's inpainting_fill, in its order. The first two are a matter of pixels: the
+   latents are those of the image that is given. */
+enum image_fill {
+    IMAGE_FILL_SURROUNDINGS,
+    IMAGE_FILL_ORIGINAL,
+    IMAGE_FILL_LATENT_NOISE,
+    IMAGE_FILL_LATENT_NOTHING,
+    IMAGE_FILL_COUNT
+};
+extern const char *const image_fill_names[]; /* by fill, ending with NULL */
+/* latents: [channels, places]; where latent_mask ([places], 0 or 1) is 1 they become noise ([channels, places]), or 0
+   where noise is NULL. Source: stable-diffusion-webui 1.10 (inpainting_fill 2 and 3, modules/processing.py). */
+void image_latents_fill(const float *latent_mask, const float *noise, int64_t channels, int64_t places, float *latents);
 
 #endif

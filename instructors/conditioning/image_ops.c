@@ -20,6 +20,19 @@ enum { DRAW_MAX = 4096 };
 /* To add a source of noise: a name and its function. */
 static const char *const noise_names[] = {"philox", "torch-cpu", NULL};
 
+static enum image_fill fill_of(struct hep_str name)
+{
+    int fill = 0;
+    while (strcmp(image_fill_names[fill], name.data) != 0)
+        fill++;
+    return (enum image_fill)fill;
+}
+
+static bool is_of_latents(enum image_fill fill)
+{
+    return fill == IMAGE_FILL_LATENT_NOISE || fill == IMAGE_FILL_LATENT_NOTHING;
+}
+
 static void draw_noise(struct hep_str rng, uint64_t seed, int32_t draw, size_t count, float *noise)
 {
     if (strcmp(rng.data, noise_names[0]) == 0)
@@ -46,6 +59,10 @@ const struct hep_field encode_image_fields[ENCODE_IMAGE_FIELDS] = {
               .help = "which draw of each seed samples latents"),
     HEP_FIELD(I32, encode_image_request, masked_draw, DEFAULTED, .fallback = 2, .max = DRAW_MAX,
               .help = "and which one masked_latents"),
+    HEP_FIELD(STR, encode_image_request, fill, DEFAULTED, .fallback_text = "original", .choices = image_fill_names,
+              .help = "latents that are made anew: the image's (original; fill, whose pixels were filled), noise, 0"),
+    HEP_FIELD(I32, encode_image_request, fill_draw, DEFAULTED, .fallback = 1, .max = DRAW_MAX,
+              .help = "which draw of each seed is the noise of latent_noise: by default that which rows begin in"),
     HEP_FIELD(REF, encode_image_request, latents, REQUIRED, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
               .help = "out: [count, channels, h, w], scaled"),
     HEP_FIELD(REF, encode_image_request, latent_mask, OPTIONAL, .access = HEP_WRITE, .dtype = HEP_F32, .rank = 4,
@@ -122,6 +139,9 @@ static enum hep_status open_image(struct hep_call *call, const struct encode_ima
     HEP_TRY(image_encoder_open(&state->networks, hep_call_instructor(call), &request->vae, &image->encoder, error));
     image->factor = hep_vae_scale_factor(image->encoder.config);
     HEP_TRY(check_image(request, image, error));
+    if (!image->has_mask && is_of_latents(fill_of(request->fill)))
+        return hep_fail_field(error, HEP_E_MISSING_FIELD, "mask", "\"%s\" fills what a mask covers, and there is none",
+                              request->fill.data);
     HEP_TRY(is_inpainting(call, &request->unet, &inpaints, error));
     image->is_masked = image->has_mask && inpaints;
     image->images = request->image.shape.dims[0];
@@ -192,6 +212,21 @@ static enum hep_status encode_all(struct encoding_image *image, const struct enc
     return HEP_OK;
 }
 
+/* scratch: [elements of one image]. */
+static void fill_all(const struct encoding_image *image, const struct encode_image_request *request,
+                     const float *latent_mask, float *scratch, float *latents)
+{
+    int64_t places = image->height * image->width;
+    size_t elements = (size_t)(image->channels * places);
+    enum image_fill fill = fill_of(request->fill);
+    for (int32_t i = 0; is_of_latents(fill) && i < request->count; i++) {
+        if (fill == IMAGE_FILL_LATENT_NOISE)
+            draw_noise(request->rng, request->seed + (uint64_t)i, request->fill_draw, elements, scratch);
+        image_latents_fill(latent_mask, fill == IMAGE_FILL_LATENT_NOISE ? scratch : NULL, image->channels, places,
+                           latents + (size_t)i * elements);
+    }
+}
+
 static enum hep_status run_image(struct hep_call *call, const struct encode_image_request *request,
                                  struct encoding_image *image, float *moments, struct hep_error *error)
 {
@@ -213,6 +248,8 @@ static enum hep_status run_image(struct hep_call *call, const struct encode_imag
         image_latent_mask(mask, image->height, image->width, image->factor, latent_mask);
     if (masked)
         HEP_TRY(encode_all(image, request, pixels, mask, request->masked_draw, &step, moments, masked, error));
+    if (latent_mask)
+        fill_all(image, request, latent_mask, moments, latents);
     HEP_CRASH_POINT("conditioning.image_after_write");
     return HEP_OK;
 }

@@ -8,6 +8,7 @@
 #include "common/crash_point.h"
 #include "instructors/postprocessing/blend.h"
 #include "instructors/postprocessing/open_ops.h"
+#include "instructors/postprocessing/paint_ops.h"
 #include "instructors/postprocessing/previews.h"
 #include "instructors/postprocessing/region_ops.h"
 #include "instructors/postprocessing/safety_ops.h"
@@ -305,6 +306,9 @@ static const struct hep_operation operations[] = {
                   paste_region_reply_fields, .measure = measure_paste_region, .permission = HEP_INTERNAL,
                   .deadline_ms = 60000, .pure = true, .heavy = true,
                   .help = "what was made of that part, in its place"),
+    HEP_OPERATION("fill", fill_masked, fill_request, fill_fields, fill_reply, fill_reply_fields,
+                  .measure = measure_fill, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
+                  .heavy = true, .help = "what a mask covers, in the colours of what lies round it"),
     HEP_OPERATION("blend", blend, blend_request, blend_fields, blend_reply, blend_reply_fields,
                   .measure = blend_measure, .permission = HEP_INTERNAL, .deadline_ms = 60000, .pure = true,
                   .heavy = true, .help = "images over their original, where a mask says so"),

@@ -198,6 +198,26 @@ def check_images(daemon, image, mask):
     return expected
 
 
+def half_of(data):
+    """The left half of a picture, which MASK keeps."""
+    return [row[:3 * SIDE // 2] for row in read_png(data)[2]]
+
+
+def check_fills(daemon, expected):
+    """What the masked part begins from: each makes another image; the rest stays; each image has the noise of its own seed."""
+    for workflow, fills in ("inpaint", ("fill", "latent_noise", "latent_nothing")), ("inpaint-region", ("latent_noise",)):
+        configuration = {**expected[workflow][0], "num_inference_steps": 4}
+        made = [run(daemon, workflow, **configuration)]
+        for fill in fills:
+            view = run(daemon, workflow, **configuration, fill=fill, count=2)
+            data = Path(view["results"]["files"][1]["path"]).read_bytes()
+            expect(f'"fill":"{fill}"'.encode() in data and half_of(data) == half_of(PICTURE), workflow, fill, "is not told, or does not keep")
+            made.append(view)
+        expect(len({hashes(view)[0] for view in made}) == len(made), workflow, "fills", [hashes(view) for view in made])
+        alone = run(daemon, workflow, **{**configuration, "seed": REQUEST["seed"] + 1}, fill=fills[-1])
+        expect(hashes(alone)[0] == hashes(made[-1])[1], workflow, "gives other bytes in company")
+
+
 def check_refiner(daemon, expected):
     """A model that refines itself changes nothing, whatever noise, image and mask its second part is to have."""
     for case, (configuration, _) in expected.items():
@@ -298,6 +318,7 @@ def main():
         daemon.wait_ready()
         image, mask = check_uploads(daemon)
         expected = check_images(daemon, image, mask)
+        check_fills(daemon, expected)
         check_refiner(daemon, expected)
         check_refusals(daemon, image, mask)
         expect(check_http(daemon, image) == expected["img2img"][1][0], "by HTTP it has other bytes")

@@ -13,3 +13,4 @@ hep_test(test_image_read SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_image_read.c
 hep_test(test_filters SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_filters.c LIBS hep_postprocessing_core OpenMP::OpenMP_C m LABELS unit TIMEOUT 60)
 hep_test(test_safety_policy SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_safety_policy.c ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c
   LIBS hep_postprocessing_core hep_shm LABELS unit TIMEOUT 60)
+hep_test(test_paint SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_paint.c LIBS hep_postprocessing_core hep_conditioning_core LABELS unit TIMEOUT 60)

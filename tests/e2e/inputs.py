@@ -218,6 +218,26 @@ def check_fills(daemon, expected):
         expect(hashes(alone)[0] == hashes(made[-1])[1], workflow, "gives other bytes in company")
 
 
+def check_outpainting(daemon, image, mask):
+    """A larger canvas, whose new part is made and whose old part is the image; the same bytes after a death in the middle."""
+    given = {"image": image, "outpaint_right": SIDE // 2, "outpaint_top": 16, "mask_blur": 0, "num_inference_steps": 4}
+    views = [run(daemon, "outpaint", **given, **more) for more in ({}, {"mask": mask}, {"fill": "original"})]
+    before = read_png(PICTURE)[2]
+    for view, kept in zip(views, (SIDE - 8, SIDE // 2, SIDE - 8)):  # columns; 8 rows of the top are made anew, too
+        width, height, rows = read_png(Path(view["results"]["files"][0]["path"]).read_bytes())
+        expect((width, height) == (3 * SIDE // 2, SIDE + 16), "the canvas is", width, height)
+        expect([row[:3 * kept] for row in rows[24:]] == [row[:3 * kept] for row in before[8:]], "outpainting does not keep the image")
+        expect([row[-3:] for row in rows[16:]] != [row[-3:] for row in before] and [row[:3 * kept] for row in rows[16:24]] !=
+               [row[:3 * kept] for row in before[:8]], "nothing is made in what is new")
+    expect(len({hashes(view)[0] for view in views}) == 3, "mask and fill change nothing")
+    session = begin(daemon, "outpaint", **given)
+    kill_domain(daemon, "postprocessing")
+    expect(hashes(finish(daemon, session)) == hashes(views[0]), "outpainting gives other bytes after a death")
+    daemon.wait_ready()
+    view = finish(daemon, begin(daemon, "outpaint", image=image))
+    expect(view["status"] == "failed" and view["error"]["code"] == "MISSING_FIELD" and view["error"]["hint"], "no side:", view.get("error"))
+
+
 def check_refiner(daemon, expected):
     """A model that refines itself changes nothing, whatever noise, image and mask its second part is to have."""
     for case, (configuration, _) in expected.items():
@@ -319,6 +339,7 @@ def main():
         image, mask = check_uploads(daemon)
         expected = check_images(daemon, image, mask)
         check_fills(daemon, expected)
+        check_outpainting(daemon, image, mask)
         check_refiner(daemon, expected)
         check_refusals(daemon, image, mask)
         expect(check_http(daemon, image) == expected["img2img"][1][0], "by HTTP it has other bytes")

@@ -4,6 +4,7 @@
  */
 #include "common/tensor.h"
 #include "instructors/conditioning/image.h"
+#include "instructors/postprocessing/canvas.h"
 #include "instructors/postprocessing/fill.h"
 #include "tests/support/check_status.h"
 
@@ -81,6 +82,53 @@ START_TEST(masked_latents_become_noise_or_nothing_and_the_others_stay)
 }
 END_TEST
 
+START_TEST(an_image_stands_in_its_canvas_between_its_own_edges)
+{
+    static const uint8_t two[2 * 2 * 3] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    static const uint8_t expected[3 * 5] = {1, 1, 1, 4, 4, 1, 1, 1, 4, 4, 7, 7, 7, 10, 10}; /* red */
+    const struct canvas canvas = {.width = 2, .height = 2, .left = 2, .right = 1, .top = 1};
+    uint8_t extended[3 * 5 * 3];
+    ck_assert_int_eq(canvas_width(&canvas), 5);
+    ck_assert_int_eq(canvas_height(&canvas), 3);
+    canvas_image(&canvas, two, extended);
+    for (int i = 0; i < 15; i++)
+        for (int c = 0; c < 3; c++)
+            ck_assert_uint_eq(extended[3 * i + c], expected[i] + c);
+}
+END_TEST
+
+START_TEST(what_is_new_is_masked_with_an_edge_of_the_image_and_its_mask)
+{
+    /* 4 × 2 pixels, 2 more on the left and 1 at the bottom; one pixel of each edge overlaps */
+    const struct canvas canvas = {.width = 4, .height = 2, .left = 2, .bottom = 1, .overlap = 1};
+    static const uint8_t given[4 * 2] = {9, 0, 0, 100, 0, 0, 0, 200};
+    static const uint8_t expected[3 * 6] = {255, 255, 255, 0,   0,   0,   255, 255, 255,
+                                            255, 255, 255, 255, 255, 255, 255, 255, 255};
+    uint8_t extended[3 * 6];
+    ck_assert_ok(canvas_mask(&canvas, NULL, extended, error));
+    ck_assert_mem_eq(extended, expected, sizeof extended);
+    ck_assert_ok(canvas_mask(&canvas, given, extended, error));
+    ck_assert_uint_eq(extended[2], 255); /* the larger of both */
+    ck_assert_uint_eq(extended[3], 0);
+    ck_assert_uint_eq(extended[5], 100);
+}
+END_TEST
+
+START_TEST(a_soft_edge_ends_in_the_image_and_leaves_what_is_new_alone)
+{
+    const struct canvas canvas = {.width = 64, .height = 8, .left = 16, .right = 8, .overlap = 8, .blur = 4};
+    static uint8_t extended[88 * 8];
+    ck_assert_ok(canvas_mask(&canvas, NULL, extended, error));
+    for (int x = 0; x < 88; x++) { /* 10 = int(2.5 · 4 + 0.5) */
+        bool is_new = x < 16 || x >= 80, is_kept = x >= 16 + 8 + 10 && x < 80 - 8 - 10;
+        ck_assert(!is_new || extended[88 * 3 + x] == 255);
+        ck_assert(!is_kept || extended[88 * 3 + x] == 0);
+    }
+    ck_assert_uint_ge(extended[23], 128); /* as the hard edge has it */
+    ck_assert_uint_lt(extended[24], 128);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("paint");
@@ -88,5 +136,8 @@ int main(void)
     tcase_add_test(tcase, every_blur_has_a1111s_bytes_whatever_the_size);
     tcase_add_test(tcase, without_a_mask_all_stays_and_with_nothing_round_it_it_is_black);
     tcase_add_test(tcase, masked_latents_become_noise_or_nothing_and_the_others_stay);
+    tcase_add_test(tcase, an_image_stands_in_its_canvas_between_its_own_edges);
+    tcase_add_test(tcase, what_is_new_is_masked_with_an_edge_of_the_image_and_its_mask);
+    tcase_add_test(tcase, a_soft_edge_ends_in_the_image_and_leaves_what_is_new_alone);
     return check_status_run("paint", tcase);
 }

@@ -53,6 +53,13 @@ static bool has_place(const struct hep_engine *engine)
     return strcmp(hep_json_str(engine->manager, "limited_by", "rows"), "rows") == 0;
 }
 
+/* Items of one batch begin together and end together, so that their calls are large and nobody waits for one of them:
+   they give no turns to each other, which would only put them out of step. */
+static bool are_of_one_batch(const struct hep_session *a, const struct hep_session *b)
+{
+    return a->batch[0] && strcmp(a->batch, b->batch) == 0;
+}
+
 /* Who can run together with one that denoises is prepared before that one goes on, so that it joins at the next step
    and not when that image is done. At most sessions.running_max are prepared so, and none begins before one has ended,
    so nobody stands still for ever. */
@@ -62,7 +69,7 @@ static void bring_company(struct hep_engine *engine)
         return;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         for (const struct hep_session *d = engine->sessions; d && prepares(s); d = d->next)
-            if (denoises(d) && d->priority == s->priority && run_together(s, d))
+            if (denoises(d) && d->priority == s->priority && !are_of_one_batch(s, d) && run_together(s, d))
                 hep_errand_prepare_for(s->errand, d->errand);
 }
 
@@ -74,13 +81,23 @@ static void give_way(struct hep_session *session)
                     json_pack("{s:s, s:s}", "session", session->id, "action", "pause"));
 }
 
+/* NULL: of none, as what the engine asks for itself. */
+static const struct hep_session *session_of(const struct hep_engine *engine, const struct hep_errand *errand)
+{
+    const struct hep_session *session = engine->sessions;
+    while (session && session->errand != errand)
+        session = session->next;
+    return session;
+}
+
 void hep_engine_take_turns(struct hep_engine *engine)
 {
     bring_company(engine);
     hep_dispatch_pump(engine->dispatch);
     const struct hep_errand *waits = hep_dispatch_short_of_cores(engine->dispatch);
+    const struct hep_session *who = waits ? session_of(engine, waits) : NULL;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        if (waits && denoises(s) && !hep_errand_goes_before(waits, s->errand))
+        if (waits && denoises(s) && (!hep_errand_goes_before(waits, s->errand) || (who && are_of_one_batch(who, s))))
             return;
     for (struct hep_session *s = engine->sessions; s && waits; s = s->next)
         if (denoises(s) && !s->yielding && !s->stopping)

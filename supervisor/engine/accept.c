@@ -16,6 +16,7 @@
 #include "supervisor/engine/named.h"
 #include "supervisor/engine/problem.h"
 #include "supervisor/engine/reference.h"
+#include "supervisor/engine/required.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,64 +194,6 @@ static enum hep_status insert(struct hep_engine *engine, struct hep_session *ses
     return hep_store_commit(engine->store, error);
 }
 
-static bool model_is_there(const struct hep_engine *engine, const struct hep_session *session, const json_t *name)
-{
-    json_t *models = hep_catalog_models(engine->catalog), *model;
-    size_t index;
-    if (!models || !json_is_string(name) || json_string_length(name) == 0 || /* none is asked for */
-        strcmp(json_string_value(name), hep_json_str(session->model, "name", "")) == 0)
-        return true;
-    json_array_foreach(models, index,
-                       model) if (strcmp(hep_json_str(model, "name", ""), json_string_value(name)) == 0) return true;
-    return false;
-}
-
-/* required: array of names or references; step: who needs them, "" = the workflow. */
-static void check_required(struct application *a, struct hep_session *session, const json_t *required, const char *step)
-{
-    json_t *names = NULL, *name;
-    size_t index;
-    struct hep_error error;
-    if (!required)
-        return;
-    if (hep_session_fill(session, required, &names, &error) != HEP_OK)
-        hep_problem_add_error(a->problems, step, &error);
-    json_array_foreach(names, index, name) if (!model_is_there(a->engine, session, name))
-    {
-        hep_fail_field(&error, HEP_E_NOT_FOUND, "model", "%s%s needs the model \"%.80s\", which is not there",
-                       step[0] ? "step " : "the workflow", step, json_string_value(name));
-        hep_hint(&error, "see `heptctl models`");
-        hep_problem_add_error(a->problems, step, &error);
-    }
-    json_decref(names);
-}
-
-/* A model without a VAE is run with the one that the request names. */
-static void check_vae(struct application *a, const struct hep_session *session)
-{
-    const struct hep_workflow *workflow = session->workflow;
-    struct hep_error error;
-    const char *vae = "";
-    for (size_t i = 0; i < workflow->parameter_count; i++)
-        if (workflow->parameters[i].type == HEP_PARAMETER_VAE)
-            vae = hep_json_str(session->configuration, workflow->parameters[i].name, "");
-    if (vae[0] || !hep_json_bool(session->model, "needs_vae", false))
-        return;
-    hep_fail_field(&error, HEP_E_MISSING_FIELD, "vae", "model %.60s has no VAE of its own, and the request names none",
-                   hep_json_str(session->model, "name", ""));
-    hep_hint(&error, "name one in `vae`: `heptctl models --kind vae` lists them");
-    hep_problem_add_error(a->problems, "", &error);
-}
-
-/* The models that the workflow and its steps say they need. */
-static void check_models(struct application *a, struct hep_session *session)
-{
-    check_vae(a, session);
-    check_required(a, session, session->workflow->required_models, "");
-    for (size_t i = 0; i < session->workflow->step_count; i++)
-        check_required(a, session, session->workflow->steps[i].required_models, session->workflow->steps[i].id);
-}
-
 /* A session that nobody knows yet; NULL with problems noted. */
 static struct hep_session *make_session(struct application *a, json_t *info)
 {
@@ -283,7 +226,7 @@ static struct hep_session *make_session(struct application *a, json_t *info)
     result->configuration = configuration;
     result->model = json_incref(info);
     result->created = hep_wall_ms();
-    check_models(a, result);
+    hep_required_check(result, a->problems);
     if (json_array_size(a->problems) > 0) {
         hep_session_free(result);
         return NULL;

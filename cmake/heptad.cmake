@@ -65,7 +65,8 @@ function(hep_program name)
 endfunction()
 
 # hep_test(NAME SOURCES … [LIBS …] [ARGS …] [LABELS …] [TIMEOUT s]): one libcheck program, one ctest. Labels that mean
-# something to scripts/test: threads (also runs under TSan), release-only (does not run under ASan).
+# something to scripts/test: threads (also runs under TSan), release-only (does not run under ASan), release (runs in the
+# release build too, as goldens and kernels do, where all builds are tested).
 function(hep_test name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBS;ARGS;LABELS" ${ARGN})
   add_executable(${name} ${A_SOURCES})

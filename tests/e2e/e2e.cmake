@@ -84,9 +84,9 @@ if(NOT HEP_CRASH_POINTS)
   set_tests_properties(e2e_routing PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_BESIDE})
 endif()
 
-# Forty seconds of chaos; the seed is printed.
+# Half a minute of chaos; the seed is printed.
 if(NOT HEP_CRASH_POINTS)
-  add_test(NAME e2e_chaos COMMAND ${CMAKE_SOURCE_DIR}/scripts/chaos --duration 40 --bin ${CMAKE_BINARY_DIR}/bin)
+  add_test(NAME e2e_chaos COMMAND ${CMAKE_SOURCE_DIR}/scripts/chaos --duration 30 --bin ${CMAKE_BINARY_DIR}/bin)
   set_tests_properties(e2e_chaos PROPERTIES TIMEOUT 300 LABELS "e2e;release-only" ${HEP_ALONE})
 endif()
 

@@ -91,7 +91,7 @@ def check(bench, folder, limit):
         step = max(step, (view.get("manager") or {}).get("step_bytes", 0))
     expect(view["status"] == "completed" and step > 0, f"the first batch: {view}")
     limit.write_text(str(taken(folder) + 2 * int(step / THRESHOLD) + OVERHEAD))
-    deaths, samples = bench.deaths(), Samples(bench, batch(bench, 5 * ROWS))
+    deaths, samples = bench.deaths(), Samples(bench, batch(bench, 7 * ROWS))
     samples.wait_rows(lambda rows: rows == ROWS, "groups of all rows")
     hog = Hog(folder)
     hog.take(int(limit.read_text()) - taken(folder) - int(step / THRESHOLD / 2))  # what stays free lets half of the rows run

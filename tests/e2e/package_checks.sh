@@ -34,6 +34,9 @@ wait_ready() {
 request='{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40}}'
 submit() { heptctl call workflow.execute "$request" --json | jq -r .session_id; }
 step_of() { heptctl session "$1" --json 2>/dev/null | jq -r '.denoising_step // 0'; }
+is_beyond() { # SESSION N: it has done more steps, or has ended
+  heptctl session "$1" --json 2>/dev/null | jq -e --argjson at "$2" '(.denoising_step // 0) > $at or .status == "completed"' >/dev/null
+}
 wait_step() { # SESSION N
   for _ in $(seq 2000); do
     [ "$(step_of "$1")" -ge "$2" ] 2>/dev/null && return 0

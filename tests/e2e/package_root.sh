@@ -105,7 +105,7 @@ check "it denoises" wait_step "$session" 5
 at=$(step_of "$session") killed=$(date +%s%N)
 kill -KILL "$(supervisor)"
 service heptad start >/dev/null
-until [ "$(step_of "$session")" -gt "$at" ] 2>/dev/null; do sleep 0.01; done
+until is_beyond "$session" "$at"; do sleep 0.01; done
 echo "from SIGKILL of the supervisor, through the init script, to a step beyond: $((($(date +%s%N) - killed) / 1000000)) ms"
 check "the same bytes again" equal "$(result "$session")" "$whole"
 

@@ -4,7 +4,7 @@ set(HEP_TEST_MODEL_SOURCES ${CMAKE_SOURCE_DIR}/tests/support/published_model.c $
 hep_test(test_pipelines SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_pipelines.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
   ${CMAKE_SOURCE_DIR}/tests/support/golden_image.c
   ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_conditioning_core hep_scheduler_methods hep_inference_core hep_postprocessing_core
-  LABELS golden TIMEOUT 240)
+  LABELS golden release-only TIMEOUT 240)
 set_tests_properties(test_pipelines PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
 hep_test_levels(test_pipelines TIMEOUT 300 LABELS release-only)
 hep_test(test_embeddings_goldens SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_embeddings.c ${HEP_TEST_MODEL_SOURCES}

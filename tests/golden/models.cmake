@@ -9,8 +9,8 @@ hep_test(test_controlnet SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_controlne
 hep_test_levels(test_controlnet TIMEOUT 120 LABELS release-only)
 hep_test(test_lora_goldens SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_lora.c LIBS hep_eval LABELS golden)
 set_tests_properties(test_networks test_networks_clip test_controlnet test_lora_goldens test_safety PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
-hep_test_levels(test_networks TIMEOUT 240)
-hep_test_levels(test_networks_clip TIMEOUT 120)
+hep_test_levels(test_networks TIMEOUT 240 LABELS release-only)
+hep_test_levels(test_networks_clip TIMEOUT 120 LABELS release-only)
 hep_test_levels(test_lora_goldens TIMEOUT 120 LABELS release-only)
 
 # The tool itself: what it prints is checked by its exit status.

@@ -15,7 +15,7 @@ hep_test(test_heptad SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_heptad.c LIBS h
 add_dependencies(test_heptad fake_child heptad)
 
 hep_test(test_confine SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_confine.c ${CMAKE_SOURCE_DIR}/tests/proc/confine_attempts.c
-  LIBS hep_confine hep_shm OpenMP::OpenMP_C LABELS proc TIMEOUT 180)
+  LIBS hep_confine hep_shm OpenMP::OpenMP_C LABELS proc release TIMEOUT 180)
 
 # Preloaded into the programs by tests/e2e/faults_of_peers.py.
 add_library(wall_clock SHARED ${CMAKE_SOURCE_DIR}/tests/support/wall_clock.c)

@@ -12,7 +12,7 @@ hep_test(test_lanes SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_lanes.c ${HEP_TE
   LIBS hep_model_core hep_scheduler_methods hep_inference_core OpenMP::OpenMP_C LABELS unit TIMEOUT 120)
 hep_test_levels(test_lanes TIMEOUT 120 LABELS release-only)
 add_dependencies(thread_tests test_lanes)
-set_tests_properties(test_lanes PROPERTIES LABELS "unit;threads" ENVIRONMENT "OMP_WAIT_POLICY=passive")
+set_tests_properties(test_lanes PROPERTIES LABELS "unit;threads;release-only" ENVIRONMENT "OMP_WAIT_POLICY=passive")
 hep_test(test_encode SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_encode.c ${CMAKE_SOURCE_DIR}/tests/support/published_model.c
   ${CMAKE_SOURCE_DIR}/tests/support/fake_instructor.c LIBS hep_model_core hep_scheduler_methods hep_conditioning_core LABELS unit TIMEOUT 240)
 set_tests_properties(test_encode PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")

@@ -8,8 +8,9 @@ check "ready" wait_ready
 remember_prefix
 whole=$(generate "penguin" --seed 42 --steps 40 | sha_of)
 
+steps=40
 submit() { # [more of the configuration]
-  ctl call workflow.execute '{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40'"${1:-}"'}}' --json | jq -r .session_id
+  ctl call workflow.execute '{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":'"$steps${1:-}"'}}' --json | jq -r .session_id
 }
 step_of() { ctl session "$1" --json | jq -r '.denoising_step // 0'; }
 wait_step() { # SESSION N
@@ -37,6 +38,9 @@ for domain in inference conditioning postprocessing model scheduler device commu
 done
 # With previews, somebody watching, and inference killed in the middle: they go on, and the image is the same.
 base=http://127.0.0.1:$(http_port)/api/processing/sessions
+steps=300 # long enough to look at it, and to kill in it, on a busy machine too
+session=$(submit)
+whole=$(ctl wait "$session" --json | sha_of)
 session=$(submit ',"previews":true')
 curl -sN -m 60 "$base/$session/events?previews=1" >"$work/stream" &
 watcher=$!

@@ -84,8 +84,8 @@ static const struct hep_field retry_says[] = {MAYBE(I64, "attempts", "how often 
                                               HEP_END_OF_FIELDS};
 static const struct hep_field step_says[] = {
     SAYS(STR, "id", "of the step"),
-    SAYS(STR, "type", "the domain", .choices = hep_domain_choices),
-    SAYS(STR, "domain", "the same", .choices = hep_domain_choices),
+    SAYS(STR, "type", "the domain, or batch: a batch as a step"),
+    SAYS(STR, "domain", "the same"),
     SAYS(STR, "operation", "its operation"),
     MAYBE(JSON, "parameters", "fields of the request, with references", .form = HEP_FORM_OBJECT, .open = true),
     MAYBE(JSON, "required_models", "names, with references", .form = HEP_FORM_LIST),

@@ -9,12 +9,8 @@
 #include "instructors/skeleton/instructor.h"
 #include "nn/bundle/bundle.h"
 
-#include "common/wire.h"
-
 #include <stdlib.h>
 #include <string.h>
-
-enum { TRAIN_TIMESTEPS = 1000 };
 
 struct plan_request {
     struct hep_str scheduler, sigmas, family;
@@ -117,6 +113,16 @@ static const struct hep_field info_reply_fields[] = {
                       "state_vectors, noise (whether they draw it)"),
 };
 
+/* The model's scheduler_config.json, as it is published: a new reference. */
+static enum hep_status published_config(struct hep_call *call, const struct hep_tensor_ref *ref, json_t **config,
+                                        struct hep_error *error)
+{
+    struct hep_tensor tensor = hep_call_map(call, ref);
+    const struct hep_bundle_header *bundle;
+    HEP_TRY(hep_bundle_open(tensor.data, (uint64_t)tensor.shape.dims[0], &bundle, error));
+    return hep_bundle_json(bundle, "scheduler_config.json", config, error);
+}
+
 static enum hep_status read_config(struct hep_call *call, const struct plan_request *request, json_t **config,
                                    struct hep_error *error)
 {
@@ -130,10 +136,7 @@ static enum hep_status read_config(struct hep_call *call, const struct plan_requ
         json_decref(*config);
         return hep_fail_field(error, HEP_E_MISSING_FIELD, "scheduler", "without config, scheduler is required");
     }
-    struct hep_tensor tensor = hep_call_map(call, &request->config);
-    const struct hep_bundle_header *bundle;
-    HEP_TRY(hep_bundle_open(tensor.data, (uint64_t)tensor.shape.dims[0], &bundle, error));
-    return hep_bundle_json(bundle, "scheduler_config.json", config, error);
+    return published_config(call, &request->config, config, error);
 }
 
 static enum hep_status make(struct hep_call *call, const struct plan_request *request, void *blob, size_t capacity,
@@ -228,17 +231,17 @@ static enum hep_status switch_plan(struct hep_call *call, const void *request_, 
     const struct switch_request *request = request_;
     struct hep_tensor blob = hep_call_map(call, &request->plan);
     struct hep_scheduler_plan plan;
-    const struct hep_bundle_header *bundle;
-    json_t *config = NULL;
+    struct scheduler_config config;
+    scheduler_config_init(&config);
     HEP_TRY(hep_scheduler_plan_open(blob.data, (size_t)blob.shape.dims[0], &plan, error));
     if (hep_ref_is_placed(&request->config)) {
-        struct hep_tensor tensor = hep_call_map(call, &request->config);
-        HEP_TRY(hep_bundle_open(tensor.data, (uint64_t)tensor.shape.dims[0], &bundle, error));
-        HEP_TRY(hep_bundle_json(bundle, "scheduler_config.json", &config, error));
+        json_t *json;
+        HEP_TRY(published_config(call, &request->config, &json, error));
+        enum hep_status status = scheduler_config_read(json, &config, error);
+        json_decref(json);
+        HEP_TRY(status);
     }
-    int trained = (int)hep_json_int(config, "num_train_timesteps", TRAIN_TIMESTEPS);
-    json_decref(config);
-    ((struct switch_reply *)reply)->evaluation = scheduler_switch_at(&plan, trained, request->at);
+    ((struct switch_reply *)reply)->evaluation = scheduler_switch_at(&plan, config.num_train_timesteps, request->at);
     return HEP_OK;
 }
 

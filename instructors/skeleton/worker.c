@@ -1,7 +1,7 @@
 /*
  * The worker thread: heavy operations one after another under the cores of their lease, and the instructor's own work()
- * between them. It is
- * the only thread that enters OpenMP regions, beside those that an instructor starts for parts of its cores.
+ * between them. It is the only thread that enters OpenMP regions, beside those that an instructor starts for parts of
+ * its cores.
  */
 #include "instructors/skeleton/internal.h"
 

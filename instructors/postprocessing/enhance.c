@@ -85,7 +85,7 @@ static enum hep_status measure_reference(struct hep_call *call, const struct enh
     struct hep_tensor reference = hep_call_map(call, &request->reference);
     struct filter_image image;
     HEP_TRY(make(&reference.shape, &image, error));
-    filters_from_u8(reference.data, &image);
+    filters_from_levels(reference.data, reference.dtype, &image);
     filter_measure(&image, colors);
     free(image.values);
     return HEP_OK;
@@ -96,9 +96,7 @@ static void enhance_one(const struct enhance_request *request, const struct filt
                         const struct filter_image *image, const struct filter_image *scratch, enum hep_dtype dtype,
                         const void *from, void *to)
 {
-    int64_t values = 3 * image->height * image->width;
-    for (int64_t i = 0; i < values; i++)
-        image->values[i] = level_get(from, dtype, i);
+    filters_from_levels(from, dtype, image);
     if (request->denoise > 0) {
         filter_denoise(image, scratch, request->denoise);
         const struct filter_image *smooth = scratch;
@@ -111,8 +109,7 @@ static void enhance_one(const struct enhance_request *request, const struct filt
         filter_contrast(image, request->contrast);
     if (request->sharpen > 0)
         filter_sharpen(image, scratch, request->sharpen, request->sharpen_radius);
-    for (int64_t i = 0; i < values; i++)
-        level_put(to, dtype, i, image->values[i]);
+    filters_to_levels(image, dtype, to);
 }
 
 enum hep_status enhance_images(struct hep_call *call, const struct enhance_request *request,

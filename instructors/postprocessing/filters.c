@@ -232,16 +232,14 @@ void filter_sharpen(const struct filter_image *image, const struct filter_image 
 }
 
 /* ---- levels ------------------------------------------------------------------------------------------------------ */
-void filters_from_u8(const uint8_t *from, const struct filter_image *to)
+void filters_from_levels(const void *from, enum hep_dtype dtype, const struct filter_image *to)
 {
     for (int64_t i = 0; i < to->height * to->width * CHANNELS; i++)
-        to->values[i] = from[i];
+        to->values[i] = level_get(from, dtype, i);
 }
 
-void filters_to_u8(const struct filter_image *from, uint8_t *to)
+void filters_to_levels(const struct filter_image *from, enum hep_dtype dtype, void *to)
 {
-    for (int64_t i = 0; i < from->height * from->width * CHANNELS; i++) {
-        float value = from->values[i];
-        to[i] = value <= 0.0f ? 0 : value >= 255.0f ? 255 : (uint8_t)lrintf(value);
-    }
+    for (int64_t i = 0; i < from->height * from->width * CHANNELS; i++)
+        level_put(to, dtype, i, from->values[i]);
 }

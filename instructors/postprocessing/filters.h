@@ -6,10 +6,12 @@
 #ifndef HEP_POSTPROCESSING_FILTERS_H
 #define HEP_POSTPROCESSING_FILTERS_H
 
+#include "instructors/postprocessing/levels.h"
+
 #include <stdint.h>
 
 /* [height, width, 3] f32, dense: red, green, blue in levels, 0 … 255 (sRGB as stored). A result may leave that range;
-   filters_to_u8 brings it back. */
+   filters_to_levels brings it back. */
 struct filter_image {
     int64_t height, width;
     float *values;
@@ -37,7 +39,8 @@ void filter_contrast(const struct filter_image *image, double strength);
 void filter_sharpen(const struct filter_image *image, const struct filter_image *scratch, double strength,
                     double radius);
 
-void filters_from_u8(const uint8_t *from, const struct filter_image *to);
-void filters_to_u8(const struct filter_image *from, uint8_t *to); /* rounded to nearest, kept in 0 … 255 */
+/* From and to an image of either dtype (levels.h). */
+void filters_from_levels(const void *from, enum hep_dtype dtype, const struct filter_image *to);
+void filters_to_levels(const struct filter_image *from, enum hep_dtype dtype, void *to);
 
 #endif

@@ -1,7 +1,8 @@
 /* Images of both dtypes. Called by every operation that reads or writes one; knows no operation. */
 #include "instructors/postprocessing/levels.h"
 
-#include <string.h>
+#include <inttypes.h>
+#include <stdlib.h>
 
 enum hep_status levels_check(const char *field, enum hep_dtype dtype, struct hep_error *error)
 {
@@ -20,19 +21,34 @@ enum hep_status levels_check_same(const char *field, enum hep_dtype read, enum h
                           hep_dtype_name(written), hep_dtype_name(read));
 }
 
-void *levels_of(const struct hep_tensor *images, int64_t index)
+/* Levels of one image. */
+static int64_t count_of(const struct hep_tensor *images)
 {
-    const int64_t *dims = images->shape.dims;
-    size_t bytes = (size_t)(dims[1] * dims[2] * dims[3]) * hep_dtype_bytes(images->dtype);
-    return (uint8_t *)images->data + (size_t)index * bytes;
+    return images->shape.dims[1] * images->shape.dims[2] * images->shape.dims[3];
 }
 
-void levels_to_u8(const void *from, enum hep_dtype dtype, int64_t count, uint8_t *to)
+void *levels_of(const struct hep_tensor *images, int64_t index)
 {
-    if (dtype == HEP_U8)
-        memcpy(to, from, (size_t)count);
-    for (int64_t i = 0; dtype != HEP_U8 && i < count; i++)
-        level_put(to, HEP_U8, i, ((const float *)from)[i]);
+    return (uint8_t *)images->data + (size_t)(index * count_of(images)) * hep_dtype_bytes(images->dtype);
+}
+
+enum hep_status levels_bytes(const struct hep_tensor *images, int64_t index, uint8_t **made, const uint8_t **bytes,
+                             struct hep_error *error)
+{
+    const void *levels = levels_of(images, index);
+    int64_t count = count_of(images);
+    *made = NULL;
+    if (images->dtype == HEP_U8) {
+        *bytes = levels;
+        return HEP_OK;
+    }
+    *made = malloc((size_t)count);
+    if (!*made)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the %" PRId64 " bytes of an image", count);
+    for (int64_t i = 0; i < count; i++)
+        level_put(*made, HEP_U8, i, level_get(levels, images->dtype, i));
+    *bytes = *made;
+    return HEP_OK;
 }
 
 void levels_to_u16(const float *from, int64_t count, uint16_t *to)

@@ -16,8 +16,10 @@ enum hep_status levels_check_same(const char *field, enum hep_dtype read, enum h
                                   struct hep_error *error);
 /* Image number index of images [count, height, width, channels]. */
 void *levels_of(const struct hep_tensor *images, int64_t index);
-/* count levels of either dtype to bytes, rounded to nearest. */
-void levels_to_u8(const void *from, enum hep_dtype dtype, int64_t count, uint8_t *to);
+/* The same image in bytes, rounded to nearest: in place if it is u8, else in *made, which the caller frees (NULL in
+   place). NO_MEMORY. */
+enum hep_status levels_bytes(const struct hep_tensor *images, int64_t index, uint8_t **made, const uint8_t **bytes,
+                             struct hep_error *error);
 /* count f32 levels to the 65536 of a 16-bit file: 257 · level, rounded to nearest. */
 void levels_to_u16(const float *from, int64_t count, uint16_t *to);
 

@@ -60,15 +60,12 @@ static enum hep_status judge(const struct checker *checker, const struct network
                              const struct hep_tensor *images, int64_t index, struct hep_safety_verdict *verdict,
                              struct hep_error *error)
 {
-    int64_t height = images->shape.dims[1], width = images->shape.dims[2];
-    if (images->dtype == HEP_U8)
-        return checker_judge(checker, step, levels_of(images, index), height, width, verdict, error);
-    uint8_t *bytes = malloc((size_t)(3 * height * width));
-    if (!bytes)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for an image that is judged");
-    levels_to_u8(levels_of(images, index), images->dtype, 3 * height * width, bytes);
-    enum hep_status status = checker_judge(checker, step, bytes, height, width, verdict, error);
-    free(bytes);
+    uint8_t *made;
+    const uint8_t *bytes;
+    HEP_TRY(levels_bytes(images, index, &made, &bytes, error));
+    enum hep_status status =
+        checker_judge(checker, step, bytes, images->shape.dims[1], images->shape.dims[2], verdict, error);
+    free(made);
     return status;
 }
 

@@ -178,46 +178,42 @@ static enum hep_status write_file(const char *path, const struct image_bytes *by
     return image_save_file(folder[0] ? folder : "/", slash + 1, bytes->data, bytes->size, error);
 }
 
-/* What is written of an image; the caller frees both. bytes: [height, width, 3], deep: the same with 16 bits. */
+/* What was made of an image to be written; the caller frees both. bytes: [height, width, 3], deep: the same with 16
+   bits. */
 struct written {
     uint8_t *bytes;
     uint16_t *deep;
 };
 
 /* A blurred image has 8 bits whatever it was: nothing is in it that more of them would show. */
-static enum hep_status blur_pixels(const struct image_source *source, struct written *written, struct hep_error *error)
+static enum hep_status blur_pixels(struct written *written, struct image_source *source, struct hep_error *error)
 {
     int64_t count = (int64_t)source->width * source->height * 3;
     uint8_t *blurred = malloc((size_t)count);
     if (!blurred)
         return hep_fail(error, HEP_E_NO_MEMORY, "no memory to blur an image");
-    safety_blur(written->bytes, source->height, source->width, blurred);
+    safety_blur(source->pixels, source->height, source->width, blurred);
     for (int64_t i = 0; written->deep && i < count; i++)
         written->deep[i] = (uint16_t)(blurred[i] * 257);
     free(written->bytes);
-    written->bytes = blurred;
+    source->pixels = written->bytes = blurred;
     return HEP_OK;
 }
 
-/* The pixels of image number index into written and source. */
+/* The pixels of image number index into source: where they are, or in written. */
 static enum hep_status pixels_of(const struct hep_tensor *images, int64_t index, enum image_format format, bool blur,
                                  struct written *written, struct image_source *source, struct hep_error *error)
 {
-    const void *levels = levels_of(images, index);
     int64_t count = (int64_t)source->width * source->height * 3;
-    written->bytes = malloc((size_t)count);
-    if (format == IMAGE_PNG16)
-        written->deep = malloc((size_t)count * sizeof *written->deep);
-    if (!written->bytes || (format == IMAGE_PNG16 && !written->deep))
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the pixels of a file");
-    levels_to_u8(levels, images->dtype, count, written->bytes);
-    if (written->deep)
-        levels_to_u16(levels, count, written->deep);
-    if (blur)
-        HEP_TRY(blur_pixels(source, written, error));
-    source->pixels = written->bytes;
-    source->deep = written->deep;
-    return HEP_OK;
+    if (format == IMAGE_PNG16) {
+        source->deep = written->deep = malloc((size_t)count * sizeof *written->deep);
+        if (!written->deep)
+            return hep_fail(error, HEP_E_NO_MEMORY, "no memory for the pixels of a file");
+        levels_to_u16(levels_of(images, index), count, written->deep);
+    }
+    if (format != IMAGE_PNG16 || blur)
+        HEP_TRY(levels_bytes(images, index, &written->bytes, &source->pixels, error));
+    return blur ? blur_pixels(written, source, error) : HEP_OK;
 }
 
 enum hep_status save_image(const struct hep_tensor *images, int64_t index, const struct save_options *options,

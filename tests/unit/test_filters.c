@@ -211,7 +211,7 @@ static void run_all(uint8_t *to)
     filter_color_match(&smooth, &wanted, 0.8);
     filter_contrast(&smooth, 0.2);
     filter_sharpen(&smooth, &scratch, 0.6, 1.3);
-    filters_to_u8(&smooth, to);
+    filters_to_levels(&smooth, HEP_U8, to);
 }
 
 START_TEST(any_number_of_threads_gives_the_same_bytes)
@@ -232,10 +232,10 @@ START_TEST(levels_are_rounded_and_kept_in_range)
     float some[6] = {-3, 0.49f, 0.51f, 254.6f, 300, 127.5f};
     uint8_t bytes[6];
     struct filter_image two = {1, 2, some};
-    filters_to_u8(&two, bytes);
+    filters_to_levels(&two, HEP_U8, bytes);
     const uint8_t want[6] = {0, 0, 1, 255, 255, 128};
     ck_assert_mem_eq(bytes, want, 6);
-    filters_from_u8(bytes, &two);
+    filters_from_levels(bytes, HEP_U8, &two);
     ck_assert(some[3] == 255 && some[2] == 1);
 }
 END_TEST

@@ -8,13 +8,11 @@
 #include "nn/models/clip_image.h"
 #include "nn/scheduler/plan.h"
 #include "nn/text/tokenizer.h"
-#include "nn/weights/folder.h"
 #include "nn/weights/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
     SIDE = 64,
@@ -345,12 +343,9 @@ enum hep_status inspect_file_weights(const char *path, void (*progress)(void *co
 {
     HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
     struct hep_weight_table table;
-    char name[HEP_PATH_MAX];
-    int folder;
-    HEP_TRY(hep_folder_open_parent(path, &folder, name, error));
-    enum hep_status status = hep_safetensors_open(folder, name, &file, error);
-    close(folder);
-    HEP_TRY(status);
+    enum hep_status status = HEP_OK;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    HEP_TRY(hep_safetensors_open_path(path, &file, error));
     hep_weight_table_init(&table, name);
     for (size_t i = 0; status == HEP_OK && i < hep_safetensors_count(file); i++) {
         const struct hep_safetensors_entry *entry = hep_safetensors_at(file, i);

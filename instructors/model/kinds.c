@@ -77,12 +77,7 @@ static enum hep_status read_file(const struct catalogue *catalogue, struct catal
     (void)catalogue;
     HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
     uint64_t bytes[HEP_DTYPE_COUNT] = {0};
-    char name[HEP_PATH_MAX];
-    int folder;
-    HEP_TRY(hep_folder_open_parent(entry->path, &folder, name, error));
-    enum hep_status status = hep_safetensors_open(folder, name, &file, error);
-    close(folder);
-    HEP_TRY(status);
+    HEP_TRY(hep_safetensors_open_path(entry->path, &file, error));
     for (size_t i = 0; i < hep_safetensors_count(file); i++) {
         const struct hep_safetensors_entry *tensor = hep_safetensors_at(file, i);
         entry->bytes += tensor->bytes;
@@ -267,13 +262,8 @@ static enum hep_model_kind kind_of_file(const char *path)
     HEP_CLEANUP(hep_safetensors_close) struct hep_safetensors *file = NULL;
     const struct hep_family *family;
     enum hep_model_kind kind = HEP_MODEL_CHECKPOINT;
-    char name[HEP_PATH_MAX];
-    int folder;
-    if (find_format(path, NULL) != HEP_OK || hep_folder_open_parent(path, &folder, name, NULL) != HEP_OK)
-        return kind;
-    if (hep_safetensors_open(folder, name, &file, NULL) == HEP_OK)
+    if (find_format(path, NULL) == HEP_OK && hep_safetensors_open_path(path, &file, NULL) == HEP_OK)
         hep_family_recognise(file, &family, &kind, NULL);
-    close(folder);
     return kind;
 }
 

@@ -218,6 +218,16 @@ enum hep_status hep_safetensors_open(int folder, const char *path, struct hep_sa
     return HEP_OK;
 }
 
+enum hep_status hep_safetensors_open_path(const char *path, struct hep_safetensors **file, struct hep_error *error)
+{
+    char name[HEP_PATH_MAX];
+    int folder;
+    HEP_TRY(hep_folder_open_parent(path, &folder, name, error));
+    enum hep_status status = hep_safetensors_open(folder, name, file, error);
+    close(folder);
+    return status;
+}
+
 void hep_safetensors_close(struct hep_safetensors *file)
 {
     if (!file)

@@ -32,6 +32,8 @@ struct hep_safetensors_entry {
    HEP_E_NOT_FOUND, HEP_E_BAD_FILE. Close with hep_safetensors_close. */
 enum hep_status hep_safetensors_open(int folder, const char *path, struct hep_safetensors **file,
                                      struct hep_error *error);
+/* The same of a file by its own path. */
+enum hep_status hep_safetensors_open_path(const char *path, struct hep_safetensors **file, struct hep_error *error);
 /* The same checks on bytes in memory, which must outlive the result; name appears in messages. */
 enum hep_status hep_safetensors_open_memory(const void *bytes, size_t size, const char *name,
                                             struct hep_safetensors **file, struct hep_error *error);

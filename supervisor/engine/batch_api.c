@@ -30,6 +30,12 @@ static void creation_end(struct creation *c, enum hep_status status, json_t *rep
     free(c);
 }
 
+/* Of one that is only looked at: what is wrong, which may be nothing. */
+static void end_checked(struct creation *c)
+{
+    creation_end(c, HEP_OK, json_pack("{s:O}", "problems", c->problems), NULL);
+}
+
 static void creation_fail(struct creation *c, struct hep_error *error)
 {
     if (error->code == HEP_OK)
@@ -37,7 +43,7 @@ static void creation_fail(struct creation *c, struct hep_error *error)
     if (c->only_check) {
         if (json_array_size(c->problems) == 0)
             hep_problem_add_error(c->problems, "", error);
-        creation_end(c, HEP_OK, json_pack("{s:O}", "problems", c->problems), NULL);
+        end_checked(c);
         return;
     }
     creation_end(c, error->code, json_array_size(c->problems) > 1 ? json_pack("{s:O}", "problems", c->problems) : NULL,
@@ -163,7 +169,7 @@ static void check_next(struct creation *c)
     } else if (json_array_size(c->problems) > 0) {
         creation_fail(c, &error);
     } else if (c->only_check) {
-        creation_end(c, HEP_OK, json_pack("{s:O}", "problems", c->problems), NULL);
+        end_checked(c);
     } else {
         keep(c);
     }
@@ -313,19 +319,24 @@ enum hep_status hep_engine_list_batches(struct hep_engine *engine, const char *s
 }
 
 /* ---- controlling ------------------------------------------------------------------------------------------------- */
-static void control_sessions(struct hep_batch *batch, const char *action)
+/* Of its sessions that are not ended. Nothing is committed: who asked does that, once for all of them. */
+static void control_sessions(struct hep_batch *batch, const char *action, int priority)
 {
     struct hep_engine *engine = batch->engine;
+    bool settling = engine->settling;
+    engine->settling = true;
     for (struct hep_session *s = engine->sessions; s; s = s->next) { /* none is freed before the engine settles */
         json_t *reply = NULL;
         if (strcmp(s->batch, batch->id) != 0 || hep_session_is_ended(s->state))
             continue;
-        hep_engine_control(engine, s->id, action, 0, &reply, NULL); /* one that cannot take it is not concerned */
+        hep_engine_control(engine, s->id, action, priority, &reply,
+                           NULL); /* one that cannot take it is not concerned */
         json_decref(reply);
     }
+    engine->settling = settling;
 }
 
-static const struct {
+static const struct action {
     const char *name;
     enum hep_batch_event event;
 } actions[] = {{"execute", HEP_BATCH_EVENT_EXECUTE},
@@ -333,19 +344,41 @@ static const struct {
                {"resume", HEP_BATCH_EVENT_RESUME},
                {"cancel", HEP_BATCH_EVENT_CANCEL}};
 
+static const struct action *find_action(const char *name)
+{
+    for (size_t i = 0; i < HEP_COUNT_OF(actions); i++)
+        if (strcmp(actions[i].name, name) == 0)
+            return &actions[i];
+    return NULL;
+}
+
+enum hep_status hep_batch_control(struct hep_batch *batch, const char *name, struct hep_error *error)
+{
+    const struct action *action = find_action(name);
+    hep_assert(action);
+    HEP_TRY(hep_batch_take(batch, action->event, error));
+    if (action->event != HEP_BATCH_EVENT_EXECUTE) /* what is made then begins as it is told */
+        control_sessions(batch, name, 0);
+    return HEP_OK;
+}
+
+void hep_batch_prioritise(struct hep_batch *batch, int priority)
+{
+    batch->priority = priority;
+    batch->dirty = true;
+    control_sessions(batch, "priority", priority);
+}
+
 enum hep_status hep_engine_control_batch(struct hep_engine *engine, const char *id, const char *action, json_t **reply,
                                          struct hep_error *error)
 {
     struct hep_batch *batch;
     bool owned;
-    size_t i = 0;
-    while (i < HEP_COUNT_OF(actions) && strcmp(actions[i].name, action) != 0)
-        i++;
-    if (i == HEP_COUNT_OF(actions))
+    if (!find_action(action))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "action",
                               "action is \"%.40s\", not one of pause, resume, cancel, execute", action);
     HEP_TRY(open_batch(engine, id, &batch, &owned, error));
-    enum hep_status status = hep_batch_take(batch, actions[i].event, error);
+    enum hep_status status = hep_batch_control(batch, action, error);
     if (owned) {
         hep_batch_free(batch); /* it has ended and takes nothing */
         return status;
@@ -353,13 +386,6 @@ enum hep_status hep_engine_control_batch(struct hep_engine *engine, const char *
     HEP_TRY(status);
     json_t *said = created_json(batch, false);
     json_object_del(said, "created");
-    bool is_execute = actions[i].event == HEP_BATCH_EVENT_EXECUTE;
-    if (!is_execute) {
-        bool settling = engine->settling;
-        engine->settling = true; /* one commit for all of them */
-        control_sessions(batch, action);
-        engine->settling = settling;
-    }
     status = hep_engine_settle(engine, error); /* the batch may be gone after this */
     if (status == HEP_OK)
         *reply = said;

@@ -6,6 +6,10 @@
 
 /* batch.c: takes the event by the table. NOT_NOW (nothing has changed) if the state does not have it. */
 enum hep_status hep_batch_take(struct hep_batch *batch, enum hep_batch_event event, struct hep_error *error);
+/* batch_api.c: execute, pause, resume or cancel, of the batch and of its sessions; and another priority of both.
+   Nothing is committed: the caller settles. NOT_NOW as hep_batch_take. */
+enum hep_status hep_batch_control(struct hep_batch *batch, const char *action, struct hep_error *error);
+void hep_batch_prioritise(struct hep_batch *batch, int priority);
 /* batch.c: its row; borrowed. */
 struct hep_store_batch hep_batch_row(const struct hep_batch *batch);
 /* batch.c: what became of its items, from the store. */

@@ -216,36 +216,23 @@ void hep_session_run_batch(struct hep_session *session, int index)
         conclude(session, index);
 }
 
+/* The batch of the step that it has in hand; NULL: there is none, or it has ended. */
+static struct hep_batch *in_hand(const struct hep_session *session)
+{
+    int index = begun(session);
+    return index < 0 ? NULL : hep_batch_find(session->engine, batch_of(session, index));
+}
+
 void hep_session_control_batch(struct hep_session *session, const char *action)
 {
-    struct hep_engine *engine = session->engine;
-    bool settling = engine->settling;
-    json_t *reply = NULL;
-    int index = begun(session);
-    if (index < 0 || !batch_of(session, index)[0])
-        return;
-    engine->settling = true; /* the caller commits */
-    hep_engine_control_batch(engine, batch_of(session, index), action, &reply, NULL);
-    engine->settling = settling;
-    json_decref(reply); /* one that cannot take it is not concerned */
+    struct hep_batch *batch = in_hand(session);
+    if (batch)
+        hep_batch_control(batch, action, NULL); /* one that cannot take it is not concerned */
 }
 
 void hep_session_prioritise_batch(struct hep_session *session, int priority)
 {
-    struct hep_engine *engine = session->engine;
-    int index = begun(session);
-    struct hep_batch *batch = index < 0 ? NULL : hep_batch_find(engine, batch_of(session, index));
-    bool settling = engine->settling;
-    if (!batch)
-        return;
-    batch->priority = priority;
-    batch->dirty = true;
-    engine->settling = true;
-    for (struct hep_session *s = engine->sessions; s; s = s->next) {
-        json_t *reply = NULL;
-        if (strcmp(s->batch, batch->id) == 0)
-            hep_engine_control(engine, s->id, "priority", priority, &reply, NULL);
-        json_decref(reply);
-    }
-    engine->settling = settling;
+    struct hep_batch *batch = in_hand(session);
+    if (batch)
+        hep_batch_prioritise(batch, priority);
 }

@@ -136,14 +136,15 @@ bool hep_errand_goes_before(const struct hep_errand *a, const struct hep_errand 
     return goes_before(&a->spec, &b->spec);
 }
 
-void hep_errand_prepare_for(struct hep_errand *errand, const struct hep_errand *other)
+bool hep_errand_prepare_for(struct hep_errand *errand, const struct hep_errand *other)
 {
     if (errand->state != WAITING || errand->spec.remaining < other->spec.remaining || errand->spec.prepares)
-        return;
+        return false;
     list_remove(errand->dispatch, errand);
     errand->spec.remaining = other->spec.remaining;
     errand->spec.prepares = true;
     list_insert(errand->dispatch, errand);
+    return true;
 }
 
 bool hep_errand_is_sent(const struct hep_errand *errand)

@@ -56,8 +56,8 @@ const struct hep_errand *hep_dispatch_short_of_cores(const struct hep_dispatch *
 /* Whether a goes before b, by the order of those that wait. */
 bool hep_errand_goes_before(const struct hep_errand *a, const struct hep_errand *b);
 /* Of an errand that waits: it prepares a session that will run together with the one that other is of, and goes just
-   before that from now on. */
-void hep_errand_prepare_for(struct hep_errand *errand, const struct hep_errand *other);
+   before that from now on. Whether its place is another one. */
+bool hep_errand_prepare_for(struct hep_errand *errand, const struct hep_errand *other);
 /* After this nothing is sent any more. */
 void hep_dispatch_stop(struct hep_dispatch *dispatch);
 int hep_dispatch_waiting(const struct hep_dispatch *dispatch, enum hep_role role);

@@ -62,15 +62,17 @@ static bool are_of_one_batch(const struct hep_session *a, const struct hep_sessi
 
 /* Who can run together with one that denoises is prepared before that one goes on, so that it joins at the next step
    and not when that image is done. At most sessions.running_max are prepared so, and none begins before one has ended,
-   so nobody stands still for ever. */
-static void bring_company(struct hep_engine *engine)
+   so nobody stands still for ever. Whether anybody waits at another place now. */
+static bool bring_company(struct hep_engine *engine)
 {
+    bool moved = false;
     if (!has_place(engine))
-        return;
+        return false;
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
         for (const struct hep_session *d = engine->sessions; d && prepares(s); d = d->next)
             if (denoises(d) && d->priority == s->priority && !are_of_one_batch(s, d) && run_together(s, d))
-                hep_errand_prepare_for(s->errand, d->errand);
+                moved = hep_errand_prepare_for(s->errand, d->errand) || moved;
+    return moved;
 }
 
 /* ---- giving way -------------------------------------------------------------------------------------------------- */
@@ -92,14 +94,16 @@ static const struct hep_session *session_of(const struct hep_engine *engine, con
 
 void hep_engine_take_turns(struct hep_engine *engine)
 {
-    bring_company(engine);
-    hep_dispatch_pump(engine->dispatch);
+    if (bring_company(engine))
+        hep_dispatch_pump(engine->dispatch);
     const struct hep_errand *waits = hep_dispatch_short_of_cores(engine->dispatch);
-    const struct hep_session *who = waits ? session_of(engine, waits) : NULL;
+    if (!waits)
+        return;
+    const struct hep_session *who = session_of(engine, waits);
     for (const struct hep_session *s = engine->sessions; s; s = s->next)
-        if (waits && denoises(s) && (!hep_errand_goes_before(waits, s->errand) || (who && are_of_one_batch(who, s))))
+        if (denoises(s) && (!hep_errand_goes_before(waits, s->errand) || (who && are_of_one_batch(who, s))))
             return;
-    for (struct hep_session *s = engine->sessions; s && waits; s = s->next)
+    for (struct hep_session *s = engine->sessions; s; s = s->next)
         if (denoises(s) && !s->yielding && !s->stopping)
             give_way(s);
     hep_dispatch_pump(engine->dispatch);

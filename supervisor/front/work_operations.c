@@ -82,10 +82,15 @@ static const struct hep_field parameter_says[] = {
 static const struct hep_field retry_says[] = {MAYBE(I64, "attempts", "how often it is asked at most"),
                                               MAYBE(I64, "delay_ms", "before the second attempt; doubles"),
                                               HEP_END_OF_FIELDS};
+static const char *const step_type_choices[] = {
+#define HEP_ROLE(id, prefix, weights, heavy, binary, help) prefix,
+#include "common/roles.def"
+#undef HEP_ROLE
+    HEP_STEP_BATCH, NULL};
 static const struct hep_field step_says[] = {
     SAYS(STR, "id", "of the step"),
-    SAYS(STR, "type", "the domain, or batch: a batch as a step"),
-    SAYS(STR, "domain", "the same"),
+    SAYS(STR, "type", "the domain, or batch: a batch as a step", .choices = step_type_choices),
+    SAYS(STR, "domain", "that does it; of a batch, the one that runs its rows", .choices = hep_domain_choices),
     SAYS(STR, "operation", "its operation"),
     MAYBE(JSON, "parameters", "fields of the request, with references", .form = HEP_FORM_OBJECT, .open = true),
     MAYBE(JSON, "required_models", "names, with references", .form = HEP_FORM_LIST),

@@ -33,23 +33,13 @@ static const struct {
 
 static char folder[64];
 
-__attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
-{
-    char command[2048];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    ck_assert_msg(system(command) == 0, "%s", command);
-}
-
 /* Both forms of the model: folder/folder and folder/file.safetensors with what lies beside it. */
 static void setup_model(const char *name)
 {
-    shell("rm -rf '%s'/* && cp -r '" DATA "models/%s' '%s/folder' && cp '" DATA "single-file/%s.safetensors' "
-          "'%s/file.safetensors' && cp '" DATA "single-file/%s.heptad.json' '%s/file.heptad.json' && "
-          "cp -r '" DATA "models/tiny-sdxl/tokenizer' '%s/tokenizer'",
-          folder, name, folder, name, folder, name, folder, folder);
+    check_shell("rm -rf '%s'/* && cp -r '" DATA "models/%s' '%s/folder' && cp '" DATA "single-file/%s.safetensors' "
+                "'%s/file.safetensors' && cp '" DATA "single-file/%s.heptad.json' '%s/file.heptad.json' && "
+                "cp -r '" DATA "models/tiny-sdxl/tokenizer' '%s/tokenizer'",
+                folder, name, folder, name, folder, name, folder, folder);
 }
 
 static void setup(void)
@@ -60,7 +50,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    shell("rm -rf '%s'", folder);
+    check_shell("rm -rf '%s'", folder);
 }
 
 static struct hep_model *open_model(const char *name)
@@ -234,7 +224,7 @@ static void enlarge_decoder(void)
     ck_assert_ok(hep_safetensors_write(at, "large.safetensors", tensors, count, NULL, NULL, error));
     hep_safetensors_close(file);
     close(at);
-    shell("cp '%s/file.heptad.json' '%s/large.heptad.json'", folder, folder);
+    check_shell("cp '%s/file.heptad.json' '%s/large.heptad.json'", folder, folder);
 }
 
 START_TEST(a_vae_whose_values_f16_cannot_hold_gives_no_black_image)

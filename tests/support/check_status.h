@@ -5,6 +5,7 @@
 #include "common/status.h"
 
 #include <check.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,6 +26,17 @@
         ck_assert_msg(status_ == (expected) && error_.code == (expected) && error_.message[0], "%s: %s: %s", #call,    \
                       hep_status_name(status_), error_.message);                                                       \
     } while (0)
+
+/* Runs a command, which succeeds. */
+__attribute__((format(printf, 1, 2))) static inline void check_shell(const char *format, ...)
+{
+    char command[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    ck_assert_msg(system(command) == 0, "%s", command);
+}
 
 static inline int check_status_run(const char *name, TCase *cases)
 {

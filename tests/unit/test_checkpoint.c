@@ -19,16 +19,6 @@ enum { TENSORS_MAX = 2000 };
 static char folder[64], path[128];
 static int descriptor = -1;
 
-__attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
-{
-    char command[2048];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    ck_assert_msg(system(command) == 0, "%s", command);
-}
-
 static void setup(void)
 {
     strcpy(folder, "/tmp/heptad-test-XXXXXX");
@@ -40,7 +30,7 @@ static void setup(void)
 static void teardown(void)
 {
     close(descriptor);
-    shell("rm -rf '%s'", folder);
+    check_shell("rm -rf '%s'", folder);
 }
 
 static void write_text(const char *name, const char *text)
@@ -339,7 +329,7 @@ START_TEST(a_vae_comes_from_a_file_or_a_folder_of_its_own)
         expect_sdxl_vae(model, 0.18215); /* what its UNet was trained with */
         hep_model_close(model);
     }
-    shell("cp '" DATA "models/tiny-sdxl/vae/diffusion_pytorch_model.safetensors' '%s'", path);
+    check_shell("cp '" DATA "models/tiny-sdxl/vae/diffusion_pytorch_model.safetensors' '%s'", path);
     ck_assert_ok(hep_model_open(DATA "single-file/tiny-sd15.safetensors", &model, error)); /* diffusers' names */
     ck_assert_ok(hep_model_use_vae(model, path, error));
     expect_sdxl_vae(model, 0.18215);
@@ -350,7 +340,7 @@ START_TEST(a_vae_comes_from_a_file_or_a_folder_of_its_own)
     hep_model_close(model);
     ck_assert_ok(hep_model_open(DATA "models/tiny-sd15", &model, error));
     make_file("tiny-sd15.safetensors", NULL, NULL);
-    shell("rm '%s' && cp '" DATA "models/tiny-sd15/unet/diffusion_pytorch_model.safetensors' '%s'", path, path);
+    check_shell("rm '%s' && cp '" DATA "models/tiny-sd15/unet/diffusion_pytorch_model.safetensors' '%s'", path, path);
     ck_assert_fails(hep_model_use_vae(model, path, error), HEP_E_BAD_MODEL);
     hep_model_close(model);
 }
@@ -484,7 +474,7 @@ START_TEST(other_files_that_are_called_safetensors_are_told)
         {"printf '<!DOCTYPE html><html></html>'", "web page"},
     };
     for (size_t i = 0; i < HEP_COUNT_OF(files); i++) {
-        shell("%s > '%s'", files[i].command, path);
+        check_shell("%s > '%s'", files[i].command, path);
         expect_refusal(HEP_E_BAD_FILE, "a.safetensors", files[i].word);
     }
 }
@@ -520,7 +510,7 @@ START_TEST(a_vocabulary_is_taken_from_beside_the_file_or_asked_for)
     ck_assert_ok(hep_model_read_file(model, "tokenizer/vocab.json", 1 << 20, &text, &size, error));
     free(text);
     hep_model_close(model);
-    shell("cp -r '" DATA "models/tiny-sd15/tokenizer' '%s'", folder);
+    check_shell("cp -r '" DATA "models/tiny-sd15/tokenizer' '%s'", folder);
     ck_assert_ok(hep_model_open(path, &model, error));
     ck_assert(!hep_model_lacks_tokenizer(model));
     hep_model_close(model);

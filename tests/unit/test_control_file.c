@@ -18,16 +18,6 @@
 
 static char folder[64], path[128];
 
-__attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
-{
-    char command[2048];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    ck_assert_msg(system(command) == 0, "%s", command);
-}
-
 static void setup(void)
 {
     strcpy(folder, "/tmp/heptad-test-XXXXXX");
@@ -37,12 +27,12 @@ static void setup(void)
 
 static void teardown(void)
 {
-    shell("rm -rf '%s'", folder);
+    check_shell("rm -rf '%s'", folder);
 }
 
 static void make(const char *name, const char *options)
 {
-    shell("python3 " TOOL " " CONTROLNETS "%s '%s' %s", name, path, options);
+    check_shell("python3 " TOOL " " CONTROLNETS "%s '%s' %s", name, path, options);
 }
 
 static struct hep_component *open_component(const char *from)
@@ -185,8 +175,8 @@ START_TEST(a_file_that_is_no_controlnet_says_what_it_is_or_lacks)
 {
     static const char *const layouts[] = {"diffusers", "original"};
     for (size_t i = 0; i < HEP_COUNT_OF(layouts); i++)
-        shell("python3 " TOOL " " CONTROLNETS "tiny-controlnet '%s/%s.safetensors' --layout %s", folder, layouts[i],
-              layouts[i]);
+        check_shell("python3 " TOOL " " CONTROLNETS "tiny-controlnet '%s/%s.safetensors' --layout %s", folder,
+                    layouts[i], layouts[i]);
     for (size_t i = 0; i < HEP_COUNT_OF(refusals); i++) {
         change(refusals[i].layout, refusals[i].drop, refusals[i].add);
         expect_refusal(refusals[i].status, refusals[i].word);
@@ -216,7 +206,7 @@ END_TEST
 
 START_TEST(a_whole_model_is_told)
 {
-    shell("cp " HEP_SOURCE_DIR "/tests/golden/data/single-file/tiny-sd15.safetensors '%s'", path);
+    check_shell("cp " HEP_SOURCE_DIR "/tests/golden/data/single-file/tiny-sd15.safetensors '%s'", path);
     expect_refusal(HEP_E_UNSUPPORTED, "whole model");
 }
 END_TEST

@@ -21,24 +21,14 @@ static void setup(void)
     found[0] = '\0';
 }
 
-__attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
-{
-    char command[2048];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    ck_assert_msg(system(command) == 0, "%s", command);
-}
-
 static void teardown(void)
 {
-    shell("rm -rf '%s'", folder);
+    check_shell("rm -rf '%s'", folder);
 }
 
 static void make(const char *file)
 {
-    shell("mkdir -p \"$(dirname '%s/%s')\" && touch '%s/%s'", folder, file, folder, file);
+    check_shell("mkdir -p \"$(dirname '%s/%s')\" && touch '%s/%s'", folder, file, folder, file);
 }
 
 static enum hep_status note(void *context, const struct find_item *item, struct hep_error *error)
@@ -114,9 +104,10 @@ START_TEST(links_to_a_tree_are_followed_and_circles_end)
     make("elsewhere/loras/a.safetensors");
     make("elsewhere/loras/sub/b.safetensors");
     make("kept/c.safetensors");
-    shell("cd '%s' && mkdir path && ln -s ../elsewhere/loras path/loras && ln -s .. elsewhere/loras/sub/up &&"
-          " ln -s . elsewhere/loras/self && ln -s ../kept/c.safetensors path/d.safetensors && ln -s nowhere path/gone",
-          folder);
+    check_shell(
+        "cd '%s' && mkdir path && ln -s ../elsewhere/loras path/loras && ln -s .. elsewhere/loras/sub/up &&"
+        " ln -s . elsewhere/loras/self && ln -s ../kept/c.safetensors path/d.safetensors && ln -s nowhere path/gone",
+        folder);
     find("/path");
     ck_assert_str_eq(found, "checkpoint? d\nlora a\nlora sub/b\n");
     struct catalogue catalogue;

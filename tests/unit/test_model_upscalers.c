@@ -12,31 +12,22 @@
 
 static char folder[64], instance[HEP_INSTANCE_NAME_MAX];
 
-__attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
-{
-    char command[1600];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    ck_assert_msg(system(command) == 0, "%s", command);
-}
-
 static void setup(void)
 {
     snprintf(folder, sizeof folder, "/tmp/heptad-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(instance, sizeof instance, "ups-%d", (int)getpid());
-    shell("mkdir '%s/upscalers' '%s/ESRGAN' && cp '%s/tiny-esrgan-x4.safetensors' '%s/upscalers/four.safetensors' && "
-          "cp '%s/tiny-esrgan-x2.safetensors' '%s/ESRGAN/two.safetensors' && chmod -R u+w '%s'",
-          folder, folder, FILES, folder, FILES, folder, folder);
+    check_shell(
+        "mkdir '%s/upscalers' '%s/ESRGAN' && cp '%s/tiny-esrgan-x4.safetensors' '%s/upscalers/four.safetensors' && "
+        "cp '%s/tiny-esrgan-x2.safetensors' '%s/ESRGAN/two.safetensors' && chmod -R u+w '%s'",
+        folder, folder, FILES, folder, FILES, folder, folder);
 }
 
 static void teardown(void)
 {
     struct hep_segment_sweep sweep;
     hep_segment_sweep(instance, NULL, NULL, &sweep, NULL);
-    shell("rm -rf '%s'", folder);
+    check_shell("rm -rf '%s'", folder);
 }
 
 static struct domain_process *start(void)
@@ -137,7 +128,7 @@ static const struct {
 START_TEST(what_is_no_upscaler_is_listed_with_its_reason)
 {
     struct hep_error why = {0};
-    shell(broken[_i].make, folder); /* NOLINT: the table's */
+    check_shell(broken[_i].make, folder); /* NOLINT: the table's */
     struct domain_process *process = start();
     json_t *about = info(process, "four");
     ck_assert(hep_json_bool(about, "usable", false));
@@ -154,7 +145,7 @@ START_TEST(a_file_that_changes_is_published_anew)
 {
     struct domain_process *process = start();
     json_t *before = load(process, "four", ""), *after;
-    shell("cp '%s/tiny-esrgan-x2.safetensors' '%s/upscalers/four.safetensors'", FILES, folder);
+    check_shell("cp '%s/tiny-esrgan-x2.safetensors' '%s/upscalers/four.safetensors'", FILES, folder);
     json_decref(domain_call(process, "scan", "", false, json_object()));
     after = load(process, "four", "");
     ck_assert_int_eq(hep_json_int(after, "scale", 0), 2);

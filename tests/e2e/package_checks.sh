@@ -22,6 +22,19 @@ exits() { # STATUS command…
   equal "exit status $status" "exit status $wanted"
 }
 
+# Before ctest would end a test that hangs, without a word: says where it stands.
+(
+  exec >&2
+  sleep 240
+  echo "FAILED: it hangs"
+  timeout 10 heptctl status || true
+  timeout 10 heptctl sessions || true
+  ps -e -o pid,ppid,stat,etime,wchan:20,args | grep -v '\]$'
+  tail -40 /var/log/heptad/heptad.log
+  kill -KILL $$
+) &
+disown
+
 install_package() { dpkg --force-unsafe-io -i "$1"; }
 wait_ready() {
   for _ in $(seq 300); do
@@ -45,7 +58,17 @@ wait_step() { # SESSION N
   return 1
 }
 is_under_way() { [ "$(heptctl session "$1" --json | jq -r .status)" = running ]; }
-result() { heptctl wait "$1" --json | jq -r '"\(.status) \(.results.files[0].sha256)"'; }
+wait_beyond() { # SESSION N
+  for _ in $(seq 1000); do
+    is_beyond "$1" "$2" && return 0
+    sleep 0.01
+  done
+  heptctl session "$1"
+  return 1
+}
+result() { # SESSION: what became of it
+  timeout 100 heptctl wait "$1" --json | jq -r '"\(.status) \(.results.files[0].sha256)"' || heptctl session "$1"
+}
 
 # What a purge must not have left.
 nothing_left() {

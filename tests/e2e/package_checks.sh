@@ -44,20 +44,20 @@ wait_ready() {
   heptctl status
   return 1
 }
-request='{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":40}}'
-submit() { heptctl call workflow.execute "$request" --json | jq -r .session_id; }
+request='{"workflow_id":"txt2img","configuration":{"prompt":"penguin","seed":42,"num_inference_steps":80}}'
 step_of() { heptctl session "$1" --json 2>/dev/null | jq -r '.denoising_step // 0'; }
-is_beyond() { # SESSION N: it has done more steps, or has ended
-  heptctl session "$1" --json 2>/dev/null | jq -e --argjson at "$2" '(.denoising_step // 0) > $at or .status == "completed"' >/dev/null
-}
-wait_step() { # SESSION N
-  for _ in $(seq 2000); do
-    [ "$(step_of "$1")" -ge "$2" ] 2>/dev/null && return 0
-    sleep 0.01
+has_ended() { heptctl session "$1" --json 2>/dev/null | jq -e '.status != "running" and .status != "queued"' >/dev/null; }
+is_beyond() { [ "$(step_of "$1")" -gt "$2" ] 2>/dev/null || has_ended "$1"; } # SESSION N: it has done more steps, or has ended
+# Sets session: one that has done a few steps and is not at its end. On a busy machine it can have ended before it was looked
+# at: then another one.
+denoise() {
+  for _ in $(seq 20); do
+    session=$(heptctl call workflow.execute "$request" --json | jq -r .session_id)
+    until is_beyond "$session" 4; do sleep 0.01; done
+    has_ended "$session" || return 0
   done
   return 1
 }
-is_under_way() { [ "$(heptctl session "$1" --json | jq -r .status)" = running ]; }
 wait_beyond() { # SESSION N
   for _ in $(seq 1000); do
     is_beyond "$1" "$2" && return 0

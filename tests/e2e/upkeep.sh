@@ -11,10 +11,10 @@ start() { "$own/heptad" --state "$state" --set http.port=0 --set "models.paths=$
 start
 check "ready" wait_ready
 remember_prefix
-whole=$(generate "penguin" --seed 42 --steps 60 | sha_of)
-other=$(generate "pizza" --seed 1 --steps 60 --count 2 | sha_of)
+whole=$(generate "penguin" --seed 42 --steps 100 | sha_of)
+other=$(generate "pizza" --seed 1 --steps 100 --count 2 | sha_of)
 submit() { # PROMPT SEED COUNT
-  ctl call workflow.execute "$(jq -cn --arg p "$1" --argjson s "$2" --argjson c "$3" '{configuration: {prompt: $p, seed: $s, num_inference_steps: 60, count: $c}}')" --json | jq -r .session_id
+  ctl call workflow.execute "$(jq -cn --arg p "$1" --argjson s "$2" --argjson c "$3" '{configuration: {prompt: $p, seed: $s, num_inference_steps: 100, count: $c}}')" --json | jq -r .session_id
 }
 step_of() { ctl session "$1" --json | jq -r '.denoising_step // 0'; }
 wait_step() { for _ in $(seq 500); do [ "$(step_of "$1")" -ge "$2" ] && return 0; sleep 0.01; done; return 1; }

@@ -106,16 +106,29 @@ bool hep_step_needs_plan(const struct hep_session *session, const struct hep_wor
 }
 
 /* ---- the measure pass -------------------------------------------------------------------------------------------- */
+/* A domain keeps what its largest operation took for the next image, so these are there together. */
+static int64_t memory_of_domains(const struct hep_session *session)
+{
+    int64_t largest[HEP_ROLE_COUNT] = {0}, memory = 0;
+    for (size_t i = 0; i < session->workflow->step_count; i++) {
+        const struct hep_workflow_step *step = &session->workflow->steps[i];
+        int64_t bytes = hep_json_int(planned_step(session, step->id), "memory_bytes", 0);
+        if (bytes > largest[step->role])
+            largest[step->role] = bytes;
+    }
+    for (size_t role = 0; role < HEP_ROLE_COUNT; role++)
+        memory += largest[role];
+    return memory;
+}
+
 static void plan_complete(struct hep_session *session)
 {
     const char *id, *field;
     json_t *step, *ref, *steps = json_object_get(session->plan, "steps");
-    int64_t memory = 0, regions = 0, bytes = 0;
+    int64_t memory = memory_of_domains(session), regions = 0, bytes = 0;
     double flops = 0;
     json_object_foreach(steps, id, step)
     {
-        if (hep_json_int(step, "memory_bytes", 0) > memory)
-            memory = hep_json_int(step, "memory_bytes", 0);
         flops += hep_json_num(step, "flops", 0);
         json_object_foreach(json_object_get(step, "outputs"), field, ref)
         {

@@ -201,7 +201,7 @@ enum hep_status hep_session_place(struct hep_session *session, struct hep_error 
 void hep_session_unplace(struct hep_session *session); /* unlinks the arena */
 /* plan.c: whether the arena of the plan is there; if not, what was written in it is to be done again. */
 void hep_session_check_arena(struct hep_session *session);
-/* plan.c: memory that the session takes: arena and the largest operation. 0 before the plan. */
+/* plan.c: memory that the session takes: arena and the largest operation of each domain. 0 before the plan. */
 uint64_t hep_session_memory(const struct hep_session *session);
 /* plan.c: floating point operations of a step, of all its evaluations. 0 = light, or not known yet. */
 double hep_session_flops(const struct hep_session *session, int step);

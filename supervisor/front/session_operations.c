@@ -103,7 +103,7 @@ static const struct hep_field session_says[] = {
     SAYS(JSON, "domains", "per domain, the state of the session's latest step there", HEP_INSIDE(MAP, step_state_says)),
     SAYS(JSON, "steps", "in their order", HEP_INSIDE(LIST, step_says)),
     SAYS(JSON, "errors", "all that went wrong on the way, oldest first", HEP_INSIDE(LIST, hep_session_error_says)),
-    MAYBE(I64, "memory_bytes", "arena and largest operation, as planned"),
+    MAYBE(I64, "memory_bytes", "arena and largest operation of each domain, as planned"),
     MAYBE(STR, "callback_url", "who is told of its end"),
     MAYBE(JSON, "webhooks", "of these, what is not delivered", HEP_INSIDE(LIST, hep_webhook_says))};
 static const struct hep_field session_line_says[] = {

@@ -143,7 +143,7 @@ static const struct hep_field weights_says[] = {
 static const struct hep_field resources_says[] = {
     MAYBE(STR, "fits", "when there is room for it", .choices = fit_choices),
     MAYBE(STR, "waits_for", "what it would wait for"),
-    MAYBE(I64, "memory_bytes", "arena and largest operation"),
+    MAYBE(I64, "memory_bytes", "arena and largest operation of each domain"),
     MAYBE(I64, "arena_bytes", "shared memory of its tensors"),
     MAYBE(I64, "weights_bytes", "that it uses"),
     MAYBE(I64, "budget_bytes", "for all sessions"),

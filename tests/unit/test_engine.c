@@ -821,7 +821,7 @@ END_TEST
 
 START_TEST(memory_limits_how_many_run)
 {
-    struct hep_engine_options options = {.memory_bytes = 3 << 19};
+    struct hep_engine_options options = {.memory_bytes = 5 << 20};
     fake_start(&fake, &options);
     fake_execute(&fake, apple, 0, NULL, id, NULL);
     fake_execute(&fake, apple, 0, NULL, other, NULL);

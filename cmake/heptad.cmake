@@ -64,16 +64,48 @@ function(hep_program name)
   endif()
 endfunction()
 
+# What every source of a test is compiled with.
+add_library(hep_test_case INTERFACE)
+target_link_libraries(hep_test_case INTERFACE PkgConfig::CHECK)
+# libcheck's ck_assert macros do not survive these two
+target_compile_options(hep_test_case INTERFACE -Wno-conversion -Wno-pedantic)
+set(slow 1)
+if(HEP_SANITIZE)
+  set(slow 10)
+endif()
+# HEP_TEST_SLOW: under sanitizers processes are slower than the promise; the factor on the times that tests hold
+target_compile_definitions(hep_test_case INTERFACE HEP_SOURCE_DIR="${CMAKE_SOURCE_DIR}" HEP_BIN_DIR="${CMAKE_BINARY_DIR}/bin"
+  HEP_TEST_DIR="${CMAKE_BINARY_DIR}/tests" HEP_TEST_SLOW=${slow})
+
+# What tests share (every source that is not a test_*.c) is compiled once, not for each of them: the list becomes its objects.
+function(hep_compile_once list libs)
+  set(found)
+  foreach(source ${ARGN})
+    get_filename_component(source ${source} ABSOLUTE)
+    file(RELATIVE_PATH shared ${CMAKE_SOURCE_DIR} ${source})
+    string(MAKE_C_IDENTIFIER once_${shared} shared)
+    get_filename_component(file ${source} NAME)
+    if(file MATCHES "^test_")
+      list(APPEND found ${source})
+      continue()
+    endif()
+    if(NOT TARGET ${shared})
+      add_library(${shared} OBJECT EXCLUDE_FROM_ALL ${source})
+      target_link_libraries(${shared} PRIVATE ${libs} hep_test_case)
+    endif()
+    list(APPEND found $<TARGET_OBJECTS:${shared}>)
+  endforeach()
+  set(${list} ${found} PARENT_SCOPE)
+endfunction()
+
 # hep_test(NAME SOURCES … [LIBS …] [ARGS …] [LABELS …] [TIMEOUT s]): one libcheck program, one ctest. Labels that mean
 # something to scripts/test: threads (also runs under TSan), release-only (does not run under ASan), release (runs in the
 # release build too, as goldens and kernels do, where all builds are tested).
 function(hep_test name)
   cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LIBS;ARGS;LABELS" ${ARGN})
+  hep_compile_once(A_SOURCES "${A_LIBS}" ${A_SOURCES})
   add_executable(${name} ${A_SOURCES})
-  target_link_libraries(${name} PRIVATE ${A_LIBS} PkgConfig::CHECK)
-  # libcheck's ck_assert macros do not survive these two
-  target_compile_options(${name} PRIVATE -Wno-conversion -Wno-pedantic)
-  target_compile_definitions(${name} PRIVATE HEP_SOURCE_DIR="${CMAKE_SOURCE_DIR}" HEP_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  target_link_libraries(${name} PRIVATE ${A_LIBS} hep_test_case)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name} ${A_ARGS})
   if(NOT A_TIMEOUT)
@@ -85,11 +117,14 @@ function(hep_test name)
   endif()
 endfunction()
 
-# hep_test_levels(NAME TIMEOUT s [LABELS …]): a hep_test whose only argument is a dtype, at every ISA level and dtype:
-# NAME_f32_portable, …; LABELS beside its own.
+# hep_test_levels(NAME TIMEOUT s [LABELS …] [VARIANTS …]): a hep_test whose only argument is a dtype, at every ISA level and
+# dtype (or those of VARIANTS): NAME_f32_portable, …; LABELS beside its own.
 function(hep_test_levels name)
-  cmake_parse_arguments(A "" "TIMEOUT" "LABELS" ${ARGN})
-  foreach(variant "f32 portable" "f32 avx2" "bf16 avx512bf16")
+  cmake_parse_arguments(A "" "TIMEOUT" "LABELS;VARIANTS" ${ARGN})
+  if(NOT A_VARIANTS)
+    set(A_VARIANTS "f32 portable" "f32 avx2" "bf16 avx512bf16")
+  endif()
+  foreach(variant ${A_VARIANTS})
     separate_arguments(words UNIX_COMMAND "${variant}")
     list(GET words 0 dtype)
     list(GET words 1 isa)

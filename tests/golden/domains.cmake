@@ -18,7 +18,8 @@ hep_test(test_decode SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_decode.c ${CM
   ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_scheduler_methods hep_postprocessing_core OpenMP::OpenMP_C m ARGS f32 LABELS golden release-only
   TIMEOUT 240)
 set_tests_properties(test_decode PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")
-hep_test_levels(test_decode TIMEOUT 240 LABELS release-only)
+# the decoder at every level is test_networks', what its tiles sum up hep_kernels': here it is about the tiles
+hep_test_levels(test_decode TIMEOUT 240 LABELS release-only VARIANTS "bf16 avx512bf16")
 hep_test(test_preview_map SOURCES ${CMAKE_SOURCE_DIR}/tests/golden/test_preview_map.c ${CMAKE_SOURCE_DIR}/tests/support/golden_tensors.c
   ${HEP_TEST_MODEL_SOURCES} LIBS hep_model_core hep_scheduler_methods hep_postprocessing_core m LABELS golden TIMEOUT 120)
 set_tests_properties(test_preview_map PROPERTIES ENVIRONMENT "OMP_WAIT_POLICY=passive")

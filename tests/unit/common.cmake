@@ -2,15 +2,8 @@
 foreach(subject wire operation known_names tensor status_log name text_format url)
   hep_test(test_${subject} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${subject}.c LIBS hep_common LABELS unit)
 endforeach()
-# Processes and sanitizers are slower than the promise: the factor on the times that these tests hold.
-set(HEP_TEST_SLOW 1)
-if(HEP_SANITIZE)
-  set(HEP_TEST_SLOW 10)
-endif()
-
 add_executable(rpc_peer ${CMAKE_SOURCE_DIR}/tests/support/rpc_peer.c)
 target_link_libraries(rpc_peer PRIVATE hep_rpc)
 set_target_properties(rpc_peer PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 hep_test(test_rpc SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_rpc.c LIBS hep_rpc LABELS unit threads)
-target_compile_definitions(test_rpc PRIVATE HEP_TEST_DIR="${CMAKE_BINARY_DIR}/tests" HEP_TEST_SLOW=${HEP_TEST_SLOW})
 add_dependencies(test_rpc rpc_peer)

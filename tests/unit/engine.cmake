@@ -9,7 +9,6 @@ hep_test(test_engine_batch_steps SOURCES ${here}/test_engine_batch_steps.c ${her
 hep_test(test_front SOURCES ${here}/test_front.c ${here}/front_client.c ${here}/engine_fake.c ${CMAKE_SOURCE_DIR}/tests/support/reply_check.c LIBS hep_front LABELS unit)
 hep_test(test_front_names SOURCES ${here}/test_front_names.c ${here}/front_client.c ${here}/engine_fake.c LIBS hep_front LABELS unit)
 hep_test(test_listing SOURCES ${here}/test_listing.c ${here}/engine_fake.c LIBS hep_engine LABELS unit release-only)
-target_compile_definitions(test_listing PRIVATE HEP_TEST_SLOW=${HEP_TEST_SLOW})
 hep_test(test_workflow SOURCES ${here}/test_workflow.c LIBS hep_engine LABELS unit)
 hep_test(test_workflow_extend SOURCES ${here}/test_workflow_extend.c LIBS hep_engine LABELS unit)
 hep_test(test_store SOURCES ${here}/test_store.c LIBS hep_engine LABELS unit)

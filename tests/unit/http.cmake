@@ -4,7 +4,6 @@ hep_test(test_routes SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_routes.c LIBS h
 foreach(subject http http_events http_wait http_request http_inputs)
   hep_test(test_${subject} SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_${subject}.c ${CMAKE_SOURCE_DIR}/tests/unit/http_fixture.c LIBS hep_http
     LABELS unit threads TIMEOUT 180)
-  target_compile_definitions(test_${subject} PRIVATE HEP_TEST_SLOW=${HEP_TEST_SLOW})
 endforeach()
 # Webhooks, to a receiver of the test's own.
 hep_test(test_deliver SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/test_deliver.c LIBS hep_deliver LABELS unit threads)

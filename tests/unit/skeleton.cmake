@@ -4,7 +4,6 @@ target_link_libraries(test_instructor PRIVATE hep_skeleton)
 set_target_properties(test_instructor PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 hep_test(test_skeleton SOURCES ${CMAKE_SOURCE_DIR}/tests/proc/test_skeleton.c ${CMAKE_SOURCE_DIR}/tests/proc/skeleton_fixture.c
   LIBS hep_rpc hep_shm LABELS proc threads TIMEOUT 180)
-target_compile_definitions(test_skeleton PRIVATE HEP_TEST_DIR="${CMAKE_BINARY_DIR}/tests" HEP_TEST_SLOW=${HEP_TEST_SLOW})
 add_dependencies(test_skeleton test_instructor heptad-device heptad-scheduler heptad-communication)
 
 # What the processes say about their operations, against the golden files and docs/operations.md.

@@ -86,17 +86,62 @@ static enum hep_status add_parameter(struct ctl *ctl, const struct parameter *ro
     return HEP_OK;
 }
 
+static enum hep_status give_files(struct ctl *ctl, json_t **value, struct hep_error *error);
+
+static enum hep_status give_files_inside(struct ctl *ctl, json_t *list, struct hep_error *error)
+{
+    const char *key;
+    json_t *inner;
+    size_t i;
+    void *next;
+    json_object_foreach_safe(list, next, key, inner)
+    {
+        json_t *given = json_incref(inner);
+        enum hep_status status = give_files(ctl, &given, error);
+        json_object_set_new(list, key, given);
+        HEP_TRY(status);
+    }
+    json_array_foreach(list, i, inner)
+    {
+        json_t *given = json_incref(inner);
+        enum hep_status status = give_files(ctl, &given, error);
+        json_array_set_new(list, i, given);
+        HEP_TRY(status);
+    }
+    return HEP_OK;
+}
+
+/* "@FILE" anywhere in a value is what the daemon calls that file, once it has been given; "@@…" is the text "@…". */
+static enum hep_status give_files(struct ctl *ctl, json_t **value, struct hep_error *error)
+{
+    json_t *given = NULL;
+    const char *text = json_string_value(*value);
+    if (json_is_object(*value) || json_is_array(*value))
+        return give_files_inside(ctl, *value, error);
+    if (!text || text[0] != '@')
+        return HEP_OK;
+    if (text[1] == '@')
+        given = json_string(text + 1);
+    else
+        HEP_TRY(ctl_upload(ctl, text + 1, &given, error));
+    json_decref(*value);
+    *value = given;
+    return HEP_OK;
+}
+
 /* --set NAME=VALUE: VALUE as JSON if it is a number, true, false, null, an array or object; else a text. */
-static enum hep_status add_set(const char *text, json_t *configuration, struct hep_error *error)
+static enum hep_status add_set(struct ctl *ctl, const char *text, json_t *configuration, struct hep_error *error)
 {
     const char *equals = strchr(text, '=');
     if (!equals || equals == text)
         return hep_fail_field(error, HEP_E_BAD_FIELD, "set", "--set is \"%.60s\", not NAME=VALUE", text);
     char *name = ctl_format("%.*s", (int)(equals - text), text);
     json_t *value = json_loads(equals + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-    json_object_set_new(configuration, name, value ? value : json_string(equals + 1));
+    value = value ? value : json_string(equals + 1);
+    enum hep_status status = give_files(ctl, &value, error);
+    json_object_set_new(configuration, name, value);
     free(name);
-    return HEP_OK;
+    return status;
 }
 
 /* --lora NAME or NAME:WEIGHT, added to the list. */
@@ -157,7 +202,7 @@ static enum hep_status read_configuration(struct ctl *ctl, json_t *configuration
     }
     for (int i = 0; i < ctl->given_count; i++) {
         if (strcmp(ctl->given[i].option->name, "set") == 0)
-            HEP_TRY(add_set(ctl->given[i].value, configuration, error));
+            HEP_TRY(add_set(ctl, ctl->given[i].value, configuration, error));
         else if (strcmp(ctl->given[i].option->name, "lora") == 0)
             HEP_TRY(add_lora(ctl->given[i].value, configuration, error));
     }

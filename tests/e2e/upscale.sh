@@ -86,6 +86,8 @@ check "an input is named by its bytes" equal "$seen" "$(sha_of <<<"$apple")"
 generated=$(generate "${ask[@]}" --set color_match=1 --set reference="$seen")
 check "colours of another image, as it is generated" test "$(sha_of <<<"$generated")" != "$(sha_of <<<"$plain")"
 check "with the name of that image in the recipe" equal "$(text_of "$(file_of <<<"$generated")" heptad | jq -r .reference)" "$seen"
+again=$(generate "${ask[@]}" --set color_match=1 --set reference=@"$(file_of <<<"$apple")")
+check "a file is given by its path" equal "$(jq -r .configuration.reference <<<"$again") $(sha_of <<<"$again")" "$seen $(sha_of <<<"$generated")"
 matched=$(ctl upscale "$given" --set color_match=1 --set reference="$seen" --json)
 check "colours of another" test "$(sha_of <<<"$matched")" != "$(sha_of <<<"$plain")"
 check "colours, without the other" refused_early ctl upscale "$given" --set color_match=1

@@ -226,10 +226,11 @@ START_TEST(an_interrupt_ends_the_wait)
 }
 END_TEST
 
-/* As `heptctl generate` would, in a process of its own; what became of it. */
-static int follow_and_interrupt(struct server *server, int times)
+/* As `heptctl generate` would, in a process of its own, interrupted until it ends, for signals that come before it runs
+   again are one; what became of it. */
+static int follow_and_interrupt(struct server *server)
 {
-    int status;
+    int status = 0;
     pid_t child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0) {
@@ -241,19 +242,18 @@ static int follow_and_interrupt(struct server *server, int times)
         _exit(99);
     }
     usleep(300000); /* it waits */
-    for (int i = 0; i < times; i++) {
+    while (waitpid(child, &status, WNOHANG) == 0) {
         kill(child, SIGINT);
         usleep(3000);
     }
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
     return status;
 }
 
-START_TEST(two_interrupts_at_once_still_cancel_the_session)
+START_TEST(interrupts_at_once_still_cancel_the_session)
 {
     struct server server;
     start(&server, FOLLOWED);
-    int status = follow_and_interrupt(&server, 2);
+    int status = follow_and_interrupt(&server);
     ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT); /* the second leaves at once … */
     stop(&server, NULL);
     ck_assert_int_eq(atomic_load(&cancels), 1); /* … after the session was told */
@@ -400,7 +400,7 @@ static void add(TCase *tests)
     tcase_add_test(tests, a_closed_connection_is_no_answer);
     tcase_add_test(tests, a_request_that_is_too_large_is_not_sent);
     tcase_add_test(tests, an_interrupt_ends_the_wait);
-    tcase_add_test(tests, two_interrupts_at_once_still_cancel_the_session);
+    tcase_add_test(tests, interrupts_at_once_still_cancel_the_session);
     tcase_add_test(tests, the_end_of_the_daemon_can_be_waited_for);
     tcase_add_test(tests, a_daemon_that_is_not_there_is_said_with_how_to_start_it);
     tcase_add_test(tests, a_socket_that_nobody_listens_on_is_said);

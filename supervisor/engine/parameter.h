@@ -63,6 +63,7 @@ struct hep_parameter_scope {
 };
 
 const char *hep_parameter_type_name(enum hep_parameter_type type);
+bool hep_parameter_is_numeric(enum hep_parameter_type type);
 /* Whether it names something that is to fit the model; model.info has a field of the type's name for it. */
 bool hep_parameter_is_part(enum hep_parameter_type type);
 /* Whether its values name files that are loaded by themselves: the types that are called as a kind of them
@@ -75,14 +76,14 @@ void hep_parameter_parse(const char *name, json_t *declaration, struct hep_param
    problem is appended to problems (problem.h), the first is in error; what is right is in *canonical nonetheless. */
 enum hep_status hep_parameters_name(const struct hep_parameter *parameters, size_t count, json_t *configuration,
                                     json_t **canonical, json_t *problems, struct hep_error *error);
-/* Checks a canonical configuration and fills in what is missing. New reference in *complete: a member for each
-   parameter that has a value. MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, TOO_LARGE, each with the field's name. Problems
-   as above; with one, *complete is not given. */
+/* parameter_value.c: checks a canonical configuration and fills in what is missing. New reference in *complete: a
+   member for each parameter that has a value. MISSING_FIELD, BAD_FIELD, OUT_OF_RANGE, TOO_LARGE, each with the field's
+   name. Problems as above; with one, *complete is not given. */
 enum hep_status hep_parameters_fill(const struct hep_parameter *parameters, size_t count, json_t *canonical,
                                     const struct hep_parameter_scope *scope, json_t **complete, json_t *problems,
                                     struct hep_error *error);
-/* "${model.path}" in info: the member of that path, or for "default_x" the member x of defaults. Borrowed, NULL = none.
- */
+/* parameter_value.c: "${model.path}" in info: the member of that path; for "default_x", the member x of defaults too.
+   Borrowed, NULL = none. */
 json_t *hep_model_info_follow(json_t *info, const char *path);
 
 #endif

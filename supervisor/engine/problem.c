@@ -29,6 +29,19 @@ void hep_problem_add(json_t *problems, const char *step, const char *field, enum
     hep_problem_add_error(problems, step, &error);
 }
 
+void hep_problem_note(const struct hep_error *problem, enum hep_status *first, json_t *problems,
+                      struct hep_error *error)
+{
+    if (problem->code == HEP_OK)
+        return;
+    hep_problem_add_error(problems, "", problem);
+    if (*first != HEP_OK)
+        return;
+    *first = problem->code;
+    if (error)
+        *error = *problem;
+}
+
 const char *hep_problem_text(const json_t *problems, size_t index)
 {
     return hep_json_str(json_array_get(problems, index), "message", "");
@@ -44,4 +57,16 @@ enum hep_status hep_problem_first(const json_t *problems, struct hep_error *erro
     if (count > 1)
         snprintf(error->message + length, sizeof error->message - length, " (and %zu more)", count - 1);
     return error->code;
+}
+
+void hep_problem_list(char *list, size_t size, const char *name)
+{
+    static const char more[] = ", …";
+    size_t used = strlen(list), need = strlen(name) + (used ? 2 : 0);
+    if (used >= sizeof more - 1 && strcmp(list + used - (sizeof more - 1), more) == 0)
+        return;
+    if (used + need + sizeof more <= size)
+        snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+    else
+        snprintf(list + used, size - used, "%s", more);
 }

@@ -14,10 +14,16 @@ __attribute__((format(printf, 5, 6))) void hep_problem_add(json_t *problems, con
                                                            enum hep_status code, const char *format, ...);
 /* Appends an error as it is. */
 void hep_problem_add_error(json_t *problems, const char *step, const struct hep_error *error);
+/* Appends it unless its code is OK; *first becomes the code of the first, and error (may be NULL) keeps the first. */
+void hep_problem_note(const struct hep_error *problem, enum hep_status *first, json_t *problems,
+                      struct hep_error *error);
 /* The first one as an error: its code, message, hint and field; how many more there are stands in the message. Returns
    its code, HEP_OK if there is none. */
 enum hep_status hep_problem_first(const json_t *problems, struct hep_error *error);
 /* Message of number index; "" if there is none. */
 const char *hep_problem_text(const json_t *problems, size_t index);
+/* For a problem's text: appends a name to the list (a string, "" at first) of what there is. One that does not fit is
+   left out, and the list says so. */
+void hep_problem_list(char *list, size_t size, const char *name);
 
 #endif

@@ -13,11 +13,6 @@
 
 enum { ASK_AGAIN_MS = 1000 };
 
-static const struct hep_workflow_step *what_of(const struct hep_session *session, int index)
-{
-    return &session->workflow->steps[index];
-}
-
 static const char *batch_of(const struct hep_session *session, int index)
 {
     return hep_json_str(session->steps[index].result, "batch_id", "");
@@ -28,8 +23,9 @@ static const char *batch_of(const struct hep_session *session, int index)
 static int begun(const struct hep_session *session)
 {
     for (int i = 0; i < (int)session->workflow->step_count; i++)
-        if (what_of(session, i)->is_batch && (session->steps[i].state == HEP_STEP_RUNNING ||
-                                              (session->steps[i].state == HEP_STEP_PENDING && batch_of(session, i)[0])))
+        if (hep_session_what(session, i)->is_batch &&
+            (session->steps[i].state == HEP_STEP_RUNNING ||
+             (session->steps[i].state == HEP_STEP_PENDING && batch_of(session, i)[0])))
             return i;
     return -1;
 }
@@ -76,14 +72,15 @@ static void ask_for(struct hep_session *session, int index)
     char key[HEP_SESSION_ID_MAX + HEP_NAME_MAX + 16];
     if (!asking)
         return; /* the next settle tries again */
-    if (hep_session_resolve(session, what_of(session, index), false, &request, &error) != HEP_OK) {
+    if (hep_session_resolve(session, hep_session_what(session, index), false, &request, &error) != HEP_OK) {
         free(asking);
         hep_session_fail(session, &error, NULL);
         return;
     }
     *asking = (struct asking){.engine = session->engine};
     snprintf(asking->session, sizeof asking->session, "%s", session->id);
-    snprintf(key, sizeof key, "%s/%s/%d", session->id, what_of(session, index)->id, session->steps[index].attempt);
+    snprintf(key, sizeof key, "%s/%s/%d", session->id, hep_session_what(session, index)->id,
+             session->steps[index].attempt);
     session->asks_batch = true;
     hep_engine_create_batch(session->engine, request, session->priority, key, on_created, asking);
     json_decref(request);
@@ -93,10 +90,10 @@ json_t *hep_session_batch_request(struct hep_session *session)
 {
     json_t *request = NULL;
     for (int i = 0; i < (int)session->workflow->step_count; i++) {
-        const struct hep_workflow_step *what = what_of(session, i);
+        const struct hep_workflow_step *what = hep_session_what(session, i);
         bool depends = false;
         for (int j = 0; j < i; j++)
-            depends = depends || hep_step_refers_to(what, what_of(session, j)->id);
+            depends = depends || hep_step_refers_to(what, hep_session_what(session, j)->id);
         if (what->is_batch && !depends && !request)
             hep_session_resolve(session, what, true, &request, NULL);
     }
@@ -116,9 +113,9 @@ static void done(struct hep_session *session, int index, json_t *result)
     step->result = result;
     hep_session_note(session, "%s", "");
     hep_engine_event(session->engine, session, "session.step", true,
-                     json_pack("{s:s, s:s, s:s, s:i, s:I}", "step", what_of(session, index)->id, "status", "done",
-                               "domain", hep_role_name(what_of(session, index)->role), "attempt", step->attempt,
-                               "duration_ms", (json_int_t)(step->duration_us / 1000)));
+                     json_pack("{s:s, s:s, s:s, s:i, s:I}", "step", hep_session_what(session, index)->id, "status",
+                               "done", "domain", hep_role_name(hep_session_what(session, index)->role), "attempt",
+                               step->attempt, "duration_ms", (json_int_t)(step->duration_us / 1000)));
 }
 
 /* All files of its items, in their order, as far as a page goes. */
@@ -180,8 +177,8 @@ static void begin(struct hep_session *session, int index)
     step->started = step->started ? step->started : hep_wall_ms();
     step->dirty = true;
     hep_engine_event(session->engine, session, "session.step", false,
-                     json_pack("{s:s, s:s, s:i}", "step", what_of(session, index)->id, "status", "queued", "attempt",
-                               step->attempt));
+                     json_pack("{s:s, s:s, s:i}", "step", hep_session_what(session, index)->id, "status", "queued",
+                               "attempt", step->attempt));
 }
 
 static void watch(struct hep_session *session, int index, struct hep_batch *batch)
@@ -196,8 +193,9 @@ static void watch(struct hep_session *session, int index, struct hep_batch *batc
     step->inner = ended;
     step->inner_steps = size;
     hep_engine_event(session->engine, session, "session.progress", false,
-                     json_pack("{s:s, s:s, s:i, s:i, s:f}", "step", what_of(session, index)->id, "batch", batch->id,
-                               "ended_items", ended, "total_items", size, "progress", hep_session_progress(session)));
+                     json_pack("{s:s, s:s, s:i, s:i, s:f}", "step", hep_session_what(session, index)->id, "batch",
+                               batch->id, "ended_items", ended, "total_items", size, "progress",
+                               hep_session_progress(session)));
 }
 
 void hep_session_run_batch(struct hep_session *session, int index)

@@ -141,9 +141,14 @@ enum hep_status hep_session_retry(struct hep_session *session, struct hep_error 
     return HEP_OK;
 }
 
+const struct hep_workflow_step *hep_session_what(const struct hep_session *session, int step)
+{
+    return &session->workflow->steps[step];
+}
+
 void hep_session_keep_error(struct hep_session *session, int step, const json_t *error)
 {
-    const struct hep_workflow_step *what = &session->workflow->steps[step];
+    const struct hep_workflow_step *what = hep_session_what(session, step);
     json_t *kept = json_copy((json_t *)(uintptr_t)error);
     char time[32];
     if (!session->errors)

@@ -1,6 +1,7 @@
 /*
  * A session: one accepted request on its way through the steps of its workflow. Its life is the table in session.c;
- * stepping is run.c, the measure pass and the arena are plan.c, acceptance is accept.c, its JSON is view.c.
+ * stepping is run.c, what goes wrong is trouble.c, the measure pass and the arena are plan.c, acceptance is accept.c,
+ * its JSON is view.c.
  */
 #ifndef HEP_SUPERVISOR_ENGINE_SESSION_H
 #define HEP_SUPERVISOR_ENGINE_SESSION_H
@@ -148,6 +149,8 @@ enum hep_status hep_session_take(struct hep_session *session, enum hep_session_e
 bool hep_step_is_over(const struct hep_session_step *step);
 /* Of an ended session that is not in memory: what was not done is pending again, what went wrong stays in errors. */
 enum hep_status hep_session_retry(struct hep_session *session, struct hep_error *error);
+/* What the workflow says of one of its steps. */
+const struct hep_workflow_step *hep_session_what(const struct hep_session *session, int step);
 /* Keeps an error among those of the session, oldest first; the newest HEP_SESSION_ERRORS_MAX stay. */
 void hep_session_keep_error(struct hep_session *session, int step, const json_t *error);
 /* Sets note (printf), which the person sees in the session. */
@@ -157,18 +160,22 @@ __attribute__((format(printf, 2, 3))) void hep_session_note(struct hep_session *
 void hep_session_advance(struct hep_session *session);
 /* run.c: after the commit: submits outgoing. */
 void hep_session_submit(struct hep_session *session);
+/* run.c: the step is over without having been asked: why, for people. */
+void hep_session_skip_step(struct hep_session *session, int step, const char *why);
+/* run.c: it is to be asked again; its progress is told from 0 on. */
+void hep_session_step_back(struct hep_session *session, int step);
 /* run.c: takes back what waits; tells inference to stop at the next boundary what it has in hand. */
 void hep_session_stop(struct hep_session *session);
 /* run.c: of an ended session after the commit: when nothing is in hand any more, frees the arena and sends the final
    steps. True when all of that is over. */
 bool hep_session_wind_up(struct hep_session *session);
-/* run.c: ends in failed with this error; details (may be NULL) are added to it and taken. */
+/* trouble.c: ends in failed with this error; details (may be NULL) are added to it and taken. */
 void hep_session_fail(struct hep_session *session, const struct hep_error *error, json_t *details);
-/* run.c: an error of the step: tries again later, does earlier steps again, or fails the session. */
+/* trouble.c: an error of the step: tries again later, does earlier steps again, or fails the session. */
 void hep_session_trouble(struct hep_session *session, int step, const struct hep_error *error);
-/* run.c: a request ended with OUTCOME_UNKNOWN: what happened is known when the obituary comes. */
+/* trouble.c: a request ended with OUTCOME_UNKNOWN: what happened is known when the obituary comes. */
 void hep_session_lose(struct hep_session *session, int step, const struct hep_error *error);
-/* run.c: a domain's process has died. */
+/* trouble.c: a domain's process has died. */
 void hep_session_on_death(struct hep_session *session, enum hep_role role, json_t *obituary);
 /* run.c: progress of the step in hand. */
 void hep_session_on_progress(struct hep_session *session, enum hep_role role, int inner, int inner_steps);
@@ -247,7 +254,7 @@ bool hep_session_claim_room(struct hep_session *session);
 void hep_session_learn_rate(struct hep_session *session, int index);
 /* room.c: a step found too little shared memory: back to the queue until again_ms have passed. */
 void hep_session_lacks_shm(struct hep_session *session, const struct hep_error *error, int64_t again_ms);
-/* run.c: nothing is asked and it does not begin until ms have passed. */
+/* trouble.c: nothing is asked and it does not begin until ms have passed. */
 void hep_session_wait_for(struct hep_session *session, int64_t ms);
 
 /* estimate.c: how long a planned session takes from its first step to its end, ms, alone on this machine: by what its

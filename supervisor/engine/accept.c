@@ -1,54 +1,19 @@
 /*
- * Accepting a request: workflow, names, model, values, then one row. Called by the front for workflow.execute and,
- * without the row, for workflow.validate. A session exists for nobody before its row is committed; the answer comes
- * after.
+ * Accepting a request: workflow and names (accept_request.c), model, values, then one row (accept_row.c). Called by the
+ * front for workflow.execute and, without the row, for workflow.validate. A session exists for nobody before its row is
+ * committed; the answer comes after.
  */
-#include "common/clock.h"
 #include "common/crash_point.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/wire.h"
+#include "supervisor/engine/accept_parts.h"
 #include "supervisor/engine/batch_step.h"
-#include "supervisor/engine/core.h"
-#include "supervisor/engine/embeddings.h"
-#include "supervisor/engine/expand.h"
-#include "supervisor/engine/loras.h"
-#include "supervisor/engine/named.h"
 #include "supervisor/engine/problem.h"
-#include "supervisor/engine/reference.h"
-#include "supervisor/engine/required.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-
-enum purpose {
-    ACCEPT, /* it becomes a session                                    */
-    TRY,    /* only to be validated: what it takes is to be told, too  */
-    CHECK,  /* only what is wrong with it                              */
-};
-
-/* A request on its way to acceptance, while the model domain is asked. */
-struct application {
-    struct hep_engine *engine;
-    struct hep_workflow *workflow;
-    json_t *request;   /* configuration as given                                 */
-    json_t *canonical; /* under its own names, with what the definition's steps say */
-    json_t *problems;  /* all that is wrong, problem.h                           */
-    json_t *info;      /* of its model; NULL = it has none, or there is none     */
-    bool has_no_model; /* there is none, and that is among the problems          */
-    struct hep_named named;
-    struct hep_session *made; /* while the items of its batch are looked at         */
-    bool is_own;              /* the workflow came with the request                     */
-    enum purpose purpose;
-    char batch[HEP_SESSION_ID_MAX]; /* that it is an item of, "" = none                 */
-    int item;
-    int priority;
-    char *key, *callback_url;
-    hep_engine_answer *answer;
-    void *context;
-};
 
 /* What is wrong with a parameter is explained by the workflow; what a domain lacks, by the domain. */
 static void explain(const struct application *a, struct hep_error *error)
@@ -107,28 +72,6 @@ static bool end_with_problems(struct application *a)
     return true;
 }
 
-void hep_make_id(char kind, char id[HEP_SESSION_ID_MAX])
-{
-    static const char letters[] = "0123456789abcdefghjkmnpqrstvwxyz";
-    uint64_t time = (uint64_t)hep_wall_ms(), chance = 0;
-    if (getrandom(&chance, sizeof chance, 0) != (ssize_t)sizeof chance)
-        chance = (uint64_t)hep_now_us() * UINT64_C(0x9e3779b97f4a7c15);
-    id[0] = kind;
-    for (int i = 9; i > 0; i--, time >>= 5)
-        id[i] = letters[time & 31];
-    for (int i = 17; i > 9; i--, chance >>= 5)
-        id[i] = letters[chance & 31];
-    id[18] = '\0';
-}
-
-uint64_t hep_choose_seed(void)
-{
-    uint32_t seed = 0;
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
-        seed = (uint32_t)hep_now_us();
-    return seed;
-}
-
 static json_t *accepted_json(const struct hep_session *session, bool created)
 {
     json_t *view = hep_session_to_json(session, false);
@@ -175,70 +118,12 @@ static bool answer_known(struct application *a)
     return true;
 }
 
-/* ---- the row ----------------------------------------------------------------------------------------------------- */
-static enum hep_status insert(struct hep_engine *engine, struct hep_session *session, struct hep_error *error)
-{
-    HEP_TRY(hep_store_begin(engine->store, HEP_STORE_POWER_SAFE, error));
-    enum hep_status status = hep_session_insert(session, error);
-    if (status == HEP_OK)
-        status = hep_engine_hold_inputs(engine, session->configuration, session->id, error);
-    if (status == HEP_OK)
-        status = hep_engine_hold_inputs(engine, session->workflow->source, session->id, error);
-    if (status == HEP_OK)
-        status = hep_store_put_value(engine->store, "sessions.seq", session->seq, error);
-    if (status != HEP_OK) {
-        hep_store_rollback(engine->store);
-        return status;
-    }
-    HEP_CRASH_POINT("accept.before_commit");
-    return hep_store_commit(engine->store, error);
-}
-
-/* A session that nobody knows yet; NULL with problems noted. */
-static struct hep_session *make_session(struct application *a, json_t *info)
-{
-    struct hep_engine *engine = a->engine;
-    struct hep_parameter_scope scope = {.model_info = info,
-                                        .schedulers = hep_catalog_schedulers(engine->catalog),
-                                        .inputs = engine->inputs,
-                                        .model = info ? hep_json_str(info, "name", "") : NULL,
-                                        .seed = hep_choose_seed(),
-                                        .safety = engine->safety};
-    json_t *configuration = NULL;
-    if (hep_parameters_fill(a->workflow->parameters, a->workflow->parameter_count, a->canonical, &scope, &configuration,
-                            a->problems, NULL) != HEP_OK)
-        return NULL;
-    struct hep_session *result = hep_session_create(engine, a->workflow);
-    if (!result) {
-        json_decref(configuration);
-        hep_problem_add(a->problems, "", "", HEP_E_NO_MEMORY, "no memory for a session");
-        return NULL;
-    }
-    hep_make_id('s', result->id);
-    result->seq = engine->last_seq + 1;
-    result->state = HEP_SESSION_QUEUED;
-    result->priority = a->priority;
-    result->key = a->key ? strdup(a->key) : NULL;
-    result->callback_url = a->callback_url ? strdup(a->callback_url) : NULL;
-    snprintf(result->batch, sizeof result->batch, "%s", a->batch);
-    result->item = a->item;
-    result->request = json_incref(a->request);
-    result->configuration = configuration;
-    result->model = json_incref(info);
-    result->created = hep_wall_ms();
-    hep_required_check(result, a->problems);
-    if (json_array_size(a->problems) > 0) {
-        hep_session_free(result);
-        return NULL;
-    }
-    return result;
-}
-
+/* ---- what becomes of it ----------------------------------------------------------------------------------------- */
 static void accept_session(struct application *a, struct hep_session *session)
 {
     struct hep_engine *engine = a->engine;
     struct hep_error unstored = {0};
-    if (insert(engine, session, &unstored) != HEP_OK) {
+    if (application_insert(engine, session, &unstored) != HEP_OK) {
         hep_session_free(session);
         hep_engine_store_broke(engine, &unstored); /* nothing more is accepted until it works */
         application_fail(a, &unstored);
@@ -322,11 +207,11 @@ static void check_items(struct application *a, struct hep_session *session, json
     hep_engine_settle(engine, NULL);                      /* sends what it asks */
 }
 
-static void decide(struct application *a, json_t *info)
+static void decide(struct application *a)
 {
     if (answer_known(a)) /* the same key may have come twice while the model domain was asked */
         return;
-    struct hep_session *session = make_session(a, info);
+    struct hep_session *session = application_make_session(a);
     json_t *batch = session ? hep_session_batch_request(session) : NULL;
     if (!session)
         end_with_problems(a);
@@ -348,7 +233,7 @@ static void on_named(void *context)
     } else if (a->has_no_model) {
         end_with_problems(a);
     } else {
-        decide(a, a->info);
+        decide(a);
     }
 }
 
@@ -377,7 +262,7 @@ static void on_model(void *context, json_t *info, const struct hep_error *error)
     check_named(a);
 }
 
-/* ---- the request ------------------------------------------------------------------------------------------------- */
+/* ---- its arrival ------------------------------------------------------------------------------------------------ */
 static int waiting_sessions(const struct hep_engine *engine)
 {
     int count = 0;
@@ -405,104 +290,6 @@ static enum hep_status may_accept(const struct hep_engine *engine, const struct 
         return hep_fail_field(error, HEP_E_BAD_FIELD, "idempotency_key", "a key has 1 to %d bytes",
                               HEP_IDEMPOTENCY_KEY_MAX);
     return HEP_OK;
-}
-
-static const struct hep_parameter *model_parameter(const struct hep_workflow *workflow)
-{
-    for (size_t i = 0; i < workflow->parameter_count; i++)
-        if (workflow->parameters[i].type == HEP_PARAMETER_MODEL)
-            return &workflow->parameters[i];
-    return NULL;
-}
-
-/* What the request names that is to fit the model, as model.info takes it: a new reference. */
-static json_t *parts_of(const struct application *a)
-{
-    const struct hep_workflow *workflow = a->workflow;
-    json_t *with = json_object(), *loras = hep_loras_of(workflow->parameters, workflow->parameter_count, a->canonical);
-    if (json_array_size(loras) > 0)
-        json_object_set(with, "loras", loras);
-    json_decref(loras);
-    for (size_t i = 0; i < workflow->parameter_count; i++) {
-        const struct hep_parameter *p = &workflow->parameters[i];
-        const char *value = json_string_value(json_object_get(a->canonical, p->name));
-        if (hep_parameter_is_part(p->type) && value && value[0])
-            json_object_set_new(with, hep_parameter_type_name(p->type), json_string(value));
-    }
-    return with;
-}
-
-static enum hep_status ask_model(struct application *a, const struct hep_parameter *parameter, struct hep_error *error)
-{
-    json_t *given = json_object_get(a->canonical, parameter->name);
-    const char *name = given ? json_string_value(given) : json_string_value(parameter->fallback);
-    if (given && (!name || strlen(name) >= HEP_NAME_MAX))
-        return hep_fail_field(error, name ? HEP_E_TOO_LARGE : HEP_E_BAD_FIELD, parameter->name,
-                              "%s must be a string of less than %d bytes", parameter->name, HEP_NAME_MAX);
-    json_t *with = parts_of(a);
-    hep_embeddings_ask(a->workflow->parameters, a->workflow->parameter_count, a->canonical, with);
-    enum hep_status status =
-        hep_catalog_model(a->engine->catalog, name ? name : "", a->engine->default_model, with, on_model, a, error);
-    json_decref(with);
-    return status;
-}
-
-/* The workflow that came with the request, completed. What its steps say of the configuration goes before what the
-   configuration says itself. */
-static enum hep_status take_definition(struct application *a, const struct hep_engine_request *request, json_t **given,
-                                       struct hep_error *error)
-{
-    struct hep_workflow *base = NULL;
-    json_t *source = NULL,
-           *named = json_is_object(request->definition) ? json_copy(request->definition) : json_object();
-    if (!json_object_get(named, "workflow_id") && request->workflow_id && request->workflow_id[0])
-        json_object_set_new(named, "workflow_id", json_string(request->workflow_id));
-    hep_workflows_find(a->engine->workflows, HEP_WORKFLOW_BASE, &base, NULL);
-    hep_workflow_expand(named, base, a->engine->router, request->caller, &source, given, a->problems);
-    json_decref(named);
-    a->is_own = true;
-    enum hep_status status = hep_workflow_parse(source, a->problems, &a->workflow, error);
-    json_decref(source);
-    json_object_update(*given, a->request);
-    return status;
-}
-
-static enum hep_status take_workflow(struct application *a, const struct hep_engine_request *request, json_t **given,
-                                     struct hep_error *error)
-{
-    const char *id = request->workflow_id && request->workflow_id[0] ? request->workflow_id : HEP_WORKFLOW_BASE;
-    struct hep_workflow *workflow = NULL;
-    a->request = request->configuration ? json_incref(request->configuration) : json_object();
-    if (request->definition)
-        return take_definition(a, request, given, error);
-    *given = json_incref(a->request);
-    HEP_TRY(hep_workflows_find(a->engine->workflows, id, &workflow, error));
-    a->workflow = hep_workflow_hold(workflow);
-    return HEP_OK;
-}
-
-/* Where every image is to be checked, a workflow that writes some must have them checked. */
-static void check_safety(struct application *a)
-{
-    if (a->engine->safety == HEP_SAFETY_OFF || !a->workflow)
-        return;
-    for (size_t i = 0; i < a->workflow->step_count; i++) {
-        const struct hep_workflow_step *step = &a->workflow->steps[i];
-        if (step->role == HEP_ROLE_POSTPROCESSING && strcmp(step->operation, "encode") == 0 &&
-            !json_object_get(step->parameters, "safety"))
-            hep_problem_add(a->problems, step->id, "safety", HEP_E_NOT_ALLOWED,
-                            "step %s writes images that nothing has checked, and this instance's safety.policy is %s",
-                            step->id, hep_safety_policy_names[a->engine->safety]);
-    }
-}
-
-/* Everything that can be said of the request without asking the model domain. */
-static void check_request(struct application *a, json_t *given)
-{
-    hep_workflow_check_operations(a->workflow, a->engine->router, a->problems);
-    check_safety(a);
-    hep_parameters_name(a->workflow->parameters, a->workflow->parameter_count, given, &a->canonical, a->problems, NULL);
-    hep_loras_take_tags(a->workflow->parameters, a->workflow->parameter_count, a->canonical, a->problems);
 }
 
 static struct application *make_application(struct hep_engine *engine, const struct hep_engine_request *request,
@@ -538,19 +325,19 @@ static void apply(struct application *a, const struct hep_engine_request *reques
         HEP_TRY_DONE(status, may_accept(a->engine, a, &error));
         HEP_TRY_DONE(status, hep_webhooks_check(a->engine->webhooks, request->callback_url, &error));
     }
-    HEP_TRY_DONE(status, take_workflow(a, request, &given, &error));
+    HEP_TRY_DONE(status, application_take_workflow(a, request, &given, &error));
     if (answer_known(a)) {
         json_decref(given);
         return;
     }
-    check_request(a, given);
+    application_check_request(a, given);
     json_decref(hep_take(&given));
-    const struct hep_parameter *parameter = model_parameter(a->workflow);
+    const struct hep_parameter *parameter = application_model_parameter(a);
     if (!parameter) {
         check_named(a);
         return;
     }
-    HEP_TRY_DONE(status, ask_model(a, parameter, &error));
+    HEP_TRY_DONE(status, application_ask_model(a, parameter, on_model, &error));
     hep_engine_settle(a->engine, NULL); /* sends the question */
     return;
 done:

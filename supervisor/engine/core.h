@@ -220,9 +220,9 @@ enum hep_status hep_engine_control_batch(struct hep_engine *engine, const char *
                                          struct hep_error *error);
 /* NOT_NOW while it goes on. Its sessions stay. */
 enum hep_status hep_engine_delete_batch(struct hep_engine *engine, const char *id, struct hep_error *error);
-/* accept.c: kind and 17 letters of time and chance: sorts by age, never repeats. */
+/* chance.c: kind and 17 letters of time and chance: sorts by age, never repeats. */
 void hep_make_id(char kind, char id[HEP_SESSION_ID_MAX]);
-/* accept.c: a seed of 32 bits, so that every client can hold it in a number. */
+/* chance.c: a seed of 32 bits, so that every client can hold it in a number. */
 uint64_t hep_choose_seed(void);
 json_t *hep_engine_status(struct hep_engine *engine); /* status.c; new reference */
 /* What device.optimize is to change. */

@@ -26,6 +26,12 @@ class Refused(Exception):
         self.error = error
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 # ---- msgpack, as far as messages need it -----------------------------------------------------------------------------
 def pack(value):
     if value is None:

@@ -3,9 +3,11 @@
  * encoded. Goldens: tests/golden/data/embeddings (diffusers' load_textual_inversion, f64), see the README there.
  */
 #include "instructors/conditioning/encode.h"
+#include "nn/cpu/isa.h"
 #include "nn/eval/compare.h"
 #include "nn/weights/folder.h"
 #include "tests/support/check_status.h"
+#include "tests/support/parity.h"
 #include "tests/support/published_model.h"
 
 #include <stdlib.h>
@@ -61,7 +63,8 @@ static struct hep_tensor_ref publish(struct published_model *model, const struct
     return ref;
 }
 
-static void check(const char *what, const float *values, const struct hep_safetensors *file, const char *name)
+static void check(const char *model, const char *what, const float *values, const struct hep_safetensors *file,
+                  const char *name)
 {
     const struct hep_safetensors_entry *entry = hep_safetensors_find(file, name);
     struct hep_difference d;
@@ -70,11 +73,13 @@ static void check(const char *what, const float *values, const struct hep_safete
     memcpy(expected, entry->data, entry->bytes);
     ck_assert_ok(hep_compare(name, values, &entry->shape, expected, &entry->shape, HEP_COMPARE_WHOLE, &d, error));
     ck_assert_msg(d.finite && d.rel_rms <= limit, "%s: rel_rms %.3g", what, d.rel_rms);
+    parity_note("Textual inversions", model, HEP_F32, hep_isa_name(hep_isa_level()), d.rel_rms, limit);
     free(expected);
 }
 
-static void check_prompt(struct published_model *model, struct networks *networks, const struct hep_tensor *bundle,
-                         const char *prompt, size_t index, const struct hep_safetensors *file)
+static void check_prompt(const char *name_of_model, struct published_model *model, struct networks *networks,
+                         const struct hep_tensor *bundle, const char *prompt, size_t index,
+                         const struct hep_safetensors *file)
 {
     const struct hep_tensor_ref *encoders[] = {&model->text_encoder, &model->text_encoder_2},
                                 *tokenizers[] = {&model->tokenizer, &model->tokenizer_2};
@@ -94,10 +99,10 @@ static void check_prompt(struct published_model *model, struct networks *network
     float *states = malloc(2 * floats * sizeof *states), *embeds = malloc(2 * pooled * sizeof *embeds);
     ck_assert_ok(encoding_run(&encoding, states, embeds, error));
     snprintf(name, sizeof name, "%zu", index);
-    check(prompt, states + floats, file, name);
+    check(name_of_model, prompt, states + floats, file, name);
     snprintf(name, sizeof name, "%zu.pooled", index);
     if (encoding.count == 2)
-        check(prompt, embeds + pooled, file, name);
+        check(name_of_model, prompt, embeds + pooled, file, name);
     free(states);
     free(embeds);
     encoding_clear(&encoding);
@@ -118,7 +123,7 @@ START_TEST(prompts_with_embeddings_are_encoded_as_diffusers_does)
     struct hep_tensor_ref ref = publish(&model, row, prompts);
     ck_assert_ok(hep_resolve(model.self.resolver, &ref, HEP_READ, &bundle, error));
     json_array_foreach(prompts, index, prompt)
-        check_prompt(&model, &networks, &bundle, json_string_value(prompt), index, file);
+        check_prompt(row->model, &model, &networks, &bundle, json_string_value(prompt), index, file);
     hep_resolver_release(model.self.resolver, &bundle);
     json_decref(prompts);
     hep_safetensors_close(file);

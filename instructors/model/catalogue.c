@@ -37,12 +37,30 @@ static const struct catalogue_entry *find_entry(const struct catalogue *catalogu
     return NULL;
 }
 
+/* A model is published by its name alone, a file of another kind as "kind:name": no model may be called like that. */
+static enum hep_status check_name(const struct catalogue_entry *entry, struct hep_error *error)
+{
+    char prefix[HEP_NAME_MAX];
+    enum hep_model_kind kind;
+    const char *colon = strchr(entry->name, ':');
+    if (entry->kind != HEP_MODEL_CHECKPOINT || !colon)
+        return HEP_OK;
+    snprintf(prefix, sizeof prefix, "%.*s", (int)(colon - entry->name), entry->name);
+    if (!hep_model_kind_find(prefix, &kind))
+        return HEP_OK;
+    hep_fail(error, HEP_E_BAD_MODEL, "a model cannot be called '%.100s': that is what the %s '%.100s' is published as",
+             entry->name, prefix, colon + 1);
+    return hep_hint(error, "rename it, so that \"%s:\" is not how its name begins", prefix), HEP_E_BAD_MODEL;
+}
+
 /* NO_MEMORY says nothing of the entry and is the error; anything else is its problem. */
 static enum hep_status inspect(const struct catalogue *catalogue, struct catalogue_entry *entry,
                                struct hep_error *error)
 {
     struct hep_error *problem = &entry->problem;
-    enum hep_status status = entry->is_folder ? HEP_OK : find_format(entry->path, problem);
+    enum hep_status status = check_name(entry, problem);
+    if (status == HEP_OK && !entry->is_folder)
+        status = find_format(entry->path, problem);
     if (status == HEP_OK)
         status = kinds_read(catalogue, entry, problem);
     if (status == HEP_OK)

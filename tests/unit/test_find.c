@@ -155,6 +155,33 @@ START_TEST(what_cannot_be_read_is_listed_with_what_to_do)
 }
 END_TEST
 
+START_TEST(a_model_is_not_called_as_a_file_of_another_kind_is_published)
+{
+    static const struct {
+        const char *name;
+        bool is_taken;
+    } rows[] = {{"controlnet:x", true}, {"vae:", true}, {"xl:x", false}, {"x/controlnet:x", false}};
+    struct catalogue catalogue;
+    make("models/controlnet:x/model_index.json");
+    make("checkpoints/vae:.safetensors");
+    make("checkpoints/xl:x.safetensors");
+    make("checkpoints/x/controlnet:x.safetensors");
+    make("controlnet/vae:x.safetensors");
+    catalogue_init(&catalogue, folder);
+    ck_assert_ok(catalogue_scan(&catalogue, NULL, NULL, error));
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        const struct catalogue_entry *entry;
+        struct hep_error said = {0};
+        ck_assert_int_ne(catalogue_find(&catalogue, HEP_MODEL_CHECKPOINT, rows[i].name, &entry, &said), HEP_OK);
+        ck_assert_msg((strstr(said.message, "published") != NULL) == rows[i].is_taken, "%s", said.message);
+        ck_assert_msg((strstr(said.hint, "rename") != NULL) == rows[i].is_taken, "%s", said.hint);
+    }
+    ck_assert_ptr_null(strstr(catalogue.entries[catalogue.count - 1].problem.message, "published"));
+    ck_assert_str_eq(catalogue.entries[catalogue.count - 1].name, "vae:x");
+    catalogue_clear(&catalogue);
+}
+END_TEST
+
 START_TEST(a_name_that_is_not_there_names_those_that_are)
 {
     struct catalogue catalogue;
@@ -182,6 +209,7 @@ int main(void)
     tcase_add_test(tcase, the_trees_of_comfyui_and_of_a1111_are_known_by_their_folders);
     tcase_add_test(tcase, links_to_a_tree_are_followed_and_circles_end);
     tcase_add_test(tcase, what_cannot_be_read_is_listed_with_what_to_do);
+    tcase_add_test(tcase, a_model_is_not_called_as_a_file_of_another_kind_is_published);
     tcase_add_test(tcase, a_name_that_is_not_there_names_those_that_are);
     return check_status_run("find", tcase);
 }

@@ -10,6 +10,7 @@
 #include <utf8proc.h>
 
 #include "common/limits.h"
+#include "common/prompt_words.h"
 #include "nn/text/normalize.h"
 
 static const double ROUND_WEIGHT = 1.1;
@@ -121,35 +122,6 @@ static enum hep_status add_piece(struct parser *p, const char *text, size_t size
     return HEP_OK;
 }
 
-/* Python's \w: letters, digits of any kind, and the underscore. */
-static bool is_word(utf8proc_int32_t code_point)
-{
-    utf8proc_category_t category = utf8proc_category(code_point);
-    return code_point == '_' || (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) ||
-           (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO);
-}
-
-static bool word_ends_before(const char *start, const char *at)
-{
-    utf8proc_int32_t code_point;
-    if (at == start)
-        return true;
-    const char *before = at - 1;
-    while (before > start && ((unsigned char)*before & 0xC0) == 0x80)
-        before--;
-    code_point_at(before, at, &code_point);
-    return !is_word(code_point);
-}
-
-static bool word_starts_not(const char *at, const char *end)
-{
-    utf8proc_int32_t code_point;
-    if (at == end)
-        return true;
-    code_point_at(at, end, &code_point);
-    return !is_word(code_point);
-}
-
 /* Finds BREAK as a word of its own in [at, end), start being where the token starts: the spaces around it belong to it.
  */
 static bool find_break(const char *start, const char *at, const char *end, const char **from, const char **to)
@@ -164,8 +136,8 @@ static bool find_break(const char *start, const char *at, const char *end, const
             at = past;
             continue;
         }
-        if (end - at >= LENGTH && memcmp(at, word, LENGTH) == 0 && word_ends_before(start, at) &&
-            word_starts_not(at + LENGTH, end)) {
+        if (end - at >= LENGTH && memcmp(at, word, LENGTH) == 0 && hep_word_ends_before(start, at) &&
+            hep_word_starts_not(at + LENGTH, end)) {
             *from = spaces ? spaces : at;
             *to = skip_space(at + LENGTH, end);
             return true;
@@ -274,18 +246,6 @@ static enum hep_status parse_all(struct parser *p, const char *text, size_t size
     return HEP_OK;
 }
 
-/* A1111's \bAND\b, unless a backslash stands before it. */
-static bool has_and(const char *text, size_t size)
-{
-    static const char word[] = "AND";
-    enum { LENGTH = sizeof word - 1 };
-    const char *end = text + size;
-    for (const char *at = text; (at = memmem(at, (size_t)(end - at), word, LENGTH)); at += LENGTH)
-        if (word_ends_before(text, at) && word_starts_not(at + LENGTH, end) && (at == text || at[-1] != '\\'))
-            return true;
-    return false;
-}
-
 enum hep_status prompt_check(const char *text, size_t size, struct hep_error *error)
 {
     size_t bad = 0;
@@ -293,14 +253,7 @@ enum hep_status prompt_check(const char *text, size_t size, struct hep_error *er
         return hep_fail(error, HEP_E_TOO_LARGE, "a prompt of %zu bytes; at most %d are taken", size, HEP_PROMPT_MAX);
     if (!text_is_utf8(text, size, &bad))
         return hep_fail(error, HEP_E_BAD_FIELD, "the prompt is not valid UTF-8 at byte %zu", bad);
-    if (has_and(text, size)) {
-        hep_fail(error, HEP_E_UNSUPPORTED,
-                 "the prompt has AND: several prompts that each pull for themselves are not "
-                 "built");
-        return hep_hint(error, "write \"and\" or BREAK to have all of it in one; \\AND is the word itself"),
-               HEP_E_UNSUPPORTED;
-    }
-    return HEP_OK;
+    return hep_prompt_check_and(text, size, error);
 }
 
 enum hep_status prompt_parse(const char *text, size_t size, struct prompt *prompt, struct hep_error *error)

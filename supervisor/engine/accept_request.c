@@ -7,6 +7,7 @@
 #include "supervisor/engine/expand.h"
 #include "supervisor/engine/loras.h"
 #include "supervisor/engine/problem.h"
+#include "supervisor/engine/prompts.h"
 
 #include <string.h>
 
@@ -65,6 +66,7 @@ void application_check_request(struct application *a, json_t *given)
     check_safety(a);
     hep_parameters_name(a->workflow->parameters, a->workflow->parameter_count, given, &a->canonical, a->problems, NULL);
     hep_loras_take_tags(a->workflow->parameters, a->workflow->parameter_count, a->canonical, a->problems);
+    hep_prompts_check(a->workflow, a->canonical, a->problems);
 }
 
 const struct hep_parameter *application_model_parameter(const struct application *a)

@@ -1,6 +1,7 @@
 /*
  * LoRAs and embeddings of requests: A1111's tags in prompts, lists in configurations, and what of them the engine says
- * to the domains (engine_fake.h). What a LoRA does is tests/unit/test_model_loras.c's to show.
+ * to the domains; and what it refuses in prompts (engine_fake.h). What a LoRA does is tests/unit/test_model_loras.c's
+ * to show.
  */
 #include "common/wire.h"
 #include "supervisor/engine/loras.h"
@@ -224,6 +225,64 @@ START_TEST(without_the_model_domain_only_known_embeddings_are_accepted)
 }
 END_TEST
 
+/* ---- AND --------------------------------------------------------------------------------------------------------- */
+static json_t *problems_of(const char *request, bool validate)
+{
+    struct hep_error error = {0};
+    json_t *answer = NULL;
+    enum hep_status status = fake_request(&fake, request, validate, &answer, &error);
+    ck_assert_int_eq(status, validate ? HEP_OK : HEP_E_UNSUPPORTED);
+    json_t *problems = json_incref(json_object_get(answer, "problems"));
+    json_decref(answer);
+    return problems;
+}
+
+static void expect_and(const json_t *problem, const char *step, const char *field)
+{
+    ck_assert_str_eq(hep_json_str(problem, "code", ""), "UNSUPPORTED");
+    ck_assert_str_eq(hep_json_str(problem, "field", ""), field);
+    ck_assert_str_eq(hep_json_str(problem, "step", ""), step);
+    ck_assert_ptr_nonnull(strstr(hep_json_str(problem, "hint", ""), "BREAK"));
+}
+
+START_TEST(and_in_a_prompt_is_told_before_acceptance_with_all_else)
+{
+    static const char *const both =
+        "{\"configuration\": {\"prompt\": \"cat AND dog\", \"negative_prompt\": \"a AND b\", "
+        "\"refiner\": \"x\", \"width\": 63}}";
+    struct hep_error error = {0};
+    for (int validate = 0; validate < 2; validate++) {
+        json_t *problems = problems_of(both, validate);
+        ck_assert_uint_ge(json_array_size(problems), 3); /* once each, though the refiner reads them too */
+        expect_and(json_array_get(problems, 0), "", "prompt");
+        expect_and(json_array_get(problems, 1), "", "negative_prompt");
+        ck_assert_str_ne(hep_json_str(json_array_get(problems, 2), "code", ""), "UNSUPPORTED");
+        json_decref(problems);
+    }
+    ck_assert_ptr_null(fake.engine->sessions);
+    ck_assert_str_eq(fake_execute(&fake, "{\"prompt\": \"(a AND b:1.2)\"}", 0, NULL, id, &error), "");
+    ck_assert_str_eq(error.field, "prompt");
+    ck_assert_str_ne(fake_execute(&fake, "{\"prompt\": \"SAND, \\\\AND and <lora:a AND b>\"}", 0, NULL, id, &error),
+                     "");
+}
+END_TEST
+
+START_TEST(and_that_a_template_adds_is_told_with_its_step)
+{
+    json_t *source = json_loads("{\"workflow_id\": \"oil\", \"extends\": \"txt2img\", \"steps\": {\"text\": "
+                                "{\"parameters\": {\"prompt\": \"oil AND ${prompt}\"}}}}",
+                                0, NULL),
+           *problems = json_array();
+    ck_assert_int_eq(hep_engine_put_workflow(fake.engine, "oil", source, problems, NULL), HEP_OK);
+    json_decref(source);
+    json_decref(problems);
+    problems = problems_of("{\"workflow_id\": \"oil\", \"configuration\": {\"prompt\": \"cat\"}}", true);
+    ck_assert_uint_eq(json_array_size(problems), 1);
+    expect_and(json_array_get(problems, 0), "text", "prompt");
+    json_decref(problems);
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("engine_loras");
@@ -236,5 +295,7 @@ int main(void)
     tcase_add_test(cases, a_session_keeps_the_embeddings_that_its_prompts_name);
     tcase_add_test(cases, a_list_of_embeddings_is_checked);
     tcase_add_test(cases, without_the_model_domain_only_known_embeddings_are_accepted);
+    tcase_add_test(cases, and_in_a_prompt_is_told_before_acceptance_with_all_else);
+    tcase_add_test(cases, and_that_a_template_adds_is_told_with_its_step);
     return check_status_run("engine_loras", cases);
 }

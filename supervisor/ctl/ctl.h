@@ -167,7 +167,7 @@ void ctl_show_incident(const json_t *incident, const struct ctl_style *style, FI
 void ctl_show_models(const json_t *models, const struct ctl_style *style, FILE *out);         /* models.c   */
 void ctl_show_model_details(const json_t *details, const struct ctl_style *style, FILE *out); /* models.c */
 void ctl_show_workflow(const json_t *workflow, const struct ctl_style *style, FILE *out);     /* workflows.c */
-/* All that is wrong with a template or a request: message, code, step and field, hint. workflows.c */
+/* All that is wrong with a template or a request, and warnings: message, code, step and field, hint. workflows.c */
 void ctl_show_problems(const json_t *problems, const struct ctl_style *style, FILE *out);
 void ctl_show_event(const json_t *event, const struct ctl_style *style, FILE *out); /* events.c   */
 void ctl_show_operations(const json_t *reply, const char *domain, const struct ctl_style *style,

@@ -63,7 +63,8 @@ void ctl_show_problems(const json_t *problems, const struct ctl_style *style, FI
                    *hint = hep_json_str(problem, "hint", "");
         char *about = ctl_format("%s%s%s%s%s", hep_json_str(problem, "code", ""), step[0] ? ", step " : "", step,
                                  field[0] ? ", field " : "", field);
-        fputs("problem: ", out);
+        bool is_warning = strcmp(hep_json_str(problem, "severity", ""), "warning") == 0;
+        fputs(is_warning ? "warning: " : "problem: ", out);
         ctl_wrap(out, hep_json_str(problem, "message", "?"), 2, 9, style->width);
         for (const char *const *line = (const char *const[]){about, hint, NULL}; *line; line++) {
             if (!(*line)[0])

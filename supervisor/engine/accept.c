@@ -142,14 +142,13 @@ static void accept_session(struct application *a, struct hep_session *session)
 }
 
 /* What a request would take is known. */
-static void on_tried(void *context, json_t *resources, const struct hep_error *error, struct hep_session *session)
+static void on_tried(void *context, json_t *resources, json_t *problems, struct hep_session *session)
 {
     struct application *a = context;
-    if (error)
-        hep_problem_add_error(a->problems, "", error);
-    json_t *reply = json_pack("{s:b, s:O, s:o, s:O, s:o}", "valid", error == NULL, "problems", a->problems, "workflow",
-                              hep_workflow_describe(a->workflow), "configuration", session->configuration, "resources",
-                              resources ? resources : json_object());
+    json_array_extend(a->problems, problems);
+    json_t *reply = json_pack("{s:b, s:O, s:o, s:O, s:o}", "valid", !hep_problems_have_error(problems), "problems",
+                              a->problems, "workflow", hep_workflow_describe(a->workflow), "configuration",
+                              session->configuration, "resources", resources ? resources : json_object());
     json_object_set(reply, "estimated_duration_ms", json_object_get(resources, "estimated_duration_ms"));
     json_object_del(resources, "estimated_duration_ms");
     hep_session_free(session);

@@ -8,6 +8,7 @@
 #include "common/preview.h"
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
+#include "supervisor/engine/problem.h"
 
 #include <string.h>
 
@@ -19,6 +20,19 @@ static enum hep_safety_policy policy_of(const struct hep_session *session)
     enum hep_safety_policy own = HEP_SAFETY_OFF, least = session->engine->safety;
     hep_safety_policy_from_name(hep_json_str(session->configuration, "safety", "off"), &own);
     return own > least ? own : least;
+}
+
+void hep_session_warn_of_previews(const struct hep_session *session, json_t *problems)
+{
+    struct hep_error error;
+    enum hep_safety_policy policy = policy_of(session);
+    if (!hep_json_bool(session->configuration, "previews", false) || hep_safety_policy_allows_previews(policy))
+        return;
+    hep_fail_field(&error, HEP_E_NOT_ALLOWED, "previews",
+                   "it asks for previews, and the safety policy %s gives none: nobody has judged them",
+                   hep_safety_policy_names[policy]);
+    hep_hint(&error, "leave `previews` out; its images are the same");
+    hep_problem_add_warning(problems, "", &error);
 }
 
 /* A peer's word: only what it is made of, in its bounds. */

@@ -8,12 +8,34 @@
 #include <stdio.h>
 #include <string.h>
 
-void hep_problem_add_error(json_t *problems, const char *step, const struct hep_error *error)
+static const char warning[] = "warning";
+
+static void add(json_t *problems, const char *step, const struct hep_error *error, const char *severity)
 {
     json_t *problem = hep_error_to_json(error);
+    json_object_set_new(problem, "severity", json_string(severity));
     if (step[0])
         json_object_set_new(problem, "step", json_string(step));
     json_array_append_new(problems, problem);
+}
+
+void hep_problem_add_error(json_t *problems, const char *step, const struct hep_error *error)
+{
+    add(problems, step, error, "error");
+}
+
+void hep_problem_add_warning(json_t *problems, const char *step, const struct hep_error *error)
+{
+    add(problems, step, error, warning);
+}
+
+bool hep_problems_have_error(const json_t *problems)
+{
+    size_t index;
+    json_t *problem;
+    json_array_foreach(problems, index,
+                       problem) if (strcmp(hep_json_str(problem, "severity", ""), warning) != 0) return true;
+    return false;
 }
 
 void hep_problem_add(json_t *problems, const char *step, const char *field, enum hep_status code, const char *format,

@@ -179,6 +179,8 @@ void hep_session_lose(struct hep_session *session, int step, const struct hep_er
 void hep_session_on_death(struct hep_session *session, enum hep_role role, json_t *obituary);
 /* run.c: progress of the step in hand. */
 void hep_session_on_progress(struct hep_session *session, enum hep_role role, int inner, int inner_steps);
+/* previews.c: a warning if it asks for previews where its safety policy gives none. */
+void hep_session_warn_of_previews(const struct hep_session *session, json_t *problems);
 /* previews.c: how one of its images looks now, reported by this domain: kept if the session is at a step of it. */
 void hep_session_on_preview(struct hep_session *session, enum hep_role role, const json_t *report);
 /* resolve.c: data of a step with its references and its outputs put in. measuring: outputs are left out, references may
@@ -219,9 +221,9 @@ json_t *hep_session_output(const struct hep_session *session, const char *step_i
 
 /* trial.c: plans a session that is in no list and in no store, as if it were to run: loads its model, measures its
    steps. done is called once, maybe at once, with what it would take (hep_session_resources; NULL if it could not be
-   planned) and an error unless it would be accepted; the session is the caller's again. */
-typedef void hep_session_tried(void *context, json_t *resources, const struct hep_error *error,
-                               struct hep_session *session);
+   planned) and its problems (problem.h, borrowed): warnings, and an error unless it would be accepted; the session is
+   the caller's again. */
+typedef void hep_session_tried(void *context, json_t *resources, json_t *problems, struct hep_session *session);
 void hep_session_try(struct hep_session *session, hep_session_tried *done, void *context);
 /* trial.c: of a session that is being tried: its measure has ended, or failed. */
 void hep_trial_go_on(struct hep_session *session);

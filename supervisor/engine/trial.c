@@ -5,6 +5,7 @@
  */
 #include "common/wire.h"
 #include "supervisor/engine/core.h"
+#include "supervisor/engine/problem.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +13,10 @@
 struct hep_trial {
     hep_session_tried *done;
     void *context;
-    int asked;       /* index of the step in hand                                                              */
-    bool foreseeing; /* it was asked what the step would take, not the step                                    */
-    json_t *weights; /* the answer to that: what loading the model takes and evicts; NULL: not known yet       */
+    int asked;        /* index of the step in hand                                                              */
+    bool foreseeing;  /* it was asked what the step would take, not the step                                    */
+    json_t *weights;  /* the answer to that: what loading the model takes and evicts; NULL: not known yet       */
+    json_t *problems; /* what keeps it from being accepted, and what is only to be said                         */
 };
 
 /* What its steps hold for it is given back. */
@@ -36,7 +38,11 @@ static void end(struct hep_session *session, json_t *resources, const struct hep
     struct hep_engine *engine = session->engine;
     struct hep_trial *trial = hep_take(&session->trial);
     release(session);
-    trial->done(trial->context, resources, error, session);
+    if (error)
+        hep_problem_add_error(trial->problems, "", error);
+    hep_session_warn_of_previews(session, trial->problems);
+    trial->done(trial->context, resources, trial->problems, session);
+    json_decref(trial->problems);
     json_decref(trial->weights);
     free(trial);
     hep_engine_settle(engine, NULL);
@@ -156,11 +162,14 @@ void hep_session_try(struct hep_session *session, hep_session_tried *done, void 
 {
     struct hep_error error;
     session->trial = calloc(1, sizeof *session->trial);
+    json_t *problems = json_array();
     if (!session->trial) {
         hep_fail(&error, HEP_E_NO_MEMORY, "no memory for a trial");
-        done(context, NULL, &error, session);
+        hep_problem_add_error(problems, "", &error);
+        done(context, NULL, problems, session);
+        json_decref(problems);
         return;
     }
-    *session->trial = (struct hep_trial){.done = done, .context = context};
+    *session->trial = (struct hep_trial){.done = done, .context = context, .problems = problems};
     hep_trial_go_on(session);
 }

@@ -26,7 +26,11 @@ const struct hep_field hep_object_says[] = {SAYS(JSON, "", "an object", .form = 
     MAYBE(STR, "step", "id of the workflow's step that it is about"),                                                  \
     MAYBE(I32, "item", "number of the batch's item that it is about, from 0")
 
-const struct hep_field hep_problem_says[] = {PROBLEM_ROWS, HEP_END_OF_FIELDS};
+static const char *const severity_choices[] = {"error", "warning", NULL};
+const struct hep_field hep_problem_says[] = {
+    PROBLEM_ROWS,
+    MAYBE(STR, "severity", "warning: it is accepted all the same", .choices = severity_choices),
+    HEP_END_OF_FIELDS};
 
 const struct hep_field hep_hand_says[] = {
     SAYS(STR, "request_id", "of the request"),

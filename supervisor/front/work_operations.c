@@ -155,7 +155,7 @@ static const struct hep_field resources_says[] = {
     HEP_END_OF_FIELDS};
 static const struct hep_field validate_says[] = {
     SAYS(BOOL, "valid", "workflow.execute would accept it"),
-    SAYS(JSON, "problems", "all that is wrong", HEP_INSIDE(LIST, hep_problem_says)),
+    SAYS(JSON, "problems", "all that is wrong, and warnings", HEP_INSIDE(LIST, hep_problem_says)),
     MAYBE(JSON, "workflow", "as it would run, with the steps that were added", HEP_INSIDE(OBJECT, template_says)),
     MAYBE(JSON, "configuration", "complete: with every default filled in", .form = HEP_FORM_OBJECT, .open = true),
     MAYBE(JSON, "resources", "what it would take", HEP_INSIDE(OBJECT, resources_says)),

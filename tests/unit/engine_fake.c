@@ -395,6 +395,8 @@ static json_t *measure(const char *type, json_t *data)
         json_object_set_new(outputs, strstr(type, "upscale") ? "upscaled" : "enhanced",
                             output("u8", json_incref(shape)));
         flops = 1e7;
+    } else if (strstr(type, "safety_check")) {
+        flops = 1e7; /* it writes nothing, or into the image that it judges */
     } else {
         json_t *shape = json_object_get(json_object_get(data, "latents"), "shape");
         ck_assert_int_eq(json_array_size(shape), 4);
@@ -486,10 +488,10 @@ static json_t *answer_data(struct fake *fake, const char *type, json_t *data)
     if (strcmp(type, "model.list") == 0)
         return json_pack("{s:[{s:s}]}", "models", "name", "emoji");
     if (strcmp(type, "model.info") == 0)
-        return json_pack("{s:s, s:b, s:b, s:i, s:i, s:o?, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1,
-                         "needs_vae", fake->needs_vae, "vae_scale_factor", 8, "embeddings_found",
-                         fake->embeddings_found, "embeddings", embeddings_of(data), "defaults", "num_inference_steps",
-                         20, "guidance_scale", 3.0, "width", 64, "height", 64);
+        return json_pack("{s:s, s:b, s:b, s:b, s:i, s:i, s:o?, s:{s:i, s:f, s:i, s:i}}", "name", "emoji", "usable", 1,
+                         "needs_vae", fake->needs_vae, "safety_checker", fake->has_checker, "vae_scale_factor", 8,
+                         "embeddings_found", fake->embeddings_found, "embeddings", embeddings_of(data), "defaults",
+                         "num_inference_steps", 20, "guidance_scale", 3.0, "width", 64, "height", 64);
     if (strcmp(type, "model.foresee") == 0)
         return json_pack("{s:I, s:i, s:i, s:i, s:i, s:[{s:s, s:s, s:s, s:i}]}", "weights_bytes",
                          (json_int_t)fake->weights_bytes, "new_bytes", 4096, "published_bytes", 4096, "budget_bytes",

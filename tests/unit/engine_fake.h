@@ -41,6 +41,7 @@ struct fake {
     int cancels[HEP_ROLE_COUNT]; /* calls that were ended by `cancel`                        */
     bool down[HEP_ROLE_COUNT];   /* stays away when it dies                                   */
     bool needs_vae;              /* what model.info says of the model                         */
+    bool has_checker;            /* the same                                                  */
     bool given_up;               /* those are failed and not tried again                      */
     bool long_cause;             /* why they are down takes 249 bytes                         */
     struct fake_rule rules[8];

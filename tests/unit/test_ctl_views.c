@@ -418,7 +418,8 @@ START_TEST(problems_of_a_template_say_where_they_are_and_what_to_do)
     json_t *problems = parse(
         "[{\"code\":\"UNKNOWN_FIELD\",\"message\":\"denoise: inference.generate has no field \\\"stepz\\\" that a "
         "template could fill in\",\"step\":\"denoise\",\"field\":\"stepz\",\"hint\":\"see `heptctl operations "
-        "inference.generate`\"},{\"code\":\"NOT_FOUND\",\"message\":\"there is no nobody\",\"field\":\"extends\"}]");
+        "inference.generate`\"},{\"code\":\"NOT_FOUND\",\"message\":\"there is no nobody\",\"field\":\"extends\","
+        "\"severity\":\"error\"},{\"code\":\"NOT_ALLOWED\",\"message\":\"it gives none\",\"severity\":\"warning\"}]");
     FILE *out = ctl_catch();
     ctl_show_problems(problems, &eighty, out);
     json_decref(problems);
@@ -427,7 +428,9 @@ START_TEST(problems_of_a_template_say_where_they_are_and_what_to_do)
                                 "  UNKNOWN_FIELD, step denoise, field stepz\n"
                                 "  see `heptctl operations inference.generate`\n"
                                 "problem: there is no nobody\n"
-                                "  NOT_FOUND, field extends\n");
+                                "  NOT_FOUND, field extends\n"
+                                "warning: it gives none\n"
+                                "  NOT_ALLOWED\n");
 }
 END_TEST
 

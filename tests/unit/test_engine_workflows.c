@@ -3,6 +3,7 @@
 #include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/condition.h"
+#include "supervisor/engine/problem.h"
 #include "tests/support/check_status.h"
 #include "tests/unit/engine_fake.h"
 
@@ -573,6 +574,39 @@ START_TEST(validating_while_the_model_domain_dies_is_an_answer)
 }
 END_TEST
 
+START_TEST(previews_that_the_safety_policy_does_not_give_are_a_warning)
+{
+    static const struct {
+        enum hep_safety_policy least;
+        const char *asked, *previews;
+        int warnings;
+    } rows[] = {{HEP_SAFETY_OFF, "off", "true", 0},
+                {HEP_SAFETY_FLAG, "off", "true", 0},
+                {HEP_SAFETY_OFF, "blur", "true", 1},
+                {HEP_SAFETY_REFUSE, "off", "true", 1},
+                {HEP_SAFETY_REFUSE, "off", "false", 0}};
+    char request[256];
+    fake.has_checker = true;
+    fake_start(&fake, NULL);
+    for (size_t i = 0; i < HEP_COUNT_OF(rows); i++) {
+        fake.engine->safety = rows[i].least;
+        snprintf(request, sizeof request,
+                 "{\"configuration\": {\"prompt\": \"x\", \"safety\": \"%s\", \"previews\": %s}}", rows[i].asked,
+                 rows[i].previews);
+        ck_assert_int_eq(ask(request, true), HEP_OK);
+        const json_t *problems = json_object_get(reply, "problems"), *first = json_array_get(problems, 0);
+        ck_assert_msg(hep_json_bool(reply, "valid", false), "%s", hep_problem_text(problems, 0));
+        ck_assert_int_gt(hep_json_int(json_object_get(reply, "resources"), "memory_bytes", 0), 0);
+        ck_assert_int_eq((int)json_array_size(problems), rows[i].warnings);
+        ck_assert_str_eq(hep_json_str(first, "severity", ""), rows[i].warnings ? "warning" : "");
+        ck_assert(!first || has_problem(problems, "NOT_ALLOWED", NULL, "previews"));
+        ck_assert_int_eq(ask(request, false), HEP_OK); /* it is accepted all the same */
+    }
+    ck_assert_int_eq(ask("{\"configuration\": {\"prompt\": \"x\", \"width\": 63}}", true), HEP_OK);
+    ck_assert_str_eq(hep_json_str(json_array_get(json_object_get(reply, "problems"), 0), "severity", ""), "error");
+}
+END_TEST
+
 static double estimate(void)
 {
     ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
@@ -775,6 +809,7 @@ int main(void)
     tcase_add_test(all, a_request_that_can_never_fit_is_told_so);
     tcase_add_test(all, a_model_that_has_no_room_is_not_loaded_to_say_so);
     tcase_add_test(all, validating_while_the_model_domain_dies_is_an_answer);
+    tcase_add_test(all, previews_that_the_safety_policy_does_not_give_are_a_warning);
     tcase_add_test(all, an_estimate_learns_from_what_was_done);
     tcase_add_test(all, an_estimate_counts_the_evaluations_of_the_plan);
     tcase_add_test(all, a_workflow_that_was_put_is_there_after_a_restart_until_it_is_deleted);

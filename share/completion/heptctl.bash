@@ -46,8 +46,9 @@ _heptctl() {
     --workflow) mapfile -t COMPREPLY < <(compgen -W "$(_heptctl_words workflows)" -- "$cur"); return ;;
     --priority) return ;;
     --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    --previews) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
     esac
-    words=' --negative --steps --guidance --width --height --seed --scheduler --model --lora --count --format --quality --image --strength --mask --from --upscale --upscaler --set --workflow --priority --out --show --no-show --no-wait --json --state --socket --timeout --help --version'
+    words=' --negative --steps --guidance --width --height --seed --scheduler --model --lora --count --format --quality --image --strength --mask --from --upscale --upscaler --set --workflow --priority --out --previews --show --no-show --no-wait --json --state --socket --timeout --help --version'
     ;;
   recipe)
     case $prev in
@@ -108,6 +109,12 @@ _heptctl() {
     esac
     words=' --out --show --no-show --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words sessions) ;;
+  preview)
+    case $prev in
+    --out|-o) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;
+    esac
+    words=' --out --json --state --socket --timeout --help --version'
+    [[ $cur == -* ]] || words=$(_heptctl_words going-sessions) ;;
   cancel)
     case $prev in
     esac
@@ -248,7 +255,7 @@ _heptctl() {
     words=' --json --state --socket --timeout --help --version'
     [[ $cur == -* ]] || words=$(_heptctl_words verbs) ;;
   *)
-    words='generate recipe upscale status top models sessions session wait cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
+    words='generate recipe upscale status top models sessions session wait preview cancel pause resume retry batches batch batch-run validate workflows domains incidents restart reload events logs trace drain undrain upgrade stop operations call doctor version completion help --json --state --socket --timeout --help --version' ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

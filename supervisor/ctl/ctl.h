@@ -121,6 +121,7 @@ ctl_run ctl_generate, ctl_upscale;                                              
 ctl_run ctl_recipe;                                                              /* recipe.c     */
 ctl_run ctl_sessions, ctl_session, ctl_cancel, ctl_pause, ctl_resume, ctl_retry; /* sessions.c */
 ctl_run ctl_wait;                                                                /* follow.c     */
+ctl_run ctl_preview;                                                             /* preview.c    */
 ctl_run ctl_status, ctl_domains;                                                 /* status.c     */
 ctl_run ctl_top;                                                                 /* top.c        */
 ctl_run ctl_trace;                                                               /* trace.c      */

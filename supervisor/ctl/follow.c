@@ -88,8 +88,10 @@ struct follow {
     const sigset_t *mask;
     bool leaving; /* the session was told to end: SIGINT has its default action */
     struct ctl_progress progress;
-    json_t *session;    /* newest that is known */
-    int64_t away_since; /* 0 = it is there      */
+    json_t *session;        /* newest that is known */
+    int64_t away_since;     /* 0 = it is there      */
+    const char *previews;   /* where they are kept; NULL = they are not, or cannot be */
+    int64_t preview_number; /* of the one that was kept last                          */
 };
 
 static enum hep_status ask_again(struct follow *follow, struct hep_error *error)
@@ -112,6 +114,19 @@ static enum hep_status ask_again(struct follow *follow, struct hep_error *error)
     return HEP_OK;
 }
 
+/* How it looks now, for whoever watches the file. One that cannot be written is said once. */
+static void keep_preview(struct follow *follow)
+{
+    struct ctl *ctl = follow->ctl;
+    struct hep_error error = {0};
+    if (!follow->previews ||
+        ctl_preview_keep(ctl, follow->id, follow->previews, &follow->preview_number, &error) == HEP_OK)
+        return;
+    ctl_progress_clear(&follow->progress, &ctl->err_style, ctl->err);
+    fprintf(ctl->err, "heptctl: previews are not kept: %s\n", error.message);
+    follow->previews = NULL;
+}
+
 /* Until the end, an interrupt or an error. */
 static enum hep_status follow_on(struct follow *follow, struct hep_error *error)
 {
@@ -126,6 +141,7 @@ static enum hep_status follow_on(struct follow *follow, struct hep_error *error)
             ctl_progress_see(&follow->progress, follow->session, hep_now_ms());
             if (ctl->err_is_terminal)
                 ctl_progress_show(&follow->progress, follow->session, &ctl->err_style, ctl->err);
+            keep_preview(follow);
             continue;
         }
         if (!is_away(status)) {
@@ -169,7 +185,7 @@ enum hep_status ctl_follow(struct ctl *ctl, const char *id, bool cancel_on_inter
                            struct hep_error *error)
 {
     sigset_t before;
-    struct follow follow = {.ctl = ctl, .id = id, .mask = &before};
+    struct follow follow = {.ctl = ctl, .id = id, .mask = &before, .previews = ctl_value(ctl, "previews")};
     struct hep_error reason = {0};
     listen_to_interrupts(&before);
     enum hep_status status = follow_on(&follow, &reason);
@@ -211,7 +227,7 @@ enum hep_status ctl_conclude(struct ctl *ctl, const json_t *session, struct hep_
 enum hep_status ctl_wait(struct ctl *ctl, struct hep_error *error)
 {
     json_t *session = NULL;
-    HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
+    HEP_TRY(ctl_out_check("out", ctl_value(ctl, "out"), error));
     HEP_TRY(ctl_follow(ctl, ctl->words[0], false, &session, error));
     enum hep_status status = ctl_conclude(ctl, session, error);
     json_decref(session);

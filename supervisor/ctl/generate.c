@@ -206,6 +206,8 @@ static enum hep_status read_configuration(struct ctl *ctl, json_t *configuration
         else if (strcmp(ctl->given[i].option->name, "lora") == 0)
             HEP_TRY(add_lora(ctl->given[i].value, configuration, error));
     }
+    if (ctl_value(ctl, "previews"))
+        json_object_set_new(configuration, "previews", json_true());
     return choose_format(ctl, configuration, error);
 }
 
@@ -287,7 +289,12 @@ enum hep_status ctl_generate(struct ctl *ctl, struct hep_error *error)
 {
     const char *workflow = ctl_value(ctl, "workflow"), *from = ctl_value(ctl, "from");
     json_t *request = NULL, *configuration;
-    HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
+    HEP_TRY(ctl_out_check("out", ctl_value(ctl, "out"), error));
+    HEP_TRY(ctl_preview_check("previews", ctl_value(ctl, "previews"), error));
+    if (ctl_flag(ctl, "no-wait") && ctl_value(ctl, "previews")) {
+        hep_fail_field(error, HEP_E_BAD_FIELD, "previews", "--no-wait leaves before there is a preview");
+        return hep_hint(error, "say --set previews=true, and `heptctl preview SESSION` later"), HEP_E_BAD_FIELD;
+    }
     if (!from && ctl->word_count == 0)
         return hep_fail_field(error, HEP_E_MISSING_FIELD, "prompt", "PROMPT is missing, or --from FILE");
     if (from)
@@ -308,7 +315,7 @@ enum hep_status ctl_generate(struct ctl *ctl, struct hep_error *error)
 enum hep_status ctl_upscale(struct ctl *ctl, struct hep_error *error)
 {
     json_t *input = NULL;
-    HEP_TRY(ctl_out_check(ctl_value(ctl, "out"), error));
+    HEP_TRY(ctl_out_check("out", ctl_value(ctl, "out"), error));
     HEP_TRY(ctl_upload(ctl, ctl->words[0], &input, error));
     json_t *configuration = json_pack("{s:o}", "input", input);
     enum hep_status status = run(ctl, "upscale", configuration, error);

@@ -18,7 +18,7 @@
 
 /* A file in memory. */
 struct bytes {
-    unsigned char *data;
+    const unsigned char *data;
     size_t size;
 };
 
@@ -130,7 +130,7 @@ static const struct {
 } formats[] = {{"\x89PNG\r\n\x1a\n", 0, 8, read_png}, {"\xff\xd8\xff", 0, 3, read_jpeg}, {"WEBP", 8, 4, read_webp}};
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
-static enum hep_status read_file(const char *path, struct bytes *bytes, struct hep_error *error)
+static enum hep_status read_file(const char *path, unsigned char **file, size_t *size, struct hep_error *error)
 {
     struct stat about;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -156,16 +156,15 @@ static enum hep_status read_file(const char *path, struct bytes *bytes, struct h
         free(data);
         return status;
     }
-    *bytes = (struct bytes){data, used};
+    *file = data;
+    *size = used;
     return HEP_OK;
 }
 
-enum hep_status ctl_picture_read(const char *path, struct ctl_picture *picture, struct hep_error *error)
+static enum hep_status decode(struct bytes file, const char *name, struct ctl_picture *picture, struct hep_error *error)
 {
-    struct bytes file;
     struct ctl_picture read = {0};
-    HEP_TRY(read_file(path, &file, error));
-    enum hep_status status = hep_fail(error, HEP_E_UNSUPPORTED, "%.300s is neither PNG nor JPEG nor WebP", path);
+    enum hep_status status = hep_fail(error, HEP_E_UNSUPPORTED, "%.300s is neither PNG nor JPEG nor WebP", name);
     for (size_t i = 0; i < HEP_COUNT_OF(formats); i++) {
         if (file.size < formats[i].at + formats[i].length ||
             memcmp(file.data + formats[i].at, formats[i].magic, formats[i].length) != 0)
@@ -173,11 +172,26 @@ enum hep_status ctl_picture_read(const char *path, struct ctl_picture *picture, 
         status = formats[i].read(file, &read, error);
         break;
     }
-    free(file.data);
     if (status != HEP_OK)
         ctl_picture_clear(&read);
     else
         *picture = read;
+    return status;
+}
+
+enum hep_status ctl_picture_decode(const unsigned char *data, size_t size, const char *name,
+                                   struct ctl_picture *picture, struct hep_error *error)
+{
+    return decode((struct bytes){data, size}, name, picture, error);
+}
+
+enum hep_status ctl_picture_read(const char *path, struct ctl_picture *picture, struct hep_error *error)
+{
+    unsigned char *data = NULL;
+    size_t size = 0;
+    HEP_TRY(read_file(path, &data, &size, error));
+    enum hep_status status = decode((struct bytes){data, size}, path, picture, error);
+    free(data);
     return status;
 }
 

@@ -50,26 +50,27 @@ const char *ctl_out_format(const char *out)
     return NULL;
 }
 
-enum hep_status ctl_out_check(const char *out, struct hep_error *error)
+enum hep_status ctl_out_check(const char *option, const char *out, struct hep_error *error)
 {
     struct stat about;
     if (!out)
         return HEP_OK;
     if (!out[0])
-        return hep_fail_field(error, HEP_E_BAD_FIELD, "out", "--out is empty");
+        return hep_fail_field(error, HEP_E_BAD_FIELD, option, "--%s is empty", option);
     if (!is_folder(out) && ending_of(out) && !ctl_out_format(out)) {
-        hep_fail_field(error, HEP_E_BAD_FIELD, "out", "--out ends in %.20s, which is no format of images here",
+        hep_fail_field(error, HEP_E_BAD_FIELD, option, "--%s ends in %.20s, which is no format of images here", option,
                        ending_of(out));
         return hep_hint(error, "it may end in .png, .jpg, .jpeg or .webp, or be a folder");
     }
     char *folder = folder_of(out);
     enum hep_status status = HEP_OK;
     if (stat(folder, &about) != 0)
-        status = hep_fail_errno(error, errno, "--out: the folder %.300s", folder);
+        status = hep_fail_errno(error, errno, "--%s: the folder %.300s", option, folder);
     else if (!S_ISDIR(about.st_mode))
-        status = hep_fail_field(error, HEP_E_BAD_FIELD, "out", "--out: %.300s is not a folder", folder);
+        status = hep_fail_field(error, HEP_E_BAD_FIELD, option, "--%s: %.300s is not a folder", option, folder);
     else if (access(folder, W_OK | X_OK) != 0)
-        status = hep_fail_field(error, HEP_E_NOT_ALLOWED, "out", "--out: this user may not write into %.300s", folder);
+        status = hep_fail_field(error, HEP_E_NOT_ALLOWED, option, "--%s: this user may not write into %.300s", option,
+                                folder);
     if (status != HEP_OK)
         hep_hint(error, "nothing was asked of heptad");
     free(folder);
@@ -88,7 +89,57 @@ char *ctl_out_path(const char *out, const char *image, size_t index, size_t coun
     return ctl_format("%.*s-%zu%s", (int)(dot - out), out, index, dot);
 }
 
-/* ---- copying ----------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+/* A file that is there whole or not at all. */
+struct fresh {
+    const char *to;
+    char *path; /* until it is whole; malloc'ed */
+    int fd;     /* −1: it could not be made     */
+};
+
+static enum hep_status fresh_open(struct fresh *file, const char *to, struct hep_error *error)
+{
+    *file = (struct fresh){.to = to, .path = ctl_format("%s.XXXXXX", to)};
+    file->fd = mkostemp(file->path, O_CLOEXEC);
+    return file->fd < 0 ? hep_fail_errno(error, errno, "writing %.300s", to) : HEP_OK;
+}
+
+/* status: whether all of it was written. */
+static enum hep_status fresh_close(struct fresh *file, enum hep_status status, struct hep_error *error)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    if (status == HEP_OK && (fchmod(file->fd, 0666 & ~mask) != 0 || rename(file->path, file->to) != 0))
+        status = hep_fail_errno(error, errno, "writing %.300s", file->to);
+    if (status != HEP_OK && file->fd >= 0)
+        unlink(file->path);
+    if (file->fd >= 0)
+        close(file->fd);
+    free(file->path);
+    return status;
+}
+
+static enum hep_status write_bytes(int to, const char *data, size_t size, const char *name, struct hep_error *error)
+{
+    while (size > 0) {
+        ssize_t put = write(to, data, size);
+        if (put < 0 && errno != EINTR)
+            return hep_fail_errno(error, errno, "writing %.300s", name);
+        data += put > 0 ? put : 0;
+        size -= put > 0 ? (size_t)put : 0;
+    }
+    return HEP_OK;
+}
+
+enum hep_status ctl_write_file(const void *data, size_t size, const char *to, struct hep_error *error)
+{
+    struct fresh file;
+    enum hep_status status = fresh_open(&file, to, error);
+    if (status == HEP_OK)
+        status = write_bytes(file.fd, data, size, to, error);
+    return fresh_close(&file, status, error);
+}
+
 static enum hep_status copy_bytes(int from, int to, const char *name, struct hep_error *error)
 {
     char buffer[1 << 16];
@@ -100,37 +151,23 @@ static enum hep_status copy_bytes(int from, int to, const char *name, struct hep
             return hep_fail_errno(error, errno, "reading an image");
         if (got == 0)
             return fsync(to) == 0 || errno == EINVAL ? HEP_OK : hep_fail_errno(error, errno, "writing %.300s", name);
-        for (ssize_t done = 0; done < got;) {
-            ssize_t put = write(to, buffer + done, (size_t)(got - done));
-            if (put < 0 && errno != EINTR)
-                return hep_fail_errno(error, errno, "writing %.300s", name);
-            done += put > 0 ? put : 0;
-        }
+        HEP_TRY(write_bytes(to, buffer, (size_t)got, name, error));
     }
 }
 
 enum hep_status ctl_copy_file(const char *from, const char *to, struct hep_error *error)
 {
-    mode_t mask = umask(0);
-    umask(mask);
+    struct fresh file;
     int source = open(from, O_RDONLY | O_CLOEXEC);
     if (source < 0) {
         hep_fail_errno(error, errno, "opening the image %.300s", from);
         return errno == EACCES ? hep_hint(error, "read it as the user that heptad runs as") : error->code;
     }
-    char *fresh = ctl_format("%s.XXXXXX", to);
-    int target = mkostemp(fresh, O_CLOEXEC);
-    enum hep_status status =
-        target < 0 ? hep_fail_errno(error, errno, "writing %.300s", to) : copy_bytes(source, target, to, error);
-    if (status == HEP_OK && (fchmod(target, 0666 & ~mask) != 0 || rename(fresh, to) != 0))
-        status = hep_fail_errno(error, errno, "writing %.300s", to);
-    if (status != HEP_OK && target >= 0)
-        unlink(fresh);
-    if (target >= 0)
-        close(target);
+    enum hep_status status = fresh_open(&file, to, error);
+    if (status == HEP_OK)
+        status = copy_bytes(source, file.fd, to, error);
     close(source);
-    free(fresh);
-    return status;
+    return fresh_close(&file, status, error);
 }
 
 /* ---- delivering -------------------------------------------------------------------------------------------------- */

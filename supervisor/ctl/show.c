@@ -1,10 +1,10 @@
-/* Decides whether and how an image is drawn. Called by results.c for each finished image. */
+/* Decides whether and how an image is drawn. Called by results.c for each finished image, and by preview.c. */
 #include "supervisor/ctl/show.h"
 
 enum { ROWS_MAX = 200 /* pixels of height in half blocks: what still helps in a window that scrolls */ };
 
-static enum hep_status draw(const struct ctl_picture *picture, bool is_terminal, const struct ctl_style *style,
-                            FILE *out, struct hep_error *error)
+enum hep_status ctl_show_picture(const struct ctl_picture *picture, bool is_terminal, const struct ctl_style *style,
+                                 FILE *out, struct hep_error *error)
 {
     struct ctl_picture fitted = {0};
     enum ctl_graphics graphics = is_terminal ? ctl_terminal_graphics() : CTL_GRAPHICS_BLOCKS;
@@ -32,7 +32,7 @@ enum hep_status ctl_show(const char *path, enum ctl_show_wish wish, bool is_term
     if (status != HEP_OK)
         return status == HEP_E_TOO_LARGE && wish == CTL_SHOW_SMALL ? HEP_OK : status;
     if (wish == CTL_SHOW_ALWAYS || (picture.width <= CTL_SHOW_SMALL_SIDE && picture.height <= CTL_SHOW_SMALL_SIDE))
-        status = draw(&picture, is_terminal, style, out, error);
+        status = ctl_show_picture(&picture, is_terminal, style, out, error);
     ctl_picture_clear(&picture);
     return status;
 }

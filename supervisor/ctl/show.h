@@ -18,6 +18,9 @@ void ctl_picture_clear(struct ctl_picture *picture);
    and high. BAD_FILE, UNSUPPORTED (another format), TOO_LARGE, IO, NOT_FOUND, NO_MEMORY. */
 enum { CTL_PICTURE_SIDE_MAX = 4096, CTL_PICTURE_FILE_MAX = 64 << 20 };
 enum hep_status ctl_picture_read(const char *path, struct ctl_picture *picture, struct hep_error *error);
+/* picture.c: the same of a file that is in memory; name: what it is called in errors. */
+enum hep_status ctl_picture_decode(const unsigned char *data, size_t size, const char *name,
+                                   struct ctl_picture *picture, struct hep_error *error);
 /* picture.c: picture made smaller by whole averages so that it fits; a copy if it fits already. NO_MEMORY. */
 enum hep_status ctl_picture_fit(const struct ctl_picture *picture, int max_width, int max_height,
                                 struct ctl_picture *fitted, struct hep_error *error);
@@ -42,5 +45,8 @@ enum { CTL_SHOW_SMALL_SIDE = 128 };
    ctl_picture_read. */
 enum hep_status ctl_show(const char *path, enum ctl_show_wish wish, bool is_terminal, const struct ctl_style *style,
                          FILE *out, struct hep_error *error);
+/* show.c: draws it as the terminal can, or in blocks. NO_MEMORY. */
+enum hep_status ctl_show_picture(const struct ctl_picture *picture, bool is_terminal, const struct ctl_style *style,
+                                 FILE *out, struct hep_error *error);
 
 #endif

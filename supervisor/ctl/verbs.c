@@ -52,6 +52,8 @@ static const struct ctl_option generate_options[] = {
            .kind = CTL_KIND_WORKFLOW),
     OPTION("priority", 0, "N", "higher goes first (0)"),
     OPTION("out", 'o', "FILE|DIR", "copy the images there, else only their paths are printed", .kind = CTL_KIND_FILE),
+    OPTION("previews", 0, "FILE|DIR", "keep there how an image looks while it is made: a small PNG, again and again",
+           .kind = CTL_KIND_FILE),
     OPTION("show", 0, NULL, "draw the images on the terminal (small ones are drawn anyhow)"),
     OPTION("no-show", 0, NULL, "do not"),
     OPTION("no-wait", 0, NULL, "print the session and leave"),
@@ -91,6 +93,10 @@ static const struct ctl_option wait_options[] = {
     OPTION("out", 'o', "FILE|DIR", "copy the images there", .kind = CTL_KIND_FILE),
     OPTION("show", 0, NULL, "draw the images on the terminal (small ones are drawn anyhow)"),
     OPTION("no-show", 0, NULL, "do not"),
+    END_OF_OPTIONS,
+};
+static const struct ctl_option preview_options[] = {
+    OPTION("out", 'o', "FILE|DIR", "write it there", .kind = CTL_KIND_FILE),
     END_OF_OPTIONS,
 };
 static const struct ctl_option events_options[] = {
@@ -223,6 +229,17 @@ const struct ctl_verb ctl_verbs[] = {
      .run = ctl_wait,
      .help = "wait for the end of a session",
      .more = "As generate does after its request. Ctrl-C leaves the session alone."},
+    {.name = "preview",
+     .arguments = "ID",
+     .words_min = 1,
+     .words_max = 1,
+     .kind = CTL_KIND_GOING_SESSION,
+     .options = preview_options,
+     .run = ctl_preview,
+     .help = "how an image of a session looks now",
+     .more =
+         "The newest preview of a session that runs and asked for them (--set previews=true, or --previews FILE), a "
+         "small PNG. It is drawn if standard output is a terminal, else written there as it is."},
     {.name = "cancel",
      .arguments = "ID",
      .words_min = 1,

@@ -7,6 +7,9 @@ start_daemon --set inference.preview_ms=20
 check "ready" wait_ready
 remember_prefix
 whole=$(generate "penguin" --seed 42 --steps 40 | sha_of)
+check "generate --previews makes the same image" equal "$(generate "penguin" --seed 42 --steps 40 --previews "$work" | sha_of)" "$whole"
+is_png() { [ "$(head -c 8 "$1" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ]; }
+check "and keeps a preview" is_png "$work"/s*-preview.png
 
 steps=40
 submit() { # [more of the configuration]
@@ -46,7 +49,11 @@ curl -sN -m 60 "$base/$session/events?previews=1" >"$work/stream" &
 watcher=$!
 check "the session denoises" wait_step "$session" 8
 curl -s -m 10 -o "$work/preview.png" "$base/$session/preview"
-check "its preview is a PNG" equal "$(head -c 8 "$work/preview.png" | od -An -tx1 | tr -d ' \n')" 89504e470d0a1a0a
+check "its preview is a PNG" is_png "$work/preview.png"
+ctl preview "$session" >"$work/piped.png"
+check "heptctl preview writes it to a pipe" is_png "$work/piped.png"
+check "heptctl preview --out writes it to a file" equal "$(ctl preview "$session" --out "$work/kept.png")" "$work/kept.png"
+check "which is a PNG" is_png "$work/kept.png"
 kill -KILL "$(domain_pid inference)"
 done_json=$(ctl wait "$session" --json)
 wait $watcher
@@ -54,6 +61,7 @@ check "with previews: the same bytes" equal "$(sha_of <<<"$done_json")" "$whole"
 check "previews came before and after the death" awk '/^event: session.preview/ { n[died + 0]++ } /"attempt":2/ { died = 1 } END { exit !(n[0] && n[1]) }' "$work/stream"
 check "the stream ends with the session" grep -q '"to":"completed"' "$work/stream"
 check "an ended session has no preview" equal "$(curl -s -m 10 "$base/$session/preview" | jq -r .error.code)" NOT_FOUND
+check "nor for heptctl" equal "$(ctl preview "$session" --json | jq -r .error.code)" NOT_FOUND
 session=$(submit)
 ctl wait "$session" >/dev/null
 check "nobody asked for previews: none was made" equal "$(ctl session "$session" --json | jq -r '.steps[] | select(.id == "preview") | .status')" skipped

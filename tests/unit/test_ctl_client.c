@@ -348,18 +348,22 @@ END_TEST
 START_TEST(out_is_looked_at_before_anything_is_asked)
 {
     struct hep_error error;
-    ck_assert_int_eq(ctl_out_check(NULL, &error), HEP_OK);
-    ck_assert_int_eq(ctl_out_check("/tmp", &error), HEP_OK);
-    ck_assert_int_eq(ctl_out_check("apple.png", &error), HEP_OK);
-    ck_assert_int_eq(ctl_out_check("/nonexistent/apple.png", &error), HEP_E_NOT_FOUND);
-    ck_assert_int_eq(ctl_out_check("/nonexistent/", &error), HEP_E_NOT_FOUND);
-    ck_assert_int_eq(ctl_out_check("", &error), HEP_E_BAD_FIELD);
-    ck_assert_int_eq(ctl_out_check("o.gif", &error), HEP_E_BAD_FIELD);
+    ck_assert_int_eq(ctl_out_check("out", NULL, &error), HEP_OK);
+    ck_assert_int_eq(ctl_out_check("out", "/tmp", &error), HEP_OK);
+    ck_assert_int_eq(ctl_out_check("out", "apple.png", &error), HEP_OK);
+    ck_assert_int_eq(ctl_out_check("out", "/nonexistent/apple.png", &error), HEP_E_NOT_FOUND);
+    ck_assert_int_eq(ctl_out_check("out", "/nonexistent/", &error), HEP_E_NOT_FOUND);
+    ck_assert_int_eq(ctl_out_check("out", "", &error), HEP_E_BAD_FIELD);
+    ck_assert_int_eq(ctl_out_check("out", "o.gif", &error), HEP_E_BAD_FIELD);
     ck_assert_str_eq(error.field, "out");
-    ck_assert_int_eq(ctl_out_check("/tmp/o.png.bmp", &error), HEP_E_BAD_FIELD);
-    ck_assert_int_eq(ctl_out_check("o.JPEG", &error), HEP_OK);
-    ck_assert_int_eq(ctl_out_check("a.b/../o", &error), HEP_E_NOT_FOUND); /* of the folder, not the ending */
-    ck_assert_int_eq(ctl_out_check(".hidden", &error), HEP_OK);
+    ck_assert_int_eq(ctl_out_check("out", "/tmp/o.png.bmp", &error), HEP_E_BAD_FIELD);
+    ck_assert_int_eq(ctl_out_check("out", "o.JPEG", &error), HEP_OK);
+    ck_assert_int_eq(ctl_out_check("out", "a.b/../o", &error), HEP_E_NOT_FOUND); /* of the folder, not the ending */
+    ck_assert_int_eq(ctl_out_check("out", ".hidden", &error), HEP_OK);
+    ck_assert_int_eq(ctl_preview_check("previews", NULL, &error), HEP_OK);
+    ck_assert_int_eq(ctl_preview_check("previews", "now.png", &error), HEP_OK);
+    ck_assert_int_eq(ctl_preview_check("previews", "now.jpg", &error), HEP_E_BAD_FIELD);
+    ck_assert_str_eq(error.field, "previews");
     ck_assert_str_eq(ctl_out_format("x/o.Jpg"), "jpeg");
     ck_assert_ptr_null(ctl_out_format("o.gif"));
     ck_assert_ptr_null(ctl_out_format("x.png/"));

@@ -7,6 +7,7 @@
 
 #include "common/crash_point.h"
 #include "instructors/postprocessing/filters.h"
+#include "instructors/postprocessing/image_file.h"
 #include "instructors/postprocessing/levels.h"
 
 #include <stdlib.h>
@@ -26,6 +27,8 @@ const struct hep_field enhance_fields[ENHANCE_FIELDS] = {
               .help = "how much of what a blur takes away is added; 0 = none"),
     HEP_FIELD(F64, enhance_request, sharpen_radius, DEFAULTED, .fallback = 1, .min = 0.3, .max = 16,
               .help = "pixels: standard deviation of that blur"),
+    HEP_FIELD(STR, enhance_request, format, DEFAULTED, .fallback_text = "png", .choices = image_format_names,
+              .help = "of the files that the images are for; for png16 new values stay f32, also of u8"),
     HEP_FIELD(REF, enhance_request, enhanced, REQUIRED, .access = HEP_WRITE, .rank = 4,
               .help = "out: [count, height, width, 3]"),
 };
@@ -52,8 +55,15 @@ static int64_t pixels_of(const struct hep_shape *images)
     return images->dims[1] * images->dims[2];
 }
 
+static enum hep_dtype dtype_made(const struct enhance_request *request, enum hep_dtype read, bool deep)
+{
+    bool any = request->denoise > 0 || request->color_match > 0 || request->contrast != 0 || request->sharpen > 0;
+    return levels_made(read, deep, any);
+}
+
 enum hep_status enhance_measure(const struct enhance_request *request, const struct hep_shape *image,
-                                enum hep_dtype dtype, struct hep_output_plan *outputs, struct hep_error *error)
+                                enum hep_dtype dtype, bool deep, struct hep_output_plan *outputs,
+                                struct hep_error *error)
 {
     HEP_TRY(levels_check("image", dtype, error));
     HEP_TRY(check(request, image, error));
@@ -67,7 +77,7 @@ enum hep_status enhance_measure(const struct enhance_request *request, const str
     if (request->color_match > 0 && pixels_of(&request->reference.shape) > values)
         values = pixels_of(&request->reference.shape);
     outputs->memory_bytes = (uint64_t)(values * 3) * sizeof(float);
-    hep_output_add(outputs, "enhanced", dtype, *image);
+    hep_output_add(outputs, "enhanced", dtype_made(request, dtype, deep), *image);
     return HEP_OK;
 }
 
@@ -93,10 +103,10 @@ static enum hep_status measure_reference(struct hep_call *call, const struct enh
 
 /* image and scratch are as large. */
 static void enhance_one(const struct enhance_request *request, const struct filter_colors *reference,
-                        const struct filter_image *image, const struct filter_image *scratch, enum hep_dtype dtype,
-                        const void *from, void *to)
+                        const struct filter_image *image, const struct filter_image *scratch, enum hep_dtype read,
+                        const void *from, enum hep_dtype made, void *to)
 {
-    filters_from_levels(from, dtype, image);
+    filters_from_levels(from, read, image);
     if (request->denoise > 0) {
         filter_denoise(image, scratch, request->denoise);
         const struct filter_image *smooth = scratch;
@@ -109,11 +119,11 @@ static void enhance_one(const struct enhance_request *request, const struct filt
         filter_contrast(image, request->contrast);
     if (request->sharpen > 0)
         filter_sharpen(image, scratch, request->sharpen, request->sharpen_radius);
-    filters_to_levels(image, dtype, to);
+    filters_to_levels(image, made, to);
 }
 
 enum hep_status enhance_images(struct hep_call *call, const struct enhance_request *request,
-                               const struct hep_tensor *images, const struct hep_tensor *enhanced,
+                               const struct hep_tensor *images, bool deep, const struct hep_tensor *enhanced,
                                struct size_reply *size, struct hep_error *error)
 {
     struct filter_colors reference = {0};
@@ -122,7 +132,7 @@ enum hep_status enhance_images(struct hep_call *call, const struct enhance_reque
     if (!hep_shape_equal(&images->shape, &enhanced->shape))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "enhanced", "enhanced does not have the shape of image");
     HEP_TRY(levels_check("image", images->dtype, error));
-    HEP_TRY(levels_check_same("enhanced", images->dtype, enhanced->dtype, error));
+    HEP_TRY(levels_check_same("enhanced", dtype_made(request, images->dtype, deep), enhanced->dtype, error));
     if (request->color_match > 0)
         HEP_TRY(measure_reference(call, request, &reference, error));
     int32_t count = (int32_t)images->shape.dims[0];
@@ -133,7 +143,8 @@ enum hep_status enhance_images(struct hep_call *call, const struct enhance_reque
         status = hep_call_check(call, error);
         if (status != HEP_OK)
             break;
-        enhance_one(request, &reference, &image, &scratch, images->dtype, levels_of(images, i), levels_of(enhanced, i));
+        enhance_one(request, &reference, &image, &scratch, images->dtype, levels_of(images, i), enhanced->dtype,
+                    levels_of(enhanced, i));
         HEP_CRASH_POINT("postprocessing.image_enhanced");
         hep_call_progress(call, i + 1, count, "enhance");
     }
@@ -149,7 +160,8 @@ enum hep_status postprocessing_measure_enhance(struct hep_call *call, const void
 {
     const struct enhance_request *request = request_;
     (void)call;
-    return enhance_measure(request, &request->image.shape, request->image.dtype, outputs, error);
+    return enhance_measure(request, &request->image.shape, request->image.dtype,
+                           image_format_is_deep(request->format.data), outputs, error);
 }
 
 enum hep_status postprocessing_enhance(struct hep_call *call, const void *request_, void *reply,
@@ -157,5 +169,5 @@ enum hep_status postprocessing_enhance(struct hep_call *call, const void *reques
 {
     const struct enhance_request *request = request_;
     struct hep_tensor image = hep_call_map(call, &request->image), enhanced = hep_call_map(call, &request->enhanced);
-    return enhance_images(call, request, &image, &enhanced, reply, error);
+    return enhance_images(call, request, &image, image_format_is_deep(request->format.data), &enhanced, reply, error);
 }

@@ -14,18 +14,18 @@
 
 #include "instructors/postprocessing/image_codecs.h"
 
-/* To add a format: a value of enum image_format, a row, an encoder, a row in tests/unit/test_image.c. */
+/* To add a format: a value of enum image_format, its name, a row, an encoder, a row in tests/unit/test_image.c. */
+const char *const image_format_names[] = {"png", "png16", "jpeg", "webp", NULL};
 static const struct format_row {
-    const char *name;
     const char *extension; /* also an alias of the name */
     const char *mime;
     int quality; /* the default */
     image_encoder *encode;
 } formats[IMAGE_FORMAT_COUNT] = {
-    [IMAGE_PNG] = {"png", "png", "image/png", 100, image_png_encode},
-    [IMAGE_PNG16] = {"png16", "png", "image/png", 100, image_png16_encode},
-    [IMAGE_JPEG] = {"jpeg", "jpg", "image/jpeg", 92, image_jpeg_encode},
-    [IMAGE_WEBP] = {"webp", "webp", "image/webp", 90, image_webp_encode},
+    [IMAGE_PNG] = {"png", "image/png", 100, image_png_encode},
+    [IMAGE_PNG16] = {"png", "image/png", 100, image_png16_encode},
+    [IMAGE_JPEG] = {"jpg", "image/jpeg", 92, image_jpeg_encode},
+    [IMAGE_WEBP] = {"webp", "image/webp", 90, image_webp_encode},
 };
 
 static const struct format_row *row_of(enum image_format format)
@@ -36,7 +36,8 @@ static const struct format_row *row_of(enum image_format format)
 
 const char *image_format_name(enum image_format format)
 {
-    return row_of(format)->name;
+    hep_assert((unsigned)format < IMAGE_FORMAT_COUNT);
+    return image_format_names[format];
 }
 
 const char *image_format_extension(enum image_format format)
@@ -52,11 +53,16 @@ const char *image_format_mime(enum image_format format)
 bool image_format_from_name(const char *name, enum image_format *format)
 {
     for (size_t i = 0; i < IMAGE_FORMAT_COUNT; i++)
-        if (strcasecmp(name, formats[i].name) == 0 || strcasecmp(name, formats[i].extension) == 0) {
+        if (strcasecmp(name, image_format_names[i]) == 0 || strcasecmp(name, formats[i].extension) == 0) {
             *format = (enum image_format)i;
             return true;
         }
     return false;
+}
+
+bool image_format_is_deep(const char *name)
+{
+    return strcmp(name, image_format_names[IMAGE_PNG16]) == 0;
 }
 
 void image_bytes_clear(struct image_bytes *bytes)

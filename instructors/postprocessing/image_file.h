@@ -26,11 +26,15 @@ struct image_bytes {
 };
 void image_bytes_clear(struct image_bytes *bytes); /* zeroed bytes are accepted */
 
+extern const char *const image_format_names[];                /* by format, ends with NULL       */
 const char *image_format_name(enum image_format format);      /* "png", "png16", "jpeg", "webp" */
 const char *image_format_extension(enum image_format format); /* "png", "png", "jpg", "webp" */
 const char *image_format_mime(enum image_format format);      /* "image/png" …              */
 /* From a name, an alias ("jpg") or an extension, in any case; false if there is none. */
 bool image_format_from_name(const char *name, enum image_format *format);
+
+/* Whether files of this format (its name) hold 16 bits, so that images for them are f32 (levels.h). */
+bool image_format_is_deep(const char *name);
 
 /* Encodes. quality: 1 … 100, for JPEG and WebP (WebP: 100 is lossless); 0 takes the format's default; PNG is lossless
    and ignores it. The recipe goes into tEXt or iTXt chunks `parameters` and `heptad` (PNG), or into EXIF's UserComment

@@ -34,6 +34,22 @@ enum hep_status image_png_probe(const void *data, size_t size, struct image_abou
     if (status == HEP_OK) {
         about->width = (int32_t)header.width;
         about->height = (int32_t)header.height;
+        about->bits = header.bit_depth == 16 ? 16 : 8;
+    }
+    spng_ctx_free(context);
+    return status;
+}
+
+/* format: of enum spng_format; bytes: of rgba, which has it. */
+static enum hep_status decode_as(const void *data, size_t size, int format, void *rgba, size_t bytes,
+                                 struct hep_error *error)
+{
+    spng_ctx *context;
+    struct spng_ihdr header;
+    enum hep_status status = open_png(data, size, &context, &header, error);
+    if (status == HEP_OK) {
+        int result = spng_decode_image(context, rgba, bytes, format, SPNG_DECODE_TRNS);
+        status = result == 0 ? HEP_OK : fail_spng(error, result);
     }
     spng_ctx_free(context);
     return status;
@@ -42,14 +58,11 @@ enum hep_status image_png_probe(const void *data, size_t size, struct image_abou
 enum hep_status image_png_read(const void *data, size_t size, int32_t width, int32_t height, uint8_t *rgba,
                                struct hep_error *error)
 {
-    spng_ctx *context;
-    struct spng_ihdr header;
-    enum hep_status status = open_png(data, size, &context, &header, error);
-    if (status == HEP_OK) {
-        int result =
-            spng_decode_image(context, rgba, (size_t)width * (size_t)height * 4, SPNG_FMT_RGBA8, SPNG_DECODE_TRNS);
-        status = result == 0 ? HEP_OK : fail_spng(error, result);
-    }
-    spng_ctx_free(context);
-    return status;
+    return decode_as(data, size, SPNG_FMT_RGBA8, rgba, (size_t)width * (size_t)height * 4, error);
+}
+
+enum hep_status image_png_read_deep(const void *data, size_t size, int32_t width, int32_t height, uint16_t *rgba,
+                                    struct hep_error *error)
+{
+    return decode_as(data, size, SPNG_FMT_RGBA16, rgba, (size_t)width * (size_t)height * 4 * sizeof *rgba, error);
 }

@@ -36,7 +36,7 @@ static enum hep_status find_format(const void *data, size_t size, struct image_a
 
 enum hep_status image_probe(const void *data, size_t size, struct image_about *about, struct hep_error *error)
 {
-    struct image_about found = {.orientation = 1};
+    struct image_about found = {.orientation = 1, .bits = 8};
     HEP_TRY(find_format(data, size, &found, error));
     HEP_TRY(rows[found.format].probe(data, size, &found, error));
     if (found.width < 1 || found.height < 1 || found.width > HEP_IMAGE_FILE_SIDE_MAX ||
@@ -89,6 +89,13 @@ enum hep_status image_read(const void *data, size_t size, const struct image_abo
         turn(stored, about, rgba);
     free(stored);
     return status;
+}
+
+enum hep_status image_read_deep(const void *data, size_t size, const struct image_about *about, uint16_t *rgba,
+                                struct hep_error *error)
+{
+    hep_assert(about->bits == 16 && about->format == IMAGE_PNG); /* no other has them; a PNG is not turned */
+    return image_png_read_deep(data, size, about->width, about->height, rgba, error);
 }
 
 uint64_t image_read_bytes(const struct image_about *about)

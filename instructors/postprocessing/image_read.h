@@ -12,6 +12,7 @@ struct image_about {
     enum image_format format;
     int32_t width, height; /* pixels, as it is shown                                  */
     int orientation;       /* EXIF's, 1 … 8, of JPEG: how it is turned to be shown    */
+    int bits;              /* of a value: 8, or 16 of some PNGs                       */
 };
 
 /* Reads the header only: whoever knows the size can refuse before a pixel is decoded. Errors: BAD_FILE for what is none
@@ -23,6 +24,10 @@ enum hep_status image_probe(const void *data, size_t size, struct image_about *a
  */
 enum hep_status image_read(const void *data, size_t size, const struct image_about *about, uint8_t *rgba,
                            struct hep_error *error);
+/* The same of a file whose values have 16 bits (about->bits), not one of them lost: rgba [height, width, 4] u16, alpha
+   65535 = opaque. */
+enum hep_status image_read_deep(const void *data, size_t size, const struct image_about *about, uint16_t *rgba,
+                                struct hep_error *error);
 /* Bytes that image_read takes beside the file and rgba, of the libraries' some. */
 uint64_t image_read_bytes(const struct image_about *about);
 

@@ -12,13 +12,24 @@ enum hep_status levels_check(const char *field, enum hep_dtype dtype, struct hep
                           hep_dtype_name(dtype));
 }
 
-enum hep_status levels_check_same(const char *field, enum hep_dtype read, enum hep_dtype written,
+enum hep_status levels_check_same(const char *field, enum hep_dtype made, enum hep_dtype written,
                                   struct hep_error *error)
 {
-    if (read == written)
+    if (made == written)
         return HEP_OK;
-    return hep_fail_field(error, HEP_E_BAD_REFERENCE, field, "%s has dtype %s, what it is made of has %s", field,
-                          hep_dtype_name(written), hep_dtype_name(read));
+    return hep_fail_field(error, HEP_E_BAD_REFERENCE, field, "%s has dtype %s, what is made here has %s", field,
+                          hep_dtype_name(written), hep_dtype_name(made));
+}
+
+enum hep_dtype levels_made(enum hep_dtype read, bool deep, bool has_own_values)
+{
+    return deep && has_own_values ? HEP_F32 : read;
+}
+
+void levels_widen(const void *from, enum hep_dtype dtype, int64_t count, float *to)
+{
+    for (int64_t i = 0; i < count; i++)
+        to[i] = level_get(from, dtype, i);
 }
 
 /* Levels of one image. */

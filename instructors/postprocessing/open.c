@@ -98,15 +98,23 @@ void open_file_clear(struct open_file *file)
 
 /* ---- its pixels ----------------------------------------------------------------------------------------------------
  */
+/* Bytes of a pixel as it is read: RGBA of 8 bits; of 16, and its levels beside it. */
+enum { PIXEL = 4, DEEP_PIXEL = 4 * sizeof(uint16_t) + 3 * sizeof(float) };
+
 static int64_t channels_of(const struct open_wish *wish)
 {
     return wish->kind == OPEN_IMAGE ? 3 : 1;
 }
 
+enum hep_dtype open_dtype(const struct open_file *file, const struct open_wish *wish)
+{
+    return wish->deep && wish->kind == OPEN_IMAGE && file->about.bits == 16 ? HEP_F32 : HEP_U8;
+}
+
 static struct resize resize_of(const struct open_file *file, const struct open_wish *wish)
 {
     return (struct resize){.filter = RESIZE_LANCZOS,
-                           .dtype = HEP_U8,
+                           .dtype = open_dtype(file, wish),
                            .channels = channels_of(wish),
                            .height = file->about.height,
                            .width = file->about.width,
@@ -128,7 +136,8 @@ enum hep_status open_memory(const struct open_file *file, const struct open_wish
              blurring = wish->blur > 0 ? blur_bytes(file->about.width, file->about.height) : 0, fitting;
     HEP_TRY(fit_memory(&resize, wish->mode, &fitting, error));
     uint64_t most = reading > fitting ? reading : fitting;
-    *bytes = file->bytes.size + 4 * (uint64_t)file->about.width * (uint64_t)file->about.height +
+    uint64_t pixel = open_dtype(file, wish) == HEP_F32 ? DEEP_PIXEL : PIXEL;
+    *bytes = file->bytes.size + pixel * (uint64_t)file->about.width * (uint64_t)file->about.height +
              (most > blurring ? most : blurring);
     return HEP_OK;
 }
@@ -163,13 +172,59 @@ static enum hep_status shape_mask(uint8_t *pixels, const struct open_file *file,
     return wish->blur > 0 ? blur_run(pixels, file->about.width, file->about.height, wish->blur, error) : HEP_OK;
 }
 
-enum hep_status open_run(const struct open_file *file, const struct open_wish *wish, uint8_t *pixels,
-                         struct hep_error *error)
+static void *pixels_alloc(const struct image_about *about, size_t pixel, struct hep_error *error)
+{
+    void *pixels = malloc((size_t)about->width * (size_t)about->height * pixel);
+    if (!pixels)
+        hep_fail(error, HEP_E_NO_MEMORY, "no memory for an image of %d x %d", about->width, about->height);
+    return pixels;
+}
+
+/* RGBA of 16 bits to RGB in levels of 255, on white where it is transparent. */
+static void take_deep(const uint16_t *rgba, int64_t count, float *levels)
+{
+    enum { FULL = 65535 };
+    for (int64_t i = 0; i < count; i++)
+        for (int c = 0; c < 3; c++) {
+            uint64_t alpha = rgba[4 * i + 3], shown = rgba[4 * i + c] * alpha + FULL * (FULL - alpha);
+            levels[3 * i + c] = (float)((double)shown / FULL / 257);
+        }
+}
+
+static enum hep_status read_deep(const struct open_file *file, float *levels, struct hep_error *error)
 {
     const struct image_about *about = &file->about;
-    uint8_t *decoded = malloc((size_t)about->width * (size_t)about->height * 4);
+    uint16_t *rgba = pixels_alloc(about, 4 * sizeof *rgba, error);
+    if (!rgba)
+        return HEP_E_NO_MEMORY;
+    enum hep_status status = image_read_deep(file->bytes.data, file->bytes.size, about, rgba, error);
+    if (status == HEP_OK)
+        take_deep(rgba, (int64_t)about->width * about->height, levels);
+    free(rgba);
+    return status;
+}
+
+static enum hep_status run_deep(const struct open_file *file, const struct open_wish *wish, float *pixels,
+                                struct hep_error *error)
+{
+    const struct resize resize = resize_of(file, wish);
+    float *levels = pixels_alloc(&file->about, 3 * sizeof *levels, error);
+    if (!levels)
+        return HEP_E_NO_MEMORY;
+    enum hep_status status = read_deep(file, levels, error);
+    if (status == HEP_OK)
+        status = fit_image(&resize, wish->mode, levels, pixels, error);
+    free(levels);
+    return status;
+}
+
+static enum hep_status run_bytes(const struct open_file *file, const struct open_wish *wish, uint8_t *pixels,
+                                 struct hep_error *error)
+{
+    const struct image_about *about = &file->about;
+    uint8_t *decoded = pixels_alloc(about, PIXEL, error);
     if (!decoded)
-        return hep_fail(error, HEP_E_NO_MEMORY, "no memory for an image of %d x %d", about->width, about->height);
+        return HEP_E_NO_MEMORY;
     enum hep_status status = image_read(file->bytes.data, file->bytes.size, about, decoded, error);
     if (status == HEP_OK) {
         take(decoded, (int64_t)about->width * about->height, wish->kind);
@@ -182,4 +237,11 @@ enum hep_status open_run(const struct open_file *file, const struct open_wish *w
     }
     free(decoded);
     return status;
+}
+
+enum hep_status open_run(const struct open_file *file, const struct open_wish *wish, void *pixels,
+                         struct hep_error *error)
+{
+    return open_dtype(file, wish) == HEP_F32 ? run_deep(file, wish, pixels, error)
+                                             : run_bytes(file, wish, pixels, error);
 }

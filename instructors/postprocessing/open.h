@@ -23,6 +23,7 @@ struct open_wish {
     enum fit_mode mode;
     bool invert; /* masks and alpha: what was 255 is 0                                  */
     double blur; /* masks and alpha: sigma in the file's pixels; 0 = not at all         */
+    bool deep;   /* images: f32 (levels.h) of a file of 16 bits, instead of 8 of them   */
 };
 
 /* A file in memory, its header read. */
@@ -36,13 +37,14 @@ struct open_file {
 enum hep_status open_file_load(const char *state_dir, const char *name, struct open_file *file,
                                struct hep_error *error);
 void open_file_clear(struct open_file *file); /* zeroed is accepted */
-/* [1, height, width, channels] u8 of the wish. */
+/* What the wish gives: [1, height, width, channels], and f32 of a deep wish and file, else u8. */
+enum hep_dtype open_dtype(const struct open_file *file, const struct open_wish *wish);
 struct hep_shape open_shape(const struct open_file *file, const struct open_wish *wish);
 /* Bytes that open_run takes, the file included. Errors of fit_memory. */
 enum hep_status open_memory(const struct open_file *file, const struct open_wish *wish, uint64_t *bytes,
                             struct hep_error *error);
-/* pixels: of open_shape(). Errors of image_read and fit_image. */
-enum hep_status open_run(const struct open_file *file, const struct open_wish *wish, uint8_t *pixels,
+/* pixels: of open_shape() and open_dtype(). Errors of image_read and fit_image. */
+enum hep_status open_run(const struct open_file *file, const struct open_wish *wish, void *pixels,
                          struct hep_error *error);
 
 #endif

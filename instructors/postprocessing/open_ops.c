@@ -2,7 +2,9 @@
 #include "instructors/postprocessing/open_ops.h"
 
 #include "common/crash_point.h"
+#include "instructors/postprocessing/levels.h"
 #include "instructors/postprocessing/open.h"
+#include "instructors/postprocessing/state.h"
 #include "instructors/skeleton/instructor.h"
 
 #include <string.h>
@@ -18,8 +20,10 @@ const struct hep_field open_fields[OPEN_FIELDS] = {
               .help = "another shape: stretch each side, crop what stands out, fill what is missing with its edge"),
     HEP_FIELD(BOOL, open_request, invert, OPTIONAL, .help = "mask, alpha: white for black"),
     HEP_FIELD(F64, open_request, blur, OPTIONAL, .max = 256, .help = "mask, alpha: sigma in the file's pixels"),
-    HEP_FIELD(REF, open_request, image, REQUIRED, .access = HEP_WRITE, .dtype = HEP_U8, .rank = 4,
-              .help = "out: [1, height, width, 3], of a mask [1, height, width, 1]"),
+    HEP_FIELD(STR, open_request, format, DEFAULTED, .fallback_text = "png", .choices = image_format_names,
+              .help = "of the files that the image is for; for png16 one of 16 bits is f32, every other u8"),
+    HEP_FIELD(REF, open_request, image, REQUIRED, .access = HEP_WRITE, .rank = 4,
+              .help = "out: [1, height, width, 3], of a mask [1, height, width, 1]; u8, or f32 in levels of 255"),
 };
 const struct hep_field open_reply_fields[OPEN_REPLY_FIELDS] = {
     HEP_FIELD(I32, open_reply, width, REQUIRED, .help = "pixels"),
@@ -27,6 +31,7 @@ const struct hep_field open_reply_fields[OPEN_REPLY_FIELDS] = {
     HEP_FIELD(I32, open_reply, source_width, REQUIRED, .help = "of the file, pixels"),
     HEP_FIELD(I32, open_reply, source_height, REQUIRED, .help = "of the file, pixels"),
     HEP_FIELD(STR, open_reply, format, REQUIRED, .help = "of the file: png, jpeg, webp"),
+    HEP_FIELD(I32, open_reply, bits, REQUIRED, .help = "of a value in the file: 8 or 16"),
 };
 
 /* Index of one of a field's choices. */
@@ -45,7 +50,8 @@ static struct open_wish wish_of(const struct open_request *request)
                               .height = request->height,
                               .mode = (enum fit_mode)choice(fit_mode_names, request->resize),
                               .invert = request->invert,
-                              .blur = request->blur};
+                              .blur = request->blur,
+                              .deep = image_format_is_deep(request->format.data)};
 }
 
 static enum hep_status load(struct hep_call *call, const struct open_request *request, struct open_file *file,
@@ -61,7 +67,7 @@ enum hep_status open_measure(struct hep_call *call, const void *request_, struct
     const struct open_wish wish = wish_of(request);
     struct open_file file;
     HEP_TRY(load(call, request, &file, error));
-    hep_output_add(outputs, "image", HEP_U8, open_shape(&file, &wish));
+    hep_output_add(outputs, "image", open_dtype(&file, &wish), open_shape(&file, &wish));
     enum hep_status status = open_memory(&file, &wish, &outputs->memory_bytes, error);
     open_file_clear(&file);
     return status;
@@ -75,13 +81,15 @@ static enum hep_status run(struct hep_call *call, const struct open_request *req
     struct hep_shape wanted = open_shape(file, &wish);
     if (!hep_shape_equal(&image.shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "image does not have the shape that this input has");
+    HEP_TRY(levels_check_same("image", open_dtype(file, &wish), image.dtype, error));
     HEP_TRY(open_run(file, &wish, image.data, error));
     HEP_CRASH_POINT("postprocessing.input_opened");
     *reply = (struct open_reply){.width = (int32_t)wanted.dims[2],
                                  .height = (int32_t)wanted.dims[1],
                                  .source_width = file->about.width,
                                  .source_height = file->about.height,
-                                 .format = hep_str_of(image_format_name(file->about.format))};
+                                 .format = hep_str_of(image_format_name(file->about.format)),
+                                 .bits = file->about.bits};
     return HEP_OK;
 }
 

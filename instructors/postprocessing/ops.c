@@ -28,7 +28,6 @@ struct encode_reply {
     json_t *files;
 };
 
-const char *const postprocessing_formats[] = {"png", "png16", "jpeg", "webp", NULL};
 const struct hep_field size_reply_fields[SIZE_REPLY_FIELDS] = {
     HEP_FIELD(I32, size_reply, width, REQUIRED, .help = "pixels"),
     HEP_FIELD(I32, size_reply, height, REQUIRED, .help = "pixels"),
@@ -41,7 +40,7 @@ static const struct hep_field decode_fields[] = {
               .help = "[count, channels, h, w], scaled"),
     HEP_FIELD(REF, decode_request, image, REQUIRED, .access = HEP_WRITE, .rank = 4,
               .help = "out: [count, height, width, 3], u8, or f32 in levels of 255"),
-    HEP_FIELD(STR, decode_request, format, DEFAULTED, .fallback_text = "png", .choices = postprocessing_formats,
+    HEP_FIELD(STR, decode_request, format, DEFAULTED, .fallback_text = "png", .choices = image_format_names,
               .help = "of the files that the images are for; for png16 they are f32, else u8"),
     HEP_FIELD(I32, decode_request, tile, DEFAULTED, .fallback = DECODE_TILE_AUTO, .min = DECODE_TILE_AUTO,
               .max = HEP_IMAGE_SIDE_MAX,
@@ -56,7 +55,7 @@ static const struct hep_field decode_reply_fields[] = {
 static const struct hep_field encode_fields[] = {
     HEP_FIELD(REF, encode_request, image, REQUIRED, .access = HEP_READ, .rank = 4,
               .help = "[count, height, width, 3], u8, or f32 in levels of 255, as png16 needs it"),
-    HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = postprocessing_formats,
+    HEP_FIELD(STR, encode_request, format, DEFAULTED, .fallback_text = "png", .choices = image_format_names,
               .help = "file format"),
     HEP_FIELD(I32, encode_request, quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
               .help = "JPEG, WebP (100 is lossless); 0 = the format's default"),
@@ -122,7 +121,7 @@ static struct hep_shape image_shape(const struct decode_request *request, const 
 
 static enum hep_dtype image_dtype(const struct decode_request *request)
 {
-    return strcmp(request->format.data, image_format_name(IMAGE_PNG16)) == 0 ? HEP_F32 : HEP_U8;
+    return image_format_is_deep(request->format.data) ? HEP_F32 : HEP_U8;
 }
 
 enum hep_status postprocessing_measure_decode(struct hep_call *call, const void *request_,
@@ -204,8 +203,12 @@ enum hep_status postprocessing_encode(struct hep_call *call, const struct hep_te
     HEP_TRY(levels_check("image", image->dtype, error));
     hep_assert(image_format_from_name(request->format.data, &options.format)); /* one of the field's choices */
     if (options.format == IMAGE_PNG16 && image->dtype == HEP_U8) {
-        hep_fail_field(error, HEP_E_BAD_REFERENCE, "image", "png16 is made of f32 images; these have 8 bits");
-        return hep_hint(error, "give decode the format too"), HEP_E_BAD_REFERENCE;
+        hep_fail_field(error, HEP_E_UNSUPPORTED, "format",
+                       "these images have 8 bits: a png16 would hold no more than a png does");
+        return hep_hint(error,
+                        "take png; or enlarge the image by an upscaler or any filter but nearest, or enhance it; "
+                        "a workflow of your own gives the format to the steps before, too"),
+               HEP_E_UNSUPPORTED;
     }
     HEP_TRY(safety_decide(request->safety, postprocessing_state(call)->safety, dims[0], &options.policy, error));
     json_t *written = json_array();

@@ -3,6 +3,7 @@
  * reads; the parts are those of the operations themselves, so nothing is computed otherwise than alone.
  */
 #include "instructors/postprocessing/decode.h"
+#include "instructors/postprocessing/image_file.h"
 #include "instructors/postprocessing/state.h"
 
 #include <string.h>
@@ -56,8 +57,8 @@ const struct hep_field pipeline_fields[PIPELINE_FIELDS] = {
     PIPELINE(STR, "policy", safety.policy, DEFAULTED, .fallback_text = "flag", .choices = hep_safety_policy_names,
              .help = "for safety_check: what is done with a flagged image; refuse: the request fails with UNSAFE; off: "
                      "nothing is looked at"),
-    PIPELINE(STR, "format", decode.format, DEFAULTED, .fallback_text = "png", .choices = postprocessing_formats,
-             .help = "for decode and encode: file format; images for png16 are f32, else u8"),
+    PIPELINE(STR, "format", decode.format, DEFAULTED, .fallback_text = "png", .choices = image_format_names,
+             .help = "file format; images that are made for png16 are f32, else u8"),
     PIPELINE(I32, "quality", encode.quality, DEFAULTED, .fallback = 0, .min = 0, .max = 100,
              .help = "for encode: JPEG, WebP (100 is lossless); 0 = the format's default"),
     PIPELINE(STR, "path", encode.path, OPTIONAL, .max = HEP_PATH_MAX - 64,
@@ -102,6 +103,7 @@ struct flow {
     const struct hep_tensor_ref *images; /* what the part before gave; running: placed            */
     struct hep_shape shape;              /* of the images                                         */
     enum hep_dtype dtype;                /* of the images                                         */
+    bool deep;                           /* they are for a file of 16 bits                        */
     struct hep_output_plan *outputs;     /* measuring: the sum of all parts so far; else NULL     */
     struct pipeline_reply *reply;        /* running                                               */
 };
@@ -169,11 +171,11 @@ static enum hep_status upscale(struct flow *flow, struct hep_error *error)
     struct hep_output_plan own = {0};
     struct hep_tensor image, upscaled;
     if (flow->outputs) {
-        HEP_TRY(upscale_measure(flow->call, request, &flow->shape, flow->dtype, &own, error));
+        HEP_TRY(upscale_measure(flow->call, request, &flow->shape, flow->dtype, flow->deep, &own, error));
         return add(flow, &own);
     }
     HEP_TRY(begin(flow, &request->upscaled, "upscaled", "upscale", &image, &upscaled, error));
-    return upscale_images(flow->call, request, &image, &upscaled, &flow->reply->size, error);
+    return upscale_images(flow->call, request, &image, flow->deep, &upscaled, &flow->reply->size, error);
 }
 
 static enum hep_status enhance(struct flow *flow, struct hep_error *error)
@@ -182,11 +184,11 @@ static enum hep_status enhance(struct flow *flow, struct hep_error *error)
     struct hep_output_plan own = {0};
     struct hep_tensor image, enhanced;
     if (flow->outputs) {
-        HEP_TRY(enhance_measure(request, &flow->shape, flow->dtype, &own, error));
+        HEP_TRY(enhance_measure(request, &flow->shape, flow->dtype, flow->deep, &own, error));
         return add(flow, &own);
     }
     HEP_TRY(begin(flow, &request->enhanced, "enhanced", "enhance", &image, &enhanced, error));
-    return enhance_images(flow->call, request, &image, &enhanced, &flow->reply->size, error);
+    return enhance_images(flow->call, request, &image, flow->deep, &enhanced, &flow->reply->size, error);
 }
 
 /* Of the images as they will be written. */
@@ -274,6 +276,7 @@ static enum hep_status run_parts(struct flow *flow, struct hep_error *error)
     flow->images = &flow->request->source;
     flow->shape = flow->request->source.shape;
     flow->dtype = flow->request->source.dtype;
+    flow->deep = image_format_is_deep(flow->request->decode.format.data);
     json_array_foreach(flow->request->operations, index, name)
     {
         HEP_TRY(find_part(name, &part, error));

@@ -47,7 +47,6 @@ struct encode_request {
     int32_t quality, first_index;
     json_t *recipe, *safety;
 };
-extern const char *const postprocessing_formats[]; /* ends with NULL */
 /* Writes the images to files; *files is a new array. */
 enum hep_status postprocessing_encode(struct hep_call *call, const struct hep_tensor *image,
                                       const struct encode_request *request, json_t **files, struct hep_error *error);
@@ -58,36 +57,38 @@ struct upscale_request {
     struct hep_tensor_ref image, upscaler, upscaled;
     double scale;
     int32_t width, height, tile;
-    struct hep_str filter;
+    struct hep_str filter, format;
 };
-enum { UPSCALE_FIELDS = 8 };
+enum { UPSCALE_FIELDS = 9 };
 extern const char *const postprocessing_resize_filters[]; /* ends with NULL */
 extern const struct hep_field upscale_fields[UPSCALE_FIELDS];
 hep_measure postprocessing_measure_upscale;
 hep_handler postprocessing_upscale; /* replies with a size */
-/* The same for images of this shape and dtype, and from one tensor to another; the request's image and upscaled do not
- * count. */
+/* The same for images of this shape and dtype, and from one tensor to another; the request's image, upscaled and format
+ * do not count. deep: new values are for a file of 16 bits. */
 enum hep_status upscale_measure(struct hep_call *call, const struct upscale_request *request,
-                                const struct hep_shape *image, enum hep_dtype dtype, struct hep_output_plan *outputs,
-                                struct hep_error *error);
+                                const struct hep_shape *image, enum hep_dtype dtype, bool deep,
+                                struct hep_output_plan *outputs, struct hep_error *error);
 enum hep_status upscale_images(struct hep_call *call, const struct upscale_request *request,
-                               const struct hep_tensor *image, const struct hep_tensor *upscaled,
+                               const struct hep_tensor *image, bool deep, const struct hep_tensor *upscaled,
                                struct size_reply *size, struct hep_error *error);
 
 /* ---- enhance.c ---- */
 struct enhance_request {
     struct hep_tensor_ref image, reference, enhanced;
     double denoise, color_match, contrast, sharpen, sharpen_radius;
+    struct hep_str format;
 };
-enum { ENHANCE_FIELDS = 8 };
+enum { ENHANCE_FIELDS = 9 };
 extern const struct hep_field enhance_fields[ENHANCE_FIELDS];
 hep_measure postprocessing_measure_enhance;
 hep_handler postprocessing_enhance; /* replies with a size */
 /* As upscale's. */
 enum hep_status enhance_measure(const struct enhance_request *request, const struct hep_shape *image,
-                                enum hep_dtype dtype, struct hep_output_plan *outputs, struct hep_error *error);
+                                enum hep_dtype dtype, bool deep, struct hep_output_plan *outputs,
+                                struct hep_error *error);
 enum hep_status enhance_images(struct hep_call *call, const struct enhance_request *request,
-                               const struct hep_tensor *image, const struct hep_tensor *enhanced,
+                               const struct hep_tensor *image, bool deep, const struct hep_tensor *enhanced,
                                struct size_reply *size, struct hep_error *error);
 
 /* ---- pipeline.c ---- */

@@ -5,6 +5,7 @@
 #include "instructors/postprocessing/state.h"
 
 #include "common/crash_point.h"
+#include "instructors/postprocessing/image_file.h"
 #include "instructors/postprocessing/levels.h"
 #include "instructors/postprocessing/resize.h"
 #include "instructors/postprocessing/upscaler.h"
@@ -31,6 +32,8 @@ const struct hep_field upscale_fields[UPSCALE_FIELDS] = {
               .choices = postprocessing_resize_filters, .help = "how to get to the exact size"),
     HEP_FIELD(I32, upscale_request, tile, OPTIONAL, .min = 0, .max = TILE_MAX,
               .help = "pixels of a tile's side at most, context included; 0 = by the upscaler"),
+    HEP_FIELD(STR, upscale_request, format, DEFAULTED, .fallback_text = "png", .choices = image_format_names,
+              .help = "of the files that the images are for; for png16 new values stay f32, also of u8"),
     HEP_FIELD(REF, upscale_request, upscaled, REQUIRED, .access = HEP_WRITE, .rank = 4,
               .help = "out: [count, height, width, 3]"),
 };
@@ -44,7 +47,8 @@ struct size {
 struct work {
     struct upscaler upscaler; /* if there are passes                                          */
     int passes;               /* of the network                                               */
-    enum hep_dtype dtype;     /* of the images, on the way too                                */
+    enum hep_dtype given;     /* of the images that are read                                  */
+    enum hep_dtype dtype;     /* of those that are made, on the way too                       */
     struct size from, reached, wanted;
     enum resize_filter filter; /* from reached to wanted, if they differ                       */
 };
@@ -97,15 +101,20 @@ static enum hep_status check_size(const struct size *size, struct hep_error *err
                           size->height, HEP_IMAGE_FILE_SIDE_MAX);
 }
 
+static bool is_exact(const struct work *work)
+{
+    return work->reached.height == work->wanted.height && work->reached.width == work->wanted.width;
+}
+
 static enum hep_status read_work(struct hep_call *call, const struct upscale_request *request,
-                                 const struct hep_shape *image, enum hep_dtype dtype, struct work *work,
+                                 const struct hep_shape *image, enum hep_dtype dtype, bool deep, struct work *work,
                                  struct hep_error *error)
 {
     struct postprocessing_state *state = postprocessing_state(call);
     bool network = hep_ref_is_given(&request->upscaler);
     HEP_TRY(check_image(image, error));
     HEP_TRY(levels_check("image", dtype, error));
-    *work = (struct work){.dtype = dtype, .from = {image->dims[1], image->dims[2]}};
+    *work = (struct work){.given = dtype, .from = {image->dims[1], image->dims[2]}};
     hep_assert(resize_filter_from_name(request->filter.data, &work->filter)); /* one of the field's choices */
     if (network) {
         HEP_TRY(upscaler_open(&state->networks, hep_call_instructor(call), &request->upscaler, request->tile, call,
@@ -124,12 +133,9 @@ static enum hep_status read_work(struct hep_call *call, const struct upscale_req
         work->passes++;
         HEP_TRY(check_size(&work->reached, error));
     }
+    bool has_own_values = work->passes > 0 || (!is_exact(work) && work->filter != RESIZE_NEAREST);
+    work->dtype = levels_made(dtype, deep, has_own_values);
     return HEP_OK;
-}
-
-static bool is_exact(const struct work *work)
-{
-    return work->reached.height == work->wanted.height && work->reached.width == work->wanted.width;
 }
 
 static struct resize resize_of(const struct work *work)
@@ -150,14 +156,15 @@ static uint64_t bytes_of(const struct work *work, const struct size *size)
 
 /* ---- the operation ----------------------------------------------------------------------------------------------- */
 enum hep_status upscale_measure(struct hep_call *call, const struct upscale_request *request,
-                                const struct hep_shape *image, enum hep_dtype dtype, struct hep_output_plan *outputs,
-                                struct hep_error *error)
+                                const struct hep_shape *image, enum hep_dtype dtype, bool deep,
+                                struct hep_output_plan *outputs, struct hep_error *error)
 {
     int64_t count = image->dims[0];
     struct work work;
-    uint64_t resizing = 0, before = 0, most = 0;
-    HEP_TRY(read_work(call, request, image, dtype, &work, error));
+    uint64_t resizing = 0, most = 0;
+    HEP_TRY(read_work(call, request, image, dtype, deep, &work, error));
     struct size size = work.from;
+    uint64_t before = work.given != work.dtype ? bytes_of(&work, &size) : 0;
     for (int i = 0; i < work.passes; i++) {
         struct upscaler_cost cost;
         HEP_TRY(upscaler_cost(&work.upscaler, size.height, size.width, &cost, error));
@@ -171,16 +178,32 @@ enum hep_status upscale_measure(struct hep_call *call, const struct upscale_requ
     struct resize resize = resize_of(&work);
     HEP_TRY(resize_memory(&resize, &resizing, error));
     outputs->memory_bytes = before + resizing > most ? before + resizing : most;
-    hep_output_add(outputs, "upscaled", dtype, HEP_SHAPE(count, work.wanted.height, work.wanted.width, 3));
+    hep_output_add(outputs, "upscaled", work.dtype, HEP_SHAPE(count, work.wanted.height, work.wanted.width, 3));
     return HEP_OK;
 }
 
-/* The passes of the network over one image; *image is from, or a new image that the caller frees. */
+/* from in the dtype that is made, in a new image that the caller frees; NULL if it has it already. */
+static enum hep_status widen(const struct work *work, const void *from, void **image, struct hep_error *error)
+{
+    uint64_t bytes = bytes_of(work, &work->from);
+    *image = NULL;
+    if (work->given == work->dtype)
+        return HEP_OK;
+    *image = malloc(bytes);
+    if (!*image)
+        return hep_fail(error, HEP_E_NO_MEMORY, "no %" PRIu64 " bytes for an image", bytes);
+    levels_widen(from, work->given, (int64_t)(bytes / sizeof(float)), *image);
+    return HEP_OK;
+}
+
+/* The passes of the network over one image; *image is a new image that the caller frees, or NULL where it is from, or
+   where all is done. */
 static enum hep_status run_network(const struct work *work, const void *from, void *to, void **image,
                                    struct hep_error *error)
 {
     struct size size = work->from;
-    void *before = NULL;
+    void *before;
+    HEP_TRY(widen(work, from, &before, error));
     for (int i = 0; i < work->passes; i++) {
         struct size larger = {size.height * work->upscaler.scale, size.width * work->upscaler.scale};
         bool last = i == work->passes - 1 && is_exact(work);
@@ -215,13 +238,13 @@ static enum hep_status run_one(const struct work *work, const void *from, void *
 }
 
 enum hep_status upscale_images(struct hep_call *call, const struct upscale_request *request,
-                               const struct hep_tensor *image, const struct hep_tensor *upscaled,
+                               const struct hep_tensor *image, bool deep, const struct hep_tensor *upscaled,
                                struct size_reply *size, struct hep_error *error)
 {
     int64_t count = image->shape.dims[0];
     struct work work;
-    HEP_TRY(levels_check_same("upscaled", image->dtype, upscaled->dtype, error));
-    HEP_TRY(read_work(call, request, &image->shape, image->dtype, &work, error));
+    HEP_TRY(read_work(call, request, &image->shape, image->dtype, deep, &work, error));
+    HEP_TRY(levels_check_same("upscaled", work.dtype, upscaled->dtype, error));
     struct hep_shape wanted = HEP_SHAPE(count, work.wanted.height, work.wanted.width, 3);
     if (!hep_shape_equal(&upscaled->shape, &wanted))
         return hep_fail_field(error, HEP_E_BAD_REFERENCE, "upscaled",
@@ -241,7 +264,8 @@ enum hep_status postprocessing_measure_upscale(struct hep_call *call, const void
                                                struct hep_output_plan *outputs, struct hep_error *error)
 {
     const struct upscale_request *request = request_;
-    return upscale_measure(call, request, &request->image.shape, request->image.dtype, outputs, error);
+    bool deep = image_format_is_deep(request->format.data);
+    return upscale_measure(call, request, &request->image.shape, request->image.dtype, deep, outputs, error);
 }
 
 enum hep_status postprocessing_upscale(struct hep_call *call, const void *request_, void *reply,
@@ -249,5 +273,5 @@ enum hep_status postprocessing_upscale(struct hep_call *call, const void *reques
 {
     const struct upscale_request *request = request_;
     struct hep_tensor image = hep_call_map(call, &request->image), upscaled = hep_call_map(call, &request->upscaled);
-    return upscale_images(call, request, &image, &upscaled, reply, error);
+    return upscale_images(call, request, &image, image_format_is_deep(request->format.data), &upscaled, reply, error);
 }

@@ -62,7 +62,7 @@ _heptctl() {
     --width|-W) return ;;
     --height|-H) return ;;
     --filter) mapfile -t COMPREPLY < <(compgen -W 'lanczos bicubic bilinear nearest' -- "$cur"); return ;;
-    --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png jpeg webp' -- "$cur"); return ;;
+    --format|-f) mapfile -t COMPREPLY < <(compgen -W 'png png16 jpeg webp' -- "$cur"); return ;;
     --quality) return ;;
     --set) return ;;
     --priority) return ;;

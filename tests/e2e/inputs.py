@@ -44,9 +44,10 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def write_png(width, height, pixel):
-    rows = b"".join(b"\0" + b"".join(bytes(pixel(x, y)) for x in range(width)) for y in range(height))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)) + \
+def write_png(width, height, pixel, bits=8):
+    value = ">3B" if bits == 8 else ">3H"
+    rows = b"".join(b"\0" + b"".join(struct.pack(value, *pixel(x, y)) for x in range(width)) for y in range(height))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)) + \
         chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
@@ -58,21 +59,23 @@ def unfilter(kind, left, up, corner):
 
 
 def read_png(data):
-    """(width, height, rows of bytes) of an 8-bit RGB image"""
+    """(width, height, rows of bytes) of an RGB image of 8 or 16 bits, the high byte first"""
     at, packed = 8, b""
     while at < len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         body = data[at + 8:at + 8 + length]
         if kind == b"IHDR":
-            width, height = struct.unpack_from(">II", body)
+            width, height, bits = struct.unpack_from(">IIB", body)
         if kind == b"IDAT":
             packed += body
         at += 12 + length
-    raw, rows, before = zlib.decompress(packed), [], bytes(3 * width)
+    pixel = 3 * bits // 8
+    size = pixel * width
+    raw, rows, before = zlib.decompress(packed), [], bytes(size)
     for y in range(height):
-        kind, row = raw[y * (3 * width + 1)], bytearray(raw[y * (3 * width + 1) + 1:(y + 1) * (3 * width + 1)])
-        for x in range(3 * width):
-            left, corner = (row[x - 3], before[x - 3]) if x >= 3 else (0, 0)
+        kind, row = raw[y * (size + 1)], bytearray(raw[y * (size + 1) + 1:(y + 1) * (size + 1)])
+        for x in range(size):
+            left, corner = (row[x - pixel], before[x - pixel]) if x >= pixel else (0, 0)
             row[x] = (row[x] + unfilter(kind, left, before[x], corner)) & 255
         rows.append(bytes(row))
         before = rows[-1]
@@ -238,6 +241,33 @@ def check_outpainting(daemon, image, mask):
     expect(view["status"] == "failed" and view["error"]["code"] == "MISSING_FIELD" and view["error"]["hint"], "no side:", view.get("error"))
 
 
+def is_deep(data):
+    """Whether a PNG has 16 bits, and values that 8 do not hold: 257 times each of those would be its two bytes alike."""
+    values = b"".join(read_png(data)[2])
+    return data[24] == 16 and values[::2] != values[1::2]
+
+
+def check_sixteen_bits(daemon, image):
+    """A PNG of 16 bits that is given keeps them, and what is made of 8 bits has 16 where it has values of its own."""
+    given = write_png(12, 10, lambda x, y: (x * 5003, 65535 - y * 1237, x * y * 37), 16)
+    deep = put(daemon, given, "d")
+
+    def made(**more):
+        job = {"workflow_id": "upscale", "configuration": {"input": image, "format": "png16", **more}}
+        view = finish(daemon, daemon.control.call("workflow.execute", job)["session_id"])
+        error = view.get("error", {})
+        return error, b"" if error else Path(view["results"]["files"][0]["path"]).read_bytes()
+
+    error, data = made(input=deep)
+    expect(not error and read_png(data) == read_png(given), "16 bits that were given are not kept", error)
+    for more in {"sharpen": 0.5}, {"upscale": 1.5}:
+        error, data = made(**more)
+        expect(not error and is_deep(data), more, "is rounded to 8 bits", error)
+    for more in {}, {"upscale": 2, "filter": "nearest"}:
+        error, _ = made(**more)
+        expect(error.get("code") == "UNSUPPORTED" and error["field"] == "format", "8 bits as 16:", more, error)
+
+
 def check_refiner(daemon, expected):
     """A model that refines itself changes nothing, whatever noise, image and mask its second part is to have."""
     for case, (configuration, _) in expected.items():
@@ -340,6 +370,7 @@ def main():
         expected = check_images(daemon, image, mask)
         check_fills(daemon, expected)
         check_outpainting(daemon, image, mask)
+        check_sixteen_bits(daemon, image)
         check_refiner(daemon, expected)
         check_refusals(daemon, image, mask)
         expect(check_http(daemon, image) == expected["img2img"][1][0], "by HTTP it has other bytes")

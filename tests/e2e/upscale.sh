@@ -35,6 +35,12 @@ cat >"$work/workflows/pipelined.json" <<'EOF'
      "upscaler": "${enlarger.upscaler}", "scale": "${upscale}", "denoise": "${noise_reduction}", "color_match": "${color_match}",
      "reference": "${colours.image}", "contrast": "${contrast}", "sharpen": "${sharpen}"}}}}
 EOF
+cat >"$work/workflows/upscale-pipelined.json" <<'EOF'
+{"workflow_id": "upscale-pipelined", "extends": "upscale",
+ "steps": {"larger": null, "better": null,
+   "file": {"operation": "pipeline", "parameters": {"image": null, "operations": ["upscale", "enhance", "encode"], "source": "${image.image}",
+     "upscaler": "${enlarger.upscaler}", "scale": "${upscale}", "sharpen": "${sharpen}"}}}}
+EOF
 
 start_daemon --set models.paths="$models" --set workflows.dir="$work/workflows"
 check "ready" wait_ready
@@ -80,6 +86,13 @@ large=$(ctl upscale "$given" --upscaler four --json)
 check "a file becomes larger" equal "$(size_of <<<"$large")" 256x256
 check "to a width" equal "$(ctl upscale "$given" --width 100 --json | size_of)" 100x100
 check "as JPEG" equal "$(ctl upscale "$given" --scale 1.5 --format jpeg --json | size_of)" 96x96
+deep=$(ctl upscale "$given" --upscaler two --set sharpen=0.5 --format png16 --json)
+is_deep() { python3 -B -c 'import sys; sys.path.insert(0, sys.argv[1]); import inputs; sys.exit(not inputs.is_deep(open(sys.argv[2], "rb").read()))' "$root/tests/e2e" "$1"; }
+check "with 16 bits, what the network gives is not rounded to 8" is_deep "$(file_of <<<"$deep")"
+check "its recipe has the format" equal "$(ctl recipe "$(file_of <<<"$deep")" | jq -c '[.workflow_id, .configuration.format]')" '["upscale","png16"]'
+for workflow in upscale upscale-pipelined; do
+  check "$workflow makes it again" equal "$(ctl generate --from "$(file_of <<<"$deep")" --workflow $workflow --json | sha_of)" "$(sha_of <<<"$deep")"
+done
 apple=$(generate apple --seed 3 --steps 8)
 seen=$(ctl recipe "$(ctl upscale "$(file_of <<<"$apple")" --scale 2 --json | file_of)" | jq -r .configuration.input)
 check "an input is named by its bytes" equal "$seen" "$(sha_of <<<"$apple")"
@@ -105,6 +118,7 @@ check "an upscaler that is not there" refused "four, two" ctl generate "${ask[@]
 check "one that is broken" refused "cut.safetensors" ctl generate "${ask[@]}" --upscaler cut
 check "a size past the limit" refused "at most 16 is allowed" ctl upscale "$given" --scale 17
 check "a size said twice" refused "one of them" ctl upscale "$given" --width 100 --scale 2
+check "16 bits of an image that has 8" refused "have 8 bits" ctl upscale "$given" --format png16
 check "no recipe" refused "no PNG, JPEG or WebP" ctl recipe "$root/README.md"
 check "no prompt" refused "PROMPT is missing" ctl generate
 check "no image" refused "PNG" ctl upscale "$root/README.md" --scale 2

@@ -25,5 +25,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hep_assert(rgba);
     hep_assert(image_read(data, size, &about, rgba, &error) == HEP_OK || error.message[0] != '\0');
     free(rgba);
+    if (about.bits == 16) {
+        uint16_t *deep = malloc((size_t)about.width * (size_t)about.height * 4 * sizeof *deep);
+        hep_assert(deep);
+        hep_assert(image_read_deep(data, size, &about, deep, &error) == HEP_OK || error.message[0] != '\0');
+        free(deep);
+    }
     return 0;
 }

@@ -198,25 +198,34 @@ START_TEST(any_number_of_threads_gives_the_same_bytes)
 END_TEST
 
 /* ---- the operation ---- */
-/* Asks for it with these fields on an image of height × width; what it gives, or NULL with the error. */
+/* Asks for it with these fields on these images; what it gives, with NULL for data and the error if it does not. */
+static struct hep_tensor upscale_tensor(struct upscale_request request, const struct hep_tensor *from, bool deep,
+                                        struct size_reply *size, struct hep_error *error)
+{
+    struct hep_tensor to = {0};
+    struct hep_output_plan plan = {0};
+    request.filter = hep_str_of(request.filter.data ? request.filter.data : "lanczos");
+    if (upscale_measure(&call, &request, &from->shape, from->dtype, deep, &plan, error) != HEP_OK)
+        return to;
+    ck_assert_int_eq(plan.count, 1);
+    to = (struct hep_tensor){NULL, plan.outputs[0].dtype, plan.outputs[0].shape};
+    to.data = malloc((size_t)(to.shape.dims[1] * to.shape.dims[2] * 3) * hep_dtype_bytes(to.dtype));
+    if (upscale_images(&call, &request, from, deep, &to, size, error) == HEP_OK) {
+        ck_assert_int_eq(size->height, to.shape.dims[1]);
+        ck_assert_int_eq(size->width, to.shape.dims[2]);
+        return to;
+    }
+    free(to.data);
+    to.data = NULL;
+    return to;
+}
+
+/* The same on an image of height × width in bytes. */
 static uint8_t *upscale(struct upscale_request request, const uint8_t *image, int64_t height, int64_t width,
                         struct size_reply *size, struct hep_error *error)
 {
-    struct hep_tensor from = {(void *)(uintptr_t)image, HEP_U8, HEP_SHAPE(1, height, width, 3)}, to;
-    struct hep_output_plan plan = {0};
-    request.filter = hep_str_of(request.filter.data ? request.filter.data : "lanczos");
-    if (upscale_measure(&call, &request, &from.shape, from.dtype, &plan, error) != HEP_OK)
-        return NULL;
-    ck_assert_int_eq(plan.count, 1);
-    to = (struct hep_tensor){NULL, HEP_U8, plan.outputs[0].shape};
-    to.data = malloc((size_t)(to.shape.dims[1] * to.shape.dims[2] * 3));
-    if (upscale_images(&call, &request, &from, &to, size, error) == HEP_OK) {
-        ck_assert_int_eq(size->height, to.shape.dims[1]);
-        ck_assert_int_eq(size->width, to.shape.dims[2]);
-        return to.data;
-    }
-    free(to.data);
-    return NULL;
+    const struct hep_tensor from = {(void *)(uintptr_t)image, HEP_U8, HEP_SHAPE(1, height, width, 3)};
+    return upscale_tensor(request, &from, false, size, error).data;
 }
 
 static const struct size_case {
@@ -282,6 +291,48 @@ START_TEST(the_network_comes_before_the_filter)
 }
 END_TEST
 
+static const struct deep_case {
+    double scale;
+    const char *filter;
+    bool network, is_deep;
+} deeps[] = {{0, "lanczos", true, true},    {2, "lanczos", true, true},     {2, "nearest", true, true},
+             {1.5, "lanczos", false, true}, {1.5, "bilinear", false, true}, {2, "nearest", false, false},
+             {1, "lanczos", false, false}};
+
+/* Of bytes, too: what the network or a filter makes is as of the same image in f32. What makes no value of its own
+   stays what it was. */
+START_TEST(for_a_file_of_16_bits_new_values_are_not_rounded)
+{
+    enum { COUNT = 16 * 20 * 3 };
+    const struct deep_case *c = &deeps[_i];
+    struct size_reply size;
+    struct hep_error why = {0};
+    static float wide[COUNT];
+    begin(files[0].file);
+    uint8_t *image = paint(16, 20);
+    for (int i = 0; i < COUNT; i++)
+        wide[i] = image[i];
+    const struct hep_tensor bytes = {image, HEP_U8, HEP_SHAPE(1, 16, 20, 3)},
+                            floats = {wide, HEP_F32, HEP_SHAPE(1, 16, 20, 3)};
+    struct upscale_request request = {.scale = c->scale, .filter = hep_str_of(c->filter)};
+    if (c->network)
+        request.upscaler = model.upscaler;
+    struct hep_tensor plain = upscale_tensor(request, &bytes, false, &size, &why),
+                      want = upscale_tensor(request, &floats, false, &size, &why);
+    struct hep_tensor got = upscale_tensor(request, &bytes, true, &size, &why);
+    ck_assert_msg(plain.data && want.data && got.data, "%s", why.message);
+    ck_assert_int_eq(plain.dtype, HEP_U8);
+    ck_assert_int_eq(got.dtype, c->is_deep ? HEP_F32 : HEP_U8);
+    size_t count = (size_t)(got.shape.dims[1] * got.shape.dims[2] * 3), between = 0;
+    for (size_t i = 0; c->is_deep && i < count; i++)
+        between += ((float *)got.data)[i] != rintf(((float *)got.data)[i]);
+    ck_assert_msg(!c->is_deep || between > count / 4, "%zu of %zu values are none of 8 bits", between, count);
+    ck_assert_mem_eq(got.data, c->is_deep ? want.data : plain.data, count * hep_dtype_bytes(got.dtype));
+    free(plain.data), free(want.data), free(got.data), free(image);
+    finish();
+}
+END_TEST
+
 static const struct {
     struct upscale_request request;
     int64_t height, width;
@@ -340,6 +391,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(tcase, any_number_of_threads_gives_the_same_bytes, 0, 2);
     tcase_add_loop_test(tcase, every_way_to_say_a_size_gives_it, 0, (int)HEP_COUNT_OF(sizes));
     tcase_add_test(tcase, the_network_comes_before_the_filter);
+    tcase_add_loop_test(tcase, for_a_file_of_16_bits_new_values_are_not_rounded, 0, (int)HEP_COUNT_OF(deeps));
     tcase_add_loop_test(tcase, what_cannot_be_is_refused_by_its_field, 0, (int)HEP_COUNT_OF(wrongs));
     tcase_add_test(tcase, a_cancelled_call_ends_between_two_windows);
     return check_status_run("upscale", tcase);

@@ -5,6 +5,7 @@
 #include "instructors/postprocessing/region.h"
 #include "tests/support/check_status.h"
 
+#include <math.h>
 #include <openssl/evp.h>
 #include <spng.h>
 #include <stdio.h>
@@ -275,24 +276,31 @@ static void keep(const void *data, size_t size, char name[65])
     fclose(file);
 }
 
-/* 2 × 1, 16 bits: red that is half there, and black that is all there. */
-static void keep_transparent(char name[65])
+/* One row of 16 bits a value. */
+static void keep_row(const uint16_t *row, uint32_t width, char name[65])
 {
-    const uint16_t pixels[8] = {0xffff, 0, 0, 0x8080, 0, 0, 0, 0xffff};
-    struct spng_ihdr header = {.width = 2, .height = 1, .bit_depth = 16, .color_type = SPNG_COLOR_TYPE_TRUECOLOR_ALPHA};
+    struct spng_ihdr header = {
+        .width = width, .height = 1, .bit_depth = 16, .color_type = SPNG_COLOR_TYPE_TRUECOLOR_ALPHA};
     spng_ctx *context = spng_ctx_new(SPNG_CTX_ENCODER);
     size_t size;
     int result;
     spng_set_option(context, SPNG_ENCODE_TO_BUFFER, 1);
     spng_set_ihdr(context, &header);
-    ck_assert_int_eq(spng_encode_image(context, pixels, sizeof pixels, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE), 0);
+    ck_assert_int_eq(spng_encode_image(context, row, width * 8, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE), 0);
     void *data = spng_get_png_buffer(context, &size, &result);
     keep(data, size, name);
     free(data);
     spng_ctx_free(context);
 }
 
-static void open_as(const char *name, struct open_wish wish, uint8_t *pixels)
+/* Red that is half there, and black that is all there. */
+static void keep_transparent(char name[65])
+{
+    const uint16_t pixels[8] = {0xffff, 0, 0, 0x8080, 0, 0, 0, 0xffff};
+    keep_row(pixels, 2, name);
+}
+
+static enum hep_dtype open_as(const char *name, struct open_wish wish, void *pixels)
 {
     struct open_file file;
     ck_assert_msg(open_file_load(folder, name, &file, &error) == HEP_OK, "%s", error.message);
@@ -300,7 +308,9 @@ static void open_as(const char *name, struct open_wish wish, uint8_t *pixels)
     uint64_t bytes = 0;
     ck_assert_int_eq(open_memory(&file, &wish, &bytes, &error), HEP_OK);
     ck_assert_uint_ge(bytes, file.bytes.size);
+    enum hep_dtype dtype = open_dtype(&file, &wish);
     open_file_clear(&file);
+    return dtype;
 }
 
 START_TEST(an_input_is_opened_as_image_mask_or_alpha)
@@ -317,6 +327,35 @@ START_TEST(an_input_is_opened_as_image_mask_or_alpha)
     ck_assert(pixels[0] == 128 && pixels[1] == 255);
     open_as(name, (struct open_wish){.kind = OPEN_ALPHA, .invert = true}, pixels);
     ck_assert(pixels[0] == 127 && pixels[1] == 0);
+}
+END_TEST
+
+/* No value of them is one of 8 bits; half of a red is on white; masks, and files of 8 bits, stay bytes. */
+START_TEST(an_input_of_16_bits_keeps_them_where_they_are_wanted)
+{
+    enum { WIDE = 5 };
+    const struct open_wish deep = {.kind = OPEN_IMAGE, .deep = true};
+    const uint16_t row[4 * WIDE] = {1,     2,     65534, 0xffff, 257 * 7 + 100, 40503, 300, 0xffff, 65535, 0, 0, 32768,
+                                    12345, 54321, 0,     0,      0xaaaa,        129,   31,  0xffff};
+    char name[65];
+    float levels[3 * WIDE];
+    keep_row(row, WIDE, name);
+    ck_assert_int_eq(open_as(name, deep, levels), HEP_F32);
+    for (int i = 0; i < 3 * WIDE; i++) {
+        double alpha = row[i / 3 * 4 + 3] / 65535.0, shown = row[i / 3 * 4 + i % 3] * alpha + 65535 * (1 - alpha);
+        ck_assert_msg(fabs((double)levels[i] * 257 - shown) < 0.01, "value %d is %f", i, (double)levels[i] * 257);
+    }
+    struct open_wish fitted = {.kind = OPEN_IMAGE, .deep = true, .width = 10, .height = 2, .mode = FIT_STRETCH};
+    float larger[10 * 2 * 3];
+    ck_assert_int_eq(open_as(name, fitted, larger), HEP_F32);
+    ck_assert_mem_eq(larger, larger + 30, 30 * sizeof *larger); /* two rows of what was one */
+    uint8_t mask[WIDE], bytes_of[WIDTH * HEIGHT * 3];
+    ck_assert_int_eq(open_as(name, (struct open_wish){.kind = OPEN_MASK, .deep = true}, mask), HEP_U8);
+    struct image_bytes bytes = encoded(IMAGE_PNG);
+    keep(bytes.data, bytes.size, name);
+    image_bytes_clear(&bytes);
+    ck_assert_int_eq(open_as(name, deep, bytes_of), HEP_U8);
+    ck_assert_mem_eq(bytes_of, picture, sizeof picture);
 }
 END_TEST
 
@@ -370,6 +409,7 @@ int main(void)
     tcase_add_test(tcase, a_blur_keeps_the_sum_and_the_middle);
     tcase_add_test(tcase, a_region_is_what_the_mask_covers_in_the_shape_that_is_worked_at);
     tcase_add_test(tcase, an_input_is_opened_as_image_mask_or_alpha);
+    tcase_add_test(tcase, an_input_of_16_bits_keeps_them_where_they_are_wanted);
     tcase_add_test(tcase, an_input_is_brought_to_a_size);
     tcase_add_test(tcase, what_cannot_be_opened_says_why);
     return check_status_run("image_read", tcase);

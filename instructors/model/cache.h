@@ -44,7 +44,7 @@ struct cache {
 
 /* generation: of this process. */
 void cache_init(struct cache *cache, const char *instance, uint64_t generation, uint64_t budget_bytes);
-/* Takes over what earlier processes of this instance published; *adopted, *removed count segments. */
+/* cache_adopt.c: takes over what earlier processes of this instance published; *adopted, *removed count segments. */
 enum hep_status cache_adopt(struct cache *cache, int *adopted, int *removed, struct hep_error *error);
 /* Told of a segment that goes. */
 typedef void cache_tell(void *context, const struct cache_entry *entry);
@@ -61,14 +61,14 @@ struct cache_want {
     const struct lora_set *loras;           /* of the load; those that change the component are merged into it    */
     const struct embedding_set *embeddings; /* of the load: its component "embeddings"; NULL = none     */
 };
-/* The component's segment, published now if it is not there, or if its files have other contents than then. NO_MEMORY:
-   the budget is reached, and what is there is held or wanted by this load. BUSY: the files changed while they were
-   read. A failure publishes nothing. */
+/* cache_get.c: the component's segment, published now if it is not there, or if its files have other contents than
+   then. NO_MEMORY: the budget is reached, and what is there is held or wanted by this load. BUSY: the files changed
+   while they were read. A failure publishes nothing. */
 enum hep_status cache_get(struct cache *cache, const struct cache_want *want, cache_before *before, void *context,
                           const struct cache_entry **entry, struct hep_error *error);
-/* What publishing the component would take, and evict, as told: nothing is published, nothing goes. forecast: a copy of
-   the ledger with is_forecast set, in which each component of a load leaves its mark for the next. *there: it is
-   published as its files are. Files that were only touched count as new. NO_MEMORY as cache_get. */
+/* cache_get.c: what publishing the component would take, and evict, as told: nothing is published, nothing goes.
+   forecast: a copy of the ledger with is_forecast set, in which each component of a load leaves its mark for the next.
+   *there: it is published as its files are. Files that were only touched count as new. NO_MEMORY as cache_get. */
 enum hep_status cache_foresee(struct cache *forecast, const struct cache_want *want, cache_tell *tell, void *context,
                               uint64_t *bytes, bool *there, struct hep_error *error);
 /* A session needs the component until it is released. Pinning twice is once. BUSY: too many pins. */

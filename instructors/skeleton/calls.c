@@ -1,6 +1,7 @@
 /*
  * One request from arrival to answer: find its row, decode and validate by the table, map its tensors, run the handler
- * on the right thread, answer, account. Called by the loop thread and the worker thread.
+ * on the right thread, answer. Called by the loop thread and the worker thread. What is in hand is in_hand.c, what
+ * handlers ask is handler.c.
  */
 #include "instructors/skeleton/internal.h"
 
@@ -10,7 +11,6 @@
 #include "common/log.h"
 #include "common/wire.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,80 +58,7 @@ static void call_destroy(struct hep_call *call)
     free(call);
 }
 
-/* ---- the list of calls in hand, for get_status and the watchdog ----------------------------------------------------
- */
-static void enter_hand(struct hep_call *call)
-{
-    struct hep_instructor *self = call->self;
-    pthread_mutex_lock(&self->lock);
-    call->next_in_hand = self->in_hand;
-    self->in_hand = call;
-    pthread_mutex_unlock(&self->lock);
-    report_send(&self->report,
-                json_pack("{s:s, s:s, s:s, s:s, s:i, s:i}", "kind", "begin", "request_id", call->request_id, "session",
-                          call->session, "operation", call->row->name, "attempt", call->attempt, "deadline_ms",
-                          call->row->deadline_ms),
-                true);
-}
-
-static struct operation_stats *stats_of(const struct hep_call *call)
-{
-    size_t rows = 0;
-    while (call->self->spec->operations[rows].name)
-        rows++;
-    return call->builtin ? &call->self->stats[rows + (size_t)(call->row - builtin_operations)]
-                         : &call->self->stats[call->row - call->self->spec->operations];
-}
-
-/* What a session had done at level debug, what went wrong with it at level info; others' at level debug, or a client
-   could fill the log. */
-static void log_end(const struct hep_call *call, const struct hep_error *error)
-{
-    char quoted[HEP_ERROR_MESSAGE_MAX];
-    int64_t ms = (hep_now_us() - call->started_us) / 1000;
-    const char *kind = call->measure ? " measure=yes" : "";
-    if (call->builtin)
-        return;
-    if (!error)
-        hep_log(HEP_DEBUG, "operation.done", "operation=%s attempt=%d ms=%" PRId64 "%s", call->row->name, call->attempt,
-                ms, kind);
-    else
-        hep_log(call->session[0] ? HEP_INFO : HEP_DEBUG, "operation.failed",
-                "operation=%s attempt=%d ms=%" PRId64 "%s code=%s message=%s", call->row->name, call->attempt, ms, kind,
-                hep_status_name(error->code), hep_log_quote(error->message, quoted, sizeof quoted));
-}
-
-static void leave_hand(struct hep_call *call, const struct hep_error *error)
-{
-    struct hep_instructor *self = call->self;
-    int64_t duration = hep_now_us() - call->started_us, cpu = hep_process_cpu_us() - call->cpu_started_us;
-    struct operation_stats *stats = stats_of(call);
-    pthread_mutex_lock(&self->lock);
-    for (struct hep_call **link = &self->in_hand; *link; link = &(*link)->next_in_hand)
-        if (*link == call) {
-            *link = call->next_in_hand;
-            break;
-        }
-    stats->latency_us[stats->count++ % LATENCIES_KEPT] = duration;
-    stats->cpu_us += cpu;
-    if (error) {
-        stats->errors++;
-        snprintf(stats->last_error, sizeof stats->last_error, "%s: %.80s", hep_status_name(error->code),
-                 error->message);
-    }
-    pthread_mutex_unlock(&self->lock);
-    log_end(call, error);
-    atomic_fetch_add(&self->progress, 1);
-    report_send(&self->report,
-                json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I}", "kind", "end", "request_id", call->request_id,
-                          "session", call->session, "operation", call->row->name, "success", error == NULL,
-                          "duration_us", (json_int_t)duration, "cpu_us", (json_int_t)cpu, "progress",
-                          (json_int_t)atomic_load(&self->progress)),
-                true);
-}
-
-/* ---- answers -------------------------------------------------------------------------------------------------------
- */
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
 static json_t *error_reply(const struct hep_call *call, const struct hep_error *error)
 {
     return json_pack("{s:s, s:b, s:o}", "request_id", call->request_id, "success", 0, "error",
@@ -190,7 +117,7 @@ static void fail_in_hand(struct hep_call *call, enum hep_status status, const st
     else
         hep_fail(&whole, status, "%s", hep_status_meaning(status));
     whole.code = status;
-    leave_hand(call, &whole);
+    in_hand_leave(call, &whole);
     answer_error(call, &whole);
 }
 
@@ -205,7 +132,7 @@ static void execute_measure(struct hep_call *call)
         fail_in_hand(call, status, &error);
         return;
     }
-    leave_hand(call, NULL);
+    in_hand_leave(call, NULL);
     answer(call, outputs_to_json(&plan), NULL);
 }
 
@@ -214,7 +141,7 @@ static void execute(struct hep_call *call)
     struct hep_error error = {0};
     call->started_us = hep_now_us();
     call->cpu_started_us = hep_process_cpu_us();
-    enter_hand(call);
+    in_hand_enter(call);
     if (call->measure) {
         execute_measure(call);
         return;
@@ -248,7 +175,7 @@ static void finish(struct hep_call *call, enum hep_status status, const struct h
         fail_in_hand(call, hep_fail(&failure, HEP_E_NO_MEMORY, "no memory for the reply"), &failure);
         return;
     }
-    leave_hand(call, NULL);
+    in_hand_leave(call, NULL);
     answer(call, data, NULL);
 }
 
@@ -265,8 +192,7 @@ enum hep_status hep_call_defer(struct hep_call *call)
     return HEP_STATUS_COUNT;
 }
 
-/* ---- before the handler --------------------------------------------------------------------------------------------
- */
+/* ---- before the handler ------------------------------------------------------------------------------------------ */
 static enum hep_status map_references(struct hep_call *call, struct hep_error *error)
 {
     const char *members = call->request;
@@ -376,142 +302,4 @@ bool call_refuse_ended(struct hep_call *call)
         return false;
     answer_error(call, &error);
     return true;
-}
-
-/* ---- ending calls of a session -------------------------------------------------------------------------------------
- */
-static int mark_cancelled(struct hep_call *call, const char *session, const char *request_id)
-{
-    if (call->common || strcmp(call->session, session) != 0 ||
-        (request_id[0] && strcmp(call->request_id, request_id) != 0))
-        return 0;
-    atomic_store(&call->cancelled, true);
-    return 1;
-}
-
-int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id)
-{
-    int count = 0;
-    pthread_mutex_lock(&self->lock);
-    for (struct hep_call *call = self->in_hand; call; call = call->next_in_hand)
-        count += mark_cancelled(call, session, request_id);
-    for (struct hep_call *call = self->heavy_head; call; call = call->next)
-        count += mark_cancelled(call, session, request_id);
-    pthread_mutex_unlock(&self->lock);
-    hep_instructor_wake(self); /* deferred calls are answered by work() */
-    return count;
-}
-
-struct hep_log_context hep_call_log(const struct hep_call *call)
-{
-    return hep_log_enter(call->session, call->request_id);
-}
-
-/* ---- what handlers ask ---------------------------------------------------------------------------------------------
- */
-struct hep_instructor *hep_call_instructor(struct hep_call *call)
-{
-    return call->self;
-}
-
-const char *hep_call_session(const struct hep_call *call)
-{
-    return call->session;
-}
-
-int32_t hep_call_attempt(const struct hep_call *call)
-{
-    return call->attempt;
-}
-
-int32_t hep_call_cores(const struct hep_call *call)
-{
-    return call->core_count > 0 ? call->core_count : 1;
-}
-
-void *hep_call_reply(struct hep_call *call)
-{
-    return call->reply;
-}
-
-const void *hep_call_request(const struct hep_call *call)
-{
-    return call->request;
-}
-
-struct hep_tensor hep_call_map(struct hep_call *call, const struct hep_tensor_ref *ref)
-{
-    for (int i = 0; i < call->mapped_count; i++)
-        if (call->mapped[i].ref == ref)
-            return call->mapped[i].tensor;
-    hep_assert_failed("the reference is part of the request and placed", __FILE__, __LINE__);
-}
-
-enum hep_status hep_instructor_hold(struct hep_instructor *self, const struct hep_tensor_ref *ref,
-                                    struct hep_tensor *tensor, struct hep_error *error)
-{
-    return hep_resolve(self->resolver, ref, HEP_READ, tensor, error);
-}
-
-void hep_instructor_unhold(struct hep_instructor *self, const struct hep_tensor *tensor)
-{
-    hep_resolver_release(self->resolver, tensor);
-}
-
-struct hep_str hep_call_text(struct hep_call *call, const char *format, ...)
-{
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    struct text_node *node = malloc(sizeof *node + (size_t)length + 1);
-    struct hep_str result = {"", 0};
-    if (node) {
-        vsnprintf(node->text, (size_t)length + 1, format, again);
-        node->next = call->texts;
-        call->texts = node;
-        result = (struct hep_str){node->text, (size_t)length};
-    }
-    va_end(again);
-    return result;
-}
-
-void hep_call_progress(struct hep_call *call, int32_t step, int32_t steps, const char *note)
-{
-    struct hep_instructor *self = call->self;
-    uint64_t counter = atomic_fetch_add(&self->progress, 1) + 1;
-    pthread_mutex_lock(&self->lock);
-    call->step = step;
-    call->steps = steps;
-    pthread_mutex_unlock(&self->lock);
-    report_send(&self->report,
-                json_pack("{s:s, s:I, s:s, s:s, s:s, s:i, s:i, s:i, s:s}", "kind", "progress", "counter",
-                          (json_int_t)counter, "request_id", call->request_id, "session", call->session, "operation",
-                          call->row->name, "attempt", call->attempt, "step", step, "steps", steps, "note", note),
-                false);
-}
-
-void hep_call_preview(struct hep_call *call, json_t *preview)
-{
-    if (preview) {
-        json_object_set_new(preview, "kind", json_string("preview"));
-        json_object_set_new(preview, "request_id", json_string(call->request_id));
-        json_object_set_new(preview, "session", json_string(call->session));
-    }
-    report_send(&call->self->report, preview, false);
-}
-
-bool hep_call_cancelled(const struct hep_call *call)
-{
-    return hep_call_check(call, NULL) != HEP_OK;
-}
-
-enum hep_status hep_call_check(const struct hep_call *call, struct hep_error *error)
-{
-    if (atomic_load(&call->cancelled))
-        return hep_fail(error, HEP_E_CANCELLED, "the session was paused or cancelled");
-    if (atomic_load(&call->self->draining))
-        return hep_fail(error, HEP_E_DOMAIN_DOWN, "%s is draining", hep_role_name(call->self->spec->role));
-    return HEP_OK;
 }

@@ -118,10 +118,14 @@ struct hep_call *call_create(struct hep_instructor *self, json_t *message, answe
 void call_run(struct hep_call *call);          /* finds the operation; runs light ones, queues heavy ones   */
 void call_execute(struct hep_call *call);      /* worker thread                                           */
 bool call_refuse_ended(struct hep_call *call); /* a heavy one that has not begun and shall not: answered, true */
-/* Marks the session's calls in hand and in the queue (request_id "": all), which then end by themselves; returns how
- * many. */
-int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id);
 bool call_is_heavy(const struct hep_call *call);
+/* in_hand.c */
+void in_hand_enter(struct hep_call *call); /* it begins; reported */
+/* It has ended: counted, logged, reported. error: NULL = well. */
+void in_hand_leave(struct hep_call *call, const struct hep_error *error);
+/* Marks the session's calls in hand and in the queue (request_id "": all), which then end by themselves; returns how
+   many. */
+int calls_cancel(struct hep_instructor *self, const char *session, const char *request_id);
 /* builtin.c */
 extern const struct hep_operation builtin_operations[];
 void settings_begin(const struct hep_instructor *self); /* what a reload may change, as it is at the start */

@@ -46,6 +46,8 @@ const struct hep_field encode_image_fields[ENCODE_IMAGE_FIELDS] = {
               .help = "weights from model.load"),
     HEP_FIELD(REF, encode_image_request, unet, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
               .help = "weights from model.load: if it is an inpainting UNet, masked_latents are made for it"),
+    HEP_FIELD(REF, encode_image_request, refiner_unet, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 1,
+              .help = "the same of a model that goes on where that one ends"),
     HEP_FIELD(REF, encode_image_request, image, REQUIRED, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
               .help = "[1, height, width, 3] for all images, or [count, height, width, 3]"),
     HEP_FIELD(REF, encode_image_request, mask, OPTIONAL, .access = HEP_READ, .dtype = HEP_U8, .rank = 4,
@@ -134,7 +136,7 @@ static enum hep_status open_image(struct hep_call *call, const struct encode_ima
                                   struct encoding_image *image, struct hep_error *error)
 {
     struct conditioning_state *state = state_of(call);
-    bool inpaints;
+    bool inpaints, refiner_inpaints;
     *image = (struct encoding_image){.has_mask = hep_ref_is_given(&request->mask)};
     HEP_TRY(image_encoder_open(&state->networks, hep_call_instructor(call), &request->vae, &image->encoder, error));
     image->factor = hep_vae_scale_factor(image->encoder.config);
@@ -143,7 +145,8 @@ static enum hep_status open_image(struct hep_call *call, const struct encode_ima
         return hep_fail_field(error, HEP_E_MISSING_FIELD, "mask", "\"%s\" fills what a mask covers, and there is none",
                               request->fill.data);
     HEP_TRY(is_inpainting(call, &request->unet, &inpaints, error));
-    image->is_masked = image->has_mask && inpaints;
+    HEP_TRY(is_inpainting(call, &request->refiner_unet, &refiner_inpaints, error));
+    image->is_masked = image->has_mask && (inpaints || refiner_inpaints);
     image->images = request->image.shape.dims[0];
     image->channels = image->encoder.config->latent_channels;
     image->height = request->image.shape.dims[1] / image->factor;

@@ -5,7 +5,7 @@
 #include "instructors/skeleton/instructor.h"
 
 struct encode_image_request {
-    struct hep_tensor_ref vae, unet, image, mask, latents, latent_mask, masked_latents;
+    struct hep_tensor_ref vae, unet, refiner_unet, image, mask, latents, latent_mask, masked_latents;
     struct hep_str rng, fill;
     uint64_t seed;
     int32_t count, draw, masked_draw, fill_draw;
@@ -24,7 +24,7 @@ struct resize_latents_reply {
     int32_t width, height;
 };
 enum {
-    ENCODE_IMAGE_FIELDS = 14,
+    ENCODE_IMAGE_FIELDS = 15,
     ENCODE_IMAGE_REPLY_FIELDS = 3,
     RESIZE_LATENTS_FIELDS = 5,
     RESIZE_LATENTS_REPLY_FIELDS = 2

@@ -46,7 +46,10 @@ enum hep_status source_check(const struct source_request *request, int32_t count
                        "this UNet takes %" PRId64 " channels and gives %" PRId64
                        ": an inpainting model, which makes no image without another one and a mask",
                        shape->channels + shape->extra_channels, shape->channels);
-        return hep_hint(error, "give an image and a mask (workflow inpaint), or take another model"), HEP_E_UNSUPPORTED;
+        return hep_hint(
+                   error,
+                   "give an image and a mask (workflows inpaint, inpaint-region, outpaint), or take another model"),
+               HEP_E_UNSUPPORTED;
     }
     if (hep_ref_is_given(&request->mask) && !hep_ref_is_given(&request->init_latents))
         return hep_fail_field(error, HEP_E_MISSING_FIELD, "init_latents", "mask comes with init_latents");

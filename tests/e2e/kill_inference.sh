@@ -42,6 +42,7 @@ done
 # With previews, somebody watching, and inference killed in the middle: they go on, and the image is the same.
 base=http://127.0.0.1:$(http_port)/api/processing/sessions
 steps=300 # long enough to look at it, and to kill in it, on a busy machine too
+short=$whole
 session=$(submit)
 whole=$(ctl wait "$session" --json | sha_of)
 session=$(submit ',"previews":true')
@@ -62,6 +63,7 @@ check "previews came before and after the death" awk '/^event: session.preview/ 
 check "the stream ends with the session" grep -q '"to":"completed"' "$work/stream"
 check "an ended session has no preview" equal "$(curl -s -m 10 "$base/$session/preview" | jq -r .error.code)" NOT_FOUND
 check "nor for heptctl" equal "$(ctl preview "$session" --json | jq -r .error.code)" NOT_FOUND
+steps=40 whole=$short
 session=$(submit)
 ctl wait "$session" >/dev/null
 check "nobody asked for previews: none was made" equal "$(ctl session "$session" --json | jq -r '.steps[] | select(.id == "preview") | .status')" skipped

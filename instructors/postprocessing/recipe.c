@@ -44,7 +44,7 @@ static enum hep_status put_quoted(FILE *out, const char *name, struct hep_str te
 }
 
 /* The line's entries in A1111's order. To add one: a row. */
-enum entry_kind { ENTRY_TEXT, ENTRY_INT, ENTRY_SEED, ENTRY_SUBSEED, ENTRY_NUMBER, ENTRY_SIZE };
+enum entry_kind { ENTRY_TEXT, ENTRY_INT, ENTRY_SEED, ENTRY_SUBSEED, ENTRY_PADDING, ENTRY_NUMBER, ENTRY_SIZE };
 static const struct entry {
     const char *name;
     enum entry_kind kind;
@@ -64,7 +64,11 @@ static const struct entry {
     {"Variation seed strength", ENTRY_NUMBER, offsetof(struct image_recipe, subseed_strength), 0},
     {"Denoising strength", ENTRY_NUMBER, offsetof(struct image_recipe, strength), 0},
     {"Clip skip", ENTRY_INT, offsetof(struct image_recipe, clip_skip), 1},
+    {"Mask mode", ENTRY_TEXT, offsetof(struct image_recipe, mask_mode), 0},
     {"Mask blur", ENTRY_NUMBER, offsetof(struct image_recipe, mask_blur), 0},
+    {"Inpaint area", ENTRY_TEXT, offsetof(struct image_recipe, inpaint_area), 0},
+    {"Masked area padding", ENTRY_PADDING, offsetof(struct image_recipe, masked_area_padding), -1},
+    {"Masked content", ENTRY_TEXT, offsetof(struct image_recipe, masked_content), 0},
     {"RNG", ENTRY_TEXT, offsetof(struct image_recipe, rng), 0},
     {"Refiner", ENTRY_TEXT, offsetof(struct image_recipe, refiner), 0},
     {"Refiner switch at", ENTRY_NUMBER, offsetof(struct image_recipe, refiner_switch), 0},
@@ -89,6 +93,10 @@ static enum hep_status put_entry(FILE *out, const struct image_recipe *recipe, c
         fprintf(out, "%s%s: ", *separator, entry->name);
         HEP_TRY(put_quoted(out, entry->name, text, error));
         break;
+    case ENTRY_PADDING:
+        if (recipe->inpaint_area.length == 0)
+            return HEP_OK;
+        /* fall through */
     case ENTRY_INT:
         memcpy(&integer, member, sizeof integer);
         if (integer <= entry->omit_to)

@@ -24,8 +24,12 @@ struct image_recipe {
     struct hep_str model_hash;      /* first 10 hex digits of the weights' SHA-256                      */
     struct hep_str model;           /* name                                                             */
     double strength;                /* "Denoising strength" of img2img; 0 = left out                    */
-    double mask_blur;               /* of inpainting; 0 = left out                                      */
     int32_t clip_skip;              /* web UIs' numbering; 0 and 1 are left out, as A1111 does          */
+    struct hep_str mask_mode;       /* of inpainting, A1111's names: "Inpaint not masked"               */
+    double mask_blur;               /* 0 = left out                                                     */
+    struct hep_str inpaint_area;    /* "Only masked"                                                    */
+    int32_t masked_area_padding;    /* pixels; left out with the area                                   */
+    struct hep_str masked_content;  /* "fill", "original", "latent noise", "latent nothing"             */
     double upscale;                 /* "Postprocess upscale by"; 0 = left out                           */
     struct hep_str upscaler;        /* "Postprocess upscaler": name                                     */
     struct hep_str refiner;         /* "Refiner": name and first digits of its hash                      */

@@ -87,6 +87,27 @@ static void name_refiner(const json_t *recipe, char text[HEP_NAME_MAX + 16])
         snprintf(text + strlen(text), 16, " [%.10s]", hep_json_str(recipe, "refiner_fingerprint", ""));
 }
 
+/* What A1111 calls what the masked part begins from, by `fill` of the recipe. It leaves "original" out, and takes it
+   for what is not said. */
+static const char *const masked_contents[][2] = {
+    {"fill", "fill"}, {"original", "original"}, {"latent_noise", "latent noise"}, {"latent_nothing", "latent nothing"}};
+
+/* A recipe has a mask if it has fill; it is of a region only if it has padding. */
+static void describe_mask(const json_t *recipe, struct image_recipe *image)
+{
+    const char *fill = hep_json_str(recipe, "fill", "");
+    for (size_t i = 0; i < HEP_COUNT_OF(masked_contents); i++)
+        if (strcmp(fill, masked_contents[i][0]) == 0)
+            image->masked_content = hep_str_of(masked_contents[i][1]);
+    image->mask_blur = hep_json_num(recipe, "mask_blur", 0);
+    if (hep_json_bool(recipe, "mask_invert", false))
+        image->mask_mode = hep_str_of("Inpaint not masked");
+    if (json_object_get(recipe, "padding")) {
+        image->inpaint_area = hep_str_of("Only masked");
+        image->masked_area_padding = (int32_t)hep_json_int(recipe, "padding", 0);
+    }
+}
+
 static enum hep_status parameters_of(const json_t *recipe, const struct image_seeds *seeds, int32_t width,
                                      int32_t height, char **parameters, struct hep_error *error)
 {
@@ -114,7 +135,6 @@ static enum hep_status parameters_of(const json_t *recipe, const struct image_se
         .model_hash = hep_str_of(hash),
         .model = hep_str_of(hep_json_str(recipe, "model", "")),
         .strength = hep_json_num(recipe, "strength", 0),
-        .mask_blur = hep_json_num(recipe, "mask_blur", 0),
         .clip_skip = (int32_t)hep_json_int(recipe, "clip_skip", 1),
         .rng = hep_str_of(strcmp(hep_json_str(recipe, "rng", ""), "torch-cpu") == 0 ? "CPU" : ""),
         .refiner = hep_str_of(refiner),
@@ -122,6 +142,7 @@ static enum hep_status parameters_of(const json_t *recipe, const struct image_se
         .upscale = hep_json_num(recipe, "upscale", 0),
         .upscaler = hep_str_of(hep_json_str(recipe, "upscaler", "")),
     };
+    describe_mask(recipe, &image);
     enum hep_status status = image_recipe_parameters(&image, parameters, error);
     free(prompt);
     return status;

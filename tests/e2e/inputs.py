@@ -188,6 +188,7 @@ def check_images(daemon, image, mask):
             _, _, before = read_png(PICTURE)
             kept = [row[:3 * SIDE // 2] for row in rows] == [row[:3 * SIDE // 2] for row in before]
             expect(kept and rows != before, "inpaint does not keep what it should")
+            expect(b"Masked content: original, " in data, workflow, "does not say what the masked part began from")
         expected[case] = (configuration, hashes(views[0]))
     for workflow in "img2img", "inpaint", "inpaint-region", "txt2img-hires":  # they end as txt2img does, with all bits
         configuration, plain = expected[workflow]
@@ -214,6 +215,9 @@ def check_fills(daemon, expected):
         for fill in fills:
             view = run(daemon, workflow, **configuration, fill=fill, count=2)
             data = Path(view["results"]["files"][1]["path"]).read_bytes()
+            region = b"Inpaint area: Only masked, Masked area padding: 4, " if workflow == "inpaint-region" else b""
+            said = region + f"Masked content: {fill.replace('_', ' ')}, ".encode()
+            expect(said in data and (b"Inpaint area" in data) == bool(region), workflow, fill, "is not in A1111's text")
             expect(f'"fill":"{fill}"'.encode() in data and half_of(data) == half_of(PICTURE), workflow, fill, "is not told, or does not keep")
             made.append(view)
         expect(len({hashes(view)[0] for view in made}) == len(made), workflow, "fills", [hashes(view) for view in made])
@@ -371,6 +375,14 @@ def check_heptctl(daemon, options, expected):
     for more, workflow in ([], "img2img"), (["--mask", daemon.work / "mask.png", "--set", "mask_blur=0"], "inpaint"):
         made = subprocess.run(list(map(str, common + more)), stdout=subprocess.PIPE, check=True, timeout=60)
         expect(hashes(json.loads(made.stdout)) == expected[workflow][1], "heptctl", workflow, "gives other bytes")
+    given = {**expected["inpaint-region"][0], "fill": "latent_noise", "mask_invert": True, "mask_blur": 1.5, "num_inference_steps": 4}
+    view = run(daemon, "inpaint-region", **given)
+    ctl, file = [str(options.bin / "heptctl"), "--state", str(daemon.state), "--json"], view["results"]["files"][0]["path"]
+    request = json.loads(subprocess.run([*ctl, "recipe", file], stdout=subprocess.PIPE, check=True, timeout=60).stdout)
+    expect(b"Mask mode: Inpaint not masked, Mask blur: 1.5, Inpaint area" in Path(file).read_bytes(), "A1111's text does not have the mask")
+    expect(given.items() <= request["configuration"].items() and request["workflow_id"] == "inpaint-region", "the recipe is", request)
+    again = subprocess.run([*ctl, "generate", "--from", file], stdout=subprocess.PIPE, check=True, timeout=60)
+    expect(hashes(json.loads(again.stdout)) == hashes(view), "from its recipe the image has other bytes")
 
 
 def main():

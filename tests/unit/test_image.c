@@ -409,6 +409,10 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
                                   .model = hep_str_of("v1-5, pruned: \"x\""),
                                   .strength = 1.0 / 3,
                                   .clip_skip = 2,
+                                  .mask_mode = hep_str_of("Inpaint not masked"),
+                                  .mask_blur = 4,
+                                  .inpaint_area = hep_str_of("Only masked"),
+                                  .masked_content = hep_str_of("latent noise"),
                                   .refiner = hep_str_of("xl-refiner [0123456789]"),
                                   .refiner_switch = 0.8,
                                   .upscale = 2.5,
@@ -416,15 +420,17 @@ START_TEST(the_recipe_reads_as_a1111_writes_it)
                                   .rng = hep_str_of("CPU")};
     char *text = NULL;
     ck_assert_int_eq(image_recipe_parameters(&recipe, &text, NULL), HEP_OK);
-    ck_assert_str_eq(text, "a (red:1.2) apple,\non a table\n"
-                           "Negative prompt: blurry, bad\n"
-                           "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, "
-                           "Guidance rescale: 0.7, Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, "
-                           "Model: \"v1-5, pruned: \\\"x\\\"\", Variation seed: 9, Variation seed strength: 0.25, "
-                           "Denoising strength: 0.3333333333333333, Clip skip: 2, RNG: CPU, "
-                           "Refiner: xl-refiner [0123456789], Refiner switch at: 0.8, "
-                           "Postprocess upscale by: 2.5, Postprocess upscaler: x4plus, "
-                           "Version: Heptad " HEP_VERSION);
+    ck_assert_str_eq(
+        text, "a (red:1.2) apple,\non a table\n"
+              "Negative prompt: blurry, bad\n"
+              "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, "
+              "Guidance rescale: 0.7, Seed: 18446744073709551615, Size: 512x768, Model hash: 6ce0161689, "
+              "Model: \"v1-5, pruned: \\\"x\\\"\", Variation seed: 9, Variation seed strength: 0.25, "
+              "Denoising strength: 0.3333333333333333, Clip skip: 2, Mask mode: Inpaint not masked, Mask blur: 4, "
+              "Inpaint area: Only masked, Masked area padding: 0, Masked content: latent noise, RNG: CPU, "
+              "Refiner: xl-refiner [0123456789], Refiner switch at: 0.8, "
+              "Postprocess upscale by: 2.5, Postprocess upscaler: x4plus, "
+              "Version: Heptad " HEP_VERSION);
     free(text);
 }
 END_TEST
@@ -439,6 +445,7 @@ START_TEST(what_is_not_said_is_left_out_of_the_recipe)
                                   .subseed = 8,
                                   .width = 64,
                                   .height = 64,
+                                  .masked_area_padding = 32,
                                   .clip_skip = 1};
     char *text = NULL;
     ck_assert_int_eq(image_recipe_parameters(&recipe, &text, NULL), HEP_OK);

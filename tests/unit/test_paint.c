@@ -82,6 +82,17 @@ START_TEST(masked_latents_become_noise_or_nothing_and_the_others_stay)
 }
 END_TEST
 
+/* The pixel in each latent's upper left corner says it, from 128 on; no grey is left, whatever the others are. */
+START_TEST(a_mask_is_black_or_white_in_latents)
+{
+    const uint8_t soft[2 * 8] = {0, 255, 127, 255, 128, 0, 255, 0, 255, 200, 129, 255, 0, 90, 1, 127};
+    const float expected[4] = {0, 0, 1, 1};
+    float latent_mask[4];
+    image_latent_mask(soft, 1, 4, 2, latent_mask);
+    ck_assert_mem_eq(latent_mask, expected, sizeof expected);
+}
+END_TEST
+
 START_TEST(an_image_stands_in_its_canvas_between_its_own_edges)
 {
     static const uint8_t two[2 * 2 * 3] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -136,6 +147,7 @@ int main(void)
     tcase_add_test(tcase, every_blur_has_a1111s_bytes_whatever_the_size);
     tcase_add_test(tcase, without_a_mask_all_stays_and_with_nothing_round_it_it_is_black);
     tcase_add_test(tcase, masked_latents_become_noise_or_nothing_and_the_others_stay);
+    tcase_add_test(tcase, a_mask_is_black_or_white_in_latents);
     tcase_add_test(tcase, an_image_stands_in_its_canvas_between_its_own_edges);
     tcase_add_test(tcase, what_is_new_is_masked_with_an_edge_of_the_image_and_its_mask);
     tcase_add_test(tcase, a_soft_edge_ends_in_the_image_and_leaves_what_is_new_alone);

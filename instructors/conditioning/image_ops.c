@@ -196,17 +196,18 @@ static enum hep_status map_output(struct hep_call *call, const char *field, cons
 
 /* A run of the VAE for each image that is given, and a sample of what it gave for each that is made. step: of the first
    run. moments: scratch, [2][elements]. */
-static enum hep_status encode_all(struct encoding_image *image, const struct encode_image_request *request,
+static enum hep_status encode_all(const struct encoding_image *image, const struct encode_image_request *request,
                                   const uint8_t *pixels, const uint8_t *mask, int32_t draw, struct network_step *step,
                                   float *moments, float *latents, struct hep_error *error)
 {
     size_t elements = (size_t)(image->channels * image->height * image->width),
            bytes = (size_t)(image->height * image->width * image->factor * image->factor * 3);
-    image->encoder.step = step;
+    struct image_encoder encoder = image->encoder;
+    encoder.step = step;
     for (int32_t i = 0; i < request->count; i++, latents += elements) {
         if (i < image->images) {
-            HEP_TRY(image_encoder_run(&image->encoder, pixels + (size_t)i * bytes, mask, image->height, image->width,
-                                      moments, error));
+            HEP_TRY(image_encoder_run(&encoder, pixels + (size_t)i * bytes, mask, image->height, image->width, moments,
+                                      error));
             step->step++;
         }
         draw_noise(request->rng, request->seed + (uint64_t)i, draw, elements, latents);
@@ -231,7 +232,7 @@ static void fill_all(const struct encoding_image *image, const struct encode_ima
 }
 
 static enum hep_status run_image(struct hep_call *call, const struct encode_image_request *request,
-                                 struct encoding_image *image, float *moments, struct hep_error *error)
+                                 const struct encoding_image *image, float *moments, struct hep_error *error)
 {
     struct network_step step = {call, 0, (int32_t)(image->is_masked ? 2 * image->images : image->images),
                                 "encode_image"};

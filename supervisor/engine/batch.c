@@ -32,13 +32,13 @@ static const char *const event_names[HEP_BATCH_EVENT_COUNT] = {
 #define TO(state) (HEP_BATCH_##state + 1)
 /* clang-format off */
 static const unsigned char transitions[HEP_BATCH_STATE_COUNT][HEP_BATCH_EVENT_COUNT] = {
-    /*                        execute      pause       resume       cancel         finish         fail      */
-    [HEP_BATCH_CREATED]   = {TO(RUNNING),  0,          0,           TO(CANCELLED), 0,             0},
-    [HEP_BATCH_RUNNING]   = {0,            TO(PAUSED), 0,           TO(CANCELLED), TO(COMPLETED), TO(FAILED)},
-    [HEP_BATCH_PAUSED]    = {0,            0,          TO(RUNNING), TO(CANCELLED), 0,             0},
+    /*                        execute      pause       resume       cancel         finish         fail        retry       */
+    [HEP_BATCH_CREATED]   = {TO(RUNNING),  0,          0,           TO(CANCELLED), 0,             0,          0},
+    [HEP_BATCH_RUNNING]   = {0,            TO(PAUSED), 0,           TO(CANCELLED), TO(COMPLETED), TO(FAILED), 0},
+    [HEP_BATCH_PAUSED]    = {0,            0,          TO(RUNNING), TO(CANCELLED), 0,             0,          0},
     [HEP_BATCH_COMPLETED] = {0},
-    [HEP_BATCH_FAILED]    = {0},
-    [HEP_BATCH_CANCELLED] = {0},
+    [HEP_BATCH_FAILED]    = {0,            0,          0,           0,             0,             0,          TO(RUNNING)},
+    [HEP_BATCH_CANCELLED] = {0,            0,          0,           0,             0,             0,          TO(RUNNING)},
 };
 /* clang-format on */
 
@@ -68,7 +68,7 @@ int hep_batch_ended_items(const struct hep_batch *batch)
     return ended;
 }
 
-static void set_item(struct hep_batch *batch, int item, enum hep_item_state state)
+void hep_batch_set_item(struct hep_batch *batch, int item, enum hep_item_state state)
 {
     batch->counts[batch->item_states[item]]--;
     batch->item_states[item] = (unsigned char)state;
@@ -83,8 +83,10 @@ enum hep_status hep_batch_take(struct hep_batch *batch, enum hep_batch_event eve
                         event_names[event]);
     batch->state = (enum hep_batch_state)(transitions[from][event] - 1);
     batch->dirty = true;
-    if (event == HEP_BATCH_EVENT_EXECUTE)
+    if (batch->state == HEP_BATCH_RUNNING && !batch->started)
         batch->started = hep_wall_ms();
+    if (event == HEP_BATCH_EVENT_RETRY)
+        hep_batch_reopen(batch);
     if (batch->state == HEP_BATCH_RUNNING) {
         batch->began_ms = hep_now_ms();
         batch->began_ended = hep_batch_ended_items(batch);
@@ -164,7 +166,7 @@ static void see_item(void *context, int item, const char *session_state)
 {
     struct hep_batch *batch = context;
     if (item >= 0 && item < hep_batch_size(batch))
-        set_item(batch, item, item_state_of(session_state));
+        hep_batch_set_item(batch, item, item_state_of(session_state));
 }
 
 enum hep_status hep_batch_read_items(struct hep_batch *batch, struct hep_error *error)
@@ -173,7 +175,7 @@ enum hep_status hep_batch_read_items(struct hep_batch *batch, struct hep_error *
     json_t *why;
     HEP_TRY(hep_store_batch_items(batch->engine->store, batch->id, see_item, batch, error));
     json_object_foreach(batch->refused, item, why) if (atoi(item) < hep_batch_size(batch))
-        set_item(batch, atoi(item), HEP_ITEM_REFUSED);
+        hep_batch_set_item(batch, atoi(item), HEP_ITEM_REFUSED);
     batch->began_ended = hep_batch_ended_items(batch);
     return HEP_OK;
 }
@@ -254,6 +256,8 @@ enum hep_status hep_batches_save(struct hep_engine *engine, struct hep_error *er
 {
     for (const struct hep_batch *b = engine->batches; b; b = b->next) {
         struct hep_store_batch row = hep_batch_row(b);
+        if (b->reopened)
+            HEP_TRY(hep_store_leave_undone(engine->store, b->id, error));
         if (b->dirty)
             HEP_TRY(hep_store_change_batch(engine->store, &row, error));
     }
@@ -265,7 +269,7 @@ void hep_batches_saved(struct hep_engine *engine)
 {
     for (struct hep_batch **place = &engine->batches; *place;) {
         struct hep_batch *batch = *place;
-        batch->dirty = false;
+        batch->dirty = batch->reopened = false;
         if (batch->state < HEP_BATCH_COMPLETED) {
             place = &batch->next;
             continue;
@@ -293,7 +297,7 @@ static void refuse_item(struct hep_batch *batch, int item, const struct hep_erro
 {
     char name[16];
     snprintf(name, sizeof name, "%d", item);
-    set_item(batch, item, HEP_ITEM_REFUSED);
+    hep_batch_set_item(batch, item, HEP_ITEM_REFUSED);
     json_object_set_new(batch->refused, name, hep_error_to_json(error));
     batch->dirty = true;
     hep_log(HEP_WARNING, "batch.item_refused", "batch=%s item=%d code=%s", batch->id, item,
@@ -308,9 +312,9 @@ static void on_item(void *context, enum hep_status status, json_t *reply, const 
     if (!batch || batch->item_states[asking->item] != HEP_ITEM_ASKED) {
         /* cancelled meanwhile */
     } else if (status == HEP_OK) {
-        set_item(batch, asking->item, HEP_ITEM_BEGUN);
+        hep_batch_set_item(batch, asking->item, HEP_ITEM_BEGUN);
     } else if (hep_status_retryable(status) && !error->final) {
-        set_item(batch, asking->item, HEP_ITEM_WAITING);
+        hep_batch_set_item(batch, asking->item, HEP_ITEM_WAITING);
         if (!batch->timer)
             batch->timer = hep_loop_after(engine->loop, ASK_AGAIN_MS, on_retry, batch);
     } else {
@@ -330,7 +334,7 @@ static void begin_item(struct hep_batch *batch, int item)
     *asking = (struct asking){.engine = batch->engine, .item = item};
     snprintf(asking->batch, sizeof asking->batch, "%s", batch->id);
     snprintf(key, sizeof key, "%s/%d", batch->id, item);
-    set_item(batch, item, HEP_ITEM_ASKED);
+    hep_batch_set_item(batch, item, HEP_ITEM_ASKED);
     const struct hep_engine_request request = {.workflow_id = batch->workflow_id,
                                                .configuration = json_array_get(batch->items, (size_t)item),
                                                .priority = batch->priority,
@@ -379,7 +383,7 @@ static void finish(struct hep_batch *batch)
 
 static void advance(struct hep_batch *batch)
 {
-    if (batch->state != HEP_BATCH_RUNNING || batch->engine->draining || batch->engine->held)
+    if (batch->state != HEP_BATCH_RUNNING || batch->reopened || batch->engine->draining || batch->engine->held)
         return;
     int size = hep_batch_size(batch), width = width_of(batch);
     for (int i = 0; i < size && !batch->timer; i++) {
@@ -426,6 +430,6 @@ void hep_batch_session_changed(struct hep_session *session)
     struct hep_batch *batch = session->batch[0] ? hep_batch_find(session->engine, session->batch) : NULL;
     if (!batch || session->item < 0 || session->item >= hep_batch_size(batch))
         return;
-    set_item(batch, session->item, item_state_of(hep_session_state_name(session->state)));
+    hep_batch_set_item(batch, session->item, item_state_of(hep_session_state_name(session->state)));
     tell_progress(batch);
 }

@@ -28,7 +28,8 @@ struct hep_session;
     X(RESUME, "resume")                                                                                                \
     X(CANCEL, "cancel")                                                                                                \
     X(FINISH, "finish") /* every item has ended, one of them well */                                                   \
-    X(FAIL, "fail")     /* every item has failed                  */
+    X(FAIL, "fail")     /* every item has failed                  */                                                   \
+    X(RETRY, "retry")   /* what was not done is to be made anew   */
 
 enum hep_batch_state {
 #define HEP_BATCH_STATE_ID(id, name) HEP_BATCH_##id,
@@ -82,6 +83,7 @@ struct hep_batch {
     unsigned char *item_states; /* enum hep_item_state of each item                             */
     int counts[HEP_ITEM_STATE_COUNT];
     bool dirty;
+    bool reopened;                /* it goes on after an end; what was not done still has its sessions in the store */
     struct hep_loop_timer *timer; /* until an item that was refused for now is tried again        */
     int64_t began_ms;             /* monotonic: when it began to run in this life                 */
     int began_ended;              /* items that had ended then                                    */

@@ -248,9 +248,8 @@ static void see_one(void *context, const struct hep_store_batch *row)
     search->batch = hep_batch_from_row(search->engine, row);
 }
 
-/* Whether in memory or in the store. *owned: to be freed by the caller. */
-static enum hep_status open_batch(struct hep_engine *engine, const char *id, struct hep_batch **batch, bool *owned,
-                                  struct hep_error *error)
+enum hep_status hep_batch_open(struct hep_engine *engine, const char *id, struct hep_batch **batch, bool *owned,
+                               struct hep_error *error)
 {
     struct search search = {.engine = engine, .batch = hep_batch_find(engine, id)};
     *owned = !search.batch;
@@ -275,7 +274,7 @@ enum hep_status hep_engine_get_batch(struct hep_engine *engine, const char *id, 
 {
     struct hep_batch *batch;
     bool owned;
-    HEP_TRY(open_batch(engine, id, &batch, &owned, error));
+    HEP_TRY(hep_batch_open(engine, id, &batch, &owned, error));
     *view = hep_batch_to_json(batch, page);
     if (owned)
         hep_batch_free(batch);
@@ -377,7 +376,7 @@ enum hep_status hep_engine_control_batch(struct hep_engine *engine, const char *
     if (!find_action(action))
         return hep_fail_field(error, HEP_E_BAD_FIELD, "action",
                               "action is \"%.40s\", not one of pause, resume, cancel, execute", action);
-    HEP_TRY(open_batch(engine, id, &batch, &owned, error));
+    HEP_TRY(hep_batch_open(engine, id, &batch, &owned, error));
     enum hep_status status = hep_batch_control(batch, action, error);
     if (owned) {
         hep_batch_free(batch); /* it has ended and takes nothing */

@@ -18,6 +18,21 @@ static const char *batch_of(const struct hep_session *session, int index)
     return hep_json_str(session->steps[index].result, "batch_id", "");
 }
 
+/* Whether the batch that it has was asked for, or goes on, in this attempt: not one of an attempt before. */
+static bool is_of_attempt(const struct hep_session *session, int index)
+{
+    const struct hep_session_step *step = &session->steps[index];
+    return hep_json_int(step->result, "attempt", 0) == step->attempt;
+}
+
+static void set_batch(struct hep_session_step *step, const char *id)
+{
+    json_t *result = json_pack("{s:s, s:i}", "batch_id", id, "attempt", step->attempt);
+    json_decref(step->result); /* id may be in it */
+    step->result = result;
+    step->dirty = true;
+}
+
 /* The batch step that has been begun and is not over; -1 = none. Read from the store, one that was in hand is pending.
  */
 static int begun(const struct hep_session *session)
@@ -25,7 +40,7 @@ static int begun(const struct hep_session *session)
     for (int i = 0; i < (int)session->workflow->step_count; i++)
         if (hep_session_what(session, i)->is_batch &&
             (session->steps[i].state == HEP_STEP_RUNNING ||
-             (session->steps[i].state == HEP_STEP_PENDING && batch_of(session, i)[0])))
+             (session->steps[i].state == HEP_STEP_PENDING && batch_of(session, i)[0] && is_of_attempt(session, i))))
             return i;
     return -1;
 }
@@ -50,10 +65,7 @@ static void on_created(void *context, enum hep_status status, json_t *reply, con
     if (session)
         session->asks_batch = false;
     if (is_wanted && status == HEP_OK) {
-        struct hep_session_step *step = &session->steps[session->step];
-        json_decref(step->result);
-        step->result = json_pack("{s:s}", "batch_id", hep_json_str(reply, "batch_id", ""));
-        step->dirty = true;
+        set_batch(&session->steps[session->step], hep_json_str(reply, "batch_id", ""));
     } else if (is_wanted && hep_status_retryable(status) && !error->final) {
         hep_session_wait_for(session, ASK_AGAIN_MS);
     } else if (is_wanted) {
@@ -86,6 +98,28 @@ static void ask_for(struct hep_session *session, int index)
     json_decref(request);
 }
 
+/* Another attempt: its batch goes on with what was not done. False: not now. */
+static bool go_on(struct hep_session *session, int index)
+{
+    struct hep_session_step *step = &session->steps[index];
+    const char *id = batch_of(session, index);
+    enum hep_status status = hep_batch_retry(session->engine, id, NULL);
+    if (status != HEP_OK && status != HEP_E_NOT_NOW && status != HEP_E_NOT_FOUND) {
+        hep_session_wait_for(session, ASK_AGAIN_MS);
+        return false;
+    }
+    struct hep_batch *batch = hep_batch_find(session->engine, id);
+    if (batch && batch->priority != session->priority)
+        hep_batch_prioritise(batch, session->priority);
+    if (status == HEP_E_NOT_FOUND) { /* a new one, with all items */
+        json_decref(hep_take(&step->result));
+        step->dirty = true;
+    } else {
+        set_batch(step, id);
+    }
+    return true;
+}
+
 json_t *hep_session_batch_request(struct hep_session *session)
 {
     json_t *request = NULL;
@@ -109,6 +143,7 @@ static void done(struct hep_session *session, int index, json_t *result)
     step->duration_us = (step->ended - step->started) * 1000;
     step->tries = 0;
     step->dirty = true;
+    hep_loop_cancel(hep_take(&session->limit));
     json_decref(step->result);
     step->result = result;
     hep_session_note(session, "%s", "");
@@ -132,10 +167,18 @@ static json_t *result_of(const json_t *view)
     return result;
 }
 
-/* The error of the first item that has one; what to do about it is the workflow's to say. */
-static void failed(struct hep_session *session, int index, const json_t *view)
+/* What to do about it is the workflow's to say. */
+static void fail_with(struct hep_session *session, int index, const struct hep_error *error)
 {
     struct hep_session_step *step = &session->steps[index];
+    hep_loop_cancel(hep_take(&session->limit));
+    hep_session_trouble(session, index, error);
+    step->attempt += step->state == HEP_STEP_PENDING; /* it is tried again: its batch goes on */
+}
+
+/* The error of the first item that has one. */
+static void failed(struct hep_session *session, int index, const json_t *view)
+{
     struct hep_error error = {0};
     const char *status = hep_json_str(view, "status", "gone");
     json_t *item;
@@ -147,9 +190,7 @@ static void failed(struct hep_session *session, int index, const json_t *view)
         hep_fail(&error, HEP_E_CANCELLED, "it is %s", status);
     hep_prefix(&error, "batch %s", batch_of(session, index));
     hep_final(&error);
-    json_decref(hep_take(&step->result));
-    hep_session_trouble(session, index, &error);
-    step->attempt += step->state == HEP_STEP_PENDING; /* it is tried again: a batch of its own */
+    fail_with(session, index, &error);
 }
 
 static void conclude(struct hep_session *session, int index)
@@ -181,12 +222,47 @@ static void begin(struct hep_session *session, int index)
                                "attempt", step->attempt));
 }
 
+/* The batch of the step that it has in hand; NULL: there is none, or it has ended. */
+static struct hep_batch *in_hand(const struct hep_session *session)
+{
+    int index = begun(session);
+    return index < 0 ? NULL : hep_batch_find(session->engine, batch_of(session, index));
+}
+
+/* It has had its time: what is not done of it is cancelled, in the same commit. */
+static void on_limit(void *context)
+{
+    struct hep_session *session = context;
+    const struct hep_engine *engine = session->engine;
+    int index = begun(session);
+    struct hep_batch *batch = in_hand(session);
+    struct hep_error error = {0};
+    session->limit = NULL;
+    if (session->state == HEP_SESSION_RUNNING && batch && !engine->draining && !engine->held &&
+        hep_batch_control(batch, "cancel", NULL) == HEP_OK) {
+        hep_session_say_timeout(session, index, &error);
+        fail_with(session, index, &error);
+    }
+    hep_engine_settle(session->engine, NULL);
+}
+
+/* Its time runs while the batch does: after a pause it has all of it again, as a step that is asked again. */
+static void keep_time(struct hep_session *session, int index, const struct hep_batch *batch)
+{
+    int64_t timeout_ms = hep_session_what(session, index)->timeout_ms;
+    if (batch->state != HEP_BATCH_RUNNING)
+        hep_loop_cancel(hep_take(&session->limit));
+    else if (timeout_ms && !session->limit)
+        session->limit = hep_loop_after(session->engine->loop, timeout_ms, on_limit, session);
+}
+
 static void watch(struct hep_session *session, int index, struct hep_batch *batch)
 {
     struct hep_session_step *step = &session->steps[index];
     int ended = hep_batch_ended_items(batch), size = hep_batch_size(batch);
     if (batch->state == HEP_BATCH_CREATED)
         hep_batch_take(batch, HEP_BATCH_EVENT_EXECUTE, NULL);
+    keep_time(session, index, batch);
     hep_session_note(session, batch->state == HEP_BATCH_PAUSED ? "batch %s is paused" : "batch %s", batch->id);
     if (step->inner == ended && step->inner_steps == size)
         return;
@@ -205,6 +281,8 @@ void hep_session_run_batch(struct hep_session *session, int index)
         return;
     if (session->steps[index].state != HEP_STEP_RUNNING)
         begin(session, index);
+    if (batch_of(session, index)[0] && !is_of_attempt(session, index) && !go_on(session, index))
+        return;
     struct hep_batch *batch = hep_batch_find(session->engine, batch_of(session, index));
     if (!batch_of(session, index)[0])
         ask_for(session, index);
@@ -214,18 +292,13 @@ void hep_session_run_batch(struct hep_session *session, int index)
         conclude(session, index);
 }
 
-/* The batch of the step that it has in hand; NULL: there is none, or it has ended. */
-static struct hep_batch *in_hand(const struct hep_session *session)
-{
-    int index = begun(session);
-    return index < 0 ? NULL : hep_batch_find(session->engine, batch_of(session, index));
-}
-
 void hep_session_control_batch(struct hep_session *session, const char *action)
 {
     struct hep_batch *batch = in_hand(session);
-    if (batch)
-        hep_batch_control(batch, action, NULL); /* one that cannot take it is not concerned */
+    if (!batch)
+        return;
+    hep_loop_cancel(hep_take(&session->limit)); /* its time begins anew when it runs again */
+    hep_batch_control(batch, action, NULL);     /* one that cannot take it is not concerned */
 }
 
 void hep_session_prioritise_batch(struct hep_session *session, int priority)

@@ -195,15 +195,6 @@ static void yield(struct hep_session *session)
                                "yielded", "attempt", step->attempt));
 }
 
-static void say_timeout(const struct hep_session *session, struct hep_error *error)
-{
-    const struct hep_workflow_step *what = hep_session_what(session, session->step);
-    hep_fail(error, HEP_E_TIMEOUT, "step %s was in hand for more than its timeout_ms, %" PRId64, what->id,
-             what->timeout_ms);
-    hep_hint(error, "give the step more time in the workflow, or ask for less");
-    hep_final(error);
-}
-
 static void on_step_end(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
 {
     struct hep_session *session = context;
@@ -226,7 +217,7 @@ static void on_step_end(void *context, enum hep_status status, json_t *reply, co
         else
             error = *said;
         if (timed_out && error.code == HEP_E_CANCELLED)
-            say_timeout(session, &error);
+            hep_session_say_timeout(session, session->step, &error);
         if (yielded && error.code == HEP_E_NOT_NOW)
             yield(session);
         else

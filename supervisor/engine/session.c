@@ -86,8 +86,11 @@ static void cancel_steps(struct hep_session *session)
         step->state = HEP_STEP_CANCELLED;
         step->ended = session->ended;
         step->dirty = true;
+        json_t *reached = json_pack("{s:i, s:i}", "step", step->inner, "steps", step->inner_steps);
+        if (session->workflow->steps[i].is_batch)
+            json_object_update_missing(reached, step->result); /* which one it is, for a retry */
         json_decref(step->result);
-        step->result = json_pack("{s:i, s:i}", "step", step->inner, "steps", step->inner_steps);
+        step->result = reached;
     }
 }
 
@@ -127,11 +130,13 @@ enum hep_status hep_session_retry(struct hep_session *session, struct hep_error 
     HEP_TRY(hep_session_take(session, HEP_SESSION_EVENT_RETRY, error));
     for (size_t i = 0; i < session->workflow->step_count; i++) {
         struct hep_session_step *step = &session->steps[i];
+        bool is_batch = session->workflow->steps[i].is_batch; /* another attempt goes on with its batch */
         if (step->state == HEP_STEP_DONE)
             continue;
-        json_decref(step->result);
-        bool is_batch = session->workflow->steps[i].is_batch; /* another attempt is another batch */
-        *step = (struct hep_session_step){.attempt = step->attempt + is_batch, .error = step->error, .dirty = true};
+        if (!is_batch)
+            json_decref(hep_take(&step->result));
+        *step = (struct hep_session_step){
+            .attempt = step->attempt + is_batch, .result = step->result, .error = step->error, .dirty = true};
     }
     hep_session_check_arena(session);
     json_decref(hep_take(&session->error));

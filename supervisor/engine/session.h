@@ -171,6 +171,8 @@ void hep_session_stop(struct hep_session *session);
 bool hep_session_wind_up(struct hep_session *session);
 /* trouble.c: ends in failed with this error; details (may be NULL) are added to it and taken. */
 void hep_session_fail(struct hep_session *session, const struct hep_error *error, json_t *details);
+/* trouble.c: what is wrong when the step has been in hand for its timeout_ms. */
+void hep_session_say_timeout(const struct hep_session *session, int step, struct hep_error *error);
 /* trouble.c: an error of the step: tries again later, does earlier steps again, or fails the session. */
 void hep_session_trouble(struct hep_session *session, int step, const struct hep_error *error);
 /* trouble.c: a request ended with OUTCOME_UNKNOWN: what happened is known when the obituary comes. */

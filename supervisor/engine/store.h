@@ -138,6 +138,8 @@ enum hep_status hep_store_change_batch(struct hep_store *store, const struct hep
                                        struct hep_error *error);
 /* Removes it; its sessions stay, and are of no batch then. NOT_FOUND. */
 enum hep_status hep_store_delete_batch(struct hep_store *store, const char *id, struct hep_error *error);
+/* Its sessions that failed or were cancelled are of no batch then, and their keys are free for others. */
+enum hep_status hep_store_leave_undone(struct hep_store *store, const char *batch, struct hep_error *error);
 /* Adds a webhook, or changes what may change of it: given_up, attempts, next, error. */
 enum hep_status hep_store_put_webhook(struct hep_store *store, const struct hep_store_webhook *row,
                                       struct hep_error *error);

@@ -50,6 +50,12 @@ enum hep_status hep_store_delete_batch(struct hep_store *store, const char *id, 
     return hep_hint(error, "see `heptctl batches`, or GET /api/processing/batches"), HEP_E_NOT_FOUND;
 }
 
+enum hep_status hep_store_leave_undone(struct hep_store *store, const char *batch, struct hep_error *error)
+{
+    bind_text(store->statements[LEAVE_UNDONE], 1, batch);
+    return hep_store_finish(store, LEAVE_UNDONE, "cannot change the sessions of a batch", error);
+}
+
 enum hep_status hep_store_put_workflow(struct hep_store *store, const char *id, const json_t *source,
                                        struct hep_error *error)
 {

@@ -66,6 +66,7 @@
     X(CHANGE_BATCH, "UPDATE batches SET state=?2, priority=?3, refused=?4, started=?5, ended=?6 WHERE id=?1")          \
     X(DELETE_BATCH, "DELETE FROM batches WHERE id=?1")                                                                 \
     X(LEAVE_BATCH, "UPDATE sessions SET batch=NULL WHERE batch=?1")                                                    \
+    X(LEAVE_UNDONE, "UPDATE sessions SET batch=NULL, key=NULL WHERE batch=?1 AND state IN ('failed', 'cancelled')")    \
     X(BATCHES, "SELECT " BATCH_COLUMNS " FROM batches WHERE seq<?1 AND (?3 IS NULL OR state=?3) AND"                   \
                " (?4 IS NULL OR id=?4) ORDER BY seq DESC LIMIT ?2")                                                    \
     X(BATCH_KEY, "SELECT " BATCH_COLUMNS " FROM batches WHERE key=?1")                                                 \

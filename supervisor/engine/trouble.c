@@ -44,6 +44,15 @@ void hep_session_fail(struct hep_session *session, const struct hep_error *error
     hep_session_take(session, HEP_SESSION_EVENT_FAIL, NULL);
 }
 
+void hep_session_say_timeout(const struct hep_session *session, int step, struct hep_error *error)
+{
+    const struct hep_workflow_step *what = hep_session_what(session, step);
+    hep_fail(error, HEP_E_TIMEOUT, "step %s was in hand for more than its timeout_ms, %" PRId64, what->id,
+             what->timeout_ms);
+    hep_hint(error, "give the step more time in the workflow, or ask for less");
+    hep_final(error);
+}
+
 static void on_timer(void *context)
 {
     struct hep_session *session = context;

@@ -246,10 +246,10 @@ static void parse_step(struct parser *p, const char *where, json_t *object, stru
     step->is_batch = strcmp(type, HEP_STEP_BATCH) == 0;
     if (step->is_batch)
         step->role = HEP_ROLE_INFERENCE;
-    if (step->is_batch && (final || strcmp(step->operation, "run") != 0 || step->renew || step->timeout_ms))
+    if (step->is_batch && (final || strcmp(step->operation, "run") != 0 || step->renew))
         problem(p, HEP_E_BAD_FIELD, "operation",
                 "%s: a batch is one of steps, {\"type\": \"batch\", \"operation\": "
-                "\"run\"}, without renew and timeout_ms",
+                "\"run\"}, without renew",
                 where);
     if (!final && !is_name(step->id))
         problem(p, HEP_E_BAD_FIELD, "id", "%s: id \"%.60s\" is not a name made of a-z 0-9 _", where, step->id);

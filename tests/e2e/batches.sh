@@ -29,6 +29,19 @@ kill -9 "$(domain_pid inference)"
 matrix_shas() { ctl wait "$matrix" --json | jq -r '.results.files[].sha256'; }
 check "its images are those of its prompts" equal "$(matrix_shas)" "$(for prompt in "a cat" "a cat, red"; do generate "$prompt" --seed 5 --steps 4 | sha_of; done)"
 
+# A batch as a session that is cancelled when some images are done, and tried again: those stay, and all have their bytes.
+some=$(post workflows/execute "{\"workflow_id\":\"batch\",\"configuration\":{\"configuration\":{$common},\"ranges\":{\"seed\":{\"from\":100,\"to\":105}},\"batch_config\":{\"max_batch_size\":1}}}" | jq -r .session_id)
+its() { batch "$(curl -s "$base/batches" | jq -r '.batches[0].batch_id')"; }
+done_of() { its | jq -c '[.items[]? | select(.status == "completed") | .session_id]'; }
+two_done() { for _ in $(seq 200); do [ "$(done_of | jq length)" -ge 2 ] && return 0; sleep 0.05; done; return 1; }
+check "two images are done" two_done
+post "sessions/$some/control" '{"action":"cancel"}' >/dev/null
+kept=$(done_of)
+check "not all are" test "$(jq length <<<"$kept")" -lt 6
+check "it can be tried again" equal "$(until post "sessions/$some/control" '{"action":"retry"}' | jq -re 'select(.status) | .status'; do sleep 0.1; done)" queued
+check "all images have their bytes" equal "$(ctl wait "$some" --json | jq -r '.results.files[].sha256')" "$(head -6 "$work/single")"
+check "those that were done were not made again" equal "$(its | jq -c --argjson kept "$kept" '[.items[].session_id] | map(select(IN($kept[])))')" "$kept"
+
 # A batch as one routed request.
 routed=$(post request "{\"type\":\"inference.batch_process\",\"data\":{\"configuration\":{$common},\"ranges\":{\"seed\":[100,101]},\"wait\":60}}")
 check "a routed batch is answered with its images" equal "$(jq -r '.data.results.files[].sha256' <<<"$routed")" "$(head -2 "$work/single")"

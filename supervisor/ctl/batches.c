@@ -83,6 +83,10 @@ static void show_validation(const json_t *answer, const struct ctl_style *style,
     fprintf(out, "valid: it takes about %.1f s and %.1f MiB, and fits %s\n",
             hep_json_num(answer, "estimated_duration_ms", 0) / 1000,
             hep_json_num(resources, "memory_bytes", 0) / (1 << 20), hep_json_str(resources, "fits", "?"));
+    if (json_object_get(resources, "items"))
+        fprintf(out, "%" PRId64 " items, of which %" PRId64 " run together; the largest is item %" PRId64 "\n",
+                hep_json_int(resources, "items", 0), hep_json_int(resources, "group_size", 0),
+                hep_json_int(resources, "largest_item", 0));
 }
 
 /* ---- the verbs --------------------------------------------------------------------------------------------------- */

@@ -211,7 +211,7 @@ static void decide(struct application *a)
     if (answer_known(a)) /* the same key may have come twice while the model domain was asked */
         return;
     struct hep_session *session = application_make_session(a);
-    json_t *batch = session ? hep_session_batch_request(session) : NULL;
+    json_t *batch = session ? hep_session_batch_request(session, NULL) : NULL;
     if (!session)
         end_with_problems(a);
     else if (batch)

@@ -345,22 +345,10 @@ static void begin_item(struct hep_batch *batch, int item)
     hep_engine_execute(batch->engine, &request, on_item, asking);
 }
 
-/* Rows that run together at most: the manager takes fewer when memory is short, or the batch is at its end. */
-static int rows_of(const struct hep_batch *batch)
-{
-    return batch->config.enable_dynamic_sizing ? batch->config.max_batch_size : batch->config.preferred_batch_size;
-}
-
-/* Groups of rows that may run side by side: the manager takes fewer when cores, rows or memory are short. */
-static int lanes_of(const struct hep_batch *batch)
-{
-    return batch->config.parallel_processing ? batch->config.max_parallel_batches : 1;
-}
-
 /* Sessions at a time: the rows of a step in every lane, and one more that is prepared meanwhile. */
 static int width_of(const struct hep_batch *batch)
 {
-    return lanes_of(batch) * rows_of(batch) + 1;
+    return hep_batch_lanes(&batch->config) * hep_batch_rows(&batch->config) + 1;
 }
 
 bool hep_batch_limits(const struct hep_session *session, struct hep_batch_limits *limits)
@@ -368,8 +356,8 @@ bool hep_batch_limits(const struct hep_session *session, struct hep_batch_limits
     const struct hep_batch *batch = session->batch[0] ? hep_batch_find(session->engine, session->batch) : NULL;
     if (!batch)
         return false;
-    *limits = (struct hep_batch_limits){.rows = rows_of(batch),
-                                        .lanes = lanes_of(batch),
+    *limits = (struct hep_batch_limits){.rows = hep_batch_rows(&batch->config),
+                                        .lanes = hep_batch_lanes(&batch->config),
                                         .memory_threshold =
                                             batch->config.enable_dynamic_sizing ? batch->config.memory_threshold : 1};
     return true;

@@ -130,6 +130,16 @@ void hep_batch_items(const json_t *configuration, const json_t *items, const jso
                      const struct hep_batch_config *config, uint64_t chosen_seed, json_t **list, json_t *problems);
 /* batch_items.c: reads batch_config with its defaults. */
 void hep_batch_config_read(const json_t *config, struct hep_batch_config *read, json_t *problems);
+/* batch_items.c: rows that run together at most: the manager takes fewer when memory is short, or the batch is at its
+ * end.
+ */
+int hep_batch_rows(const struct hep_batch_config *config);
+/* batch_items.c: groups of rows that may run side by side: the manager takes fewer when cores, rows or memory are
+ * short.
+ */
+int hep_batch_lanes(const struct hep_batch_config *config);
+/* batch_items.c: the workflow of each item of a request; borrowed. */
+const char *hep_batch_workflow_of(const json_t *request);
 json_t *hep_batch_config_to_json(const struct hep_batch_config *config);
 
 /* batch_view.c: a page of its items: item > after, at most limit. NULL in place of one: nothing that costs more than

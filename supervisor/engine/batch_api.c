@@ -185,10 +185,9 @@ static struct hep_batch *make_batch(struct hep_engine *engine, json_t *request, 
     hep_batch_config_read(json_object_get(request, "batch_config"), &config, problems);
     hep_batch_items(json_object_get(request, "configuration"), json_object_get(request, "items"),
                     json_object_get(request, "ranges"), &config, hep_choose_seed(), &items, problems);
-    const char *workflow = hep_json_str(request, "workflow_id", HEP_WORKFLOW_BASE);
     struct hep_batch *batch =
         hep_batch_from_row(engine, &(struct hep_store_batch){.id = id,
-                                                             .workflow_id = workflow[0] ? workflow : HEP_WORKFLOW_BASE,
+                                                             .workflow_id = hep_batch_workflow_of(request),
                                                              .state = hep_batch_state_name(HEP_BATCH_CREATED),
                                                              .priority = priority,
                                                              .key = key && key[0] ? key : NULL,

@@ -2,6 +2,7 @@
 #include "common/wire.h"
 #include "supervisor/engine/batch.h"
 #include "supervisor/engine/problem.h"
+#include "supervisor/engine/workflow.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -78,6 +79,16 @@ json_t *hep_batch_config_to_json(const struct hep_batch_config *config)
     while (hep_batch_config_fields[count].name)
         count++;
     return hep_encode(hep_batch_config_fields, count, config);
+}
+
+int hep_batch_rows(const struct hep_batch_config *config)
+{
+    return config->enable_dynamic_sizing ? config->max_batch_size : config->preferred_batch_size;
+}
+
+int hep_batch_lanes(const struct hep_batch_config *config)
+{
+    return config->parallel_processing ? config->max_parallel_batches : 1;
 }
 
 /* ---- ranges ------------------------------------------------------------------------------------------------------ */
@@ -191,6 +202,12 @@ static json_t *multiply(const json_t *list, const char *name, const json_t *valu
 }
 
 /* ---- items ------------------------------------------------------------------------------------------------------- */
+const char *hep_batch_workflow_of(const json_t *request)
+{
+    const char *workflow = hep_json_str(request, "workflow_id", "");
+    return workflow[0] ? workflow : HEP_WORKFLOW_BASE;
+}
+
 static json_t *overlaid(const json_t *configuration, const json_t *items, json_t *problems)
 {
     json_t *list = json_array(), *item;

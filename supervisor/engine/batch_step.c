@@ -120,16 +120,16 @@ static bool go_on(struct hep_session *session, int index)
     return true;
 }
 
-json_t *hep_session_batch_request(struct hep_session *session)
+json_t *hep_session_batch_request(struct hep_session *session, int *step)
 {
     json_t *request = NULL;
-    for (int i = 0; i < (int)session->workflow->step_count; i++) {
+    for (int i = 0; i < (int)session->workflow->step_count && !request; i++) {
         const struct hep_workflow_step *what = hep_session_what(session, i);
         bool depends = false;
         for (int j = 0; j < i; j++)
             depends = depends || hep_step_refers_to(what, hep_session_what(session, j)->id);
-        if (what->is_batch && !depends && !request)
-            hep_session_resolve(session, what, true, &request, NULL);
+        if (what->is_batch && !depends && hep_session_resolve(session, what, true, &request, NULL) == HEP_OK && step)
+            *step = i;
     }
     return request;
 }

@@ -18,8 +18,8 @@ void hep_session_run_batch(struct hep_session *session, int index);
    the caller does it, together with what becomes of the session. */
 void hep_session_control_batch(struct hep_session *session, const char *action);
 void hep_session_prioritise_batch(struct hep_session *session, int priority);
-/* Of a session that is to be accepted: what its batch step would be asked for; a new reference. NULL: it has none, or
-   what it would be is not known before other steps are done. */
-json_t *hep_session_batch_request(struct hep_session *session);
+/* Of a session that is to be accepted: what its first batch step would be asked for, that depends on no other step; a
+   new reference, and *step (may be NULL) its index. NULL: there is none. */
+json_t *hep_session_batch_request(struct hep_session *session, int *step);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * All that is wrong with something, not only the first of it: a JSON array of {code, message, hint, severity, step?,
  * field?}, in the order in which a person would mend it. What has the severity "warning" keeps nothing from being
- * accepted, and stands behind the errors.
+ * accepted.
  */
 #ifndef HEP_SUPERVISOR_ENGINE_PROBLEM_H
 #define HEP_SUPERVISOR_ENGINE_PROBLEM_H

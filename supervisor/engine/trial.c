@@ -4,6 +4,8 @@
  * since only published weights can be planned with.
  */
 #include "common/wire.h"
+#include "supervisor/engine/batch_step.h"
+#include "supervisor/engine/batch_trial.h"
 #include "supervisor/engine/core.h"
 #include "supervisor/engine/problem.h"
 
@@ -17,6 +19,7 @@ struct hep_trial {
     bool foreseeing;  /* it was asked what the step would take, not the step                                    */
     json_t *weights;  /* the answer to that: what loading the model takes and evicts; NULL: not known yet       */
     json_t *problems; /* what keeps it from being accepted, and what is only to be said                         */
+    json_t *batch;    /* what the images of its batch take; NULL = it has none                                    */
 };
 
 /* What its steps hold for it is given back. */
@@ -44,6 +47,7 @@ static void end(struct hep_session *session, json_t *resources, const struct hep
     trial->done(trial->context, resources, trial->problems, session);
     json_decref(trial->problems);
     json_decref(trial->weights);
+    json_decref(trial->batch);
     free(trial);
     hep_engine_settle(engine, NULL);
 }
@@ -53,17 +57,58 @@ void hep_trial_fail(struct hep_session *session, const struct hep_error *error)
     end(session, NULL, error);
 }
 
-static void judge(struct hep_session *session)
+/* What it takes by itself. */
+static json_t *own_resources(struct hep_session *session, enum hep_fit fit, const struct hep_error *error)
 {
-    struct hep_error error = {0};
-    enum hep_fit fit = hep_session_fit(session, &error);
     json_t *resources = hep_session_resources(session, fit);
     json_object_set_new(resources, "estimated_duration_ms", json_integer(hep_session_estimate_ms(session)));
     if (json_object_size(session->trial->weights) > 0)
         json_object_set(resources, "weights", session->trial->weights);
     if (fit != HEP_FIT_NEVER && fit != HEP_FIT_NOW)
-        json_object_set_new(resources, "waits_for", json_string(error.message));
+        json_object_set_new(resources, "waits_for", json_string(error->message));
+    return resources;
+}
+
+static void judge(struct hep_session *session)
+{
+    struct hep_error error = {0};
+    enum hep_fit fit = hep_session_fit(session, &error);
+    json_t *resources = own_resources(session, fit, &error);
+    if (session->trial->batch)
+        hep_batch_add_resources(session->trial->batch, fit == HEP_FIT_NOW, resources);
     end(session, resources, fit == HEP_FIT_NEVER ? &error : NULL);
+}
+
+static void on_batch(void *context, json_t *resources, json_t *problems)
+{
+    struct hep_session *session = context;
+    struct hep_trial *trial = session->trial;
+    json_array_extend(trial->problems, problems);
+    trial->batch = json_incref(resources);
+    if (resources)
+        judge(session);
+    else
+        end(session, NULL, NULL);
+}
+
+/* The steps that are batches are tried by their items; of one that depends on others nothing is known yet. */
+static void judge_batch(struct hep_session *session)
+{
+    int tried = -1;
+    json_t *request = hep_session_batch_request(session, &tried);
+    struct hep_error error;
+    for (int i = 0; i < (int)session->workflow->step_count; i++)
+        if (session->workflow->steps[i].is_batch && i != tried) {
+            hep_fail(&error, HEP_E_NOT_NOW, "what the images of step %s take is not known before it is their turn",
+                     session->workflow->steps[i].id);
+            hep_hint(&error, "what is said of resources and time is without them");
+            hep_problem_add_warning(session->trial->problems, session->workflow->steps[i].id, &error);
+        }
+    if (request)
+        hep_batch_try(session->engine, request, on_batch, session);
+    else
+        judge(session);
+    json_decref(request);
 }
 
 /* Whether a step is wanted, is not done, and must be before others can be measured: its result is what they refer to.
@@ -155,7 +200,7 @@ void hep_trial_go_on(struct hep_session *session)
     else if (waits)
         hep_engine_settle(session->engine, NULL); /* sends it */
     else
-        judge(session);
+        judge_batch(session);
 }
 
 void hep_session_try(struct hep_session *session, hep_session_tried *done, void *context)

@@ -151,6 +151,11 @@ static const struct hep_field resources_says[] = {
     MAYBE(I64, "shm_total_bytes", "of /dev/shm"),
     MAYBE(I64, "shm_free_bytes", "of /dev/shm"),
     MAYBE(F64, "flops", "floating point operations"),
+    MAYBE(I32, "items", "of its batch; memory is that of a group, time and flops are of all of them"),
+    MAYBE(I32, "kinds", "of items: that differ in more than seeds and prompts"),
+    MAYBE(I32, "kinds_tried", "that all this is known from"),
+    MAYBE(I32, "group_size", "items that run together"),
+    MAYBE(I32, "largest_item", "number of the item whose memory counts, from 0"),
     MAYBE(JSON, "weights", "what loading its model takes, as foreseen before it", HEP_INSIDE(OBJECT, weights_says)),
     HEP_END_OF_FIELDS};
 static const struct hep_field validate_says[] = {

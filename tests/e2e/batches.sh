@@ -31,6 +31,8 @@ check "its images are those of its prompts" equal "$(matrix_shas)" "$(for prompt
 
 # A batch as a session that is cancelled when some images are done, and tried again: those stay, and all have their bytes.
 some=$(post workflows/execute "{\"workflow_id\":\"batch\",\"configuration\":{\"configuration\":{$common},\"ranges\":{\"seed\":{\"from\":100,\"to\":105}},\"batch_config\":{\"max_batch_size\":1}}}" | jq -r .session_id)
+large='{"workflow_id":"batch","configuration":{"configuration":{"prompt":"x"},"items":[{},{"width":192}],"ranges":{"seed":[1,2,3]}}}'
+check "what it takes is said before" equal "$(ctl validate --json - <<<"$large" | jq -c '.resources as $r | [.valid, $r.items, $r.kinds, $r.group_size, $r.largest_item, $r.memory_bytes > 0, .estimated_duration_ms > 0]')" '[true,6,2,4,3,true,true]'
 its() { batch "$(curl -s "$base/batches" | jq -r '.batches[0].batch_id')"; }
 done_of() { its | jq -c '[.items[]? | select(.status == "completed") | .session_id]'; }
 two_done() { for _ in $(seq 200); do [ "$(done_of | jq length)" -ge 2 ] && return 0; sleep 0.05; done; return 1; }

@@ -253,9 +253,10 @@ static void put_timed(const char *policy)
     json_decref(source);
 }
 
-#define TIMED                                                                                                          \
-    "{\"workflow_id\": \"timed\", \"configuration\": {\"configuration\": {\"prompt\": \"x\", \"steps\": 3}, "          \
+#define TIMED_AS(workflow)                                                                                             \
+    "{\"workflow_id\": \"" workflow "\", \"configuration\": {\"configuration\": {\"prompt\": \"x\", \"steps\": 3}, "   \
     "\"batch_config\": {\"max_batch_size\": 1}, \"ranges\": {\"seed\": [1, 2, 3, 4, 5]}}}"
+#define TIMED TIMED_AS("timed")
 
 START_TEST(a_batch_that_takes_longer_than_its_timeout_is_cancelled_and_goes_on_in_the_next_attempt)
 {
@@ -335,6 +336,138 @@ START_TEST(wrong_items_are_told_before_acceptance)
 }
 END_TEST
 
+/* ---- validation -------------------------------------------------------------------------------------------------- */
+/* resources of what workflow.validate says of it; borrowed. */
+static json_t *validated(const char *request)
+{
+    struct hep_error error;
+    json_decref(hep_take(&reply));
+    ck_assert_int_eq(fake_request(&fake, request, true, &reply, &error), HEP_OK);
+    return json_object_get(reply, "resources");
+}
+
+static const json_t *problem(size_t index)
+{
+    return json_array_get(json_object_get(reply, "problems"), index);
+}
+
+static double number(const char *name)
+{
+    return hep_json_num(json_object_get(reply, "resources"), name, -1);
+}
+
+static double duration(void)
+{
+    return hep_json_num(reply, "estimated_duration_ms", -1);
+}
+
+static void expect_numbers(int items, int kinds, int tried, int group, int largest)
+{
+    ck_assert_msg(hep_json_bool(reply, "valid", false), "%s", hep_json_str(problem(0), "message", ""));
+    ck_assert_int_eq((int)number("items"), items);
+    ck_assert_int_eq((int)number("kinds"), kinds);
+    ck_assert_int_eq((int)number("kinds_tried"), tried);
+    ck_assert_int_eq((int)number("group_size"), group);
+    ck_assert_int_eq((int)number("largest_item"), largest);
+}
+
+START_TEST(validation_says_what_the_images_take)
+{
+    enum { LIGHT_MS = 20 };
+    fake_start(&fake, NULL);
+    fake_run(&fake, 60);
+    validated("{\"configuration\": {\"prompt\": \"x\", \"steps\": 3}}");
+    double memory = number("memory_bytes"), flops = number("flops"), ms = duration();
+    validated(FIVE);
+    expect_numbers(5, 1, 1, 4, 0); /* max_batch_size */
+    ck_assert(number("memory_bytes") == 4 * memory && number("flops") == 5 * flops);
+    ck_assert_msg(duration() >= 5 * ms && duration() < 5 * ms + LIGHT_MS, "%g of %g", duration(), ms);
+    ck_assert_str_eq(hep_json_str(json_object_get(reply, "resources"), "fits", ""), "now");
+    validated(TIMED_AS("batch"));
+    expect_numbers(5, 1, 1, 1, 0);
+    ck_assert(number("memory_bytes") == memory);
+
+    validated("{\"configuration\": {\"prompt\": \"x\", \"steps\": 3, \"width\": 128}}");
+    double wide = number("memory_bytes"), wide_flops = number("flops");
+    ck_assert(wide > memory);
+    validated("{\"workflow_id\": \"batch\", \"configuration\": {\"configuration\": {\"steps\": 3}, \"items\": ["
+              "{\"prompt\": \"x\"}, {\"prompt\": \"x\", \"width\": 128}, {\"prompt\": \"longer\"}], "
+              "\"batch_config\": {\"max_batch_size\": 2}}}");
+    expect_numbers(3, 2, 2, 2, 1); /* prompts alone make no kind */
+    ck_assert(number("memory_bytes") == 2 * wide && number("flops") == 2 * flops + wide_flops);
+    ck_assert_ptr_null(fake.engine->sessions);
+    ck_assert_ptr_null(fake.engine->batches);
+}
+END_TEST
+
+START_TEST(a_group_is_as_large_as_the_memory_holds)
+{
+    fake_start(&fake, NULL);
+    fake_run(&fake, 60);
+    validated("{\"configuration\": {\"prompt\": \"x\", \"steps\": 3}}");
+    double memory = number("memory_bytes");
+    fake.engine->memory_bytes = (uint64_t)(3.9 * memory);
+    validated(FIVE);
+    expect_numbers(5, 1, 1, 3, 0); /* of 0.8 of it */
+    ck_assert(number("memory_bytes") == 3 * memory);
+    fake.engine->memory_bytes = (uint64_t)(0.9 * memory);
+    validated(FIVE);
+    ck_assert(!hep_json_bool(reply, "valid", true));
+    ck_assert_str_eq(hep_json_str(problem(0), "code", ""), "NO_MEMORY");
+    ck_assert_int_eq(hep_json_int(problem(0), "item", -1), 0);
+    ck_assert_ptr_null(json_object_get(json_object_get(reply, "resources"), "memory_bytes"));
+}
+END_TEST
+
+START_TEST(of_many_kinds_some_are_tried_and_that_is_said)
+{
+    fake_start(&fake, NULL);
+    fake_run(&fake, 60);
+    validated("{\"workflow_id\": \"batch\", \"configuration\": {\"configuration\": {\"prompt\": \"x\", \"steps\": 3}, "
+              "\"ranges\": {\"width\": [64, 128], \"guidance_scale\": {\"from\": 1, \"to\": 20, \"step\": 0.5}}}}");
+    expect_numbers(78, 78, 16, 4, 41); /* the first of those tried that are 128 wide */
+    ck_assert_str_eq(hep_json_str(problem(0), "severity", ""), "warning");
+    ck_assert_str_eq(hep_json_str(problem(0), "code", ""), "TOO_LARGE");
+}
+END_TEST
+
+START_TEST(images_that_depend_on_another_step_are_not_counted_and_that_is_said)
+{
+    json_t *source =
+               json_loads("{\"workflow_id\": \"after\", \"extends\": \"batch\", \"steps\": {"
+                          "\"seen\": {\"before\": \"images\", \"type\": \"device\", \"operation\": \"get_memory\"},"
+                          "\"images\": {\"parameters\": {\"configuration\": {\"prompt\": \"${seen.limit}\"}}}}}",
+                          0, NULL),
+           *problems = json_array();
+    fake_start(&fake, NULL);
+    fake_run(&fake, 60);
+    ck_assert_int_eq(hep_engine_put_workflow(fake.engine, "after", source, problems, NULL), HEP_OK);
+    json_decref(problems);
+    json_decref(source);
+    validated("{\"workflow_id\": \"after\"}");
+    ck_assert_msg(hep_json_bool(reply, "valid", false), "%s", hep_json_str(problem(0), "message", ""));
+    ck_assert_str_eq(hep_json_str(problem(0), "severity", ""), "warning");
+    ck_assert_str_eq(hep_json_str(problem(0), "step", ""), "images");
+    ck_assert_ptr_null(json_object_get(json_object_get(reply, "resources"), "items"));
+}
+END_TEST
+
+/* Of the images of a batch, a warning says which. */
+START_TEST(a_warning_of_an_item_is_the_sessions)
+{
+    fake.has_checker = true;
+    fake_start(&fake, NULL);
+    fake_run(&fake, 60);
+    validated("{\"workflow_id\": \"batch\", \"configuration\": {\"configuration\": {\"prompt\": \"x\", \"safety\": "
+              "\"blur\"}, "
+              "\"items\": [{}, {\"previews\": true}]}}");
+    ck_assert(hep_json_bool(reply, "valid", false));
+    ck_assert_str_eq(hep_json_str(problem(0), "field", ""), "previews");
+    ck_assert_str_eq(hep_json_str(problem(0), "severity", ""), "warning");
+    ck_assert_int_eq(hep_json_int(problem(0), "item", -1), 1);
+}
+END_TEST
+
 int main(void)
 {
     TCase *cases = tcase_create("batch_steps");
@@ -349,5 +482,10 @@ int main(void)
     tcase_add_test(cases, a_batch_that_takes_longer_than_its_timeout_is_cancelled_and_goes_on_in_the_next_attempt);
     tcase_add_test(cases, the_time_of_a_paused_batch_does_not_run);
     tcase_add_test(cases, wrong_items_are_told_before_acceptance);
+    tcase_add_test(cases, validation_says_what_the_images_take);
+    tcase_add_test(cases, a_group_is_as_large_as_the_memory_holds);
+    tcase_add_test(cases, of_many_kinds_some_are_tried_and_that_is_said);
+    tcase_add_test(cases, images_that_depend_on_another_step_are_not_counted_and_that_is_said);
+    tcase_add_test(cases, a_warning_of_an_item_is_the_sessions);
     return check_status_run("engine_batch_steps", cases);
 }

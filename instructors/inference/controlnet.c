@@ -54,7 +54,7 @@ static enum hep_status check_hint(const struct controlnet_request *request, int 
 
 static enum hep_status check_one(const struct controlnet_request *request, int number,
                                  const struct control_network *opened, const struct hep_unet_config *unet,
-                                 const struct row_shape *shape, bool hints, struct hep_error *error)
+                                 const struct row_shape *shape, struct hep_error *error)
 {
     char field[32];
     snprintf(field, sizeof field, "controlnet_%d", number);
@@ -67,13 +67,13 @@ static enum hep_status check_one(const struct controlnet_request *request, int n
         return hep_fail_field(error, HEP_E_OUT_OF_RANGE, field, "%s is %g, past its end at %g", field, request->start,
                               request->end);
     }
-    return hints ? check_hint(request, number, opened->config, shape, error) : HEP_OK;
+    return shape ? check_hint(request, number, opened->config, shape, error) : HEP_OK;
 }
 
-static enum hep_status open_all(struct networks *networks, struct hep_instructor *self,
-                                const struct controlnet_request requests[CONTROLS_MAX],
-                                const struct hep_unet_config *unet, const struct row_shape *shape, bool guided,
-                                bool hints, struct control_networks *opened, struct hep_error *error)
+enum hep_status controls_open(struct networks *networks, struct hep_instructor *self,
+                              const struct controlnet_request requests[CONTROLS_MAX],
+                              const struct hep_unet_config *unet, const struct row_shape *shape, bool guided,
+                              struct control_networks *opened, struct hep_error *error)
 {
     struct control_networks made = {0};
     for (int i = 0; i < CONTROLS_MAX; i++) {
@@ -90,28 +90,12 @@ static enum hep_status open_all(struct networks *networks, struct hep_instructor
                 snprintf(error->field, sizeof error->field, "%s", field);
             return status;
         }
-        HEP_TRY(check_one(&requests[i], i + 1, item, unet, shape, hints, error));
+        HEP_TRY(check_one(&requests[i], i + 1, item, unet, shape, error));
         item->half = guided && requests[i].guess;
         made.count++;
     }
     *opened = made;
     return HEP_OK;
-}
-
-enum hep_status controls_open(struct networks *networks, struct hep_instructor *self,
-                              const struct controlnet_request requests[CONTROLS_MAX],
-                              const struct hep_unet_config *unet, const struct row_shape *shape, bool guided,
-                              struct control_networks *opened, struct hep_error *error)
-{
-    return open_all(networks, self, requests, unet, shape, guided, true, opened, error);
-}
-
-enum hep_status controls_open_bare(struct networks *networks, struct hep_instructor *self,
-                                   const struct controlnet_request requests[CONTROLS_MAX],
-                                   const struct hep_unet_config *unet, const struct row_shape *shape, bool guided,
-                                   struct control_networks *opened, struct hep_error *error)
-{
-    return open_all(networks, self, requests, unet, shape, guided, false, opened, error);
 }
 
 enum hep_status controls_take(struct hep_call *call, const struct controlnet_request requests[CONTROLS_MAX],

@@ -62,16 +62,12 @@ struct control_networks {
 };
 
 /* Opens and checks all that are asked for: that they are made for this UNet, and that their hints are of the size of
-   the image. BAD_REFERENCE, BAD_FIELD, BAD_FILE, each with the field. guided: two samples a row. */
+   the image. shape: of the image; NULL = without hints, for what they cost. guided: two samples a row. BAD_REFERENCE,
+   BAD_FIELD, BAD_FILE, each with the field. */
 enum hep_status controls_open(struct networks *networks, struct hep_instructor *self,
                               const struct controlnet_request requests[CONTROLS_MAX],
                               const struct hep_unet_config *unet, const struct row_shape *shape, bool guided,
                               struct control_networks *opened, struct hep_error *error);
-/* The same without hints, for what they cost. */
-enum hep_status controls_open_bare(struct networks *networks, struct hep_instructor *self,
-                                   const struct controlnet_request requests[CONTROLS_MAX],
-                                   const struct hep_unet_config *unet, const struct row_shape *shape, bool guided,
-                                   struct control_networks *opened, struct hep_error *error);
 /* Those of a call whose requests controls_open has checked. OUT_OF_RANGE: a hint that is not finite. */
 enum hep_status controls_take(struct hep_call *call, const struct controlnet_request requests[CONTROLS_MAX],
                               struct controls *controls, struct hep_error *error);

@@ -287,8 +287,8 @@ static enum hep_status estimate(struct hep_call *call, const void *request_, voi
     HEP_TRY(batch_unet(&batch->lanes[0].networks, hep_call_instructor(call), &request->unet, &network, &config, error));
     HEP_TRY(row_shape_make(config, request->width, request->height, request->vae_scale_factor, request->tokens, &shape,
                            error));
-    HEP_TRY(controls_open_bare(&batch->lanes[0].networks, hep_call_instructor(call), request->controls, config, &shape,
-                               samples == 2, &controls, error));
+    HEP_TRY(controls_open(&batch->lanes[0].networks, hep_call_instructor(call), request->controls, config, NULL,
+                          samples == 2, &controls, error));
     HEP_TRY(rows_of_call(batch, network, config, &shape, &controls, request->count, samples, &size, error));
     rows = size.rows;
     HEP_TRY(batch_cost(network, config, &shape, &controls, rows, (int64_t)rows * samples, &cost, error));

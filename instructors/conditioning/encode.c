@@ -209,7 +209,7 @@ struct scratch {
     float *chunk;   /* [2, 77, width]          */
     float *pooled;  /* [2, pooled_dim]         */
     int32_t *pair;  /* [2, 77]                 */
-    float *vectors; /* [2, 77, width]: of embeddings; zeros elsewhere */
+    float *vectors; /* [2, 77, width]: of embeddings, zeros elsewhere; NULL = there are none */
 };
 
 static void scratch_clear(struct scratch *scratch)
@@ -223,22 +223,23 @@ static void scratch_clear(struct scratch *scratch)
     free(scratch->vectors);
 }
 
-static enum hep_status scratch_init(struct scratch *scratch, size_t chunks, size_t width, size_t pooled,
+static enum hep_status scratch_init(struct scratch *scratch, const struct encoding *encoding, size_t width,
                                     struct hep_error *error)
 {
-    size_t tokens = chunks * CHUNK_LENGTH;
+    size_t tokens = encoding->chunks * CHUNK_LENGTH, pair = (size_t)2 * CHUNK_LENGTH;
+    bool embedded = encoding->embeddings.count > 0;
     *scratch = (struct scratch){.ids = malloc(2 * tokens * sizeof(int32_t)),
                                 .weights = malloc(2 * tokens * sizeof(float)),
                                 .hidden = malloc(2 * tokens * width * sizeof(float)),
-                                .chunk = malloc((size_t)2 * CHUNK_LENGTH * width * sizeof(float)),
-                                .pooled = malloc(2 * pooled * sizeof(float)),
-                                .pair = malloc((size_t)2 * CHUNK_LENGTH * sizeof(int32_t)),
-                                .vectors = malloc((size_t)2 * CHUNK_LENGTH * width * sizeof(float))};
-    if (scratch->vectors && scratch->ids && scratch->weights && scratch->hidden && scratch->chunk && scratch->pooled &&
-        scratch->pair)
+                                .chunk = malloc(pair * width * sizeof(float)),
+                                .pooled = malloc(2 * (size_t)encoding->pooled_dim * sizeof(float)),
+                                .pair = malloc(pair * sizeof(int32_t)),
+                                .vectors = embedded ? malloc(pair * width * sizeof(float)) : NULL};
+    if (scratch->ids && scratch->weights && scratch->hidden && scratch->chunk && scratch->pooled && scratch->pair &&
+        (scratch->vectors || !embedded))
         return HEP_OK;
     scratch_clear(scratch);
-    return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu chunks of a prompt", chunks);
+    return hep_fail(error, HEP_E_NO_MEMORY, "no memory for %zu chunks of a prompt", encoding->chunks);
 }
 
 /* One encoder at work on two variants; `first` alone where it is the last one. */
@@ -261,8 +262,7 @@ static enum hep_status run_chunk(struct encoder_run *run, size_t chunk, struct h
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->pair + row * CHUNK_LENGTH, scratch->ids + (row * chunks + chunk) * CHUNK_LENGTH,
                CHUNK_LENGTH * sizeof(int32_t));
-    bool embedded = run->encoding->embeddings.count > 0;
-    if (embedded)
+    if (scratch->vectors)
         embeddings_write(&run->encoding->embeddings, run->encoder->vectors, scratch->pair, (size_t)2 * CHUNK_LENGTH,
                          scratch->vectors);
     struct hep_argument inputs[] = {
@@ -271,8 +271,8 @@ static enum hep_status run_chunk(struct encoder_run *run, size_t chunk, struct h
     struct hep_argument outputs[] = {
         {"context", {scratch->chunk, HEP_F32, HEP_SHAPE(2, CHUNK_LENGTH, (int64_t)width)}},
         {"text_embeds", {scratch->pooled, HEP_F32, HEP_SHAPE(2, run->encoding->pooled_dim)}}};
-    HEP_TRY(networks_run(step.call ? &step : NULL, run->plan, inputs, embedded ? 2 : 1, outputs, run->pools ? 2 : 1,
-                         error));
+    HEP_TRY(networks_run(step.call ? &step : NULL, run->plan, inputs, scratch->vectors ? 2 : 1, outputs,
+                         run->pools ? 2 : 1, error));
     for (size_t row = 0; row < 2; row++)
         memcpy(scratch->hidden + (row * chunks + chunk) * CHUNK_LENGTH * width,
                scratch->chunk + row * CHUNK_LENGTH * width, CHUNK_LENGTH * width * sizeof(float));
@@ -321,8 +321,7 @@ static enum hep_status run_encoder(struct encoding *encoding, int index, size_t 
     char key[64];
     struct build_context context = shape_of(encoding, index, key);
     HEP_TRY(hep_network_ready(run.encoder->network, key, build, &context, &run.plan, error));
-    HEP_TRY(scratch_init(&run.scratch, encoding->chunks, (size_t)run.encoder->config->hidden_size,
-                         (size_t)encoding->pooled_dim, error));
+    HEP_TRY(scratch_init(&run.scratch, encoding, (size_t)run.encoder->config->hidden_size, error));
     enum hep_status status = HEP_OK;
     for (; status == HEP_OK && run.first < encoding->variants; run.first += 2)
         status = run_pair(&run, conditioning, pooled, error);

@@ -10,19 +10,25 @@
 enum { DIGITS_MAX = 3, BLOCKS_PER_LEVEL_MAX = 17, VAE_LEVELS_MAX = 8 };
 
 /* To add a key: a row. What a row says: ldm_rows.h. */
+
+/* The embeddings of time and sizes, the way down, the middle: a UNet's, and a ControlNet's copies of them. */
+/* clang-format off */
+#define ENCODER_ROWS                                                                 \
+    {"time_embed.0.", "time_embedding.linear_1.", PLAIN, 0},                         \
+    {"time_embed.2.", "time_embedding.linear_2.", PLAIN, 0},                         \
+    {"label_emb.0.0.", "add_embedding.linear_1.", PLAIN, 0},                         \
+    {"label_emb.0.2.", "add_embedding.linear_2.", PLAIN, 0},                         \
+    {"input_blocks.0.0.", "conv_in.", PLAIN, 0},                                     \
+    {"input_blocks.#.0.op.", "down_blocks.{level}.downsamplers.0.conv.", PLAIN, 1},  \
+    {"input_blocks.#.0.", "down_blocks.{level}.resnets.{layer}.", PLAIN, 1},         \
+    {"input_blocks.#.1.", "down_blocks.{level}.attentions.{layer}.", PLAIN, 1},      \
+    {"middle_block.0.", "mid_block.resnets.0.", PLAIN, 0},                           \
+    {"middle_block.1.", "mid_block.attentions.0.", PLAIN, 0},                        \
+    {"middle_block.2.", "mid_block.resnets.1.", PLAIN, 0}
+/* clang-format on */
 static const struct hep_ldm_key_row unet_rows[] = {
-    {"time_embed.0.", "time_embedding.linear_1.", PLAIN, 0},
-    {"time_embed.2.", "time_embedding.linear_2.", PLAIN, 0},
-    {"time_embed.cond_proj.", "time_embedding.cond_proj.", PLAIN, 0}, /* of distilled models */
-    {"label_emb.0.0.", "add_embedding.linear_1.", PLAIN, 0},
-    {"label_emb.0.2.", "add_embedding.linear_2.", PLAIN, 0},
-    {"input_blocks.0.0.", "conv_in.", PLAIN, 0},
-    {"input_blocks.#.0.op.", "down_blocks.{level}.downsamplers.0.conv.", PLAIN, 1},
-    {"input_blocks.#.0.", "down_blocks.{level}.resnets.{layer}.", PLAIN, 1},
-    {"input_blocks.#.1.", "down_blocks.{level}.attentions.{layer}.", PLAIN, 1},
-    {"middle_block.0.", "mid_block.resnets.0.", PLAIN, 0},
-    {"middle_block.1.", "mid_block.attentions.0.", PLAIN, 0},
-    {"middle_block.2.", "mid_block.resnets.1.", PLAIN, 0},
+    ENCODER_ROWS,
+    {"time_embed.cond_proj.", "time_embedding.cond_proj.", PLAIN, 0},              /* of distilled models */
     {"output_blocks.#.1.conv.", "up_blocks.{level}.upsamplers.0.conv.", PLAIN, 0}, /* of a level without attention */
     {"output_blocks.#.2.conv.", "up_blocks.{level}.upsamplers.0.conv.", PLAIN, 0},
     {"output_blocks.#.0.", "up_blocks.{level}.resnets.{layer}.", PLAIN, 0},
@@ -34,10 +40,7 @@ static const struct hep_ldm_key_row unet_rows[] = {
 /* What a ControlNet has beside the UNet's encoder: the hint's way in, and a convolution behind each block. Its files
    may have diffusers' names: they are the last rows'. */
 static const struct hep_ldm_key_row controlnet_rows[] = {
-    {"time_embed.0.", "time_embedding.linear_1.", PLAIN, 0},
-    {"time_embed.2.", "time_embedding.linear_2.", PLAIN, 0},
-    {"label_emb.0.0.", "add_embedding.linear_1.", PLAIN, 0},
-    {"label_emb.0.2.", "add_embedding.linear_2.", PLAIN, 0},
+    ENCODER_ROWS,
     {"input_hint_block.0.", "controlnet_cond_embedding.conv_in.", PLAIN, 0},
     {"input_hint_block.2.", "controlnet_cond_embedding.blocks.0.", PLAIN, 0},
     {"input_hint_block.4.", "controlnet_cond_embedding.blocks.1.", PLAIN, 0},
@@ -48,13 +51,6 @@ static const struct hep_ldm_key_row controlnet_rows[] = {
     {"input_hint_block.14.", "controlnet_cond_embedding.conv_out.", PLAIN, 0},
     {"zero_convs.#.0.", "controlnet_down_blocks.{0}.", PLAIN, 0},
     {"middle_block_out.0.", "controlnet_mid_block.", PLAIN, 0},
-    {"input_blocks.0.0.", "conv_in.", PLAIN, 0},
-    {"input_blocks.#.0.op.", "down_blocks.{level}.downsamplers.0.conv.", PLAIN, 1},
-    {"input_blocks.#.0.", "down_blocks.{level}.resnets.{layer}.", PLAIN, 1},
-    {"input_blocks.#.1.", "down_blocks.{level}.attentions.{layer}.", PLAIN, 1},
-    {"middle_block.0.", "mid_block.resnets.0.", PLAIN, 0},
-    {"middle_block.1.", "mid_block.attentions.0.", PLAIN, 0},
-    {"middle_block.2.", "mid_block.resnets.1.", PLAIN, 0},
     {"time_embedding.", "time_embedding.", PLAIN, 0},
     {"add_embedding.", "add_embedding.", PLAIN, 0},
     {"controlnet_cond_embedding.", "controlnet_cond_embedding.", PLAIN, 0},

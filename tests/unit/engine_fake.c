@@ -1,6 +1,7 @@
 /* The stand-ins of engine_fake.h. */
 #include "tests/unit/engine_fake.h"
 
+#include "common/log.h"
 #include "common/wire.h"
 #include "shm/segment.h"
 
@@ -893,6 +894,7 @@ void fake_kill(struct fake *fake, enum hep_role role)
 void fake_setup(struct fake *fake, uint64_t seed)
 {
     static int counter;
+    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     *fake = (struct fake){
         .seed = seed, .cores = 2, .cores_all = 2, .weights_generation = 1, .huge_pages = "on", .isa_next = "avx2"};
     fake->steps = json_object();

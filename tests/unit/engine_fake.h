@@ -61,7 +61,7 @@ struct fake {
     const char *silent_host;           /* URLs with this in them get no answer; NULL = all do       */
 };
 
-/* A folder, an instance name, a loop. */
+/* A folder, an instance name, a log that is silent unless HEP_TEST_LOG is set. */
 void fake_setup(struct fake *fake, uint64_t seed);
 void fake_teardown(struct fake *fake);
 /* Makes the engine and its domains; they get ready within the first turns. */

@@ -20,7 +20,6 @@ static const char apple[] = "{\"prompt\": \"a red apple\"}";
 
 static void setup(void)
 {
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     fake_setup(&fake, 1);
 }
 

@@ -1,49 +1,28 @@
 /* Steps of workflows that are batches (batch_step.h), on domains without processes: their session waits for the images,
    takes what a person asks of it to them, and is one session with one batch whenever something dies. */
-#include "common/log.h"
 #include "common/wire.h"
 #include "tests/support/check_status.h"
-#include "tests/unit/engine_fake.h"
+#include "tests/unit/engine_fixture.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FIVE                                                                                                           \
     "{\"workflow_id\": \"batch\", \"configuration\": {\"configuration\": {\"prompt\": \"x\", \"steps\": 3}, "          \
     "\"ranges\": {\"seed\": [1, 2, 3, 4, 5]}}}"
 
-static struct fake fake;
-static json_t *reply, *view;
 static char id[HEP_SESSION_ID_MAX];
-
-static void setup(void)
-{
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
-    fake_setup(&fake, 1);
-    reply = view = NULL;
-}
-
-static void teardown(void)
-{
-    json_decref(reply);
-    json_decref(view);
-    fake_teardown(&fake);
-}
 
 static enum hep_status ask(const char *request)
 {
-    struct hep_error error;
-    json_decref(hep_take(&reply));
-    enum hep_status status = fake_request(&fake, request, false, &reply, &error);
+    enum hep_status status = engine_ask(request, false);
     snprintf(id, sizeof id, "%s", hep_json_str(reply, "session_id", ""));
     return status;
 }
 
 static json_t *results(void)
 {
-    json_decref(hep_take(&view));
-    view = fake_get(&fake, id);
+    engine_look(id);
     return json_object_get(view, "results");
 }
 
@@ -54,7 +33,6 @@ static void nothing(void *context)
 
 static void control(const char *action)
 {
-    struct hep_error error = {0};
     json_t *said = NULL;
     ck_assert_msg(hep_engine_control(fake.engine, id, action, 0, &said, &error) == HEP_OK, "%s", error.message);
     json_decref(said);
@@ -113,8 +91,8 @@ START_TEST(a_supervisor_killed_at_any_turn_makes_each_image_once)
         ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_COMPLETED), HEP_SESSION_COMPLETED);
         ck_assert_uint_eq(json_array_size(json_object_get(results(), "files")), 5);
         expect(1, "completed", 6);
-        teardown();
-        setup();
+        engine_teardown();
+        engine_setup();
     }
 }
 END_TEST
@@ -471,7 +449,7 @@ END_TEST
 int main(void)
 {
     TCase *cases = tcase_create("batch_steps");
-    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_checked_fixture(cases, engine_setup, engine_teardown);
     tcase_set_timeout(cases, 60);
     tcase_add_test(cases, a_session_has_the_images_of_its_batch);
     tcase_add_test(cases, a_supervisor_killed_at_any_turn_makes_each_image_once);

@@ -1,33 +1,13 @@
 /* Batches on domains without processes (engine_fake.h): what their items are, how many run at a time, how they end, and
    that nothing is lost or made twice when something dies. */
-#include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/batch_parts.h"
 #include "supervisor/engine/problem.h"
 #include "tests/support/check_status.h"
-#include "tests/unit/engine_fake.h"
+#include "tests/unit/engine_fixture.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static struct fake fake;
-static json_t *reply, *view;
-static struct hep_error error;
-
-static void setup(void)
-{
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
-    fake_setup(&fake, 1);
-    reply = view = NULL;
-}
-
-static void teardown(void)
-{
-    json_decref(reply);
-    json_decref(view);
-    fake_teardown(&fake);
-}
 
 struct answered {
     bool there;
@@ -395,7 +375,7 @@ END_TEST
 int main(void)
 {
     TCase *all = tcase_create("batches");
-    tcase_add_checked_fixture(all, setup, teardown);
+    tcase_add_checked_fixture(all, engine_setup, engine_teardown);
     tcase_set_timeout(all, 120);
     tcase_add_loop_test(all, items_come_of_configuration_items_and_ranges, 0, HEP_COUNT_OF(lists));
     tcase_add_test(all, every_item_is_checked_before_a_batch_is_kept);

@@ -1,52 +1,24 @@
 /* Workflows that come with a request, on domains without processes (engine_fake.h): what is added to them, what happens
    to a step beside being done, and all that is wrong with one before it is accepted. */
-#include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/condition.h"
 #include "supervisor/engine/problem.h"
 #include "tests/support/check_status.h"
-#include "tests/unit/engine_fake.h"
+#include "tests/unit/engine_fixture.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define APPLE "\"configuration\": {\"prompt\": \"a red apple\", \"steps\": 6}"
-
-static struct fake fake;
-static json_t *reply, *view;
-static struct hep_error error;
-
-static void setup(void)
-{
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
-    fake_setup(&fake, 1);
-    reply = view = NULL;
-}
-
-static void teardown(void)
-{
-    json_decref(reply);
-    json_decref(view);
-    fake_teardown(&fake);
-}
-
-/* What comes back is in reply and error. */
-static enum hep_status ask(const char *request, bool validate)
-{
-    json_decref(hep_take(&reply));
-    return fake_request(&fake, request, validate, &reply, &error);
-}
 
 /* Asks and runs it to its end; the session is in view. */
 static const char *run(const char *request)
 {
     char id[HEP_SESSION_ID_MAX];
-    ck_assert_msg(ask(request, false) == HEP_OK, "%s", error.message);
+    ck_assert_msg(engine_ask(request, false) == HEP_OK, "%s", error.message);
     snprintf(id, sizeof id, "%s", hep_json_str(reply, "session_id", ""));
     fake_run_until(&fake, id, HEP_SESSION_COMPLETED);
-    json_decref(view);
-    view = fake_get(&fake, id);
+    engine_look(id);
     return hep_json_str(view, "status", "");
 }
 
@@ -240,8 +212,9 @@ END_TEST
 START_TEST(a_step_that_is_not_built_says_so)
 {
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"sketch\"}]}}", false),
-                     HEP_E_UNSUPPORTED);
+    ck_assert_int_eq(
+        engine_ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"sketch\"}]}}", false),
+        HEP_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(error.message, "not built yet: nobody draws"));
 }
 END_TEST
@@ -256,7 +229,7 @@ START_TEST(what_is_the_engines_is_not_to_be_said)
     snprintf(request, sizeof request,
              "{" APPLE ", \"workflow\": {\"steps\": [{\"type\": \"inference\", \"operation\": \"generate\"}, %s]}}",
              secrets[_i]);
-    ck_assert_int_eq(ask(request, false), HEP_E_NOT_ALLOWED);
+    ck_assert_int_eq(engine_ask(request, false), HEP_E_NOT_ALLOWED);
     ck_assert_str_eq(error.field, _i ? "session" : "path");
 }
 END_TEST
@@ -264,18 +237,19 @@ END_TEST
 START_TEST(what_a_caller_may_not_ask_is_no_step_either)
 {
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"device\", \"operation\": \"release\", "
-                         "\"parameters\": {\"session\": \"x\"}}]}}",
-                         false),
+    ck_assert_int_eq(engine_ask("{\"workflow\": {\"steps\": [{\"type\": \"device\", \"operation\": \"release\", "
+                                "\"parameters\": {\"session\": \"x\"}}]}}",
+                                false),
                      HEP_E_NOT_ALLOWED);
-    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"device\", \"operation\": \"list\"}], \"finally\": "
-                         "[{\"type\": \"device\", \"operation\": \"release\", \"parameters\": {\"session\": "
-                         "\"x\"}}]}}",
-                         false),
-                     HEP_E_NOT_ALLOWED);
-    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"plan\", "
-                         "\"parameters\": {\"config\": {\"segment\": \"/x\"}}}]}}",
-                         false),
+    ck_assert_int_eq(
+        engine_ask("{\"workflow\": {\"steps\": [{\"type\": \"device\", \"operation\": \"list\"}], \"finally\": "
+                   "[{\"type\": \"device\", \"operation\": \"release\", \"parameters\": {\"session\": "
+                   "\"x\"}}]}}",
+                   false),
+        HEP_E_NOT_ALLOWED);
+    ck_assert_int_eq(engine_ask("{\"workflow\": {\"steps\": [{\"type\": \"scheduler\", \"operation\": \"plan\", "
+                                "\"parameters\": {\"config\": {\"segment\": \"/x\"}}}]}}",
+                                false),
                      HEP_E_NOT_ALLOWED); /* somebody's tensor */
     ck_assert_ptr_null(fake.engine->sessions);
 }
@@ -398,8 +372,7 @@ START_TEST(a_failed_session_is_retried_from_where_it_failed)
     ck_assert_str_eq(hep_json_str(said, "status", ""), "queued");
     json_decref(said);
     ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_COMPLETED), HEP_SESSION_COMPLETED);
-    json_decref(view);
-    view = fake_get(&fake, id);
+    engine_look(id);
     ck_assert_int_eq(hep_json_int(step_of(view, "a"), "attempt", 0), 1);
     ck_assert_int_eq(hep_json_int(step_of(view, "b"), "attempt", 0), 2);
     ck_assert_uint_eq(json_array_size(json_object_get(view, "errors")), 1);
@@ -422,7 +395,7 @@ START_TEST(a_cancelled_generation_is_retried_to_the_same_image)
     ck_assert_int_eq(hep_engine_control(fake.engine, id, "retry", 0, &said, &error), HEP_OK);
     json_decref(said);
     ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_COMPLETED), HEP_SESSION_COMPLETED);
-    view = fake_get(&fake, id);
+    engine_look(id);
     ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(view, "results"), "files")), 1);
 }
 END_TEST
@@ -436,7 +409,7 @@ START_TEST(all_problems_are_told_at_once)
         "{\"type\": \"inference\", \"operation\": \"generate\"},"
         "{\"id\": \"x\", \"type\": \"device\", \"operation\": \"get_memory\", \"parameters\": {\"moon\": 1}},"
         "{\"id\": \"y\", \"type\": \"device\", \"operation\": \"fly\"}]}}";
-    ck_assert_int_eq(ask(request, true), HEP_OK);
+    ck_assert_int_eq(engine_ask(request, true), HEP_OK);
     ck_assert(!hep_json_bool(reply, "valid", true));
     const json_t *problems = json_object_get(reply, "problems");
     ck_assert(has_problem(problems, "UNKNOWN_FIELD", "x", "moon"));
@@ -445,7 +418,7 @@ START_TEST(all_problems_are_told_at_once)
     ck_assert(has_problem(problems, "BAD_FIELD", NULL, "prompt"));
     ck_assert(has_problem(problems, "OUT_OF_RANGE", NULL, "width"));
     ck_assert_uint_eq(json_array_size(problems), 5);
-    ck_assert_int_ne(ask(request, false), HEP_OK); /* the same as a real request */
+    ck_assert_int_ne(engine_ask(request, false), HEP_OK); /* the same as a real request */
     ck_assert_uint_eq(json_array_size(json_object_get(reply, "problems")), 5);
     ck_assert_ptr_null(fake.engine->sessions);
 }
@@ -455,13 +428,13 @@ START_TEST(files_that_are_not_there_are_told_before_acceptance)
 {
     fake_start(&fake, NULL);
     const char *request = "{\"configuration\": {\"prompt\": \"x\", \"upscaler\": \"nobody\", \"width\": 63}}";
-    ck_assert_int_eq(ask(request, true), HEP_OK);
+    ck_assert_int_eq(engine_ask(request, true), HEP_OK);
     const json_t *problems = json_object_get(reply, "problems");
     ck_assert(has_problem(problems, "OUT_OF_RANGE", NULL, "upscaler"));
     ck_assert(has_problem(problems, "OUT_OF_RANGE", NULL, "width"));
-    ck_assert_int_eq(ask(request, false), HEP_E_OUT_OF_RANGE);
+    ck_assert_int_eq(engine_ask(request, false), HEP_E_OUT_OF_RANGE);
     ck_assert_ptr_null(fake.engine->sessions);
-    ck_assert_int_eq(ask("{\"configuration\": {\"prompt\": \"x\", \"upscaler\": \"x4\"}}", false), HEP_OK);
+    ck_assert_int_eq(engine_ask("{\"configuration\": {\"prompt\": \"x\", \"upscaler\": \"x4\"}}", false), HEP_OK);
 }
 END_TEST
 
@@ -469,19 +442,19 @@ START_TEST(a_name_is_good_while_nobody_can_say_whether_it_is)
 {
     fake_start(&fake, NULL);
     const char *request = "{\"configuration\": {\"prompt\": \"x\", \"upscaler\": \"x4\"}}";
-    ck_assert_int_eq(ask(request, false), HEP_OK); /* the model is known now */
+    ck_assert_int_eq(engine_ask(request, false), HEP_OK); /* the model is known now */
     fake.down[HEP_ROLE_MODEL] = true;
     fake_kill(&fake, HEP_ROLE_MODEL);
-    ck_assert_int_eq(ask(request, false), HEP_OK);
+    ck_assert_int_eq(engine_ask(request, false), HEP_OK);
 }
 END_TEST
 
 START_TEST(references_that_lead_nowhere_are_told_with_their_step)
 {
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask("{\"workflow\": {\"steps\": [" STEP("a", ", \"when\": \"${b.limit}\"") "," STEP(
-                             "b", ", \"when\": \"${nobody}\"") "," STEP("b", "") "]}}",
-                         true),
+    ck_assert_int_eq(engine_ask("{\"workflow\": {\"steps\": [" STEP("a", ", \"when\": \"${b.limit}\"") "," STEP(
+                                    "b", ", \"when\": \"${nobody}\"") "," STEP("b", "") "]}}",
+                                true),
                      HEP_OK);
     const json_t *problems = json_object_get(reply, "problems");
     ck_assert(has_problem(problems, "BAD_FIELD", "a", "when")); /* forward */
@@ -493,7 +466,7 @@ END_TEST
 START_TEST(a_valid_request_is_told_what_it_takes)
 {
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
+    ck_assert_int_eq(engine_ask("{" APPLE "}", true), HEP_OK);
     const json_t *resources = json_object_get(reply, "resources");
     int64_t memory = hep_json_int(resources, "memory_bytes", 0);
     ck_assert(hep_json_bool(reply, "valid", false));
@@ -517,24 +490,25 @@ START_TEST(a_workflow_reserves_what_it_says_that_it_needs)
 {
     fake.memory_limit = 100 << 20;
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask("{" APPLE
-                         ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 50000000, \"models\": "
-                         "[\"${model}\"]}, \"steps\": [" GENERATE "]}}",
-                         true),
+    ck_assert_int_eq(engine_ask("{" APPLE
+                                ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 50000000, \"models\": "
+                                "[\"${model}\"]}, \"steps\": [" GENERATE "]}}",
+                                true),
                      HEP_OK);
     ck_assert(hep_json_bool(reply, "valid", false));
     ck_assert_int_eq(hep_json_int(json_object_get(reply, "resources"), "memory_bytes", 0), 50000000);
-    ck_assert_int_eq(ask("{" APPLE
-                         ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 500000000, \"models\": "
-                         "[\"nobody\"], \"moons\": 1}, \"steps\": [" GENERATE "]}}",
-                         true),
+    ck_assert_int_eq(engine_ask("{" APPLE
+                                ", \"workflow\": {\"resource_requirements\": {\"memory_bytes\": 500000000, \"models\": "
+                                "[\"nobody\"], \"moons\": 1}, \"steps\": [" GENERATE "]}}",
+                                true),
                      HEP_OK);
     ck_assert(has_problem(json_object_get(reply, "problems"), "UNKNOWN_FIELD", NULL, "moons"));
-    ck_assert_int_eq(ask("{" APPLE
-                         ", \"workflow\": {\"resource_requirements\": {\"models\": [\"nobody\"]}, \"steps\": [" GENERATE
-                         "]}}",
-                         true),
-                     HEP_OK);
+    ck_assert_int_eq(
+        engine_ask("{" APPLE
+                   ", \"workflow\": {\"resource_requirements\": {\"models\": [\"nobody\"]}, \"steps\": [" GENERATE
+                   "]}}",
+                   true),
+        HEP_OK);
     ck_assert(has_problem(json_object_get(reply, "problems"), "NOT_FOUND", NULL, "model"));
 }
 END_TEST
@@ -543,7 +517,7 @@ START_TEST(a_request_that_can_never_fit_is_told_so)
 {
     fake.memory_limit = 1000;
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
+    ck_assert_int_eq(engine_ask("{" APPLE "}", true), HEP_OK);
     ck_assert(!hep_json_bool(reply, "valid", true));
     ck_assert(has_problem(json_object_get(reply, "problems"), "NO_MEMORY", NULL, NULL));
     ck_assert_str_eq(hep_json_str(json_object_get(reply, "resources"), "fits", ""), "never");
@@ -554,7 +528,7 @@ START_TEST(a_model_that_has_no_room_is_not_loaded_to_say_so)
 {
     fake_start(&fake, NULL);
     fake_rule(&fake, (struct fake_rule){.type = "model.foresee", .count = 1, .code = HEP_E_NO_MEMORY});
-    ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
+    ck_assert_int_eq(engine_ask("{" APPLE "}", true), HEP_OK);
     ck_assert(!hep_json_bool(reply, "valid", true));
     ck_assert(has_problem(json_object_get(reply, "problems"), "NO_MEMORY", NULL, NULL));
     ck_assert_ptr_null(strstr(fake.order, "model.load:"));
@@ -565,11 +539,11 @@ START_TEST(validating_while_the_model_domain_dies_is_an_answer)
 {
     fake_start(&fake, NULL);
     fake_rule(&fake, (struct fake_rule){.type = "model.load", .count = 1, .dies = true});
-    ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
+    ck_assert_int_eq(engine_ask("{" APPLE "}", true), HEP_OK);
     ck_assert(!hep_json_bool(reply, "valid", true));
     ck_assert(hep_json_bool(json_array_get(json_object_get(reply, "problems"), 0), "retryable", false));
     fake_run(&fake, 2000);
-    ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
+    ck_assert_int_eq(engine_ask("{" APPLE "}", true), HEP_OK);
     ck_assert(hep_json_bool(reply, "valid", false));
 }
 END_TEST
@@ -593,23 +567,23 @@ START_TEST(previews_that_the_safety_policy_does_not_give_are_a_warning)
         snprintf(request, sizeof request,
                  "{\"configuration\": {\"prompt\": \"x\", \"safety\": \"%s\", \"previews\": %s}}", rows[i].asked,
                  rows[i].previews);
-        ck_assert_int_eq(ask(request, true), HEP_OK);
+        ck_assert_int_eq(engine_ask(request, true), HEP_OK);
         const json_t *problems = json_object_get(reply, "problems"), *first = json_array_get(problems, 0);
         ck_assert_msg(hep_json_bool(reply, "valid", false), "%s", hep_problem_text(problems, 0));
         ck_assert_int_gt(hep_json_int(json_object_get(reply, "resources"), "memory_bytes", 0), 0);
         ck_assert_int_eq((int)json_array_size(problems), rows[i].warnings);
         ck_assert_str_eq(hep_json_str(first, "severity", ""), rows[i].warnings ? "warning" : "");
         ck_assert(!first || has_problem(problems, "NOT_ALLOWED", NULL, "previews"));
-        ck_assert_int_eq(ask(request, false), HEP_OK); /* it is accepted all the same */
+        ck_assert_int_eq(engine_ask(request, false), HEP_OK); /* it is accepted all the same */
     }
-    ck_assert_int_eq(ask("{\"configuration\": {\"prompt\": \"x\", \"width\": 63}}", true), HEP_OK);
+    ck_assert_int_eq(engine_ask("{\"configuration\": {\"prompt\": \"x\", \"width\": 63}}", true), HEP_OK);
     ck_assert_str_eq(hep_json_str(json_array_get(json_object_get(reply, "problems"), 0), "severity", ""), "error");
 }
 END_TEST
 
 static double estimate(void)
 {
-    ck_assert_int_eq(ask("{" APPLE "}", true), HEP_OK);
+    ck_assert_int_eq(engine_ask("{" APPLE "}", true), HEP_OK);
     return hep_json_num(reply, "estimated_duration_ms", 0);
 }
 
@@ -639,7 +613,7 @@ START_TEST(an_estimate_counts_the_evaluations_of_the_plan)
     double times[2];
     fake_start(&fake, NULL);
     for (int i = 0; i < 2; i++) {
-        ck_assert_int_eq(ask(requests[i], true), HEP_OK);
+        ck_assert_int_eq(engine_ask(requests[i], true), HEP_OK);
         ck_assert(hep_json_bool(reply, "valid", false));
         times[i] = hep_json_num(reply, "estimated_duration_ms", 0);
     }
@@ -672,10 +646,10 @@ START_TEST(a_workflow_that_was_put_is_there_after_a_restart_until_it_is_deleted)
     ck_assert_int_eq(hep_engine_reload(fake.engine, &error), HEP_OK);
     ck_assert_str_eq(run("{\"workflow_id\": \"memory\"}"), "completed");
     ck_assert_int_eq(hep_engine_delete_workflow(fake.engine, "memory", &error), HEP_OK);
-    ck_assert_int_eq(ask("{\"workflow_id\": \"memory\"}", false), HEP_E_NOT_FOUND);
+    ck_assert_int_eq(engine_ask("{\"workflow_id\": \"memory\"}", false), HEP_E_NOT_FOUND);
     fake_crash(&fake);
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask("{\"workflow_id\": \"memory\"}", false), HEP_E_NOT_FOUND);
+    ck_assert_int_eq(engine_ask("{\"workflow_id\": \"memory\"}", false), HEP_E_NOT_FOUND);
     ck_assert_int_eq(hep_engine_delete_workflow(fake.engine, "memory", &error), HEP_E_NOT_FOUND);
 }
 END_TEST
@@ -694,7 +668,7 @@ START_TEST(a_workflow_with_mistakes_is_not_kept_nor_one_of_the_folder_touched)
     ck_assert_int_eq(put("txt2img", MEMORY_WORKFLOW, &problems), HEP_E_CONFLICT);
     json_decref(problems);
     ck_assert_int_eq(hep_engine_delete_workflow(fake.engine, "txt2img", &error), HEP_E_NOT_ALLOWED);
-    ck_assert_int_eq(ask("{\"workflow_id\": \"w\"}", false), HEP_E_NOT_FOUND);
+    ck_assert_int_eq(engine_ask("{\"workflow_id\": \"w\"}", false), HEP_E_NOT_FOUND);
     ck_assert_str_eq(run("{" APPLE "}"), "completed");
 }
 END_TEST
@@ -730,7 +704,7 @@ START_TEST(a_session_goes_on_with_a_workflow_that_was_deleted)
     fake_run(&fake, 50);
     ck_assert_int_eq(put("memory", MEMORY_WORKFLOW, &problems), HEP_OK);
     json_decref(problems);
-    ck_assert_int_eq(ask("{\"workflow_id\": \"memory\"}", false), HEP_OK);
+    ck_assert_int_eq(engine_ask("{\"workflow_id\": \"memory\"}", false), HEP_OK);
     snprintf(id, sizeof id, "%s", hep_json_str(reply, "session_id", ""));
     ck_assert_int_eq(hep_engine_delete_workflow(fake.engine, "memory", &error), HEP_OK);
     ck_assert_int_eq(fake_run_until(&fake, id, HEP_SESSION_COMPLETED), HEP_SESSION_COMPLETED);
@@ -772,9 +746,9 @@ START_TEST(a_workflow_of_a_request_extends_nothing)
 {
     static const char request[] = "{" APPLE ", \"workflow\": {\"extends\": \"txt2img\", \"steps\": [" GENERATE "]}}";
     fake_start(&fake, NULL);
-    ck_assert_int_eq(ask(request, false), HEP_E_UNSUPPORTED);
+    ck_assert_int_eq(engine_ask(request, false), HEP_E_UNSUPPORTED);
     ck_assert_str_eq(error.field, "extends");
-    ck_assert_int_eq(ask(request, true), HEP_OK);
+    ck_assert_int_eq(engine_ask(request, true), HEP_OK);
     ck_assert_uint_eq(json_array_size(json_object_get(reply, "problems")), 1); /* nothing else is wrong with it */
 }
 END_TEST
@@ -782,7 +756,7 @@ END_TEST
 int main(void)
 {
     TCase *all = tcase_create("workflows");
-    tcase_add_checked_fixture(all, setup, teardown);
+    tcase_add_checked_fixture(all, engine_setup, engine_teardown);
     tcase_set_timeout(all, 60);
     tcase_add_loop_test(all, a_condition_holds_or_not, 0, HEP_COUNT_OF(conditions));
     tcase_add_test(all, a_generating_step_brings_what_it_implies);

@@ -1,7 +1,6 @@
 /* The front's two sockets, with the engine on domains without processes (engine_fake.h). */
 #include "tests/unit/front_client.h"
 
-#include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/front/call.h"
 #include "tests/support/reply_check.h"
@@ -76,7 +75,6 @@ static void open_front(void)
 
 static void setup(void)
 {
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     signal(SIGPIPE, SIG_IGN);
     stops = 0;
     reload_fails = false;

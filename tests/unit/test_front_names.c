@@ -5,7 +5,6 @@
  */
 #include "tests/unit/front_client.h"
 
-#include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/front/call.h"
 #include "tests/support/check_status.h"
@@ -31,7 +30,6 @@ static void open_front(void)
 
 static void setup(void)
 {
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     signal(SIGPIPE, SIG_IGN);
     fake_setup(&fake, 5);
     snprintf(control_path, sizeof control_path, "%s/control.sock", fake.folder);

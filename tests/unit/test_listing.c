@@ -2,7 +2,6 @@
 #include "tests/unit/engine_fake.h"
 
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/wire.h"
 
 #include <check.h>
@@ -51,7 +50,6 @@ static void setup(void)
 {
     char id[HEP_SESSION_ID_MAX];
     struct hep_error error;
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     fake_setup(&fake, 1);
     fake_start(&fake, NULL);
     fake_execute(&fake, "{\"prompt\": \"a red apple on a table, evening light, a window behind it\"}", 0, NULL, id,

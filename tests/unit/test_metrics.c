@@ -2,7 +2,6 @@
    monitoring reads, through a strict reader (tests/support/exposition.py). */
 #include "tests/unit/engine_fake.h"
 
-#include "common/log.h"
 #include "common/wire.h"
 
 #include <check.h>
@@ -16,7 +15,6 @@ static char id[HEP_SESSION_ID_MAX];
 
 static void setup(void)
 {
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     fake_setup(&fake, 5);
     fake_start(&fake, NULL);
 }

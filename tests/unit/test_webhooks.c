@@ -1,6 +1,5 @@
 /* Webhooks on domains without processes (engine_fake.h): who is told, how it is signed, when it is tried again, and
    that no end goes untold when something dies. */
-#include "common/log.h"
 #include "common/wire.h"
 #include "supervisor/engine/webhooks.h"
 #include "tests/unit/engine_fake.h"
@@ -21,7 +20,6 @@ static char secret_file[96];
 
 static void setup(void)
 {
-    hep_log_init("test", getenv("HEP_TEST_LOG") ? HEP_DEBUG : HEP_LOG_LEVEL_COUNT);
     fake_setup(&fake, 1);
     snprintf(secret_file, sizeof secret_file, "%s/secret", fake.folder);
     int fd = open(secret_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

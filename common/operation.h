@@ -148,12 +148,18 @@ struct hep_no_fields {
 };
 #define HEP_NO_REQUEST .request_size = sizeof(struct hep_no_fields)
 #define HEP_NO_REPLY   .reply_size = sizeof(struct hep_no_fields)
+#define HEP_REQUEST(type, fields)                                                                                      \
+    .request = fields, .request_count = HEP_COUNT_OF(fields), .request_size = sizeof(struct type)
+#define HEP_REPLY(type, fields) .reply = fields, .reply_count = HEP_COUNT_OF(fields), .reply_size = sizeof(struct type)
 #define HEP_OPERATION(operation, function, request_type, request_fields, reply_type, reply_fields, ...)                \
     {                                                                                                                  \
-        .name = operation, .handler = function, .request = request_fields,                                             \
-        .request_count = HEP_COUNT_OF(request_fields), .request_size = sizeof(struct request_type),                    \
-        .reply = reply_fields, .reply_count = HEP_COUNT_OF(reply_fields), .reply_size = sizeof(struct reply_type),     \
-        __VA_ARGS__                                                                                                    \
+        .name = operation, .handler = function, HEP_REQUEST(request_type, request_fields),                             \
+        HEP_REPLY(reply_type, reply_fields), __VA_ARGS__                                                               \
+    }
+/* One that asks for nothing. */
+#define HEP_QUERY(operation, function, reply_type, reply_fields, ...)                                                  \
+    {                                                                                                                  \
+        .name = operation, .handler = function, HEP_NO_REQUEST, HEP_REPLY(reply_type, reply_fields), __VA_ARGS__       \
     }
 
 /* A name that callers know and that is to be built: its row replaces this one then. Anybody is told so. */

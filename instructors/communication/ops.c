@@ -184,16 +184,8 @@ static void stop(struct hep_instructor *self)
 }
 
 static const struct hep_operation operations[] = {
-    {.name = "listen",
-     .handler = listen_state,
-     HEP_NO_REQUEST,
-     .reply = listen_reply_fields,
-     .reply_count = HEP_COUNT_OF(listen_reply_fields),
-     .reply_size = sizeof(struct listen_reply),
-     .permission = HEP_CLIENT,
-     .deadline_ms = 2000,
-     .pure = true,
-     .help = "where the door listens and what it does"},
+    HEP_QUERY("listen", listen_state, listen_reply, listen_reply_fields, .permission = HEP_CLIENT, .deadline_ms = 2000,
+              .pure = true, .help = "where the door listens and what it does"),
     HEP_OPERATION("deliver", deliver, deliver_request, deliver_fields, deliver_reply, deliver_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 60000, .help = "call the receiver of a webhook, once"),
     HEP_STATUS_OPERATION(.aliases = HEP_ALIASES(HEP_ALIAS("health_check"))),

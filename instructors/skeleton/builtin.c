@@ -287,29 +287,15 @@ static enum hep_status configure(struct hep_call *call, const void *request, voi
     return HEP_OK;
 }
 
-#define STATUS_ROW(text, function, fields, rights, ...)                                                                \
-    {                                                                                                                  \
-        .name = text, .handler = function, .request_size = sizeof(struct hep_no_fields), .reply = fields,              \
-        .reply_count = 1, .reply_size = sizeof(struct json_reply), .permission = rights, __VA_ARGS__                   \
-    }
 const struct hep_operation builtin_operations[] = {
     HEP_STATUS_OPERATION(),
-    STATUS_ROW("describe", describe, describe_reply_fields, HEP_CLIENT, .deadline_ms = 2000, .pure = true,
-               .help = "the table of this domain's operations"),
-    STATUS_ROW("cleanup", cleanup, cleanup_reply_fields, HEP_OPERATOR, .deadline_ms = 10000, .heavy = true,
-               .leaseless = true, .help = "drop caches and unused mappings"),
-    {.name = "configure",
-     .handler = configure,
-     .request = configure_fields,
-     .request_count = HEP_COUNT_OF(configure_fields),
-     .request_size = sizeof(struct configure_request),
-     .reply = configure_reply_fields,
-     .reply_count = 1,
-     .reply_size = sizeof(struct json_reply),
-     .permission = HEP_INTERNAL,
-     .deadline_ms = 2000,
-     .pure = true,
-     .help = "settings of a configuration that was read again"},
+    HEP_QUERY("describe", describe, json_reply, describe_reply_fields, .permission = HEP_CLIENT, .deadline_ms = 2000,
+              .pure = true, .help = "the table of this domain's operations"),
+    HEP_QUERY("cleanup", cleanup, json_reply, cleanup_reply_fields, .permission = HEP_OPERATOR, .deadline_ms = 10000,
+              .heavy = true, .leaseless = true, .help = "drop caches and unused mappings"),
+    HEP_OPERATION("configure", configure, configure_request, configure_fields, json_reply, configure_reply_fields,
+                  .permission = HEP_INTERNAL, .deadline_ms = 2000, .pure = true,
+                  .help = "settings of a configuration that was read again"),
     HEP_OPERATION("cancel", cancel, cancel_request, cancel_request_fields, cancel_reply, cancel_reply_fields,
                   .permission = HEP_INTERNAL, .deadline_ms = 2000,
                   .help = "end a session's calls: those that wait at once, a network that runs before its next kernel"),

@@ -203,7 +203,7 @@ static enum hep_status daemon_upgrade(struct hep_call *call, const void *request
 const struct hep_operation hep_events_operations[] = {
     {.name = "poll",
      .handler = events_poll,
-     REQUEST(poll_request, poll_fields),
+     HEP_REQUEST(poll_request, poll_fields),
      REPLY(poll_says),
      .permission = HEP_CLIENT,
      .deadline_ms = HEP_WAIT_MAX_MS,
@@ -230,7 +230,7 @@ const struct hep_operation hep_config_operations[] = {
 const struct hep_operation hep_log_operations[] = {
     {.name = "tail",
      .handler = log_tail,
-     REQUEST(tail_request, tail_fields),
+     HEP_REQUEST(tail_request, tail_fields),
      REPLY(tail_says),
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
@@ -240,7 +240,7 @@ const struct hep_operation hep_log_operations[] = {
 const struct hep_operation hep_daemon_operations[] = {
     {.name = "stop",
      .handler = daemon_stop,
-     REQUEST(stop_request, stop_fields),
+     HEP_REQUEST(stop_request, stop_fields),
      REPLY(stop_says),
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,
@@ -269,7 +269,7 @@ const struct hep_operation hep_daemon_operations[] = {
 #ifdef HEP_CRASH_POINTS
     {.name = "crash_at",
      .handler = daemon_crash_at,
-     REQUEST(crash_request, crash_fields),
+     HEP_REQUEST(crash_request, crash_fields),
      REPLY(crash_says),
      .permission = HEP_OPERATOR,
      .deadline_ms = 1000,

@@ -44,7 +44,7 @@ static enum hep_status optimize(struct hep_call *call, const void *request_, voi
 const struct hep_operation hep_device_operations[] = {
     {.name = "optimize",
      .handler = optimize,
-     REQUEST(optimize_request, optimize_fields),
+     HEP_REQUEST(optimize_request, optimize_fields),
      REPLY(optimize_says),
      .permission = HEP_OPERATOR,
      .deadline_ms = 60000,

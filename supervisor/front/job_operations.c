@@ -185,7 +185,7 @@ static enum hep_status run_batch(struct hep_call *call, const void *request_, vo
 
 #define JOB(text, what)                                                                                                \
     {                                                                                                                  \
-        .name = text, .handler = run_job, REQUEST(job_request, job_fields), REPLY(job_says), .reply_open = true,       \
+        .name = text, .handler = run_job, HEP_REQUEST(job_request, job_fields), REPLY(job_says), .reply_open = true,   \
         .permission = HEP_CLIENT, .deadline_ms = HEP_WAIT_MAX_MS, .help = what                                         \
     }
 const struct hep_operation hep_job_operations[] = {
@@ -196,7 +196,7 @@ const struct hep_operation hep_job_operations[] = {
     JOB("lora", "images from a prompt with LoRAs, `loras`: a session of the workflow txt2img"),
     {.name = "batch_process",
      .handler = run_batch,
-     REQUEST(batch_job_request, batch_job_fields),
+     HEP_REQUEST(batch_job_request, batch_job_fields),
      REPLY(job_says),
      .reply_open = true,
      .permission = HEP_CLIENT,

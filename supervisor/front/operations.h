@@ -10,9 +10,7 @@ struct described {
 };
 #define SAYS(kind, field, ...)  HEP_SAYS(kind, field, REQUIRED, __VA_ARGS__) /* is always there */
 #define MAYBE(kind, field, ...) HEP_SAYS(kind, field, OPTIONAL, __VA_ARGS__) /* may be absent   */
-#define REPLY(fields)           .reply = fields, .reply_count = HEP_COUNT_OF(fields), .reply_size = sizeof(struct described)
-#define REQUEST(type, fields)                                                                                          \
-    .request = fields, .request_count = HEP_COUNT_OF(fields), .request_size = sizeof(struct type)
+#define REPLY(fields)           HEP_REPLY(described, fields)
 
 /* Each ends with an empty row. */
 extern const struct hep_operation hep_workflow_operations[];

@@ -83,7 +83,7 @@ static bool has_pin(const struct cache *cache, const char *session, uint64_t seg
 enum hep_status cache_pin(struct cache *cache, const char *session, const struct cache_entry *entry,
                           struct hep_error *error)
 {
-    if (has_pin(cache, session, entry->ref.generation))
+    if (!session[0] || has_pin(cache, session, entry->ref.generation))
         return HEP_OK;
     if (cache->pin_count == PINS_MAX)
         return hep_fail(error, HEP_E_BUSY, "sessions hold %d components already", PINS_MAX);

@@ -71,7 +71,8 @@ enum hep_status cache_get(struct cache *cache, const struct cache_want *want, ca
    *there: it is published as its files are. Files that were only touched count as new. NO_MEMORY as cache_get. */
 enum hep_status cache_foresee(struct cache *forecast, const struct cache_want *want, cache_tell *tell, void *context,
                               uint64_t *bytes, bool *there, struct hep_error *error);
-/* A session needs the component until it is released. Pinning twice is once. BUSY: too many pins. */
+/* A session ("" = none: nothing is done) needs the component until it is released. Pinning twice is once. BUSY: too
+   many pins. */
 enum hep_status cache_pin(struct cache *cache, const char *session, const struct cache_entry *entry,
                           struct hep_error *error);
 void cache_release(struct cache *cache, const char *session); /* all that it holds */

@@ -37,7 +37,7 @@ static enum hep_status load(struct hep_call *call, const struct catalogue_entry 
         struct model_loading loading = {.call = call, .model = model, .alone = true};
         const struct cache_want want = {model, name, "controlnet", "", dtype, &none, NULL};
         status = cache_get(&state->cache, &want, model_before_publication, &loading, published, error);
-        if (status == HEP_OK && session[0])
+        if (status == HEP_OK)
             status = cache_pin(&state->cache, session, *published, error);
         if (status != HEP_OK)
             model_undo_load(state, name, pins, clock);
@@ -55,22 +55,14 @@ enum hep_status model_load_controlnet(struct hep_call *call, const void *request
     const struct cache_entry *published;
     struct hep_error failure = {0};
     enum hep_dtype dtype;
-    char text[SHA256_TEXT];
     HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_CONTROLNET, request->controlnet.data, &entry, error));
     HEP_TRY(model_resolve_dtype(state, request->dtype.data, &dtype, error));
     enum hep_status status = load(call, entry, dtype, &published, &failure);
-    catalogue_note_load(&state->catalogue, HEP_MODEL_CONTROLNET, entry->name, &failure);
-    model_show(state);
-    if (status != HEP_OK) {
-        if (error)
-            *error = failure;
-        return status;
-    }
+    HEP_TRY(model_end_load(state, entry, status, &failure, error));
     *reply = (struct load_controlnet_reply){.name = hep_str_of(entry->name),
                                             .family = hep_str_of(entry->family),
                                             .dtype = hep_str_of(hep_dtype_name(dtype)),
-                                            .fingerprint =
-                                                hep_call_text(call, "%s", checksum_text(published->about.digest, text)),
+                                            .fingerprint = model_digest_text(call, published->about.digest),
                                             .bytes = (uint64_t)published->ref.shape.dims[0],
                                             .controlnet = published->ref};
     return HEP_OK;

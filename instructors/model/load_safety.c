@@ -54,12 +54,10 @@ static enum hep_status load_parts(struct hep_call *call, const struct hep_model 
     const struct cache_entry *entries[SAFETY_COMPONENTS];
     struct hep_tensor_ref refs[SAFETY_COMPONENTS];
     uint8_t both[2 * SHA256_BYTES], fingerprint[SHA256_BYTES];
-    char text[SHA256_TEXT];
     for (int i = 0; i < SAFETY_COMPONENTS; i++) {
         const struct cache_want want = {model, name, model_safety_components[i], "", HEP_F32, &none, NULL};
         HEP_TRY(cache_get(cache, &want, model_before_publication, &loading, &entries[i], error));
-        if (session[0])
-            HEP_TRY(cache_pin(cache, session, entries[i], error));
+        HEP_TRY(cache_pin(cache, session, entries[i], error));
         refs[i] = entries[i]->ref;
         reply->bytes += (uint64_t)refs[i].shape.dims[0];
         memcpy(both + i * SHA256_BYTES, entries[i]->about.digest, SHA256_BYTES);
@@ -67,7 +65,7 @@ static enum hep_status load_parts(struct hep_call *call, const struct hep_model 
     checksum_bytes(both, sizeof both, fingerprint);
     reply->safety_checker = refs[0];
     reply->feature_extractor = refs[1];
-    reply->fingerprint = hep_call_text(call, "%s", checksum_text(fingerprint, text));
+    reply->fingerprint = model_digest_text(call, fingerprint);
     return HEP_OK;
 }
 

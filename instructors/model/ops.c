@@ -173,7 +173,6 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
     struct model_state *state = state_of(call);
     struct model_loading loading = {.call = call, .model = model};
     uint8_t running[SHA256_BYTES] = {0}, both[2 * SHA256_BYTES];
-    char text[SHA256_TEXT];
     for (size_t i = 0; i < HEP_COUNT_OF(component_rows); i++) {
         const struct cache_entry *entry;
         if (!model_load_has(model, &extras->embeddings, component_rows[i].name) ||
@@ -182,17 +181,16 @@ static enum hep_status load_components(struct hep_call *call, const struct hep_m
         struct cache_want want = {model, name,           component_rows[i].name, request->vae.data,
                                   dtype, &extras->loras, &extras->embeddings};
         HEP_TRY(cache_get(&state->cache, &want, model_before_publication, &loading, &entry, error));
-        if (session[0])
-            HEP_TRY(cache_pin(&state->cache, session, entry, error));
+        HEP_TRY(cache_pin(&state->cache, session, entry, error));
         *(struct hep_tensor_ref *)(void *)((char *)reply + component_rows[i].offset) = entry->ref;
         reply->bytes += (uint64_t)entry->ref.shape.dims[0];
         if (strcmp(component_rows[i].name, EMBEDDINGS_COMPONENT) == 0)
-            reply->embeddings_fingerprint = hep_call_text(call, "%s", checksum_text(entry->about.digest, text));
+            reply->embeddings_fingerprint = model_digest_text(call, entry->about.digest);
         memcpy(both, running, SHA256_BYTES);
         memcpy(both + SHA256_BYTES, entry->about.digest, SHA256_BYTES);
         checksum_bytes(both, sizeof both, running);
     }
-    reply->fingerprint = hep_call_text(call, "%s", checksum_text(running, text));
+    reply->fingerprint = model_digest_text(call, running);
     return HEP_OK;
 }
 
@@ -214,6 +212,22 @@ enum hep_status model_open_for(const struct model_state *state, const struct cat
         return hep_prefix(error, "model %s", entry->name), status;
     *model = hep_take(&opened);
     return HEP_OK;
+}
+
+enum hep_status model_end_load(struct model_state *state, const struct catalogue_entry *entry, enum hep_status status,
+                               const struct hep_error *failure, struct hep_error *error)
+{
+    catalogue_note_load(&state->catalogue, entry->kind, entry->name, failure);
+    model_show(state);
+    if (status != HEP_OK && error)
+        *error = *failure;
+    return status;
+}
+
+struct hep_str model_digest_text(struct hep_call *call, const uint8_t digest[SHA256_BYTES])
+{
+    char text[SHA256_TEXT];
+    return hep_call_text(call, "%s", checksum_text(digest, text));
 }
 
 void model_undo_load(struct model_state *state, const char *model, int pins, uint64_t clock)
@@ -283,13 +297,7 @@ static enum hep_status model_load(struct hep_call *call, const void *request, vo
     embedding_set_clear(&extras.embeddings);
     if (status != HEP_OK && failure.code == HEP_OK)
         return status; /* the LoRAs' or the embeddings' error, not the model's */
-    catalogue_note_load(&state->catalogue, HEP_MODEL_CHECKPOINT, entry->name, &failure);
-    model_show(state);
-    if (status != HEP_OK) {
-        if (error)
-            *error = failure;
-        return status;
-    }
+    HEP_TRY(model_end_load(state, entry, status, &failure, error));
     reply->model = hep_str_of(entry->name);
     reply->family = hep_str_of(entry->family);
     reply->dtype = hep_str_of(hep_dtype_name(dtype));

@@ -49,6 +49,12 @@ struct model_loading {
 };
 /* A cache_before of a struct model_loading. */
 enum hep_status model_before_publication(void *context, const char *component, struct hep_error *error);
+/* The load of the entry has ended, with failure if status is not OK: the catalogue and get_status say so. Returns
+   status, with the failure in error. */
+enum hep_status model_end_load(struct model_state *state, const struct catalogue_entry *entry, enum hep_status status,
+                               const struct hep_error *failure, struct hep_error *error);
+/* A digest as a reply has it. */
+struct hep_str model_digest_text(struct hep_call *call, const uint8_t digest[SHA256_BYTES]);
 /* Nothing half-loaded stays: not what a load added since cache.clock was clock, nor the pins that it made when there
    were `pins`, and nothing of the model at all unless a session uses it. */
 void model_undo_load(struct model_state *state, const char *model, int pins, uint64_t clock);

@@ -46,7 +46,7 @@ static enum hep_status publish(struct model_state *state, const struct catalogue
     const struct lora_set none = {0};
     const struct cache_want want = {model, name, "upscaler", "", dtype, &none, NULL};
     HEP_TRY(cache_get(&state->cache, &want, before_publication, model, published, error));
-    return session[0] ? cache_pin(&state->cache, session, *published, error) : HEP_OK;
+    return cache_pin(&state->cache, session, *published, error);
 }
 
 enum hep_status model_load_upscaler(struct hep_call *call, const void *request_, void *reply_, struct hep_error *error)
@@ -58,22 +58,16 @@ enum hep_status model_load_upscaler(struct hep_call *call, const void *request_,
     const struct cache_entry *published;
     struct hep_error failure = {0};
     enum hep_dtype dtype;
-    char text[SHA256_TEXT];
     HEP_TRY(catalogue_find(&state->catalogue, HEP_MODEL_UPSCALER, request->upscaler.data, &entry, error));
     HEP_TRY(model_resolve_dtype(state, request->dtype.data, &dtype, error));
     hep_call_progress(call, 0, 0, "upscaler");
     enum hep_status status = publish(state, entry, request->session.data, dtype, &published, &failure);
-    catalogue_note_load(&state->catalogue, entry->kind, entry->name, &failure);
-    model_show(state);
-    if (status != HEP_OK) {
-        if (error)
-            *error = failure;
+    status = model_end_load(state, entry, status, &failure, error);
+    if (status != HEP_OK)
         return hep_prefix(error, "upscaler %s", entry->name), status;
-    }
     *reply = (struct load_upscaler_reply){.name = hep_str_of(entry->name),
                                           .dtype = hep_str_of(hep_dtype_name(dtype)),
-                                          .fingerprint =
-                                              hep_call_text(call, "%s", checksum_text(published->about.digest, text)),
+                                          .fingerprint = model_digest_text(call, published->about.digest),
                                           .scale = entry->scale,
                                           .bytes = (uint64_t)published->ref.shape.dims[0],
                                           .upscaler = published->ref};

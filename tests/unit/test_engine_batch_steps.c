@@ -194,8 +194,8 @@ START_TEST(a_retry_makes_only_what_was_not_done_whenever_the_supervisor_dies)
         expect(1, "completed", 0);
         expect_kept(done);
         json_decref(done);
-        teardown();
-        setup();
+        engine_teardown();
+        engine_setup();
     }
 }
 END_TEST
@@ -318,7 +318,6 @@ END_TEST
 /* resources of what workflow.validate says of it; borrowed. */
 static json_t *validated(const char *request)
 {
-    struct hep_error error;
     json_decref(hep_take(&reply));
     ck_assert_int_eq(fake_request(&fake, request, true, &reply, &error), HEP_OK);
     return json_object_get(reply, "resources");

@@ -125,6 +125,15 @@ enum hep_status ladder_make(const struct scheduler_config *config, const struct 
     return HEP_OK;
 }
 
+enum hep_status ladder_make_to_zero(const struct scheduler_config *config, const struct noise_schedule *noise,
+                                    bool round_karras, int steps, struct ladder *ladder, struct hep_error *error)
+{
+    struct scheduler_config own = *config;
+    own.final_sigmas_type = FINAL_SIGMA_ZERO;
+    own.interpolation_type = INTERPOLATE_LINEAR;
+    return ladder_make(&own, noise, PLACE_FRACTIONAL, SIGMAS_OF_SELECTED, round_karras, steps, ladder, error);
+}
+
 enum hep_status ladder_distilled(const struct scheduler_config *config, int steps, double *timesteps,
                                  struct hep_error *error)
 {

@@ -32,6 +32,10 @@ enum hep_status ladder_timesteps(const struct scheduler_config *config, enum spa
 enum hep_status ladder_make(const struct scheduler_config *config, const struct noise_schedule *noise,
                             enum spacing_rule place, enum sigma_rule rule, bool round_karras, int steps,
                             struct ladder *ladder, struct hep_error *error);
+/* The same for samplers whose classes have no keys for it: fractional timesteps of the selected sigmas, which end at 0
+   and lie on a line between those of the noise schedule. */
+enum hep_status ladder_make_to_zero(const struct scheduler_config *config, const struct noise_schedule *noise,
+                                    bool round_karras, int steps, struct ladder *ladder, struct hep_error *error);
 /* LCM's and TCD's timesteps: those of the distillation, thinned to `steps`. */
 enum hep_status ladder_distilled(const struct scheduler_config *config, int steps, double *timesteps,
                                  struct hep_error *error);

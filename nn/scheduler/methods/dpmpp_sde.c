@@ -23,12 +23,10 @@ enum hep_status dpmpp_sde_plan(const struct scheduler_context *context, struct s
                                struct hep_error *error)
 {
     static const char *const vectors[] = {"sample", "saved_sample", NULL};
-    struct scheduler_config config = *context->config;
+    const struct scheduler_config *config = context->config;
     struct ladder ladder;
     int steps = context->options->num_inference_steps;
-    config.final_sigmas_type = FINAL_SIGMA_ZERO; /* its class has no such keys */
-    config.interpolation_type = INTERPOLATE_LINEAR;
-    HEP_TRY(ladder_make(&config, context->noise, PLACE_FRACTIONAL, SIGMAS_OF_SELECTED, false, steps, &ladder, error));
+    HEP_TRY(ladder_make_to_zero(config, context->noise, false, steps, &ladder, error));
     HEP_TRY(builder_open(builder, context, 2 * steps - 1, 2, vectors, error));
     for (int i = builder->first; i < builder->last; i++) {
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);
@@ -36,7 +34,7 @@ enum hep_status dpmpp_sde_plan(const struct scheduler_context *context, struct s
         double from = ladder.sigmas[i / 2], to = ladder.sigmas[i / 2 + 1], middle = sqrt(from * to);
         double sigma = second ? middle : from;
         struct coefficients x = row_of(SAMPLE),
-                            x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+                            x0 = predict_k(config->prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         evaluation->timestep = second ? noise_timestep_of(context->noise, middle) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);
         builder_clean(evaluation, x0);
@@ -49,7 +47,7 @@ enum hep_status dpmpp_sde_plan(const struct scheduler_context *context, struct s
         if (!last)
             builder_draw(builder, evaluation);
     }
-    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, &config);
+    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, config);
     builder->info.final_sigma = 0;
     return HEP_OK;
 }

@@ -11,14 +11,12 @@ enum hep_status euler_ancestral_plan(const struct scheduler_context *context, st
                                      struct hep_error *error)
 {
     static const char *const vectors[] = {"sample", NULL};
-    struct scheduler_config config = *context->config; /* its class has only plain sigmas that end at 0 */
+    struct scheduler_config config = *context->config;
     struct ladder ladder;
     int steps = context->options->num_inference_steps;
     if (!config.sigmas) /* its class has no such keys */
         config.use_karras_sigmas = config.use_exponential_sigmas = config.use_beta_sigmas = false;
-    config.interpolation_type = INTERPOLATE_LINEAR;
-    config.final_sigmas_type = FINAL_SIGMA_ZERO;
-    HEP_TRY(ladder_make(&config, context->noise, PLACE_FRACTIONAL, SIGMAS_OF_SELECTED, false, steps, &ladder, error));
+    HEP_TRY(ladder_make_to_zero(&config, context->noise, false, steps, &ladder, error));
     HEP_TRY(builder_open(builder, context, steps, 1, vectors, error));
     for (int i = builder->first; i < builder->last; i++) {
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);

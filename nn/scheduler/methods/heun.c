@@ -11,12 +11,10 @@ enum hep_status heun_plan(const struct scheduler_context *context, struct schedu
                           struct hep_error *error)
 {
     static const char *const vectors[] = {"sample", "slope", "saved_sample", NULL};
-    struct scheduler_config config = *context->config;
+    const struct scheduler_config *config = context->config;
     struct ladder ladder;
     int steps = context->options->num_inference_steps;
-    config.final_sigmas_type = FINAL_SIGMA_ZERO; /* its class has no such keys */
-    config.interpolation_type = INTERPOLATE_LINEAR;
-    HEP_TRY(ladder_make(&config, context->noise, PLACE_FRACTIONAL, SIGMAS_OF_SELECTED, false, steps, &ladder, error));
+    HEP_TRY(ladder_make_to_zero(config, context->noise, false, steps, &ladder, error));
     HEP_TRY(builder_open(builder, context, 2 * steps - 1, 2, vectors, error));
     for (int i = builder->first; i < builder->last; i++) {
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);
@@ -24,7 +22,7 @@ enum hep_status heun_plan(const struct scheduler_context *context, struct schedu
         int rung = (i + 1) / 2; /* of the network's input */
         double sigma = ladder.sigmas[rung], from = ladder.sigmas[i / 2], to = ladder.sigmas[i / 2 + 1];
         struct coefficients x = row_of(SAMPLE),
-                            x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+                            x0 = predict_k(config->prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = ladder.timesteps[rung];
         builder_sigma(evaluation, sigma);
@@ -38,7 +36,7 @@ enum hep_status heun_plan(const struct scheduler_context *context, struct schedu
             builder_row(evaluation, SAVED, x);
         }
     }
-    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, &config);
+    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, config);
     builder->info.final_sigma = 0;
     return HEP_OK;
 }

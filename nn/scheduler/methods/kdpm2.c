@@ -26,12 +26,10 @@ static enum hep_status plan(const struct scheduler_context *context, struct sche
                             struct hep_error *error)
 {
     static const char *const vectors[] = {"sample", "saved_sample", NULL};
-    struct scheduler_config config = *context->config;
+    const struct scheduler_config *config = context->config;
     struct ladder ladder;
     int steps = context->options->num_inference_steps;
-    config.final_sigmas_type = FINAL_SIGMA_ZERO; /* its classes have no such keys */
-    config.interpolation_type = INTERPOLATE_LINEAR;
-    HEP_TRY(ladder_make(&config, context->noise, PLACE_FRACTIONAL, SIGMAS_OF_SELECTED, true, steps, &ladder, error));
+    HEP_TRY(ladder_make_to_zero(config, context->noise, true, steps, &ladder, error));
     HEP_TRY(builder_open(builder, context, 2 * steps - 1, 2, vectors, error));
     for (int i = builder->first; i < builder->last; i++) {
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);
@@ -39,7 +37,7 @@ static enum hep_status plan(const struct scheduler_context *context, struct sche
         struct stride stride = stride_of(&ladder, i / 2, ancestral);
         double sigma = second ? stride.middle : stride.from;
         struct coefficients x = row_of(SAMPLE),
-                            x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+                            x0 = predict_k(config->prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         evaluation->timestep = second ? noise_timestep_of(context->noise, sigma) : ladder.timesteps[i / 2];
         builder_sigma(evaluation, ladder.sigmas[(i + 1) / 2]);
@@ -55,7 +53,7 @@ static enum hep_status plan(const struct scheduler_context *context, struct sche
             builder_row(evaluation, SAVED, x);
         }
     }
-    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, &config);
+    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, config);
     builder->info.final_sigma = 0;
     return HEP_OK;
 }

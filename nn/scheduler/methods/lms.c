@@ -28,22 +28,20 @@ enum hep_status lms_plan(const struct scheduler_context *context, struct schedul
                          struct hep_error *error)
 {
     static const char *const names[] = {"sample", "slope_1", "slope_2", "slope_3"};
-    struct scheduler_config config = *context->config;
+    const struct scheduler_config *config = context->config;
     const char *vectors[5] = {names[0]};
     struct ladder ladder;
     int steps = context->options->num_inference_steps, most = context->options->lms_order;
     hep_assert(most <= (int)HEP_COUNT_OF(names)); /* the field's range */
     for (int k = 1; k < most; k++)
         vectors[k] = names[k];
-    config.final_sigmas_type = FINAL_SIGMA_ZERO; /* its class has no such keys */
-    config.interpolation_type = INTERPOLATE_LINEAR;
-    HEP_TRY(ladder_make(&config, context->noise, PLACE_FRACTIONAL, SIGMAS_OF_SELECTED, false, steps, &ladder, error));
+    HEP_TRY(ladder_make_to_zero(config, context->noise, false, steps, &ladder, error));
     HEP_TRY(builder_open(builder, context, steps, 1, vectors, error));
     for (int i = builder->first; i < builder->last; i++) {
         struct hep_plan_evaluation *evaluation = builder_at(builder, i);
         double sigma = ladder.sigmas[i];
         int known = i - builder->first + 1, order = known < most ? known : most;
-        struct coefficients x = row_of(0), x0 = predict_k(config.prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
+        struct coefficients x = row_of(0), x0 = predict_k(config->prediction_type, x, row_of(HEP_PLAN_MODEL), sigma).x0;
         struct coefficients slope = row_sum(1 / sigma, x, -1 / sigma, x0);
         struct coefficients next = row_sum(1, x, weight(ladder.sigmas, i, order, 0), slope);
         for (int k = 1; k < order; k++)
@@ -55,7 +53,7 @@ enum hep_status lms_plan(const struct scheduler_context *context, struct schedul
         for (int k = 1; k < most; k++)
             builder_row(evaluation, k, k == 1 ? slope : row_of(k - 1));
     }
-    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, &config);
+    builder->info.init_noise_sigma = (float)ladder_init_noise_sigma(&ladder, config);
     builder->info.final_sigma = 0;
     return HEP_OK;
 }

@@ -266,8 +266,7 @@ void hep_session_submit(struct hep_session *session)
         session->limit = hep_loop_after(session->engine->loop, what->timeout_ms, on_limit, session);
 }
 
-/* ---- meanwhile ----------------------------------------------------------------------------------------------------
- */
+/* ---- meanwhile --------------------------------------------------------------------------------------------------- */
 void hep_session_on_progress(struct hep_session *session, enum hep_role role, int inner, int inner_steps)
 {
     struct hep_session_step *step = &session->steps[session->step];

@@ -17,7 +17,8 @@ struct hep_trial {
     void *context;
     int asked;        /* index of the step in hand                                                              */
     bool foreseeing;  /* it was asked what the step would take, not the step                                    */
-    json_t *weights;  /* the answer to that: what loading the model takes and evicts; NULL: not known yet       */
+    int foreseen;     /* steps up to this one need not be asked for that any more                               */
+    json_t *weights;  /* the answers to that: what loading its models takes and evicts; NULL: not known yet     */
     json_t *problems; /* what keeps it from being accepted, and what is only to be said                         */
     json_t *batch;    /* what the images of its batch take; NULL = it has none                                    */
 };
@@ -122,6 +123,21 @@ static enum hep_status comes_first(struct hep_session *session, int index, bool 
     return hep_session_wants(session, step, true, first, error);
 }
 
+/* Another model is loaded beside those before it: what they take and evict adds up. */
+static void add_weights(struct hep_trial *trial, const json_t *answer)
+{
+    static const char *const sums[] = {"weights_bytes", "new_bytes", "evicted_bytes"};
+    trial->foreseen = trial->asked + 1;
+    if (!trial->weights) {
+        trial->weights = answer ? json_deep_copy(answer) : json_object();
+        return;
+    }
+    for (size_t i = 0; i < HEP_COUNT_OF(sums); i++)
+        json_object_set_new(trial->weights, sums[i],
+                            json_integer(hep_json_int(trial->weights, sums[i], 0) + hep_json_int(answer, sums[i], 0)));
+    json_array_extend(json_object_get(trial->weights, "evicts"), json_object_get(answer, "evicts"));
+}
+
 static void on_answer(void *context, enum hep_status status, json_t *reply, const struct hep_error *said)
 {
     struct hep_session *session = context;
@@ -130,7 +146,7 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
     if (status == HEP_OK && hep_json_bool(reply, "success", false)) {
         json_t *data = json_object_get(reply, "data");
         if (session->trial->foreseeing) {
-            session->trial->weights = data ? json_incref(data) : json_object();
+            add_weights(session->trial, data);
             hep_trial_go_on(session);
             return;
         }
@@ -145,10 +161,11 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
 }
 
 /* What a load would take and evict is asked before it is done: one that cannot be done evicts nothing. */
-static const struct hep_workflow_step *foreseen(const struct hep_session *session, const struct hep_workflow_step *step,
+static const struct hep_workflow_step *foreseen(const struct hep_session *session, int index,
                                                 struct hep_workflow_step *question)
 {
-    if (session->trial->weights || step->role != HEP_ROLE_MODEL || strcmp(step->operation, "load") != 0 ||
+    const struct hep_workflow_step *step = &session->workflow->steps[index];
+    if (index < session->trial->foreseen || step->role != HEP_ROLE_MODEL || strcmp(step->operation, "load") != 0 ||
         !hep_router_operation(session->engine->router, step->role, "foresee"))
         return step;
     *question = *step;
@@ -159,7 +176,7 @@ static const struct hep_workflow_step *foreseen(const struct hep_session *sessio
 static enum hep_status ask(struct hep_session *session, int index, struct hep_error *error)
 {
     struct hep_workflow_step question;
-    const struct hep_workflow_step *step = foreseen(session, &session->workflow->steps[index], &question);
+    const struct hep_workflow_step *step = foreseen(session, index, &question);
     json_t *data = NULL;
     session->trial->foreseeing = step == &question;
     HEP_TRY(hep_session_resolve(session, step, true, &data, error));

@@ -486,6 +486,26 @@ START_TEST(a_valid_request_is_told_what_it_takes)
 }
 END_TEST
 
+START_TEST(what_two_models_take_and_evict_adds_up)
+{
+    fake_start(&fake, NULL);
+    fake.weights_bytes = 4096;
+    ck_assert_int_eq(engine_ask("{" APPLE "}", true), HEP_OK);
+    json_t *one = json_incref(json_object_get(json_object_get(reply, "resources"), "weights"));
+    ck_assert_int_eq(engine_ask("{\"configuration\": {\"prompt\": \"an apple\", \"refiner\": \"emoji\"}}", true),
+                     HEP_OK);
+    const json_t *two = json_object_get(json_object_get(reply, "resources"), "weights");
+    for (const char *const *name = (const char *const[]){"weights_bytes", "new_bytes", "evicted_bytes", NULL}; *name;
+         name++) {
+        ck_assert_int_gt(hep_json_int(one, *name, 0), 0);
+        ck_assert_int_eq(hep_json_int(two, *name, 0), 2 * hep_json_int(one, *name, 0));
+    }
+    ck_assert_uint_eq(json_array_size(json_object_get(two, "evicts")), 2);
+    ck_assert_int_eq(hep_json_int(two, "published_bytes", 0), hep_json_int(one, "published_bytes", -1));
+    json_decref(one);
+}
+END_TEST
+
 START_TEST(a_workflow_reserves_what_it_says_that_it_needs)
 {
     fake.memory_limit = 100 << 20;
@@ -780,6 +800,7 @@ int main(void)
     tcase_add_test(all, references_that_lead_nowhere_are_told_with_their_step);
     tcase_add_test(all, a_valid_request_is_told_what_it_takes);
     tcase_add_test(all, a_workflow_reserves_what_it_says_that_it_needs);
+    tcase_add_test(all, what_two_models_take_and_evict_adds_up);
     tcase_add_test(all, a_request_that_can_never_fit_is_told_so);
     tcase_add_test(all, a_model_that_has_no_room_is_not_loaded_to_say_so);
     tcase_add_test(all, validating_while_the_model_domain_dies_is_an_answer);

@@ -145,13 +145,13 @@ static void on_answer(void *context, enum hep_status status, json_t *reply, cons
     session->errand = NULL;
     if (status == HEP_OK && hep_json_bool(reply, "success", false)) {
         json_t *data = json_object_get(reply, "data");
+        struct hep_session_step *step = &session->steps[session->trial->asked];
         if (session->trial->foreseeing) {
             add_weights(session->trial, data);
-            hep_trial_go_on(session);
-            return;
+        } else {
+            step->result = data ? json_incref(data) : json_object();
+            step->state = HEP_STEP_DONE;
         }
-        session->steps[session->trial->asked].result = data ? json_incref(data) : json_object();
-        session->steps[session->trial->asked].state = HEP_STEP_DONE;
         hep_trial_go_on(session);
         return;
     }
